@@ -1,0 +1,35 @@
+"""Real data for tests, and the isolation that every test gets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, one a core
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with ``fashion-mnist/``, ``mnist/`` and ``horse2zebra.zip``, as published."""
+    folder = Path(os.environ.get("ZOO_TEST_DATA", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"the real data must be present in CI; not found at {folder}")
+        pytest.skip(f"real data not found at {folder}; set ZOO_TEST_DATA to its folder")
+    return folder.resolve()
+
+
+@pytest.fixture(autouse=True)
+def _working_directory(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Give each test an empty working directory and a cache of its own."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "work").mkdir()
+    monkeypatch.chdir(place / "work")
+    monkeypatch.setenv("ZOO_HOME", str(place / "zoo-home"))
+    monkeypatch.setenv("COLUMNS", "100")

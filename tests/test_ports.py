@@ -1,0 +1,87 @@
+"""Ports and data specifications: JSON both ways, draws, and what they make possible."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.ports import DataSpec, Port, Signature
+
+SPEC = DataSpec("shirts", 1, 28, 28, ("shirt", "shoe"))
+IMAGE = Port.image("image", SPEC)
+LATENT = Port.latent("latent", 20)
+CODE = Port.latent("code", 20, prior=None)
+LABEL = Port.label("label", ["shirt", "shoe"])
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("port", [IMAGE, LATENT, CODE, LABEL], ids=lambda port: port.name)
+def test_a_port_survives_json(port: Port) -> None:
+    assert Port.from_json(json.loads(json.dumps(port.to_json()))) == port
+
+
+def test_a_specification_and_a_signature_survive_json() -> None:
+    signature = Signature((LATENT, LABEL), (IMAGE,))
+    assert DataSpec.from_json(json.loads(json.dumps(SPEC.to_json()))) == SPEC
+    assert Signature.from_json(json.loads(json.dumps(signature.to_json()))) == signature
+
+
+def test_keys_of_the_future_are_passed_over() -> None:
+    assert Port.from_json({**IMAGE.to_json(), "colour": "grey"}) == IMAGE
+
+
+@pytest.mark.parametrize("reader", [Port, DataSpec, Signature], ids=lambda each: each.__name__)
+@given(value=json_values)
+def test_foreign_json_is_refused_as_a_value_error(reader: Any, value: object) -> None:
+    with pytest.raises(ValueError):
+        reader.from_json(value)
+
+
+@pytest.mark.parametrize("field", ["name", "kind", "shape", "dtype", "range", "prior", "tolerance"])
+@given(value=json_values)
+def test_a_port_with_one_odd_field_is_a_port_or_a_value_error(field: str, value: object) -> None:
+    try:
+        port = Port.from_json({**IMAGE.to_json(), field: value})
+    except ValueError:
+        return
+    assert isinstance(port.shape, tuple)
+    assert port.tolerance > 0
+
+
+def test_draws_follow_the_prior_and_the_seed() -> None:
+    normal = LATENT.draw(5000, np.random.default_rng(0))
+    assert normal.shape == (5000, 20)
+    assert normal.dtype == np.float32
+    assert abs(float(normal.mean())) < 0.02
+    assert abs(float(normal.std()) - 1) < 0.02
+    assert np.array_equal(normal, LATENT.draw(5000, np.random.default_rng(0)))
+    labels = LABEL.draw(1000, np.random.default_rng(0))
+    assert labels.dtype == np.int64
+    assert set(labels.tolist()) == {0, 1}
+
+
+def test_what_has_no_prior_cannot_be_drawn() -> None:
+    with pytest.raises(ValueError, match="code"):
+        CODE.draw(1, np.random.default_rng(0))
+
+
+def test_what_a_graph_can_do_is_read_off_its_ports() -> None:
+    assert Signature((LATENT,), (IMAGE,)).can_sample
+    assert Signature((LATENT, LABEL), (IMAGE,)).can_sample
+    assert not Signature((CODE,), (IMAGE,)).can_sample
+    assert not Signature((LATENT,), (CODE,)).can_sample
+    assert Signature((IMAGE,), (IMAGE,)).maps_images
+    assert Signature((IMAGE, LATENT), (IMAGE,)).maps_images
+    assert not Signature((IMAGE,), (CODE,)).maps_images

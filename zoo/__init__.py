@@ -1,0 +1,71 @@
+"""A model zoo for generative modelling: every model a plugin, every model leaves as ONNX.
+
+The names below are what plugins and programs may rely on. They are resolved when they are first
+used, so that importing `zoo` imports neither torch nor anything else that is slow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.catalog.card import Card as Card
+    from zoo.catalog.card import Paper as Paper
+    from zoo.catalog.dataset import Dataset as Dataset
+    from zoo.catalog.dataset import RemoteFile as RemoteFile
+    from zoo.catalog.hookspecs import hookimpl as hookimpl
+    from zoo.errors import UsageError as UsageError
+    from zoo.errors import ZooError as ZooError
+    from zoo.model.blocks import mlp as mlp
+    from zoo.model.blocks import pixel_mse as pixel_mse
+    from zoo.model.blocks import psnr as psnr
+    from zoo.model.contract import Goal as Goal
+    from zoo.model.contract import Graph as Graph
+    from zoo.model.contract import Model as Model
+    from zoo.model.contract import Player as Player
+    from zoo.model.contract import Training as Training
+    from zoo.model.contract import Update as Update
+    from zoo.model.schedules import constant as constant
+    from zoo.model.schedules import one_cycle as one_cycle
+    from zoo.options import option as option
+    from zoo.ports import DataSpec as DataSpec
+    from zoo.ports import Port as Port
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Card": "zoo.catalog.card",
+    "DataSpec": "zoo.ports",
+    "Dataset": "zoo.catalog.dataset",
+    "Goal": "zoo.model.contract",
+    "Graph": "zoo.model.contract",
+    "Model": "zoo.model.contract",
+    "Paper": "zoo.catalog.card",
+    "Player": "zoo.model.contract",
+    "Port": "zoo.ports",
+    "RemoteFile": "zoo.catalog.dataset",
+    "Training": "zoo.model.contract",
+    "Update": "zoo.model.contract",
+    "UsageError": "zoo.errors",
+    "ZooError": "zoo.errors",
+    "constant": "zoo.model.schedules",
+    "hookimpl": "zoo.catalog.hookspecs",
+    "mlp": "zoo.model.blocks",
+    "one_cycle": "zoo.model.schedules",
+    "option": "zoo.options",
+    "pixel_mse": "zoo.model.blocks",
+    "psnr": "zoo.model.blocks",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - computed from the table, so that the two agree
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,267 @@
+"""Pictures: read from files of every kind, brought to size, turned to numbers and back, shown."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from zoo.atomic import replacing
+from zoo.errors import NotFoundError
+
+Pixels = NDArray[np.uint8]
+Values = NDArray[np.float32]
+
+# Raster formats that people use. Nothing that runs a program (EPS), none that Pillow recognises by
+# a guess (TGA).
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+MAX_PIXELS = 64 * 1024 * 1024  # of one picture; more is taken for a decompression bomb
+
+GAP = 2  # pixels between the pictures of a grid
+COMFORTABLE = 512  # pixels across that a grid should have to be looked at
+LARGEST_ENLARGED = 2048  # pixels of height beyond which a grid is not enlarged
+
+
+@functools.cache
+def suffixes() -> frozenset[str]:
+    """Return the endings of file names that promise a picture, such as ``".png"``."""
+    formats = {*FORMATS, "MPO"}  # two pictures in a JPEG, as cameras write it; read as JPEG
+    return frozenset(
+        suffix for suffix, form in Image.registered_extensions().items() if form in formats
+    )
+
+
+class BadPictureError(NotFoundError):
+    """A file that is not a picture, is damaged, or is too large to be honest."""
+
+
+def read_picture(file: Path | BinaryIO, name: str = "") -> Image.Image:
+    """Read the first frame of a picture, upright, grey or in colour.
+
+    Args:
+        file: a path, or a file opened for reading bytes.
+        name: what errors call it; the path, when not given.
+
+    Returns:
+        A picture of mode ``"L"`` (bilevel, grey, grey with alpha, 16 and 32 bits a pixel, palettes
+        that are all grey) or ``"RGB"`` (everything else). What is transparent shows white.
+
+    Raises:
+        BadPictureError: the file is missing, no picture, truncated or a decompression bomb.
+    """
+    if isinstance(file, Path):
+        with _blaming(name or str(file)), file.open("rb") as opened:
+            return _decode(opened)
+    with _blaming(name or "the picture"):
+        return _decode(file)
+
+
+def peek(path: Path) -> tuple[int, int, str]:
+    """Return height, width and Pillow's mode of a picture, as its header gives them.
+
+    Raises:
+        BadPictureError: the file is missing, no picture, or a decompression bomb.
+    """
+    with _blaming(str(path)), path.open("rb") as opened, _open(opened) as image:
+        orientation = 1
+        with suppress(Exception):  # as in `_decode`
+            orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+        width, height = image.size
+        lies = orientation in range(5, 9) and image.format != "TIFF"  # which Pillow turns itself
+        return (width, height, image.mode) if lies else (height, width, image.mode)
+
+
+def fit(picture: Image.Image, height: int, width: int, channels: int) -> Pixels:
+    """Scale a picture to cover `height` x `width`, antialiased, and cut off what stands over.
+
+    Args:
+        picture: of mode ``"L"`` or ``"RGB"``, as `read_picture` gives it.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
+        channels: 1 for grey, 3 for RGB.
+
+    Returns:
+        Pixels (height, width, channels).
+    """
+    mode = "L" if channels == 1 else "RGB"
+    converted = picture if picture.mode == mode else picture.convert(mode)
+    fitted = ImageOps.fit(converted, (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(fitted, np.uint8).reshape(height, width, channels)
+
+
+def to_values(pixels: Pixels, low: float, high: float) -> Values:
+    """Return pixels (N, H, W, C) as numbers (N, C, H, W) from `low` for 0 to `high` for 255."""
+    scale = np.float32((high - low) / 255)
+    values = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
+    values *= scale
+    values += np.float32(low)
+    return values
+
+
+def to_pixels(values: NDArray[Any], low: float, high: float) -> Pixels:
+    """Return numbers (N, C, H, W) as pixels (N, H, W, C): `low` becomes 0, `high` 255.
+
+    What lies outside is clipped; not-a-number becomes 0.
+    """
+    scale = np.float32(255 / (high - low) if high > low else 0)
+    bounded = np.nan_to_num(values.astype(np.float32), nan=low).clip(low, high)
+    scaled = np.rint((bounded - np.float32(low)) * scale)
+    return np.ascontiguousarray(scaled.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1))
+
+
+def grid(pixels: Pixels, columns: int | None = None) -> Pixels:
+    """Lay pictures out in rows with white gaps; small ones are enlarged by a whole factor.
+
+    Args:
+        pixels: at least one picture (N, H, W, C).
+        columns: pictures a row; about as many as rows, when not given.
+
+    Returns:
+        One picture (H', W', C).
+    """
+    count, height, width, channels = pixels.shape
+    columns = min(columns or math.ceil(math.sqrt(count)), count)
+    rows = math.ceil(count / columns)
+    factor = max(1, min(-(-COMFORTABLE // (columns * width)), LARGEST_ENLARGED // (rows * height)))
+    enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+    height, width = height * factor + GAP, width * factor + GAP
+    page = np.full((rows * height + GAP, columns * width + GAP, channels), 255, np.uint8)
+    for index, picture in enumerate(enlarged):
+        top, left = GAP + index // columns * height, GAP + index % columns * width
+        page[top : top + height - GAP, left : left + width - GAP] = picture
+    return page
+
+
+def interleave(*sets: Pixels, columns: int) -> Pixels:
+    """Order sets of pictures so that ``grid(…, columns)`` shows a row of each set in turn.
+
+    Args:
+        sets: each (N, H, W, C), equal but for C; grey becomes RGB beside RGB.
+        columns: pictures a row.
+
+    Returns:
+        Pixels (M, H, W, C); the last rows are filled up with white.
+    """
+    channels = max(each.shape[-1] for each in sets)
+    count = len(sets[0])
+    rows = math.ceil(count / columns)
+    page = np.full((rows, len(sets), columns, *sets[0].shape[1:3], channels), 255, np.uint8)
+    for place, each in enumerate(sets):
+        for row in range(rows):
+            part = each[row * columns : (row + 1) * columns]
+            page[row, place, : len(part)] = part
+    return page.reshape(-1, *page.shape[3:])
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """Write a picture (H, W, 1 or 3) as PNG in one piece; its folder must be there."""
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)
+
+
+@contextmanager
+def _blaming(name: str) -> Iterator[None]:
+    """Turn everything that goes wrong inside into an error about the picture called `name`."""
+    try:
+        with _QUIET:
+            yield
+        return
+    except UnidentifiedImageError:
+        reason = "not a picture of a known format"
+    except Image.DecompressionBombError:
+        reason = f"more than {MAX_PIXELS // 2**20} megapixels"
+    except FileNotFoundError:
+        reason = "no such file"
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+    except Exception as problem:  # decoders raise anything at all on damaged bytes
+        reason = str(problem) or type(problem).__name__
+    raise BadPictureError(f"cannot read {name}", cause=" ".join(reason.split())[:200])
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """Read the header only."""
+    image = Image.open(file, formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    return image
+
+
+def _decode(file: BinaryIO) -> Image.Image:
+    with _open(file) as image:
+        image.load()
+        with suppress(Exception):  # damaged EXIF only fails to say which way is up
+            ImageOps.exif_transpose(image, in_place=True)
+        return _grey_or_colour(image)
+
+
+def _grey_or_colour(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_to_eight_bits(np.asarray(image)))
+    mode = "L" if image.mode in {"1", "L", "LA"} or _is_grey_palette(image) else "RGB"
+    if not image.has_transparency_data:
+        return image.convert(mode)
+    opaque = image.convert("RGBA")
+    white = Image.new("RGBA", opaque.size, "white")
+    return Image.alpha_composite(white, opaque).convert(mode)
+
+
+def _is_grey_palette(image: Image.Image) -> bool:
+    if image.mode not in {"P", "PA"}:
+        return False
+    palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    used = np.unique(np.asarray(image.getchannel(0)))
+    colours = palette[used[used < len(palette)]]
+    return bool((colours == colours[:, :1]).all())
+
+
+def _to_eight_bits(deep: NDArray[Any]) -> Pixels:
+    """Scale grey of more than 8 bits: from its type's full range, or from its own beyond that."""
+    values = np.nan_to_num(deep.astype(np.float32))
+    low, high = float(values.min()), float(values.max())
+    full = 65535.0 if deep.dtype.kind in "iu" else 1.0 if high <= 1 else 255.0
+    if low >= 0 and high <= full:
+        low, high = 0.0, full
+    values -= low
+    values *= 255 / (high - low) if high > low else 0.0
+    return np.rint(values).clip(0, 255).astype(np.uint8)
+
+
+class _Quiet:
+    """Keeps Pillow's warnings off the terminal: what matters of them is checked here.
+
+    Filters belong to the whole process and pictures are read by several threads at once, so the
+    first reader in silences and the last one out restores.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._readers += 1
+            if self._readers == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._readers == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()

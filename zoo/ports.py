@@ -1,0 +1,261 @@
+"""What flows in and out of a model: the data it learns from and the ports of its graphs.
+
+Ports are all that the sampler, the exporter and `zoo run` know of a model, so they say everything
+that a stranger needs: kind, shape, dtype, range and, for what can be drawn, the prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Kind = Literal["image", "latent", "label", "value"]
+Prior = Literal["normal", "uniform"]
+DType = Literal["float32", "int64"]
+
+MAX_DIMENSION = 2**20
+MAX_NAMES = 100_000
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a model must know of its data, and nothing more.
+
+    Args:
+        name: the data set, as the user named it or the catalogue calls it.
+        channels: 1 for grey, 3 for RGB.
+        height: image height in pixels.
+        width: image width in pixels.
+        classes: names of the classes, by label number; empty without labels.
+        domains: names of the two sides of a translation; empty for one set of images.
+    """
+
+    name: str
+    channels: int
+    height: int
+    width: int
+    classes: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.name, str) and 0 < len(self.name) <= 200, "data set name")
+        for name in ("channels", "height", "width"):
+            size = getattr(self, name)
+            _require(_is_integer(size) and 0 < size <= MAX_DIMENSION, f"{name} of the data")
+        for names in (self.classes, self.domains):
+            _require(_are_names(names), "class or domain names")
+
+    @property
+    def pixels(self) -> int:
+        """Numbers in one image: channels · height · width."""
+        return self.channels * self.height * self.width
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the specification as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: object) -> DataSpec:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the value is not a data specification.
+        """
+        return cls(**_known_fields(cls, value, tuples=("classes", "domains")))
+
+
+@dataclass(frozen=True)
+class Port:
+    """One typed input or output of a graph.
+
+    Args:
+        name: name of the tensor in the graph.
+        kind: what the numbers are.
+        shape: dimensions, batch first; a word is a dimension that may vary.
+        dtype: type of the numbers.
+        range: smallest and greatest value, both included, or None where unbounded.
+        prior: distribution that an input may be drawn from: standard normal, or uniform over
+            `range`; None for what somebody must supply.
+        classes: names of a label's classes.
+        tolerance: greatest absolute difference between the exported graph and the model.
+    """
+
+    name: str
+    kind: Kind
+    shape: tuple[int | str, ...]
+    dtype: DType = "float32"
+    range: tuple[float, float] | None = None
+    prior: Prior | None = None
+    classes: tuple[str, ...] = ()
+    tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.name, str) and self.name.isidentifier(), "port name")
+        _require(self.kind in get_args(Kind), f"kind of port {self.name!r}")
+        _require(self.dtype in get_args(DType), f"dtype of port {self.name!r}")
+        _require(self.prior in (*get_args(Prior), None), f"prior of port {self.name!r}")
+        _require(self.prior != "uniform" or self.range is not None, "range of a uniform prior")
+        _require(_is_shape(self.shape), f"shape of port {self.name!r}")
+        _require(self.kind != "image" or len(self.shape) == 4, "shape of an image port")
+        _require(self.range is None or _is_range(self.range), f"range of port {self.name!r}")
+        _require(_are_names(self.classes), f"classes of port {self.name!r}")
+        _require(
+            isinstance(self.tolerance, float) and self.tolerance > 0,
+            f"tolerance of port {self.name!r}",
+        )
+
+    @classmethod
+    def image(cls, name: str, data: DataSpec) -> Port:
+        """Return a port for images (batch, channels, height, width) in [-1, 1]."""
+        shape = ("batch", data.channels, data.height, data.width)
+        return cls(name, "image", shape, range=(-1.0, 1.0))
+
+    @classmethod
+    def latent(cls, name: str, size: int, *, prior: Prior | None = "normal") -> Port:
+        """Return a port for codes (batch, size), drawn from a standard normal unless told."""
+        return cls(name, "latent", ("batch", size), prior=prior)
+
+    @classmethod
+    def label(cls, name: str, classes: Sequence[str]) -> Port:
+        """Return a port for class numbers (batch,), every class equally likely."""
+        last = float(len(classes) - 1)
+        names = tuple(classes)
+        return cls(name, "label", ("batch",), "int64", (0.0, last), "uniform", names)
+
+    def draw(self, count: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
+        """Draw `count` values from the port's prior: (count, …) in the port's dtype.
+
+        Raises:
+            ValueError: the port has no prior, or a dimension other than the batch varies.
+        """
+        shape = (count, *(size for size in self.shape[1:] if isinstance(size, int)))
+        if self.prior is None or len(shape) != len(self.shape):
+            raise ValueError(f"port {self.name!r} has no prior of a fixed shape")
+        if self.prior == "normal":
+            return generator.standard_normal(shape).astype(self.dtype)
+        assert self.range is not None
+        low, high = self.range
+        if self.dtype == "int64":
+            return generator.integers(int(low), int(high), shape, endpoint=True)
+        return generator.uniform(low, high, shape).astype(self.dtype)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the port as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: object) -> Port:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the value is not a port.
+        """
+        return cls(**_known_fields(cls, value, tuples=("shape", "range", "classes")))
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The inputs and outputs of one graph, and what they make possible."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    @property
+    def missing(self) -> tuple[Port, ...]:
+        """The inputs that somebody must supply, because they have no prior."""
+        return tuple(port for port in self.inputs if port.prior is None)
+
+    @property
+    def can_sample(self) -> bool:
+        """Whether images come out of nothing but draws from priors."""
+        return not self.missing and self._gives_images
+
+    @property
+    def maps_images(self) -> bool:
+        """Whether one image goes in and an image comes out."""
+        return [port.kind for port in self.missing] == ["image"] and self._gives_images
+
+    @property
+    def _gives_images(self) -> bool:
+        return bool(self.outputs) and self.outputs[0].kind == "image"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the signature as plain JSON values."""
+        return {
+            "inputs": [port.to_json() for port in self.inputs],
+            "outputs": [port.to_json() for port in self.outputs],
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Signature:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the value is not a signature.
+        """
+        _require(isinstance(value, Mapping), "signature")
+        assert isinstance(value, Mapping)
+        sides = [value.get("inputs"), value.get("outputs")]
+        _require(all(isinstance(side, list) and len(side) <= 64 for side in sides), "ports")
+        inputs, outputs = ([Port.from_json(port) for port in side or ()] for side in sides)
+        return cls(tuple(inputs), tuple(outputs))
+
+
+def _known_fields(cls: type, value: object, *, tuples: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of `cls` found in a JSON object; unknown keys are left for the future."""
+    _require(isinstance(value, Mapping), cls.__name__)
+    assert isinstance(value, Mapping)
+    names = {field.name for field in fields(cls)}
+    found = {key: each for key, each in value.items() if key in names}
+    for key in tuples:
+        if isinstance(found.get(key), list):
+            found[key] = tuple(found[key])
+    try:
+        cls(**found)
+    except TypeError as problem:
+        raise ValueError(f"incomplete {cls.__name__}: {problem}") from None
+    return found
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_shape(shape: object) -> bool:
+    return (
+        isinstance(shape, tuple)
+        and 0 < len(shape) <= 8
+        and all(
+            (_is_integer(size) and 0 < size <= MAX_DIMENSION)
+            or (isinstance(size, str) and size.isidentifier())
+            for size in shape
+        )
+    )
+
+
+def _is_range(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(end, float | int) for end in value)
+        and abs(value[0]) < 2**62
+        and abs(value[1]) < 2**62
+        and value[0] <= value[1]
+    )
+
+
+def _are_names(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) <= MAX_NAMES
+        and all(isinstance(name, str) and len(name) <= 200 for name in value)
+    )
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(f"unusable {what}")
