@@ -1,0 +1,224 @@
+"""Archives of strangers: what is honest is unpacked, everything else is refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zoo.data import archives
+from zoo.errors import NotFoundError, ZooError
+
+
+def written(path: Path, members: dict[str, bytes]) -> Path:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        return path
+    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    folder = tmp_path / "inner" / "target"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+KINDS = ["a.zip", "a.tar", "a.tar.gz", "a.tgz", "A.ZIP"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_inside_comes_out(name, tmp_path, target):
+    members = {"set/trainA/1.jpg": b"one", "set/trainA/2.jpg": b"two" * 50_000, "readme": b""}
+    archive = written(tmp_path / name.lower(), members).rename(tmp_path / name)
+    assert archives.is_archive(archive)
+    archives.unpack(archive, target)
+    assert files_in(target) == members
+
+
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar", "a.tgz"])
+@pytest.mark.parametrize(
+    "name",
+    ["../evil", "x/../../evil", "/tmp/evil-of-zoo", "..\\evil", "C:\\evil", "\\\\host\\evil"],
+)
+def test_no_member_leaves_the_folder(kind, name, tmp_path, target):
+    archive = written(tmp_path / kind, {"good.txt": b"good", name: b"evil"})
+    with pytest.raises(NotFoundError, match="outside"):
+        archives.unpack(archive, target)
+    everything = files_in(tmp_path)
+    assert set(everything) - {kind} <= {"inner/target/good.txt"}
+    assert not Path("/tmp/evil-of-zoo").exists()
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]
+)
+def test_links_and_devices_are_refused(kind, tmp_path, target):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo("link")
+        info.type, info.linkname = kind, "/etc/passwd"
+        archive.addfile(info)
+    with pytest.raises(NotFoundError, match="link or a device"):
+        archives.unpack(path, target)
+    assert not list(target.iterdir())
+
+
+def test_links_in_a_zip_are_refused(tmp_path, target):
+    info = zipfile.ZipInfo("link")
+    info.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(NotFoundError, match="link"):
+        archives.unpack(tmp_path / "a.zip", target)
+
+
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar.gz"])
+def test_bombs_are_refused_before_they_go_off(kind, tmp_path, target, monkeypatch):
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 2**20)
+    archive = written(tmp_path / kind, {f"{i}.bin": bytes(2**20) for i in range(8)})
+    assert archive.stat().st_size < 2**16
+    with pytest.raises(NotFoundError, match="bomb"):
+        archives.unpack(archive, target)
+    assert sum(map(len, files_in(target).values())) <= 2**20
+
+
+def test_too_many_members_are_refused(tmp_path, target, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
+    archive = written(tmp_path / "a.zip", {str(i): b"" for i in range(11)})
+    with pytest.raises(NotFoundError):
+        archives.unpack(archive, target)
+
+
+def test_a_forged_header_takes_no_memory(tmp_path, target):
+    info = tarfile.TarInfo("name")
+    info.type, info.size = tarfile.XHDTYPE, 2**27  # a header of extended names: 128 MiB of zeros
+    content = info.tobuf(tarfile.USTAR_FORMAT) + bytes(2**27)
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(content, 1))
+    del content
+    tracemalloc.start()
+    with pytest.raises(NotFoundError, match="impossible length"):
+        archives.unpack(path, target)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**25
+
+
+def test_a_member_larger_than_the_disk_is_refused(tmp_path, target, monkeypatch):
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 2**63)
+    path = tmp_path / "a.tar"
+    info = tarfile.TarInfo("huge")
+    info.size = 2**55
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(ZooError, match="free in") as caught:
+        archives.unpack(path, target)
+    assert caught.value.exit_code == 1
+    assert not list(target.iterdir())
+
+
+def spoil_end(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def spoil_middle(content: bytes) -> bytes:
+    place = len(content) // 2
+    return (
+        content[:place]
+        + bytes(each ^ 255 for each in content[place : place + 40])
+        + content[place + 40 :]
+    )
+
+
+def spoil_checksum(content: bytes) -> bytes:
+    return content[:-8] + bytes(each ^ 255 for each in content[-8:])
+
+
+def spoil_all(_: bytes) -> bytes:
+    return b"<html>404</html>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil"),
+    [(kind, spoil) for kind in ("a.zip", "a.tgz") for spoil in (spoil_end, spoil_middle, spoil_all)]
+    + [
+        ("a.tgz", spoil_checksum),
+        ("a.tar", spoil_end),
+        ("a.tar", spoil_all),
+    ],  # a plain tar has no checksum of its contents
+)
+def test_damaged_archives_are_named(kind, spoil: Callable[[bytes], bytes], tmp_path, target):
+    archive = written(tmp_path / kind, {"1.bin": bytes(range(256)) * 40, "2.bin": b"abc" * 999})
+    archive.write_bytes(spoil(archive.read_bytes()))
+    with pytest.raises(NotFoundError) as caught:
+        archives.unpack(archive, target)
+    assert str(archive) in caught.value.message
+    assert caught.value.cause
+    assert len(str(caught.value).splitlines()) <= 6
+
+
+def test_a_damaged_header_is_not_taken_for_the_end(tmp_path, target):
+    archive = written(tmp_path / "a.tar", {"1.bin": b"1" * 512, "2.bin": b"2" * 512})
+    content = archive.read_bytes()
+    archive.write_bytes(
+        content[:1024] + bytes(each ^ 1 for each in content[1024:1536]) + content[1536:]
+    )
+    with pytest.raises(NotFoundError, match="no proper end"):
+        archives.unpack(archive, target)
+
+
+def test_an_archive_that_is_not_there(tmp_path, target):
+    with pytest.raises(ZooError, match="No such file"):
+        archives.unpack(tmp_path / "nowhere.zip", target)
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    kind=st.sampled_from(["a.zip", "a.tar", "a.tgz"]),
+    place=st.integers(0, 700),
+    noise=st.binary(max_size=60),
+)
+def test_arbitrary_bytes_end_in_files_or_in_our_error(kind, place, noise, tmp_path):
+    content = bytearray(
+        written(tmp_path / kind, {"x/1.bin": b"1" * 300, "2.bin": b""}).read_bytes()
+    )
+    content[place : place + len(noise)] = noise
+    (tmp_path / kind).write_bytes(content)
+    folder = tmp_path / "deep" / "folder"
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(ZooError):
+        archives.unpack(tmp_path / kind, folder)
+    outside = {path.name for path in tmp_path.iterdir()} - {"a.zip", "a.tar", "a.tgz", "work"}
+    assert outside == {"deep"}
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
+
+
+def test_the_real_archive(shared_data: Path, target):
+    archives.unpack(shared_data / "horse2zebra.zip", target)
+    counts = {
+        folder.name: len(list(folder.iterdir())) for folder in (target / "horse2zebra").iterdir()
+    }
+    assert counts == {"trainA": 1067, "trainB": 1334, "testA": 120, "testB": 140}

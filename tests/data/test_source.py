@@ -1,0 +1,186 @@
+"""What may stand after --data, and what is said when it leads nowhere."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.data.pictures import fill, write_mnist
+from zoo.data.source import find_source
+from zoo.data.store import prepare
+from zoo.errors import NotFoundError, UsageError, ZooError
+
+SMALL = "fashion-mnist-small"
+
+
+def test_a_name_of_the_catalogue():
+    source = find_source(SMALL)
+    assert source.name == SMALL
+    assert source.dataset is not None
+    assert source.layout == source.dataset.layout
+    store = prepare(source)
+    assert store.spec.name == SMALL
+    assert store.spec.classes[9] == "ankle boot"
+    assert (store.spec.channels, store.spec.height, store.spec.width) == (1, 28, 28)
+
+
+def test_the_catalogue_comes_before_a_folder_of_the_same_name():
+    fill(Path(SMALL), 3)
+    assert find_source(SMALL).dataset is not None
+    assert find_source(f"./{SMALL}").dataset is None
+    assert find_source(f"./{SMALL}").name == SMALL
+
+
+def test_folders_archives_and_npz_files(tmp_path):
+    fill(Path("photos"), 3)
+    shutil.make_archive("photos", "gztar", "photos")
+    Path("arrays.npz").write_bytes(b"")
+    for text, name in [
+        ("photos", "photos"),
+        ("./photos/", "photos"),
+        (str(Path("photos").absolute()), "photos"),
+        ("photos.tar.gz", "photos"),
+        ("arrays.npz", "arrays"),
+    ]:
+        source = find_source(text)
+        assert source.name == name
+        assert source.layout is None
+        assert source.dataset is None
+    os.chdir("photos")
+    assert find_source(".").name == "photos"
+
+
+def test_a_layout_may_be_named(tmp_path):
+    fill(Path("photos/2020"), 3)
+    fill(Path("photos/2021"), 3)
+    assert prepare(find_source("photos")).spec.classes == ("2020", "2021")
+    assert prepare(find_source("photos:folder")).spec.classes == ()
+
+
+def test_colons_may_belong_to_the_path():
+    fill(Path("a:b"), 3)
+    assert find_source("a:b").name == "a:b"
+    assert find_source("a:b:folder").layout == "folder"
+    fill(Path("odd:folder"), 3)
+    assert find_source("odd:folder").layout is None
+
+
+def test_a_misspelt_layout_is_told():
+    fill(Path("photos"), 3)
+    for place in ("photos", SMALL):
+        with pytest.raises(UsageError) as caught:
+            find_source(f"{place}:class-folder")
+        assert "Did you mean 'class-folders'?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fashion-mnist-smal", "Did you mean 'fashion-mnist-small'?"),
+        ("photos", "no file or folder of that name either"),
+        ("./photos", "no such file or folder: ./photos"),
+        ("photos/", "no such file or folder"),
+        ("photos.zip", "no such file or folder"),
+        ("nowhere/photos:folder", "no such file or folder: nowhere/photos"),
+        (r"C:\photos", "no such file or folder"),
+        ("zoo-gans:emoji", "zoo-gans:emoji"),
+        (":folder", "not found"),
+    ],
+)
+def test_what_leads_nowhere(text, expected):
+    with pytest.raises(NotFoundError) as caught:
+        find_source(text)
+    assert expected in str(caught.value)
+    assert caught.value.hint
+    assert len(str(caught.value).splitlines()) <= 6
+
+
+def test_a_folder_that_only_holds_an_archive_leads_to_the_archive():
+    fill(Path("photos"), 3)
+    shutil.make_archive("downloads/photos", "zip", "photos")
+    with pytest.raises(NotFoundError) as caught:
+        prepare(find_source("downloads"))
+    assert "1 .zip" in caught.value.cause
+    place = caught.value.hint.split(": ")[1]
+    assert prepare(find_source(place)).spec.name == "photos"
+
+
+def test_nothing_at_all():
+    with pytest.raises(UsageError, match="no name"):
+        find_source("")
+
+
+@pytest.mark.parametrize("name", ["photo.png", "set.rar", "notes"])
+def test_a_file_that_is_no_data_set(name):
+    Path(name).write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"folder.*\.zip"):
+        find_source(name)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=30) | st.text("ab:./\\~-\0", max_size=12))
+def test_any_text_is_a_source_or_our_error(text):
+    try:
+        assert find_source(text).path.exists()
+    except ZooError as problem:
+        assert problem.exit_code in {2, 3}
+
+
+def test_a_row_of_the_catalogue_decides_on_size_names_and_layout(tmp_path, monkeypatch):
+    fill(tmp_path / "photos" / "x", 30, height=40, width=50)
+    fill(tmp_path / "photos" / "y", 30, height=40, width=50, first=30)
+    folder = Path(os.environ["ZOO_HOME"]) / "downloads" / "two-things"
+    folder.mkdir(parents=True)
+    content = Path(
+        shutil.make_archive(str(folder / "things"), "zip", tmp_path, "photos")
+    ).read_bytes()
+    (tmp_path / "registry.toml").write_text(
+        f"""
+        schema = 1
+        [dataset.two-things]
+        summary = "two things"
+        layout = "class-folders"
+        licence = "ours"
+        size = [20, 25]
+        classes = ["first", "second"]
+        mirrors = ["http://127.0.0.1:9/"]
+        files = [{{ name = "things.zip", bytes = {len(content)},
+                    sha256 = "{hashlib.sha256(content).hexdigest()}" }}]
+        """.replace("\n                    ", " ")
+    )
+    monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
+    store = prepare(find_source("two-things"))
+    assert (store.spec.height, store.spec.width, store.spec.channels) == (20, 25, 3)
+    assert store.spec.classes == ("first", "second")
+    os.utime(folder / "things.zip", (1, 1))  # hashes decide, not times
+    said: list[str] = []
+    prepare(find_source("two-things"), report=said.append)
+    assert said == []
+    assert prepare(find_source("two-things"), size=(10, 10)).spec.height == 10
+
+
+def test_more_classes_than_the_catalogue_names(tmp_path, monkeypatch):
+    folder = Path(os.environ["ZOO_HOME"]) / "downloads" / "digits"
+    write_mnist(folder)
+    (tmp_path / "registry.toml").write_text(
+        """
+        schema = 1
+        [dataset.digits]
+        summary = "digits"
+        layout = "idx"
+        licence = "ours"
+        channels = 1
+        classes = ["0", "1"]
+        mirrors = ["http://127.0.0.1:9/"]
+        files = [{ name = "train-images-idx3-ubyte.gz" }]
+        """
+    )
+    monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
+    with pytest.raises(NotFoundError, match="10 classes; 2 are catalogued"):
+        prepare(find_source("digits"))

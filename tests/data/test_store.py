@@ -1,0 +1,422 @@
+"""Data is decoded once, whole or not at all, and what training gets of it is as promised."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.pictures import fill, photo, save, write_mnist
+from zoo import pictures
+from zoo.data.source import find_source
+from zoo.data.store import Store, prepare
+from zoo.errors import NotFoundError, ZooError
+from zoo.ports import DataSpec
+
+PREPARE = """
+import sys
+from zoo.data.source import find_source
+from zoo.data.store import prepare
+from zoo.errors import ZooError
+{before}
+try:
+    store = prepare(find_source(sys.argv[1]), size=(64, 64), channels=3, report=print)
+except ZooError as problem:
+    print(problem)
+    sys.exit(problem.exit_code)
+print({{split: len(arrays["image"]) for split, arrays in store.splits.items()}})
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+def prepared(place: Path | str, **options: object) -> tuple[Store, list[str]]:
+    said: list[str] = []
+    return prepare(find_source(str(place)), report=said.append, **options), said
+
+
+def store_home() -> Path:
+    return Path(os.environ["ZOO_HOME"]) / "store"
+
+
+def start(place: Path, before: str = "") -> subprocess.Popen[str]:
+    code = PREPARE.format(before=before)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(place)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def every(store: Store) -> set[bytes]:
+    return {row for name in ("train", "validation") for row in as_rows(store.splits[name]["image"])}
+
+
+def as_rows(array: np.ndarray) -> list[bytes]:
+    return [picture.tobytes() for picture in array]
+
+
+def test_training_gets_every_picture_once_with_its_label(root):
+    original = write_mnist(root, train=100, test=7)
+    store, _ = prepared(root)
+    train, validation, test = (store.splits[name] for name in ("train", "validation", "test"))
+    assert [len(each["image"]) for each in (train, validation, test)] == [95, 5, 7]
+    assert store.spec == DataSpec("root", 1, 28, 28, classes=tuple("0123456789"))
+    labels = {picture.tobytes(): number % 10 for number, picture in enumerate(original)}
+    found = as_rows(train["image"]) + as_rows(validation["image"])
+    assert sorted(found) == sorted(labels)
+    assert [labels[each] for each in found] == [*train["label"], *validation["label"]]
+    assert test["label"].tolist() == list(range(7))
+    assert train["image"].dtype == np.uint8
+    assert train["label"].dtype == np.int64
+
+
+def test_the_second_time_nothing_is_decoded(root):
+    fill(root, 40)
+    first, said = prepared(root)
+    assert "decoding 40 pictures" in said[0]
+    for path in root.iterdir():  # same names, sizes and times, but no pictures any more
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    second, said = prepared(root)
+    assert said == []
+    assert second.spec == first.spec
+    assert (second.splits["train"]["image"] == first.splits["train"]["image"]).all()
+
+
+def test_arrays_are_mapped_and_cannot_be_written_to(root):
+    fill(root, 4)
+    image = prepared(root)[0].splits["train"]["image"]
+    base: object = image
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    assert type(base).__name__ == "mmap"
+    with pytest.raises(ValueError, match="read-only"):
+        image[0] = 0
+
+
+def test_changed_files_and_other_settings_are_decoded_anew(root):
+    fill(root, 5)
+    before, _ = prepared(root)
+    save(root / "2.png", photo(99))
+    after, said = prepared(root)
+    assert "decoding" in said[0]
+    assert len(every(before) & every(after)) == 4
+    small, _ = prepared(root, size=(6, 8))
+    assert small.splits["train"]["image"].shape[1:] == (6, 8, 3)
+    grey, _ = prepared(root, channels=1)
+    assert grey.splits["train"]["image"].shape[1:] == (12, 12, 1)
+    assert (small.spec.height, small.spec.width, grey.spec.channels) == (6, 8, 1)
+
+
+def test_a_moved_data_set_keeps_what_was_decoded_and_gets_its_new_name(root, tmp_path):
+    fill(root, 5)
+    prepared(root)
+    root.rename(tmp_path / "photos")
+    store, said = prepared(tmp_path / "photos")
+    assert said == []
+    assert store.spec.name == "photos"
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(2, 1), (19, 1), (30, 2), (41_000, 2000)])
+def test_a_twentieth_is_held_out_whatever_the_seed(root, count, held_out):
+    np.savez(
+        root / "data.npz", images=np.arange(count, dtype="<u4").view(np.uint8).reshape(-1, 2, 2)
+    )
+    store, _ = prepared(root)
+    assert len(store.splits["validation"]["image"]) == held_out
+    assert len(store.splits["train"]["image"]) == count - held_out
+    numbers = store.splits["validation"]["image"].reshape(-1).view("<u4")
+    if count > 1000:
+        assert 0.4 * count < numbers.mean() < 0.6 * count
+    shutil.rmtree(store_home())
+    again = prepared(root)[0].splits["validation"]["image"].reshape(-1).view("<u4")
+    assert (again == numbers).all()
+
+
+def test_a_validation_split_of_its_own_is_kept(root):
+    fill(root / "train", 40)
+    fill(root / "val", 3, first=100)
+    fill(root / "test", 2, first=200)
+    store, _ = prepared(root)
+    counts = {split: len(arrays["image"]) for split, arrays in store.splits.items()}
+    assert list(counts.items()) == [("train", 40), ("validation", 3), ("test", 2)]
+    assert (store.splits["validation"]["image"][1] == np.asarray(photo(101))).all()
+
+
+def test_unpaired_sides_may_differ_in_number(root):
+    for name, count in (("trainA", 30), ("trainB", 41), ("testA", 2), ("testB", 3)):
+        fill(root / name, count)
+    store, _ = prepared(root)
+    counts = {name: (len(arrays["a"]), len(arrays["b"])) for name, arrays in store.splits.items()}
+    assert counts == {"train": (28, 39), "validation": (2, 2), "test": (2, 3)}
+    assert store.spec.domains == ("a", "b")
+
+
+def test_pairs_stay_pairs_even_beside_bad_ones(root):
+    for number in range(60):
+        pair = Image.new("RGB", (20, 10), (number, 0, 0))
+        pair.paste((number, 255, 0), (10, 0, 20, 10))
+        save(root / "train" / f"{number}.png", pair)
+    (root / "train" / "7.png").write_bytes(b"broken")
+    save(root / "train" / "9.png", Image.new("RGB", (1, 10)))  # too narrow to have halves
+    store, said = prepared(root, on_bad_image="skip")
+    assert store.spec.width == 64  # the narrow one is of another size
+    assert "2 of 60" in said[-1]
+    for split, count in (("train", 55), ("validation", 3)):
+        a, b = store.splits[split]["a"], store.splits[split]["b"]
+        assert len(a) == len(b) == count
+        assert (a[..., 0] == b[..., 0]).all()
+        assert not a[..., 1].any()
+        assert (b[..., 1] == 255).all()
+
+
+def test_grey_sets_stay_grey_and_one_colour_picture_makes_three_channels(root):
+    modes = ("1", "L", "LA", "P", "I;16")
+    for number, mode in enumerate(modes * 2):
+        grey = photo(number, mode="L")
+        deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+        save(root / f"{number}.png", deep if mode == "I;16" else grey.convert(mode))
+    assert prepared(root)[0].spec.channels == 1
+    save(root / "colour.png", photo(1))
+    assert prepared(root)[0].spec.channels == 3
+
+
+def test_every_kind_of_picture_is_decoded_alike(root):
+    picture = photo(5, 40, 60)
+    rotated = picture.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kinds = {
+        "rgb.png": picture,
+        "rgba.png": picture.convert("RGBA"),
+        "cmyk.tif": picture.convert("CMYK"),
+        "palette.png": picture.quantize(256),
+        "large.bmp": picture.resize((600, 400), Image.Resampling.BICUBIC),
+    }
+    for name, each in kinds.items():
+        save(root / name, each)
+    rotated.save(root / "photo.png", exif=exif)
+    store, _ = prepared(root, size=(20, 20))
+    found = np.concatenate([store.splits["train"]["image"], store.splits["validation"]["image"]])
+    expected = pictures.fit(picture, 20, 20, 3).astype(int)
+    assert len(found) == 6
+    assert np.abs(found - expected).mean(axis=(1, 2, 3)).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected", "word"),
+    [
+        ([(30, 20)] * 3, (30, 20), ""),
+        ([(30, 20), (20, 30), (20, 20)], (64, 64), "pictures of 30x20 and other sizes"),
+        ([(300, 300)] * 3, (64, 64), "pictures of 300x300"),
+    ],
+)
+def test_sizes_when_nobody_says_one(root, sizes, expected, word):
+    for number, (height, width) in enumerate(sizes):
+        save(root / f"{number}.png", photo(number, height, width))
+    for _ in range(2):  # the word is said again when nothing is decoded
+        store, said = prepared(root)
+        assert (store.spec.height, store.spec.width) == expected
+        assert [line.startswith(word) for line in said if "--size" in line] == [True] * bool(word)
+
+
+def spoil(root: Path, count: int) -> None:
+    for number in range(count):
+        path = root / f"{number}.png"
+        path.write_bytes(path.read_bytes()[:-30])
+
+
+def test_few_bad_pictures_are_left_out_with_a_count(root):
+    fill(root, 200)
+    spoil(root, 2)
+    for _ in range(2):
+        store, said = prepared(root)
+        assert sum(len(arrays["image"]) for arrays in store.splits.values()) == 198
+        assert "2 of 200 pictures of root cannot be read and are left out" in said[-1]
+        assert str(root / "0.png") in said[-1]
+    with pytest.raises(NotFoundError, match="2 of 200"):
+        prepared(root, on_bad_image="fail")
+
+
+def test_many_bad_pictures_are_an_error_unless_one_says_skip(root):
+    fill(root, 200)
+    spoil(root, 3)
+    with pytest.raises(NotFoundError) as caught:
+        prepared(root)
+    text = str(caught.value)
+    assert "3 of 200" in text
+    assert str(root / "0.png") in text
+    assert "truncated" in text
+    assert "--on-bad-image skip" in text
+    assert len(text.splitlines()) <= 6
+    store, said = prepared(root, on_bad_image="skip")
+    assert store.bad == 3
+    assert not any("decoding" in line for line in said)  # the choice needs no new decoding
+
+
+def test_bad_pictures_of_an_archive_are_called_as_in_the_archive(root, tmp_path):
+    fill(root / "set", 20)
+    spoil(root / "set", 1)
+    shutil.make_archive(str(tmp_path / "photos"), "zip", root)
+    with pytest.raises(NotFoundError) as caught:
+        prepared(tmp_path / "photos.zip")
+    assert "set/0.png: " in caught.value.cause
+    assert "unfinished" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_pictures(root, count):
+    fill(root, count)
+    (root / "broken.png").write_bytes(b"")
+    with pytest.raises(NotFoundError, match="training picture"):
+        prepared(root, on_bad_image="skip")
+    assert [path for path in store_home().iterdir() if "-" not in path.name] == []
+
+
+def test_a_side_with_too_few_pictures_is_named(root):
+    fill(root / "trainA", 5)
+    fill(root / "trainB", 1)
+    with pytest.raises(NotFoundError, match="side b"):
+        prepared(root)
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar", "tar"])
+def test_archives_are_read_like_folders(root, tmp_path, kind):
+    fill(root / "photos" / "cat", 3)
+    fill(root / "photos" / "dog", 3, first=3)
+    archive = shutil.make_archive(str(tmp_path / "pets"), kind, root)
+    store, _ = prepared(archive)
+    assert store.spec.name == "pets"
+    assert store.spec.classes == ("cat", "dog")
+    folder, _ = prepared(root)
+    assert (store.splits["train"]["image"] == folder.splits["train"]["image"]).all()
+    assert all(not path.name.startswith(".") for path in store_home().iterdir())
+
+
+def test_memory_stays_bounded(root):
+    save(root / "0.png", photo(0, 200, 200))
+    for number in range(1, 500):
+        os.link(root / "0.png", root / f"{number}.png")
+    tracemalloc.start()
+    store, _ = prepared(root)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert store.spec.height == 200
+    assert peak < 30e6 < 60e6 == sum(each["image"].nbytes for each in store.splits.values())
+
+
+def test_a_damaged_store_is_decoded_anew(root):
+    fill(root, 8)
+    first, _ = prepared(root)
+    expected = first.splits["train"]["image"].copy()
+    (folder,) = store_home().iterdir()
+    for name, content in (
+        ("train-image", b"short"),
+        ("store.json", b"{}"),
+        ("store.json", b"\xff"),
+    ):
+        del first
+        (folder / name).unlink()
+        (folder / name).write_bytes(content)
+        first, said = prepared(root)
+        assert "decoding" in said[0]
+        assert (first.splits["train"]["image"] == expected).all()
+        assert list(store_home().iterdir()) == [folder]
+
+
+def large(root: Path) -> None:
+    save(root / "0.png", photo(0, 400, 400))
+    for number in range(1, 250):
+        os.link(root / "0.png", root / f"{number}.png")
+
+
+def test_two_processes_at_once(root):
+    large(root)
+    processes = [start(root), start(root)]
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert said[0].splitlines()[-1] == said[1].splitlines()[-1]
+    assert len(list(store_home().iterdir())) == 1
+    assert start(root).communicate(timeout=60)[0].splitlines()[0].startswith("{")
+
+
+def test_a_killed_process_leaves_nothing_under_a_final_name(root, tmp_path):
+    large(root)
+    process = start(root)
+    deadline = time.monotonic() + 30
+    while not list(store_home().glob(".unfinished-*/train-image")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    left = list(store_home().iterdir())
+    assert len(left) == 1
+    assert left[0].name.startswith(".unfinished-")
+    fill(tmp_path / "other", 3)
+    prepared(tmp_path / "other")
+    assert left[0].exists()  # it might be at work still
+    for path in (left[0], *left[0].iterdir()):
+        os.utime(path, (0, 0))
+    fill(tmp_path / "other", 4)
+    prepared(tmp_path / "other")
+    assert not left[0].exists()
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(root):
+    large(root)
+    # the limit on the size of a file stands for the end of the disk
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+    process = start(root, limit)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "cannot be written" in said
+    assert "ZOO_HOME" in said
+    assert list(store_home().iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_to(root, monkeypatch, tmp_path):
+    fill(root, 3)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ZooError, match="cannot be used") as caught:
+        prepared(root)
+    assert caught.value.exit_code == 1
+
+
+def test_horses_and_zebras(shared_data: Path):
+    store, said = prepared(shared_data / "horse2zebra.zip", size=(32, 32))
+    counts = {name: (len(arrays["a"]), len(arrays["b"])) for name, arrays in store.splits.items()}
+    assert counts == {"train": (1014, 1267), "validation": (53, 67), "test": (120, 140)}
+    assert store.spec == DataSpec("horse2zebra", 3, 32, 32, domains=("a", "b"))
+    assert store.bad == 0
+    assert len(said) == 1
+    zebras = np.concatenate([store.splits["train"]["b"], store.splits["validation"]["b"]])
+    grey = (zebras[..., 0] == zebras[..., 1]) & (zebras[..., 1] == zebras[..., 2])
+    assert grey.all(axis=(1, 2)).sum() >= 7
+
+
+def test_fashion(shared_data: Path):
+    store, _ = prepared(shared_data / "fashion-mnist")
+    assert {name: len(arrays["image"]) for name, arrays in store.splits.items()} == {
+        "train": 58_000,
+        "validation": 2000,
+        "test": 10_000,
+    }
+    began = time.perf_counter()
+    _, said = prepared(shared_data / "fashion-mnist")
+    assert said == []
+    assert time.perf_counter() - began < 1

@@ -1,0 +1,60 @@
+"""Plugins that tests write, build and install for real, into a folder of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT_FILE = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{name}"
+version = "1.0"
+
+[project.entry-points.zoo]
+{module} = "{module}"
+
+[tool.hatch.build.targets.wheel]
+packages = ["{module}"]
+"""
+
+CARD = """
+import zoo
+
+CARD = zoo.Card(
+    name="{model}",
+    summary="a model of a test",
+    task="generation",
+    model="{module}.model:Missing",
+    paper=zoo.Paper("A Paper", "Somebody", 2026, "https://example.org"),
+)
+
+@zoo.hookimpl
+def zoo_models():
+    return [CARD]
+"""
+
+
+def install(folder: Path, plugins: dict[str, str]) -> dict[str, str]:
+    """Build and install one distribution a name, its module holding the given source.
+
+    Returns:
+        Environment variables under which Python finds them.
+    """
+    projects = []
+    for name, source in plugins.items():
+        module = name.replace("-", "_")
+        package = folder / "projects" / name / module
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(source)
+        toml = PROJECT_FILE.format(name=name, module=module)
+        (package.parent / "pyproject.toml").write_text(toml)
+        projects.append(str(package.parent))
+    site = folder / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", str(site), *projects], check=True, timeout=120)
+    return {"PYTHONPATH": str(site)}

@@ -1,0 +1,1 @@
+"""What exists: cards, plugins and the registry. Imports neither torch nor onnx."""

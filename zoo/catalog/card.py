@@ -1,0 +1,69 @@
+"""One model as its plugin presents it, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Task = Literal["reconstruction", "generation", "translation"]
+Material = Literal["images", "labelled images", "two domains"]
+
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # what models, data sets and plugins are called
+MAX_NAME = 40
+
+
+def check_name(name: str, what: str) -> None:
+    """Check a name that users type and that becomes part of file names.
+
+    Raises:
+        ValueError: the name is not lower-case words of letters and digits joined by hyphens.
+    """
+    if not isinstance(name, str) or len(name) > MAX_NAME or not NAME.fullmatch(name):
+        raise ValueError(
+            f"{what} name {str(name)[:60]!r} must be at most {MAX_NAME} lower-case letters, "
+            "digits and single hyphens, beginning with a letter"
+        )
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a model comes from."""
+
+    title: str
+    authors: str
+    year: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One model in `zoo list` and `zoo show`.
+
+    Args:
+        name: what users type, such as ``"vae"``.
+        summary: one line, without a full stop.
+        task: what the model is for.
+        model: dotted path of the class, ``"package.module:Class"``; imported only when needed.
+        paper: where the model comes from.
+        learns_from: the material that training needs.
+        data: name of the data set used when the user names none.
+    """
+
+    name: str
+    summary: str
+    task: Task
+    model: str
+    paper: Paper
+    learns_from: Material = "images"
+    data: str = "fashion-mnist-small"
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "model")
+        check_name(self.data, "data set")
+        if self.task not in get_args(Task):
+            raise ValueError(f"card {self.name!r}: task must be one of {get_args(Task)}")
+        if self.learns_from not in get_args(Material):
+            raise ValueError(f"card {self.name!r}: learns_from must be one of {get_args(Material)}")
+        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.model):
+            raise ValueError(f"card {self.name!r}: model must read 'package.module:Class'")

@@ -1,0 +1,130 @@
+"""One data set of the catalogue: what it is, where it can be had, how it is laid out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from zoo.catalog.card import check_name
+
+Layout = Literal[
+    "idx",
+    "folder",
+    "class-folders",
+    "unpaired-folders",
+    "paired-side-by-side",
+    "cifar-batches",
+    "npz",
+]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+
+MAX_SIDE = 2**14  # pixels
+MAX_BYTES = 2**50
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file to download.
+
+    Args:
+        name: file name in the cache; no folders.
+        urls: where it can be had, in the order of preference.
+        bytes: its size, or None where nobody publishes it.
+        sha256: its hash in lower-case hexadecimal, or None where nobody publishes it.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    bytes: int | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
+            raise ValueError(f"file name {str(self.name)[:60]!r} is not a plain name")
+        if not self.urls or not all(_matches(r"https?://\S+", url) for url in self.urls):
+            raise ValueError(f"file {self.name!r} needs http(s) URLs")
+        if self.bytes is not None and not _is_count(self.bytes):
+            raise ValueError(f"file {self.name!r}: bytes must be a whole number above 0")
+        if self.sha256 is not None and not _matches(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"file {self.name!r}: sha256 must be 64 digits of 0-9a-f")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One row of `zoo data list`.
+
+    Args:
+        name: what users type after ``--data``.
+        summary: one line, without a full stop.
+        layout: how the files are laid out.
+        licence: the licence as its owners give it, or a word that there is none.
+        size: image height and width in pixels to decode to, or None for the files' own.
+        channels: 1 for grey, 3 for RGB.
+        classes: names of the classes, by label number.
+        domains: names of the two sides of a translation.
+        files: what to download; empty for embedded data.
+        embedded: whether the data lies inside the package, under this name.
+    """
+
+    name: str
+    summary: str
+    layout: Layout
+    licence: str
+    size: tuple[int, int] | None = None
+    channels: int = 3
+    classes: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    files: tuple[RemoteFile, ...] = ()
+    embedded: bool = False
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "data set")
+        for field in ("summary", "licence"):
+            self._require(_matches(r"[^\r\n]{1,200}", getattr(self, field)), f"{field}: one line")
+        self._require(self.layout in LAYOUTS, f"layout: one of {', '.join(LAYOUTS)}")
+        self._require(self.size is None or _is_size(self.size), "size: [height, width] in pixels")
+        self._require(_is_count(self.channels) and self.channels in {1, 3}, "channels: 1 or 3")
+        for field in ("classes", "domains"):
+            self._require(_are_words(getattr(self, field)), f"{field}: a list of different words")
+        self._require(len(self.domains) in {0, 2}, "domains: two names")
+        names = [file.name.lower() for file in self.files]
+        self._require(len(names) == len(set(names)), "files: no name twice")
+        self._require(
+            isinstance(self.embedded, bool) and bool(self.files) != self.embedded,
+            "files, unless it is embedded",
+        )
+
+    def _require(self, condition: bool, what: str) -> None:
+        if not condition:
+            raise ValueError(f"data set {self.name!r} needs {what}")
+
+    @property
+    def bytes(self) -> int | None:
+        """Size of the whole download, or None where a part of it is unknown."""
+        sizes = [file.bytes for file in self.files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def _matches(pattern: str, text: object) -> bool:
+    return isinstance(text, str) and re.fullmatch(pattern, text) is not None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_BYTES
+
+
+def _is_size(size: object) -> bool:
+    return (
+        isinstance(size, tuple)
+        and len(size) == 2
+        and all(_is_count(side) and side <= MAX_SIDE for side in size)
+    )
+
+
+def _are_words(words: object) -> bool:
+    return (
+        isinstance(words, tuple)
+        and all(_matches(r"[^\r\n]{1,100}", word) for word in words)
+        and len(words) == len(set(words))
+    )

@@ -1,0 +1,1 @@
+"""What is learnt from: downloads, layouts, the decoded store and its batches."""

@@ -1,0 +1,180 @@
+"""Data sets that come as arrays: idx, npz and CIFAR's binary batches.
+
+Headers may be forged: what they promise is held against the size of the file before any memory
+is taken.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import math
+import struct
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import NotFoundError, ZooError
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+Split = tuple[Pixels, Labels | None]
+Result = TypeVar("Result")
+
+MAX_DEFLATE = 1100  # bytes that one packed byte can stand for, rounded up
+MAX_CLASSES = 100_000
+CIFAR_ROW = 1 + 3 * 32 * 32  # a label, then a red, a green and a blue plane
+
+# Names under which npz files keep their arrays: images and labels, by split.
+NPZ_NAMES: Sequence[Mapping[str, tuple[str, str]]] = (
+    {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")},
+    {
+        "train": ("train_images", "train_labels"),
+        "validation": ("val_images", "val_labels"),
+        "test": ("test_images", "test_labels"),
+    },
+    {"train": ("images", "labels")},
+)
+
+
+def read_idx(images: Path, labels: Path | None) -> Split:
+    """Read pictures (N, H, W[, C]) and labels (N,) from idx files, gzipped or plain.
+
+    Raises:
+        NotFoundError: a file is damaged, or there are not as many labels as pictures.
+    """
+    pixels = _as_pictures(_blaming(images, lambda: _read_idx_file(images, (3, 4))), images)
+    if labels is None:
+        return pixels, None
+    numbers = _blaming(labels, lambda: _read_idx_file(labels, (1,)))
+    return pixels, _as_labels(numbers, len(pixels), labels)
+
+
+def read_npz(path: Path) -> dict[str, Split]:
+    """Read the splits of an npz file whose arrays have one of the usual sets of names.
+
+    Raises:
+        NotFoundError: the file is damaged, or its arrays are called or shaped otherwise.
+    """
+    return _blaming(path, lambda: _read_npz_splits(path))
+
+
+def read_cifar(batches: Sequence[Path]) -> Split:
+    """Read CIFAR-10's binary batches, pixels (N, 32, 32, 3) and labels (N,).
+
+    Raises:
+        NotFoundError: a file is cut short.
+    """
+    rows = []
+    for path in batches:
+        flat = _blaming(path, functools.partial(_bytes_of, path))
+        if not flat.size or flat.size % CIFAR_ROW:
+            raise _damaged(path, f"{flat.size} bytes are no multiple of {CIFAR_ROW}")
+        rows.append(flat.reshape(-1, CIFAR_ROW))
+    joined = np.concatenate(rows)
+    planes = joined[:, 1:].reshape(-1, 3, 32, 32)
+    return planes.transpose(0, 2, 3, 1), joined[:, 0].astype(np.int64)
+
+
+def _bytes_of(path: Path) -> Pixels:
+    return np.fromfile(path, np.uint8)
+
+
+def _read_idx_file(path: Path, dimensions: Sequence[int]) -> Pixels:
+    packed = path.name.lower().endswith(".gz")
+    limit = path.stat().st_size * (MAX_DEFLATE if packed else 1)
+    with cast(BinaryIO, gzip.open(path)) if packed else path.open("rb") as file:
+        magic = file.read(4)
+        if magic[:3] != b"\0\0\x08" or magic[3:] not in [bytes([each]) for each in dimensions]:
+            raise ValueError(f"an idx file of bytes was expected, it begins with {magic!r}")
+        shape = struct.unpack(f">{magic[3]}I", file.read(4 * magic[3]))
+        if math.prod(shape) > limit:
+            raise ValueError(f"{shape} does not fit into a file of this size")
+        content = file.read(math.prod(shape))
+        if len(content) != math.prod(shape) or file.read(1):
+            raise ValueError(f"its length is not that of its header, {shape}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _read_npz_splits(path: Path) -> dict[str, Split]:
+    with zipfile.ZipFile(path) as archive:
+        there = {name.removesuffix(".npy") for name in archive.namelist()}
+        for names in NPZ_NAMES:
+            if names["train"][0] in there:
+                break
+        else:
+            expected = " or ".join(names["train"][0] for names in NPZ_NAMES)
+            raise ValueError(f"it holds {', '.join(sorted(there)[:8])}; {expected} was expected")
+        splits: dict[str, Split] = {}
+        for split, (images, labels) in names.items():
+            if images not in there:
+                continue
+            pixels = _as_pictures(_read_npz_array(archive, images), path)
+            numbers = _read_npz_array(archive, labels) if labels in there else None
+            splits[split] = (
+                pixels,
+                None if numbers is None else _as_labels(numbers, len(pixels), path),
+            )
+        return splits
+
+
+def _read_npz_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    info = archive.getinfo(f"{name}.npy")
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in {(1, 0), (2, 0)}:
+            raise ValueError(f"{name} has an array header of an unknown kind")
+        first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or dtype.kind not in "iu":
+            raise ValueError(f"{name} holds {dtype}; whole numbers were expected")
+        honest = info.file_size <= MAX_DEFLATE * max(info.compress_size, 1)
+        if size + file.tell() != info.file_size or not honest:
+            raise ValueError(f"{name} has not the size of its header, {shape} of {dtype}")
+        content = file.read(size + 1)
+        if len(content) != size:
+            raise ValueError(f"{name} is cut short")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _as_pictures(pixels: NDArray[Any], path: Path) -> Pixels:
+    """Return pictures as (N, H, W, C), whatever the order of their dimensions."""
+    shape = pixels.shape
+    if pixels.dtype != np.uint8:
+        raise _damaged(path, f"pictures are {pixels.dtype}; uint8 was expected")
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    elif pixels.ndim == 4 and shape[3] not in {1, 3} and shape[1] in {1, 3}:
+        pixels = pixels.transpose(0, 2, 3, 1)
+    if pixels.ndim != 4 or pixels.shape[3] not in {1, 3} or 0 in pixels.shape[1:]:
+        raise _damaged(path, f"pictures of shape {shape}; (N, H, W) or (N, H, W, 1 or 3) expected")
+    return pixels
+
+
+def _as_labels(labels: NDArray[Any], count: int, path: Path) -> Labels:
+    if labels.size != count or max(labels.shape, default=0) != count:
+        raise _damaged(path, f"labels of shape {labels.shape} for {count} pictures")
+    if count and not 0 <= int(labels.min()) <= int(labels.max()) < MAX_CLASSES:
+        raise _damaged(path, f"labels run from {labels.min()} to {labels.max()}")
+    return labels.reshape(count).astype(np.int64)
+
+
+def _blaming(path: Path, read: Callable[[], Result]) -> Result:
+    """Call a reader; whatever goes wrong becomes an error about `path`."""
+    try:
+        return read()
+    except ZooError:
+        raise
+    except Exception as problem:  # readers of damaged bytes raise anything at all
+        cause = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
+        raise _damaged(path, cause) from None
+
+
+def _damaged(path: Path, cause: str) -> NotFoundError:
+    return NotFoundError(f"cannot read {path}", cause=" ".join(cause.split())[:200])

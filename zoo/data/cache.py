@@ -1,0 +1,163 @@
+"""Where downloads lie, and which of them have been verified.
+
+``<home>/downloads/<data set>/`` holds the files under their published names, and
+``.verified.json``: size, time and hash of each when it was verified, so that a file that nobody
+has touched since is not hashed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo.atomic import write_json
+from zoo.catalog.dataset import Dataset, RemoteFile
+from zoo.errors import NotFoundError, UsageError, ZooError
+
+RECORDS = ".verified.json"
+LOCK = ".lock"
+
+State = Literal["yes", "partly", "no"]
+
+
+def cache_home() -> Path:
+    """Return the folder of everything that can be had anew; it need not exist yet.
+
+    ``ZOO_HOME`` names it; otherwise it is the place that the platform gives to caches.
+
+    Raises:
+        UsageError: ``ZOO_HOME`` names the home of a user that there is not.
+    """
+    named = os.environ.get("ZOO_HOME", "")
+    if not named:
+        import platformdirs
+
+        return platformdirs.user_cache_path("zoo", appauthor=False)
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError as problem:
+        raise UsageError(f"ZOO_HOME={named} cannot be used: {problem}") from None
+
+
+def data_folder(dataset: Dataset) -> Path:
+    """Return where the files of a data set lie, or will lie once they are downloaded.
+
+    Raises:
+        NotFoundError: the row says that the package holds the data, and it does not.
+    """
+    if not dataset.embedded:
+        return cache_home() / "downloads" / dataset.name
+    folder = Path(__file__).parent / "embedded" / dataset.name
+    if not folder.is_dir():
+        raise NotFoundError(
+            f"data set {dataset.name!r} should lie inside the package, at {folder}",
+            cause="the installation is damaged, or the row is not one of zoo-core's own",
+            hint="pip install --force-reinstall zoo-core",
+        )
+    return folder
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the cache that can be written to.
+
+    Raises:
+        ZooError: it cannot be made, or belongs to somebody else.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        problem = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission to write there"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem:
+        raise ZooError(
+            f"the cache folder {folder} cannot be used: {problem}",
+            hint="ZOO_HOME=/a/folder/of/yours before the command puts the cache elsewhere",
+        )
+
+
+def state(dataset: Dataset) -> State:
+    """Return how much of a data set is here and verified; hashes nothing."""
+    if dataset.embedded:
+        return "yes"
+    folder = data_folder(dataset)
+    records = _read_records(folder)
+    here = [_is_recorded(file, folder, records) for file in dataset.files]
+    if all(here):
+        return "yes"
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return "partly" if present - {RECORDS, LOCK} else "no"
+
+
+def verified_hash(file: RemoteFile, folder: Path) -> str | None:
+    """Return the sha256 under which a file was verified, or None."""
+    record = _read_records(folder).get(file.name, {})
+    return record.get("sha256") if _is_recorded(file, folder, {file.name: record}) else None
+
+
+def trouble(file: RemoteFile, folder: Path) -> str:
+    """Return why a file of the cache cannot be used; empty when it is verified.
+
+    A file whose size or time has changed since it was verified is hashed again.
+    """
+    path = folder / file.name
+    if not path.is_file():
+        return "not there"
+    records = _read_records(folder)
+    if _is_recorded(file, folder, records):
+        return ""
+    size = path.stat().st_size
+    if file.bytes is not None and size != file.bytes:
+        return f"{size} bytes instead of {file.bytes}"
+    found = digest(path)
+    expected = file.sha256 or records.get(file.name, {}).get("sha256")
+    if expected is not None and found != expected:
+        return f"sha256 {found[:12]}… instead of {expected[:12]}…"
+    with suppress(OSError):  # a cache that others keep for us may be read-only
+        record(path, found)
+    return ""
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def record(path: Path, sha256: str) -> None:
+    """Remember that a file was verified as it is now."""
+    status = path.stat()
+    records = _read_records(path.parent)
+    records[path.name] = {
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "sha256": sha256,
+    }
+    write_json(path.parent / RECORDS, records)
+
+
+def _is_recorded(file: RemoteFile, folder: Path, records: dict[str, Any]) -> bool:
+    known = records.get(file.name, {})
+    try:
+        status = (folder / file.name).stat()
+    except OSError:
+        return False
+    return (
+        (known.get("bytes"), known.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
+        and file.bytes in {None, status.st_size}
+        and file.sha256 in {None, known.get("sha256")}
+    )
+
+
+def _read_records(folder: Path) -> dict[str, Any]:
+    """Return what was verified; a file that is missing or damaged only costs time."""
+    try:
+        records = json.loads((folder / RECORDS).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(records, dict):
+        return {}
+    return {name: entry for name, entry in records.items() if isinstance(entry, dict)}

@@ -1,0 +1,234 @@
+"""A listing -> files of bytes in a folder: every picture decoded, once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zoo.data.listing import SPLITS, Half, Listing, Side
+from zoo.errors import NotFoundError
+from zoo.pictures import BadPictureError, Pixels, fit, read_picture
+from zoo.ports import DataSpec
+
+HELD_OUT = 0.05  # share of the training pictures that is kept for validation …
+MOST_HELD_OUT = 2000  # … and no more than these
+AT_ONCE = 64  # files being decoded
+BLOCK = 1024  # pictures of an array handled together
+THREADS = min(8, os.cpu_count() or 1)
+NEWS = 10.0  # seconds between two words on how far we are
+
+Indices = NDArray[np.int64]
+Entry = dict[str, Any]  # where one array lies: file, offset, dtype, shape
+Bad = tuple[Path, str]  # a picture that cannot be read, and why
+Block = tuple[Indices, Pixels, list[Bad]]  # what could be read, and what not
+
+
+@dataclass
+class Decoded:
+    """What a decoding gave.
+
+    Args:
+        splits: by split and name, where each array lies.
+        total: pictures that there are.
+        bad: those that could not be read, and why.
+    """
+
+    splits: dict[str, dict[str, Entry]] = field(default_factory=dict)
+    total: int = 0
+    bad: list[Bad] = field(default_factory=list)
+
+
+def decode(listing: Listing, spec: DataSpec, folder: Path, tell: Callable[[str], None]) -> Decoded:
+    """Decode all splits into `folder`; validation is taken from train, unless the data has its own.
+
+    Args:
+        listing: what there is.
+        spec: what it is brought to.
+        folder: where the files go.
+        tell: told now and then how far we are.
+
+    Raises:
+        NotFoundError: fewer than two training pictures can be read.
+        OSError: the files cannot be written.
+    """
+    decoded = Decoded()
+    news = _News(_count(listing), spec, tell)
+    for split, sides in listing.splits.items():
+        entries: dict[str, Entry] = {}
+        kept: Indices = np.empty(0, np.int64)
+        for name, side in sides.items():
+            if side.half == "right":
+                order = kept  # what could be read of the left
+            else:
+                order = _order(len(side.pictures), shuffle=split == "train")
+                decoded.total += len(order)
+            kept = _write_pictures(folder / f"{split}-{name}", side, order, spec, decoded.bad, news)
+            if side.half == "right" and len(kept) < len(order):
+                raise NotFoundError(f"{spec.name} changed while it was read")
+            shape = (len(kept), spec.height, spec.width, spec.channels)
+            entries[name] = _entry(f"{split}-{name}", np.uint8, shape)
+            if side.labels is not None:
+                _write(folder / f"{split}-label", [side.labels[kept].data])
+                entries["label"] = _entry(f"{split}-label", np.int64, kept.shape)
+        if all(entry["shape"][0] for entry in entries.values()):
+            decoded.splits[split] = entries
+    _require_enough(decoded, spec)
+    if "validation" not in decoded.splits:
+        _hold_out(decoded.splits)
+    decoded.splits = {split: decoded.splits[split] for split in SPLITS if split in decoded.splits}
+    return decoded
+
+
+def decode_picture(path: Path, half: Half) -> Image.Image:
+    """Read a picture, or the half of it that counts.
+
+    Raises:
+        BadPictureError: it cannot be read, or is too narrow to have halves.
+    """
+    picture = read_picture(path)
+    if not half:
+        return picture
+    middle = picture.width // 2
+    if not middle:
+        raise BadPictureError(f"cannot read {path}", cause="one pixel wide, so it has no halves")
+    start = 0 if half == "left" else picture.width - middle
+    return picture.crop((start, 0, start + middle, picture.height))
+
+
+def held_out(count: int) -> int:
+    """Return how many of `count` training pictures are the validation split."""
+    return min(MOST_HELD_OUT, max(1, round(HELD_OUT * count)))
+
+
+def _order(count: int, *, shuffle: bool) -> Indices:
+    """Return the order of the pictures: for training, one that is always the same for a count."""
+    if not shuffle:
+        return np.arange(count)
+    # The legacy generator, because its numbers never change from one numpy to the next.
+    return np.random.RandomState(0).permutation(count).astype(np.int64)
+
+
+def _write_pictures(
+    file: Path,
+    side: Side,
+    order: Indices,
+    spec: DataSpec,
+    bad: list[Bad],
+    news: _News,
+) -> Indices:
+    """Decode one side into a file; return which of its pictures are there, in order."""
+    blocks = _from_array if isinstance(side.pictures, np.ndarray) else _from_files
+    kept: list[Indices] = [np.empty(0, np.int64)]
+
+    def contents() -> Iterator[memoryview]:
+        for indices, pixels, failures in blocks(side, order, spec):
+            kept.append(indices)
+            bad.extend(failures)
+            news.advance(len(indices) + len(failures))
+            yield np.ascontiguousarray(pixels).data
+
+    _write(file, contents())
+    return np.concatenate(kept)
+
+
+def _from_array(side: Side, order: Indices, spec: DataSpec) -> Iterator[Block]:
+    assert isinstance(side.pictures, np.ndarray)
+    size = spec.height, spec.width, spec.channels
+    for start in range(0, len(order), BLOCK):
+        chosen = order[start : start + BLOCK]
+        pixels = side.pictures[chosen]
+        if pixels.shape[1:] != size:
+            grey = pixels.shape[3] == 1
+            images = (Image.fromarray(each[:, :, 0] if grey else each) for each in pixels)
+            pixels = np.stack([fit(image, *size) for image in images])
+        yield chosen, pixels, []
+
+
+def _from_files(side: Side, order: Indices, spec: DataSpec) -> Iterator[Block]:
+    size = spec.height, spec.width, spec.channels
+
+    def work(index: int) -> Pixels | Bad:
+        path = side.pictures[index]
+        try:
+            return fit(decode_picture(path, side.half), *size)
+        except BadPictureError as problem:
+            return path, problem.cause
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(order), AT_ONCE):
+            chosen = order[start : start + AT_ONCE]
+            results = list(pool.map(work, chosen.tolist()))
+            good = [each for each in results if isinstance(each, np.ndarray)]
+            bad = [each for each in results if not isinstance(each, np.ndarray)]
+            there = [isinstance(each, np.ndarray) for each in results]
+            yield chosen[there], np.stack(good) if good else np.empty(0, np.uint8), bad
+
+
+def _write(file: Path, contents: Iterable[memoryview]) -> None:
+    with file.open("wb") as opened:
+        for content in contents:
+            opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _entry(file: str, dtype: type, shape: tuple[int, ...]) -> Entry:
+    return {"file": file, "offset": 0, "dtype": np.dtype(dtype).name, "shape": list(shape)}
+
+
+def _require_enough(decoded: Decoded, spec: DataSpec) -> None:
+    for name, entry in decoded.splits.get("train", {}).items():
+        if entry["shape"][0] < 2:
+            side = f" on side {name}" if name in "ab" else ""
+            raise NotFoundError(f"{spec.name} has a single training picture{side}; 2 is the least")
+    if "train" not in decoded.splits:
+        raise NotFoundError(
+            f"{spec.name} has no training picture that can be read",
+            cause=f"{decoded.bad[0][0].name}: {decoded.bad[0][1]}" if decoded.bad else "",
+            hint="zoo data check with the same path",
+        )
+
+
+def _hold_out(splits: dict[str, dict[str, Entry]]) -> None:
+    """Make the first few training pictures, which are in no order, the validation split."""
+    held, rest = {}, {}
+    for name, entry in splits["train"].items():
+        count, *picture = entry["shape"]
+        few = held_out(count)
+        size = np.dtype(entry["dtype"]).itemsize * int(np.prod(picture, dtype=np.int64))
+        held[name] = {**entry, "shape": [few, *picture]}
+        rest[name] = {**entry, "shape": [count - few, *picture], "offset": few * size}
+    splits["train"], splits["validation"] = rest, held
+
+
+def _count(listing: Listing) -> int:
+    return sum(len(side.pictures) for sides in listing.splits.values() for side in sides.values())
+
+
+class _News:
+    """Tells the user at the start, and now and then, how far the decoding is."""
+
+    def __init__(self, total: int, spec: DataSpec, tell: Callable[[str], None]) -> None:
+        self._done, self._total, self._tell = 0, total, tell
+        self._last = time.monotonic()
+        colours = "grey" if spec.channels == 1 else "RGB"
+        tell(
+            f"decoding {total:,} pictures of {spec.name} to {spec.height}x{spec.width} {colours}; "
+            "the next time they are ready"
+        )
+
+    def advance(self, count: int) -> None:
+        """Count pictures that are done."""
+        self._done += count
+        if time.monotonic() - self._last > NEWS:
+            self._last = time.monotonic()
+            self._tell(f"decoded {self._done:,} of {self._total:,}")

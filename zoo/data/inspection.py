@@ -1,0 +1,154 @@
+"""What would be read of a data set, told before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.data import layouts, tree
+from zoo.data.decoding import AT_ONCE, THREADS, decode_picture, held_out
+from zoo.data.listing import SPLITS, Half, Listing, Side
+from zoo.data.source import Source
+from zoo.data.survey import specify
+from zoo.pictures import BadPictureError, peek
+from zoo.ports import DataSpec
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A data set as training would see it.
+
+    Args:
+        name: what it is called.
+        path: where it is.
+        layout: how its files lie.
+        splits: pictures that can be read, by split and side, as the files have them.
+        validation: training pictures that would be held out, by side; none where the data has a
+            validation split of its own.
+        sizes: pictures of each size ``HEIGHTxWIDTH``, the most frequent first.
+        modes: pictures of each of Pillow's modes.
+        classes: training pictures of each class.
+        bad: path and reason of each picture that cannot be read.
+        unused: files that are no pictures of any split.
+        spec: what training would decode to when told nothing.
+        note: a word on choices that may surprise.
+    """
+
+    name: str
+    path: str
+    layout: str
+    splits: dict[str, dict[str, int]]
+    validation: dict[str, int]
+    sizes: dict[str, int]
+    modes: dict[str, int]
+    classes: dict[str, int]
+    bad: list[dict[str, str]]
+    unused: int
+    spec: DataSpec
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the inspection as plain JSON values."""
+        return asdict(self)
+
+
+def inspect(source: Source) -> Inspection:
+    """Read every picture of a data set and say what there is; nothing is stored.
+
+    Raises:
+        NotFoundError: there is no data set, or its layout is not known, or an archive is damaged.
+    """
+    with source.opened() as root:
+        listing = layouts.read(root, source.layout)
+        spec, note = specify(source, listing, None, None)
+        census = _Census()
+        splits = {
+            split: {name: census.count(side) for name, side in sides.items()}
+            for split in SPLITS
+            if (sides := listing.splits.get(split))
+        }
+        return Inspection(
+            name=source.name,
+            path=tree.as_text(source.path),
+            layout=listing.layout,
+            splits=splits,
+            validation={}
+            if "validation" in splits
+            else {name: held_out(count) for name, count in splits["train"].items()},
+            sizes=dict(census.sizes.most_common()),
+            modes=dict(census.modes.most_common()),
+            classes=_class_counts(listing, spec),
+            bad=[{"path": source.shown(path, root), "reason": why} for path, why in census.bad],
+            unused=_unused(listing, root),
+            spec=spec,
+            note=note,
+        )
+
+
+class _Census:
+    """Sizes, modes and bad pictures, over all sides."""
+
+    def __init__(self) -> None:
+        self.sizes: Counter[str] = Counter()
+        self.modes: Counter[str] = Counter()
+        self.bad: list[tuple[Path, str]] = []
+
+    def count(self, side: Side) -> int:
+        """Count one side; return how many of its pictures can be read."""
+        if isinstance(side.pictures, np.ndarray):
+            count, height, width, channels = map(int, side.pictures.shape)
+            self.sizes[f"{height}x{width}"] += count
+            self.modes["L" if channels == 1 else "RGB"] += count
+            return count
+        good = 0
+        for path, (height, width, mode), reason in _looks(side.pictures, side.half):
+            if reason:
+                if side.half != "right":  # told with the left half
+                    self.bad.append((path, reason))
+                continue
+            good += 1
+            if side.half != "right":
+                self.sizes[f"{height}x{width}"] += 1
+                self.modes[mode] += 1
+        return good
+
+
+def _looks(paths: Sequence[Path], half: Half) -> Iterator[tuple[Path, tuple[int, int, str], str]]:
+    """Yield each path with height, width and mode, and the reason why it cannot be read, if so."""
+
+    def look(path: Path) -> tuple[Path, tuple[int, int, str], str]:
+        try:
+            decode_picture(path, half)
+            return path, peek(path), ""
+        except BadPictureError as problem:
+            return path, (0, 0, ""), problem.cause
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(paths), AT_ONCE):
+            yield from pool.map(look, paths[start : start + AT_ONCE])
+
+
+def _class_counts(listing: Listing, spec: DataSpec) -> dict[str, int]:
+    """Return the training pictures of each class; those that cannot be read count as well."""
+    labels = [side.labels for side in listing.splits["train"].values() if side.labels is not None]
+    if not labels:
+        return {}
+    counts = np.bincount(labels[0], minlength=len(spec.classes))
+    return dict(zip(spec.classes, counts.tolist(), strict=True))
+
+
+def _unused(listing: Listing, root: Path) -> int:
+    """Return how many files are no part of a data set of picture files."""
+    used: set[Path] = set()
+    for sides in listing.splits.values():
+        for side in sides.values():
+            if isinstance(side.pictures, np.ndarray):
+                return 0
+            used.update(side.pictures)
+    return len(tree.files_in(root)) - len(used)

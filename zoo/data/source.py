@@ -1,0 +1,153 @@
+"""What the user wrote after ``--data`` -> one place with one layout."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from zoo.catalog.dataset import LAYOUTS, Dataset, Layout
+from zoo.catalog.lookup import datasets, find_dataset
+from zoo.data import tree
+from zoo.data.archives import SUFFIXES, is_archive, unpack
+from zoo.data.download import fetch
+from zoo.data.parts import Report
+from zoo.data.scratch import private_folder
+from zoo.errors import NotFoundError, UsageError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that is here.
+
+    Args:
+        name: what the data set is called: its row in the catalogue, its folder or its archive.
+        path: a folder, an archive or an .npz file.
+        layout: how its files lie, or None where that is yet to be recognised.
+        dataset: its row in the catalogue, if it has one.
+    """
+
+    name: str
+    path: Path
+    layout: Layout | None = None
+    dataset: Dataset | None = None
+
+    def fingerprint(self) -> list[Any]:
+        """Return what changes when the content does: hashes, or else sizes and times.
+
+        Raises:
+            NotFoundError: the files cannot be looked at.
+        """
+        if self.dataset and not self.dataset.embedded:
+            hashes = [[file.name, file.sha256] for file in self.dataset.files]
+            if all(sha256 for _, sha256 in hashes):
+                return hashes
+        found = []
+        base = self.path if self.path.is_dir() else self.path.parent
+        try:
+            files = tree.files_in(self.path) if base == self.path else [Path(self.path.name)]
+            for file in files:
+                status = (base / file).stat()
+                found.append([os.fsencode(file).hex(), status.st_size, status.st_mtime_ns])
+        except OSError as problem:
+            raise NotFoundError(f"cannot read {problem.filename}: {problem.strerror}") from None
+        return found
+
+    @contextmanager
+    def opened(self) -> Iterator[Path]:
+        """Yield the folder, or .npz file, of the data; archives are unpacked as long as it lasts.
+
+        Raises:
+            NotFoundError: an archive is damaged.
+            ZooError: the cache cannot be written to.
+        """
+        rows = self.dataset.files if self.dataset else ()
+        files = [self.path / file.name for file in rows] or [self.path]
+        archives = [path for path in files if is_archive(path) and path.is_file()]
+        if not archives:
+            yield self.path
+            return
+        with private_folder() as folder:
+            for archive in archives:
+                unpack(archive, folder)
+            yield folder
+
+    def shown(self, path: Path, root: Path) -> str:
+        """Return a path under the opened `root` as the user knows it: in an archive, its name."""
+        known = path if root == self.path else path.relative_to(root)
+        return tree.as_text(known)
+
+
+def find_source(text: str, *, report: Report | None = None) -> Source:
+    """Return the data set that ``NAME``, ``PATH`` or ``PATH:LAYOUT`` means.
+
+    A word that the catalogue knows is the catalogue's; ``./word`` is the folder of that name.
+
+    Args:
+        text: as the user wrote it.
+        report: told of the download, where the catalogue's files are not here yet.
+
+    Raises:
+        NotFoundError: there is no such thing, or it cannot be downloaded.
+        UsageError: the layout is none of the known ones, or the file is no data set.
+    """
+    if not text:
+        raise UsageError("the data set has no name", hint="zoo data list")
+    place, layout = _split_layout(text)
+    if any(dataset.name == place for dataset in datasets()):
+        dataset = find_dataset(place)
+        folder = fetch(dataset, report=report)
+        return Source(dataset.name, folder, layout or dataset.layout, dataset)
+    path = _expand(place)
+    if not path.exists():
+        raise _nothing_there(text, place)
+    name = path.resolve().name
+    if path.is_file():
+        if not (is_archive(path) or path.suffix.lower() == ".npz"):
+            raise UsageError(
+                f"{place} is no data set",
+                cause=f"a folder, or a file that ends in {', '.join(SUFFIXES)} or .npz, is one",
+                hint="the folder that holds it",
+            )
+        name = re.sub(r"(\.tar)?\.\w+$", "", name)
+    return Source(tree.presentable(name) or "data", path, layout)
+
+
+def _split_layout(text: str) -> tuple[str, Layout | None]:
+    """Take ``:LAYOUT`` off; other colons belong to the path, as after a drive's letter."""
+    place, colon, word = text.rpartition(":")
+    if not colon or _expand(text).exists():
+        return text, None
+    if word in LAYOUTS and place:
+        return place, cast(Layout, word)
+    named = any(dataset.name == place for dataset in datasets())
+    if len(place) > 1 and (named or _expand(place).exists()):
+        raise UsageError(
+            f"unknown layout {word[:40]!r}.{did_you_mean(word, LAYOUTS)}",
+            hint=f"one of: {', '.join(LAYOUTS)}",
+        )
+    return text, None
+
+
+def _expand(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (RuntimeError, ValueError, OSError) as problem:  # no such user; a NUL; a name too long
+        raise UsageError(f"{text[:60]!r} cannot be a path: {problem}") from None
+    return path
+
+
+def _nothing_there(text: str, place: str) -> NotFoundError:
+    if re.search(r"[/\\]|^[.~]", place) or is_archive(Path(place)) or place.endswith(".npz"):
+        return NotFoundError(f"no such file or folder: {place}", hint="zoo data list")
+    try:
+        find_dataset(text)
+    except NotFoundError as problem:
+        either = "there is no file or folder of that name either"
+        return NotFoundError(problem.message, cause=either, hint=problem.hint)
+    raise AssertionError("the catalogue was asked before")
