@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from zoo import mlp, pixel_mse, psnr
+
+
+def test_mlp_joins_the_sizes_with_an_activation_after_each_layer() -> None:
+    layers = mlp(7, 5, 3, activation=nn.Tanh)
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.Tanh, nn.Linear, nn.Tanh]
+    assert nn.Sequential(*layers)(torch.zeros(2, 7)).shape == (2, 3)
+    assert mlp(7) == []
+
+
+def test_errors_are_measured_on_the_scale_from_0_to_1_image_by_image() -> None:
+    draw = np.random.default_rng(0)
+    image, other = draw.uniform(-1, 1, (2, 5, 3, 8, 6)).astype("float32")
+    wanted = np.mean(((image + 1) / 2 - (other + 1) / 2) ** 2, axis=(1, 2, 3))
+    images = torch.from_numpy(image), torch.from_numpy(other)
+    np.testing.assert_allclose(pixel_mse(*images).numpy(), wanted, rtol=1e-5)
+    np.testing.assert_allclose(psnr(*images).numpy(), 10 * np.log10(1 / wanted), rtol=1e-5)
+
+
+def test_psnr_of_black_against_white_is_0_and_of_equals_100() -> None:
+    black, white = torch.full((1, 1, 4, 4), -1.0), torch.full((1, 1, 4, 4), 1.0)
+    assert psnr(black, white).item() == pytest.approx(0)
+    assert psnr(white, white).item() == pytest.approx(100)

@@ -1,0 +1,177 @@
+"""Weight files: what they say of themselves, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from zoo.catalog.lookup import find_model, load_class
+from zoo.errors import NotFoundError, PluginError, ZooError
+from zoo.model.weights import Header, describe, load_weights, read_header, save_weights
+from zoo.ports import DataSpec
+
+SPEC = DataSpec("shirts", 1, 8, 8)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    offer = find_model("vae")
+    vae = load_class(offer)
+    torch.manual_seed(0)
+    model = vae(vae.Config(latent_size=3, hidden=(16,)), SPEC)
+    path = tmp_path / "model.safetensors"
+    save_weights(path, model, describe(model, offer, step=7, metrics={"elbo": -3.5}))
+    return path
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor]], None]) -> None:
+    """Change the zoo's header and the tensors of a file."""
+    tensors = safetensors.torch.load_file(path)
+    with safetensors.safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["zoo"])
+    change(header, tensors)
+    safetensors.torch.save_file(tensors, path, {"zoo": json.dumps(header)})
+
+
+def test_a_file_is_all_that_is_needed(saved: Path) -> None:
+    trained = load_weights(saved)
+    assert trained.header.model == "vae"
+    assert trained.header.step == 7
+    assert trained.header.metrics == {"elbo": -3.5}
+    assert trained.header.data == SPEC
+    assert set(trained.header.graphs) == {"encode", "decode", "reconstruct"}
+    assert trained.model.config.hidden == (16,)
+    assert not trained.model.training
+
+
+def test_loading_gives_the_same_weights_and_saving_again_the_same_bytes(
+    saved: Path, tmp_path: Path
+) -> None:
+    trained = load_weights(saved)
+    again = tmp_path / "again.safetensors"
+    save_weights(again, trained.model, trained.header)
+    assert again.read_bytes() == saved.read_bytes()
+
+
+def test_the_header_survives_json(saved: Path) -> None:
+    header = read_header(saved)
+    assert Header.from_json(json.loads(json.dumps(header.to_json()))) == header
+
+
+def drop(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    del tensors["decoder.0.weight"]
+
+
+def add(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    tensors["../../x"] = torch.zeros(1)
+
+
+def reshape(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    tensors["decoder.0.weight"] = torch.zeros(2, 2)
+
+
+def retype(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    tensors["decoder.0.weight"] = tensors["decoder.0.weight"].double()
+
+
+def poison(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    tensors["decoder.0.weight"][0, 0] = torch.nan
+
+
+def other_config(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    header["config"]["hidden"] = [32]
+
+
+def odd_config(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    header["config"]["hiden"] = [32]
+
+
+def no_data(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    del header["data"]
+
+
+def odd_step(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    header["step"] = "many"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (drop, "lacks tensor 'decoder.0.weight'"),
+        (add, "unknown tensor '../../x'"),
+        (reshape, "the model wants (16, 3)"),
+        (retype, "float64"),
+        (poison, "not finite"),
+        (other_config, "the model wants"),
+        (odd_config, "Did you mean 'hidden'?"),
+        (no_data, "damaged"),
+        (odd_step, "'step'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(saved: Path, change: Any, says: str) -> None:
+    rewrite(saved, change)
+    with pytest.raises(NotFoundError) as caught:
+        load_weights(saved)
+    assert says in str(caught.value)
+    assert str(saved) in str(caught.value)
+
+
+def test_a_model_that_nobody_provides_names_its_distribution(saved: Path) -> None:
+    rewrite(saved, lambda header, _: header.update(model="nobody", distribution="zoo-of-others"))
+    with pytest.raises(PluginError, match="pip install zoo-of-others"):
+        load_weights(saved)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"short",
+        struct.pack("<Q", 2**63) + b"{}",
+        struct.pack("<Q", 4) + b"null",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 2) + b"{}",
+        struct.pack("<Q", 8) + b'{"a": 1}',
+        struct.pack("<Q", 100_000) + b"[" * 100_000,
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+    ],
+)
+def test_what_is_no_weight_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(NotFoundError, match=r"x\.safetensors"):
+        load_weights(path)
+
+
+def test_a_missing_file_and_a_folder_are_said(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="not found"):
+        load_weights(tmp_path / "none.safetensors")
+    with pytest.raises(NotFoundError, match="folder"):
+        load_weights(tmp_path)
+
+
+def test_every_truncation_is_noticed(saved: Path) -> None:
+    whole = saved.read_bytes()
+    for length in np.linspace(0, len(whole) - 1, 40).astype(int):
+        saved.write_bytes(whole[:length])
+        with pytest.raises(ZooError):
+            load_weights(saved)
+
+
+def test_a_million_names_are_refused_before_tensors_are_read(tmp_path: Path) -> None:
+    entries = {
+        f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(30_000)
+    }
+    text = json.dumps(entries).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    with pytest.raises(NotFoundError, match="tensors"):
+        load_weights(path)

@@ -1,0 +1,126 @@
+"""Small exported files, built by hand: no exporter, no torch, no plugin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from zoo.ports import DataSpec, Port, Signature
+from zoo.runtime.description import Description
+
+ELEMENTS = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+CLOTHES = DataSpec("clothes", 1, 28, 28)
+PHOTOS = DataSpec("photos", 3, 32, 48)
+
+
+def describe(graph: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Description:
+    return Description(
+        model="vae",
+        graph=graph,
+        distribution="zoo-autoencoders",
+        version="0.1.0",
+        data=CLOTHES,
+        signature=Signature(tuple(inputs), tuple(outputs)),
+        config={"latent_size": 20, "hidden": [512, 512], "likelihood": "bernoulli", "beta": 1.0},
+        step=940,
+        metrics={"elbo": -237.5},
+    )
+
+
+def save(
+    path: Path,
+    description: Description,
+    nodes: Sequence[onnx.NodeProto],
+    constants: Mapping[str, Any] | None = None,
+    *,
+    zoo_entry: str | None = "",
+    opsets: Mapping[str, int] | None = None,
+) -> Path:
+    """Write a graph whose ports are those of the description; `zoo_entry` replaces its text."""
+    signature = description.signature
+    inputs, outputs = (
+        [
+            helper.make_tensor_value_info(port.name, ELEMENTS[port.dtype], port.shape)
+            for port in side
+        ]
+        for side in (signature.inputs, signature.outputs)
+    )
+    tensors = [
+        value
+        if isinstance(value, onnx.TensorProto)
+        else numpy_helper.from_array(np.asarray(value), name)
+        for name, value in (constants or {}).items()
+    ]
+    graph = helper.make_graph(list(nodes), description.graph, inputs, outputs, tensors)
+    imports = [helper.make_opsetid(*each) for each in (opsets or {"": 18}).items()]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10)
+    if zoo_entry is not None:
+        helper.set_model_props(model, {"zoo": zoo_entry or description.to_text()})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def decoder(path: Path, **changes: Any) -> Path:
+    """latent (batch, 20) -> image (batch, 1, 28, 28): a sum of twenty stripe patterns."""
+    described = describe("decode", [Port.latent("latent", 20)], [Port.image("image", CLOTHES)])
+    y, x = np.mgrid[0:28, 0:28] / 28
+    waves = [np.sin(np.pi * (x * (k % 5) + y * (k // 5) + k / 7)) for k in range(20)]
+    constants = {
+        "patterns": np.stack(waves).reshape(20, 784).astype(np.float32),
+        "shape": np.array([-1, 1, 28, 28]),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["latent", "patterns"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "shape"], ["image"]),
+    ]
+    return save(path, replace(described, **changes), nodes, constants)
+
+
+def encoder(path: Path) -> Path:
+    """image -> mu, its mean and greatest pixel, and logvar, its least: both (batch, 2)."""
+    mu, logvar = (Port.latent(name, 2, prior=None) for name in ("mu", "logvar"))
+    described = describe("encode", [Port.image("image", CLOTHES)], [mu, logvar])
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("ReduceMean", ["flat", "axes"], ["mean"]),
+        helper.make_node("ReduceMax", ["flat", "axes"], ["greatest"]),
+        helper.make_node("ReduceMin", ["flat", "axes"], ["least"]),
+        helper.make_node("Concat", ["mean", "greatest"], ["mu"], axis=1),
+        helper.make_node("Concat", ["least", "least"], ["logvar"], axis=1),
+    ]
+    return save(path, described, nodes, {"axes": np.array([1])})
+
+
+def negative(path: Path, data: DataSpec = PHOTOS, *, any_size: bool = False) -> Path:
+    """image -> its negative, so that what was written can be told from what was read."""
+    ports = [Port.image("image", data), Port.image("negative", data)]
+    if any_size:
+        shape = ("batch", data.channels, "height", "width")
+        ports = [replace(port, shape=shape) for port in ports]
+    described = describe("reconstruct", ports[:1], ports[1:])
+    return save(path, described, [helper.make_node("Neg", ["image"], ["negative"])])
+
+
+def labelled(path: Path) -> Path:
+    """label (batch) -> image (batch, 1, 4, 4) as grey as the label's number says."""
+    image = Port.image("image", DataSpec("squares", 1, 4, 4))
+    described = describe("generate", [Port.label("label", ["black", "grey", "white"])], [image])
+    nodes = [
+        helper.make_node("Gather", ["squares", "label"], ["image"], axis=0),
+    ]
+    grey = np.repeat(np.array([-1, 0, 1], np.float32), 16).reshape(3, 1, 4, 4)
+    return save(path, described, nodes, {"squares": grey})
+
+
+def entry_of(path: Path) -> Any:
+    """Return the zoo entry of a file as JSON."""
+    model = onnx.load(path)
+    return json.loads(next(prop.value for prop in model.metadata_props if prop.key == "zoo"))

@@ -1,0 +1,207 @@
+"""Opening a file and running it: what is promised comes out, and what lies is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.runtime.graphs import decoder, describe, encoder, entry_of, save
+from zoo.errors import NotFoundError, UsageError, ZooError
+from zoo.ports import Port, Signature
+from zoo.runtime.session import open_session
+
+LATENT = Port.latent("latent", 20)
+VALUE = Port("value", "value", ("batch", 20))
+
+
+def one_node(path: Path, node: onnx.NodeProto, constants: Any = None, **how: Any) -> Path:
+    """A graph latent (batch, 20) -> value (batch, 20)."""
+    return save(path, describe("odd", [LATENT], [VALUE]), [node], constants, **how)
+
+
+def test_a_graph_runs_by_the_names_of_its_ports(tmp_path: Path) -> None:
+    session = open_session(encoder(tmp_path / "encode.onnx"))
+    image = np.zeros((3, 1, 28, 28), np.float32)
+    image[1, 0, 0, :14] = 1.0
+    codes = session.run({"image": image})
+    assert list(codes) == ["mu", "logvar"]
+    np.testing.assert_allclose(codes["mu"], [[0, 0], [14 / 784, 1], [0, 0]], rtol=1e-6)
+    assert session.description.model == "vae"
+
+
+def test_the_batch_may_have_any_size(tmp_path: Path) -> None:
+    session = open_session(decoder(tmp_path / "decode.onnx"), threads=1)
+    codes = np.random.default_rng(0).standard_normal((70, 20)).astype(np.float32)
+    together = session.run({"latent": codes})["image"]
+    assert together.shape == (70, 1, 28, 28)
+    alone = [session.run({"latent": code[None]})["image"][0] for code in codes[:3]]
+    np.testing.assert_allclose(together[:3], alone, atol=1e-6)
+
+
+def truncated(path: Path) -> None:
+    content = decoder(path).read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def without_entry(path: Path) -> None:
+    one_node(path, helper.make_node("Neg", ["latent"], ["value"]), zoo_entry=None)
+
+
+def with_entry(text: str) -> Callable[[Path], object]:
+    node = helper.make_node("Neg", ["latent"], ["value"])
+    return lambda path: one_node(path, node, zoo_entry=text)
+
+
+def with_other_ports(**changes: Any) -> Callable[[Path], object]:
+    """A decoder whose entry promises other ports than its graph has."""
+
+    def write(path: Path) -> None:
+        entry = entry_of(decoder(path))
+        for where, value in changes.items():
+            side, key = where.split("_")
+            entry["signature"][side + "s"][0][key] = value
+        model = onnx.load(path)
+        helper.set_model_props(model, {"zoo": json.dumps(entry)})
+        onnx.save(model, path)
+
+    return write
+
+
+def with_bytes(before: bytes, after: bytes) -> Callable[[Path], object]:
+    """A decoder whose file has the first such bytes replaced by as many others."""
+    return lambda path: path.write_bytes(decoder(path).read_bytes().replace(before, after, 1))
+
+
+def with_fixed_batch(path: Path) -> None:
+    model = onnx.load(decoder(path))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, path)
+
+
+def with_missing_external_data(path: Path) -> None:
+    tensor = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[20])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../elsewhere.bin")
+    one_node(path, helper.make_node("Mul", ["latent", "w"], ["value"]), {"w": tensor})
+
+
+def with_unknown_operator(path: Path) -> None:
+    node = helper.make_node("Frobnicate", ["latent"], ["value"], domain="org.example")
+    one_node(path, node, opsets={"": 18, "org.example": 1})
+
+
+def with_two_ports_of_one_name(path: Path) -> None:
+    entry = entry_of(decoder(path))
+    entry["signature"]["inputs"] *= 2
+    with_entry(json.dumps(entry))(path)
+
+
+HOSTILE = {
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
+    "text": (lambda path: path.write_text("latent\n" * 100), "not an ONNX file"),
+    "zeros": (lambda path: path.write_bytes(bytes(4096)), "not an ONNX file"),
+    "truncated": (truncated, "not an ONNX file"),
+    "not the zoo's": (without_entry, "does not say what it takes"),
+    "entry is no JSON": (with_entry("{"), "what it says of itself"),
+    "entry is a number": (with_entry("7"), "what it says of itself"),
+    "entry is a list of lists": (with_entry("[" * 100_000), "nested too deeply"),
+    "entry is huge": (with_entry('"' + "x" * 5_000_000 + '"'), "5,000,002 characters"),
+    "entry lacks the ports": (with_entry('{"schema": 1, "model": "vae"}'), "unusable"),
+    "other input name": (with_other_ports(input_name="code"), r"promises inputs \['code'\]"),
+    "other output name": (with_other_ports(output_name="photo"), "promises outputs"),
+    "other dtype": (with_other_ports(input_dtype="int64"), "latent int64"),
+    "other rank": (with_other_ports(input_shape=["batch"]), "promises input latent"),
+    "other size": (with_other_ports(output_shape=["batch", 3, 28, 28]), "promises output image"),
+    "varying size": (with_other_ports(input_shape=["batch", "size"]), "promises input latent"),
+    "absurd size": (with_other_ports(input_shape=["batch", 2**19, 2**19]), "size of port"),
+    "two ports of one name": (with_two_ports_of_one_name, "two of one name"),
+    "fixed batch": (with_fixed_batch, r"promises input latent float32 \(batch, 20\)"),
+    "entry is no UTF-8": (with_bytes(b"bernoulli", b"bernoull\xe8"), "what it says of itself"),
+    "a name is no UTF-8": (with_bytes(b"patterns", b"pattern\xb7"), "not an ONNX file"),
+    "missing external data": (with_missing_external_data, "not an ONNX file that can be run"),
+    "unknown operator": (with_unknown_operator, "Frobnicate"),
+}
+
+
+@pytest.mark.parametrize(("write", "expected"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_is_refused_with_its_name_and_a_reason(
+    write: Callable[[Path], object], expected: str, tmp_path: Path, capfd: Any
+) -> None:
+    path = tmp_path / "odd.onnx"
+    write(path)
+    with pytest.raises(NotFoundError, match=expected) as caught:
+        open_session(path)
+    assert caught.value.message.startswith(str(path))
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).count("\n") < 6
+    assert "ONNXRuntimeError" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")  # ONNX Runtime keeps its log to itself
+
+
+def test_a_file_too_large_to_be_one_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "vast.onnx"
+    with path.open("wb") as file:
+        file.truncate(2**31)  # a hole, which takes no room on the disk
+    with pytest.raises(NotFoundError, match="too large: 2,147,483,648 bytes"):
+        open_session(path)
+
+
+def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
+    decoder(tmp_path / "decode.onnx")
+    with pytest.raises(NotFoundError, match=r"Did you mean 'decode.onnx'\?"):
+        open_session(tmp_path / "decoder.onnx")
+
+
+def test_a_model_name_instead_of_a_file_leads_to_export() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        open_session(Path("vae"))
+    assert caught.value.hint == "zoo export vae --onnx"
+
+
+def test_a_folder_names_a_file_inside(tmp_path: Path) -> None:
+    path = decoder(tmp_path / "decode.onnx")
+    with pytest.raises(UsageError) as caught:
+        open_session(tmp_path)
+    assert caught.value.hint == f"zoo run {path}"
+
+
+def test_what_fails_while_running_is_an_error_without_noise(tmp_path: Path, capfd: Any) -> None:
+    node = helper.make_node("Gather", ["latent", "where"], ["value"], axis=0)
+    path = one_node(tmp_path / "odd.onnx", node, {"where": np.array([9])})
+    session = open_session(path)
+    with pytest.raises(ZooError, match="could not be run"):
+        session.run({"latent": np.zeros((2, 20), np.float32)})
+    with pytest.raises(ZooError, match=r"Got: 21 Expected: 20"):
+        session.run({"latent": np.zeros((2, 21), np.float32)})
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (helper.make_node("Log", ["latent"], ["value"]), "not numbers"),
+        (helper.make_node("ReduceMax", ["latent", "axes"], ["value"]), r"shape \(1, 20\)"),
+        (helper.make_node("Concat", ["latent", "latent"], ["value"], axis=0), r"shape \(4, 20\)"),
+    ],
+    ids=["infinite", "one row for all", "two rows for one"],
+)
+def test_what_comes_out_is_held_against_the_promise(
+    node: onnx.NodeProto, expected: str, tmp_path: Path
+) -> None:
+    path = one_node(tmp_path / "odd.onnx", node, {"axes": np.array([0])})
+    session = open_session(path)
+    with pytest.raises(NotFoundError, match=expected):
+        session.run({"latent": np.zeros((2, 20), np.float32)})
+
+
+def test_ports_of_a_graph_without_inputs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="ports"):
+        replace(describe("none", [LATENT], [VALUE]), signature=Signature((), (VALUE,)))

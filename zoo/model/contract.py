@@ -1,0 +1,150 @@
+"""The contract between the zoo and a model: read this page to write one.
+
+A model is one file: its networks, its objective and what it exports. The loop, devices, precision,
+logging, checkpoints, pictures and ONNX are written once, elsewhere, and know a model only through
+the five names below.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from zoo.model.schedules import constant
+from zoo.options import option
+from zoo.ports import DataSpec, Port, Signature
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Player:
+    """The networks that one objective moves, and how.
+
+    An autoencoder has one player, a GAN two: its generator and its discriminator.
+
+    Args:
+        modules: networks that are attributes of the model. Every parameter of the model belongs
+            to exactly one player, and networks are called as ``network(x)``, never through other
+            methods of theirs, so that the trainer can spread them over several devices.
+        optimiser: takes the parameters and returns the optimiser, for example
+            ``partial(torch.optim.Adam, lr=config.lr)``.
+        schedule: factor of the learning rate by the share of the training that is done, in [0, 1].
+    """
+
+    modules: Sequence[nn.Module]
+    optimiser: Callable[[Iterable[nn.Parameter]], Optimizer]
+    schedule: Callable[[float], float] = constant
+
+
+class Update:
+    """One move of one player: it steps to lower the sum of the terms.
+
+    Args:
+        player: name of the player that moves; nobody else's parameters change.
+        terms: named scalars, already weighted.
+
+    Raises:
+        ValueError: there is no term, or one is not a scalar.
+    """
+
+    def __init__(self, player: str, **terms: Tensor) -> None:
+        if not terms or any(term.ndim for term in terms.values()):
+            raise ValueError(f"the update of {player!r} needs terms, each a scalar")
+        self.player = player
+        self.terms = terms
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One function of the model that leaves the zoo as ONNX.
+
+    Args:
+        function: a method of the model that takes one tensor an input port, in order, and returns
+            one tensor an output port (a tuple, where there are several). It draws nothing at
+            random: noise comes in through a port that has a prior.
+        inputs: what goes in.
+        outputs: what comes out.
+    """
+
+    function: Callable[..., Tensor | tuple[Tensor, ...]]
+    inputs: Sequence[Port]
+    outputs: Sequence[Port]
+
+    @property
+    def signature(self) -> Signature:
+        """The graph as everything outside the model sees it."""
+        return Signature(tuple(self.inputs), tuple(self.outputs))
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The validation metric that says which checkpoint is best."""
+
+    metric: str
+    direction: Literal["lowest", "highest"]
+
+    def is_better(self, new: float, old: float) -> bool:
+        """Whether `new` beats `old`."""
+        return new < old if self.direction == "lowest" else new > old
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and in what portions to train; a model presets what its paper used."""
+
+    epochs: int = option(20, "passes over the training images", at_least=1, at_most=10**6)
+    batch_size: int = option(
+        128, "images a step, over all devices together", at_least=1, at_most=10**5, unit="images"
+    )
+
+
+class Model(nn.Module, ABC):
+    """A model of the zoo.
+
+    Subclasses set `Config` to a frozen dataclass whose fields are made by `zoo.option`, build
+    their networks in ``__init__`` after ``super().__init__(config, data)``, and keep all state in
+    those networks.
+    """
+
+    Config: ClassVar[type]
+    training_preset: ClassVar[Training] = Training()
+    goal: ClassVar[Goal | None] = None
+
+    def __init__(self, config: Any, data: DataSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.data = data
+
+    @abstractmethod
+    def players(self) -> Mapping[str, Player]:
+        """Return who plays, by name."""
+
+    @abstractmethod
+    def training_step(self, batch: Batch) -> Iterator[Update]:
+        """Play one round of the game, in the order of the paper.
+
+        Between two `yield`s the trainer differentiates the sum of the terms with respect to the
+        parameters of that player alone, steps its optimiser and logs every term.
+
+        Args:
+            batch: ``image`` (N, C, H, W) in [-1, 1] and, where the data has classes, ``label``
+                (N,) int64.
+        """
+
+    def validation_step(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return metrics of images that were held out, as scalars averaged over the batch.
+
+        Called in evaluation mode without gradients. The default has none.
+        """
+        del batch
+        return {}
+
+    @abstractmethod
+    def graphs(self) -> Mapping[str, Graph]:
+        """Return what leaves the zoo, by name."""

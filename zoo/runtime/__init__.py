@@ -1,0 +1,1 @@
+"""How an exported model runs elsewhere: onnxruntime, numpy and Pillow; no torch, no plugin."""

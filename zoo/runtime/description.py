@@ -1,0 +1,185 @@
+"""What an exported file says of itself: enough to run it without the plugin that made it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.ports import DataSpec, Port, Signature
+
+METADATA_KEY = "zoo"  # of the entry in the ONNX file's metadata
+SCHEMA = 1
+MAX_TEXT = 4 * 2**20  # characters; a thousand class names on every port need far less
+MAX_NAME = 100  # characters
+MAX_ITEM = 2**26  # numbers in one row of a port, which is a picture of 4700 x 4700 in colour
+
+
+@dataclass(frozen=True)
+class Description:
+    """One exported graph, as its file describes it.
+
+    Args:
+        model: name of the model in the catalogue.
+        graph: name of the graph, such as ``"decode"``.
+        distribution: installed package that provided the model.
+        version: version of that package.
+        data: what the model was trained on.
+        signature: the ports of the graph.
+        config: the model's full configuration, as plain values and lists of them.
+        step: training steps behind the weights.
+        metrics: validation metrics at that step, all finite.
+
+    Raises:
+        ValueError: a part has the wrong type, or promises what nobody could run.
+    """
+
+    model: str
+    graph: str
+    distribution: str
+    version: str
+    data: DataSpec
+    signature: Signature
+    config: Mapping[str, Any]
+    step: int
+    metrics: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        for key in ("model", "graph", "distribution", "version"):
+            _require(_is_name(getattr(self, key)), key)
+        for ports in (self.signature.inputs, self.signature.outputs):
+            _check_ports(ports)
+        config, metrics = self.config, self.metrics
+        _require(isinstance(config, Mapping) and all(map(_is_name, config)), "config")
+        _require(all(map(_is_plain, config.values())), "value in config")
+        _require(isinstance(metrics, Mapping) and all(map(_is_name, metrics)), "metrics")
+        _require(all(map(_is_number, metrics.values())), "value in metrics")
+        _require(_is_integer(self.step) and 0 <= self.step < 2**63, "step")
+
+    @property
+    def takes(self) -> str:
+        """The inputs in words: ``decode takes latent (batch, 20), standard normal``."""
+        return f"{self.graph} takes {_in_words(self.signature.inputs)}"
+
+    @property
+    def gives(self) -> str:
+        """The outputs in words: ``decode gives image (batch, 1, 28, 28) in [-1, 1]``."""
+        return f"{self.graph} gives {_in_words(self.signature.outputs)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as plain JSON values."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "graph": self.graph,
+            "distribution": self.distribution,
+            "version": self.version,
+            "data": self.data.to_json(),
+            "signature": self.signature.to_json(),
+            "config": dict(self.config),
+            "step": self.step,
+            "metrics": dict(self.metrics),
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Description:
+        """Read what `to_json` wrote; unknown keys are left for the future.
+
+        Raises:
+            ValueError: the value is not a description, or one of a newer schema.
+        """
+        _require(isinstance(value, Mapping), "description")
+        assert isinstance(value, Mapping)
+        schema: Any = value.get("schema")
+        if _is_integer(schema) and schema > SCHEMA:
+            raise ValueError(f"written by a newer zoo (schema {schema:.0f}); update zoo-core")
+        _require(_is_integer(schema) and schema == SCHEMA, "schema")
+        keys = ("model", "graph", "distribution", "version", "config", "step", "metrics")
+        plain: dict[str, Any] = {key: value.get(key) for key in keys}
+        return cls(
+            **plain,
+            data=DataSpec.from_json(value.get("data")),
+            signature=Signature.from_json(value.get("signature")),
+        )
+
+    def to_text(self) -> str:
+        """Return the text that goes into the file's metadata under `METADATA_KEY`."""
+        return json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> Description:
+        """Read what `to_text` wrote.
+
+        Raises:
+            ValueError: the text is too long, not JSON, or not a description.
+        """
+        _require(len(text) <= MAX_TEXT, f"length: {len(text):,} characters")
+        try:
+            return cls.from_json(json.loads(text))
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+
+def describe_port(port: Port) -> str:
+    """Return a port in words: ``label (batch), uniform in [0, 9], 10 classes``."""
+    words = [f"{port.name} ({', '.join(map(str, port.shape))})"]
+    if port.kind not in {port.name, "value"}:
+        words = [f"{port.kind} {words[0]}"]
+    span = f" in [{port.range[0]:g}, {port.range[1]:g}]" if port.range else ""
+    if port.prior is None:
+        words[0] += span
+    else:
+        words.append("standard normal" if port.prior == "normal" else "uniform" + span)
+    if port.classes:
+        words.append(f"{len(port.classes)} classes")
+    return ", ".join(words)
+
+
+def numbers_in_a_row(port: Port) -> int:
+    """Return how many numbers one row of a port holds; a size that may vary counts once."""
+    return math.prod(size for size in port.shape[1:] if isinstance(size, int))
+
+
+def _in_words(ports: Iterable[Port]) -> str:
+    return "; ".join(map(describe_port, ports))
+
+
+def _check_ports(ports: tuple[Port, ...]) -> None:
+    names = [port.name for port in ports]
+    _require(0 < len(names) == len(set(names)), "ports: none, or two of one name")
+    for port in ports:
+        words = [port.name, *(size for size in port.shape if isinstance(size, str))]
+        _require(all(map(_is_name, words)), "name in a port")
+        _require(numbers_in_a_row(port) <= MAX_ITEM, f"size of port {port.name!r}")
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value can stand in a message as it is: short, no control characters."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_scalar, value))
+    return _is_scalar(value)
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, str | bool) or _is_number(value)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return _is_integer(value)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(f"unusable {what}")

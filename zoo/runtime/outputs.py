@@ -1,0 +1,163 @@
+"""Where results go: one picture, a grid, a folder of pictures, a file of arrays, or JSON."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from zoo.errors import UsageError
+from zoo.pictures import Pixels, grid, to_pixels, write_png
+from zoo.ports import Port
+from zoo.runtime.arrays import write_arrays
+from zoo.runtime.description import numbers_in_a_row
+from zoo.runtime.feed import Feed, Result, is_pictorial
+from zoo.runtime.session import Arrays, Session
+
+MOST_HELD = 2**27  # numbers of a grid or a file of arrays, half a gigabyte
+MOST_PRINTED = 2**20  # numbers in JSON on stdout, some twenty megabytes
+NAMES = (
+    "names"  # of the array in an .npz file, and of the list in JSON, that says which row is which
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is written, and where; `path` is None for JSON on stdout."""
+
+    kind: Literal["picture", "grid", "folder", "arrays", "json"]
+    path: Path | None = None
+
+
+def choose_target(session: Session, feed: Feed, output: str | None) -> Target:
+    """Decide what is written, and where.
+
+    Args:
+        session: the graph.
+        feed: what goes in.
+        output: what the user asked for: ``x.png``, ``x.npz`` or a folder; None for the default:
+            a grid or folder named like the graph's file, or JSON where no pictures come out.
+
+    Raises:
+        UsageError: the graph does not give that, it would not fit, or an input would be lost.
+    """
+    target = _decide(session, feed, output)
+    outputs = session.description.signature.outputs
+    held = outputs[:1] if target.kind == "grid" else outputs
+    most = {"grid": MOST_HELD, "arrays": MOST_HELD, "json": MOST_PRINTED}
+    numbers = feed.count * sum(map(numbers_in_a_row, held))
+    if numbers > most.get(target.kind, numbers):
+        instead = "-o folder/" if is_pictorial(outputs[0]) else "-o codes.npz, in parts"
+        where = "JSON" if target.kind == "json" else f"one file, {target.path}"
+        raise UsageError(f"{feed.count} rows are too many for {where}", hint=instead)
+    if target.kind == "picture" and feed.count > 1:
+        raise UsageError(
+            f"{feed.count} pictures do not go into one file, {target.path}",
+            hint=f"-o {session.path.stem}/",
+        )
+    _protect_inputs(feed, target)
+    return target
+
+
+def write_results(results: Iterable[Result], port: Port, target: Target) -> list[Path]:
+    """Write results as they come, and return the files.
+
+    Args:
+        results: of all batches.
+        port: the first output, which pictures are made of.
+        target: anything but JSON.
+    """
+    assert target.path is not None
+    if target.kind == "folder":
+        return [
+            _write(target.path / f"{name}.png", pixels)
+            for result in results
+            for name, pixels in zip(result.names, _pixels(result, port), strict=True)
+        ]
+    if target.kind == "arrays":
+        names, values = collect(results)
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(target.path, {NAMES: np.array(names), **values})
+        return [target.path]
+    parts = [_pixels(result, port) for result in results]
+    _require_one_size([part.shape[1:] for part in parts])
+    pixels = np.concatenate(parts)
+    return [_write(target.path, grid(pixels) if target.kind == "grid" else pixels[0])]
+
+
+def collect(results: Iterable[Result]) -> tuple[list[str], Arrays]:
+    """Join all batches: the names, and the outputs by port name, a row each.
+
+    Raises:
+        UsageError: the rows have different sizes.
+    """
+    whole = list(results)
+    names = [name for result in whole for name in result.names]
+    joined: Arrays = {}
+    for port in whole[0].outputs:
+        parts = [result.outputs[port] for result in whole]
+        _require_one_size([part.shape[1:] for part in parts])
+        joined[port] = np.concatenate(parts)
+    return names, joined
+
+
+def _decide(session: Session, feed: Feed, output: str | None) -> Target:
+    pictures_come_out = is_pictorial(session.description.signature.outputs[0])
+    if output is None:
+        if not pictures_come_out:
+            return Target("json")
+        stem = session.path.stem  # never a name from inside the file
+        return (
+            Target("folder", Path(stem)) if feed.pictures else Target("grid", Path(f"{stem}.png"))
+        )
+    path = Path(output)
+    suffix = path.suffix.lower()
+    is_folder = path.is_dir() or output.endswith((os.sep, "/")) or not suffix
+    if suffix == ".npz" and not is_folder:
+        return Target("arrays", path)
+    if not is_folder and suffix != ".png":
+        raise UsageError(
+            f"-o {output}: pictures are written as .png or into a folder, numbers as .npz"
+        )
+    if not pictures_come_out:
+        raise UsageError(
+            f"-o {output}: no pictures come out; {session.description.gives}",
+            hint="-o codes.npz, or no -o for JSON",
+        )
+    if is_folder:
+        return Target("folder", path)
+    return Target("picture" if feed.pictures else "grid", path)
+
+
+def _protect_inputs(feed: Feed, target: Target) -> None:
+    if target.path is None:
+        return
+    inputs = {path.resolve() for path in feed.sources}
+    written = [target.path]
+    if target.kind == "folder":
+        written = [target.path / f"{picture.name}.png" for picture in feed.pictures]
+    for path in written:
+        if path.resolve() in inputs:
+            raise UsageError(f"{path} is an input and would be overwritten", hint="another -o")
+
+
+def _pixels(result: Result, port: Port) -> Pixels:
+    assert port.range is not None
+    return to_pixels(result.outputs[port.name], *port.range)
+
+
+def _write(path: Path, pixels: Pixels) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path, pixels)
+    return path
+
+
+def _require_one_size(shapes: Sequence[tuple[int, ...]]) -> None:
+    if len(set(shapes)) > 1:
+        raise UsageError(
+            "the results have different sizes", hint="-o folder/ writes each by itself"
+        )
