@@ -1,0 +1,279 @@
+"""The contract between loop and model: each update moves its own player and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from zoo import DataSpec, Graph, Model, Player, Update, option
+from zoo.data.batches import Batches
+from zoo.errors import PluginError, UnhealthyError, UsageError
+from zoo.training.loop import Budget, Moment, Table, play, sit_down
+from zoo.training.settings import Settings
+
+SPEC = DataSpec("dots", 1, 4, 4)
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class DotsConfig:
+    lr: float = option(1e-2, "rate", above=0.0)
+
+
+class Dots(Model):
+    """A small GAN: two players, and a discriminator update that forgets to detach."""
+
+    Config = DotsConfig
+    config: DotsConfig
+
+    def __init__(self, config: DotsConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.generator = nn.Sequential(nn.Linear(3, 16), nn.Tanh())
+        self.discriminator = nn.Linear(16, 1)
+
+    def players(self) -> Mapping[str, Player]:
+        sgd = partial(torch.optim.SGD, lr=self.config.lr)
+        return {
+            "discriminator": Player([self.discriminator], sgd),
+            "generator": Player([self.generator], sgd, lambda done: 1 - done),
+        }
+
+    def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
+        real = batch["image"].flatten(1)
+        fake = self.generator(torch.randn(len(real), 3))
+        yield Update(
+            "discriminator",
+            real=softplus(-self.discriminator(real)).mean(),
+            fake=softplus(self.discriminator(fake)).mean(),
+        )
+        yield Update("generator", fool=softplus(-self.discriminator(fake)).mean())
+
+    def graphs(self) -> Mapping[str, Graph]:
+        return {}
+
+
+class OneMove(Dots):
+    """Only the discriminator ever moves."""
+
+    def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
+        yield next(super().training_step(batch))
+
+
+class GradientPenalty(Dots):
+    """Two critic steps with a gradient penalty: ordinary Python in the model."""
+
+    def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
+        real = batch["image"].flatten(1)
+        for _ in range(2):
+            fake = self.generator(torch.randn(len(real), 3)).detach()
+            mixed = (real + fake).div(2).requires_grad_()
+            (slope,) = torch.autograd.grad(
+                self.discriminator(mixed).sum(), mixed, create_graph=True
+            )
+            yield Update(
+                "discriminator",
+                wasserstein=self.discriminator(fake).mean() - self.discriminator(real).mean(),
+                penalty=10 * (slope.norm(dim=1) - 1).square().mean(),
+            )
+        fake = self.generator(torch.randn(len(real), 3))
+        yield Update("generator", fool=-self.discriminator(fake).mean())
+
+
+class Diverging(Dots):
+    def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
+        for update in super().training_step(batch):
+            yield Update(update.player, **{k: v * torch.nan for k, v in update.terms.items()})
+
+
+def at_table(model: Model) -> Table:
+    return sit_down(model, Fabric(accelerator="cpu", devices=1), nullcontext())
+
+
+def batches(size: int = 8) -> Batches:
+    return Batches({"image": IMAGES}, size, seed=0, device=torch.device("cpu"))
+
+
+def play_steps(model: Model, steps: int) -> list[Moment]:
+    torch.manual_seed(0)
+    return list(play(at_table(model), batches(), Budget(steps, float("inf")), lambda: False))
+
+
+def weights(network: nn.Module) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in network.parameters()]
+
+
+def same(before: list[Tensor], after: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_a_forgotten_detach_moves_nobody_else() -> None:
+    model = OneMove(DotsConfig(), SPEC)
+    generator, discriminator = weights(model.generator), weights(model.discriminator)
+    play_steps(model, 3)
+    assert same(generator, weights(model.generator))
+    assert not same(discriminator, weights(model.discriminator))
+
+
+@pytest.mark.parametrize("kind", [Dots, GradientPenalty])
+def test_every_player_moves_and_every_term_is_seen(kind: type[Dots]) -> None:
+    model = kind(DotsConfig(), SPEC)
+    generator, discriminator = weights(model.generator), weights(model.discriminator)
+    moments = play_steps(model, 3)
+    assert not same(generator, weights(model.generator))
+    assert not same(discriminator, weights(model.discriminator))
+    players = {name.partition("/")[0] for name in moments[-1].terms}
+    assert players == {"generator", "discriminator"}
+
+
+def test_the_update_is_gradient_descent_on_the_sum_of_the_terms() -> None:
+    model = OneMove(DotsConfig(lr=0.5), SPEC)
+    torch.manual_seed(0)
+    (batch,) = list(batches(40).epoch(0))
+    update = next(model.training_step(batch))
+    gradients = torch.autograd.grad(
+        update.terms["real"] + update.terms["fake"], list(model.discriminator.parameters())
+    )
+    wanted = [w - 0.5 * g for w, g in zip(weights(model.discriminator), gradients, strict=True)]
+    torch.manual_seed(0)
+    list(play(at_table(model), batches(40), Budget(1, float("inf")), lambda: False))
+    for found, expected in zip(weights(model.discriminator), wanted, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_same_seed_gives_the_same_weights_and_terms() -> None:
+    def run() -> tuple[list[Moment], list[Tensor]]:
+        torch.manual_seed(1)
+        model = Dots(DotsConfig(), SPEC)
+        return play_steps(model, 7), weights(model)
+
+    (first_moments, first), (second_moments, second) = run(), run()
+    assert first_moments == second_moments
+    assert same(first, second)
+
+
+def test_divergence_stops_before_any_weight_moves() -> None:
+    model = Diverging(DotsConfig(), SPEC)
+    before = weights(model)
+    with pytest.raises(UnhealthyError, match=r"step 1: discriminator/real is nan"):
+        play_steps(model, 3)
+    assert same(before, weights(model))
+
+
+def test_epochs_and_the_share_done_are_counted() -> None:
+    moments = play_steps(Dots(DotsConfig(), SPEC), 12)
+    assert [moment.step for moment in moments] == list(range(1, 13))
+    assert [moment.step for moment in moments if moment.epoch_ends] == [5, 10]
+    assert moments[-1].epoch == 2
+    assert moments[-1].done == 1
+    assert moments[5].done == 0.5
+
+
+def test_a_request_to_stop_ends_after_the_step() -> None:
+    model = Dots(DotsConfig(), SPEC)
+    asked = iter([False, False, True])
+    moments = list(play(at_table(model), batches(), Budget(100, float("inf")), lambda: next(asked)))
+    assert [moment.interrupted for moment in moments] == [False, False, True]
+
+
+def test_the_rate_follows_the_schedule() -> None:
+    table = at_table(Dots(DotsConfig(lr=0.1), SPEC))
+    list(play(table, batches(), Budget(10, float("inf")), lambda: False))
+    assert table.seats["discriminator"].optimiser.param_groups[0]["lr"] == pytest.approx(0.1)
+    assert table.seats["generator"].optimiser.param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+def test_state_dict_has_no_trace_of_the_trainer() -> None:
+    model = Dots(DotsConfig(), SPEC)
+    keys = list(model.state_dict())
+    at_table(model)
+    assert list(model.state_dict()) == keys
+
+
+@pytest.mark.parametrize(
+    ("players", "says"),
+    [
+        (lambda model: {"generator": Player([model.generator], torch.optim.SGD)}, "no player"),
+        (
+            lambda model: {
+                "a": Player([model.generator, model.discriminator], torch.optim.SGD),
+                "b": Player([model.generator], torch.optim.SGD),
+            },
+            "share a parameter",
+        ),
+        (
+            lambda model: {"a": Player([model.generator[0], model.discriminator], torch.optim.SGD)},
+            "not an attribute",
+        ),
+    ],
+)
+def test_players_that_do_not_share_out_the_parameters_are_refused(players, says) -> None:
+    model = Dots(DotsConfig(), SPEC)
+    model.players = lambda: players(model)  # type: ignore[method-assign]
+    with pytest.raises(PluginError, match=says):
+        at_table(model)
+
+
+def test_an_update_for_nobody_is_refused() -> None:
+    class Stranger(Dots):
+        def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
+            yield Update("critic", loss=self.discriminator(batch["image"].flatten(1)).mean())
+
+    with pytest.raises(PluginError, match="'critic'"):
+        play_steps(Stranger(DotsConfig(), SPEC), 1)
+
+
+def test_an_update_needs_scalars() -> None:
+    with pytest.raises(ValueError, match="scalar"):
+        Update("critic", loss=torch.zeros(3))
+    with pytest.raises(ValueError, match="terms"):
+        Update("critic")
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_and_ranks_share_it() -> None:
+    split = {"image": IMAGES, "label": np.arange(40)}
+    cpu = torch.device("cpu")
+
+    def labels(seed: int, epoch: int, rank: int = 0, ranks: int = 1) -> list[list[int]]:
+        made = Batches(split, 8, seed=seed, device=cpu, rank=rank, ranks=ranks)
+        return [sorted(batch["label"].tolist()) for batch in made.epoch(epoch)]
+
+    whole = labels(0, 0)
+    assert whole == labels(0, 0)
+    assert whole != labels(0, 1) != labels(1, 1)
+    assert sorted(label for batch in whole for label in batch) == list(range(40))
+    halves = zip(labels(0, 0, 0, 2), labels(0, 0, 1, 2), strict=True)
+    assert [sorted(a + b) for a, b in halves] == whole
+
+
+def test_images_become_values_from_minus_one_to_one_in_channels_last() -> None:
+    extremes = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(3, axis=3)
+    (batch,) = Batches({"image": extremes}, 2, seed=0, device=torch.device("cpu")).epoch(0)
+    assert batch["image"].shape == (2, 3, 1, 1)
+    assert sorted(batch["image"][:, 0, 0, 0].tolist()) == [-1.0, 1.0]
+
+
+def test_a_batch_that_ranks_cannot_share_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="--batch-size 9"):
+        Batches({"image": IMAGES}, 8, seed=0, device=torch.device("cpu"), ranks=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "seconds"),
+    [
+        (Settings(epochs=3), 30, float("inf")),
+        (Settings(epochs=None, steps=7), 7, float("inf")),
+        (Settings(epochs=3, steps=7), 7, float("inf")),
+        (Settings(epochs=None, max_seconds=60.0), float("inf"), 60.0),
+    ],
+)
+def test_budgets(settings: Settings, steps: float, seconds: float) -> None:
+    assert Budget.of(settings, steps_per_epoch=10) == Budget(steps, seconds)

@@ -1,0 +1,107 @@
+"""Devices, ranks and precision: all of it through Lightning Fabric."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import warnings
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.strategy import Strategy
+
+from zoo.errors import UsageError
+from zoo.training.settings import Settings
+
+RANK_TIMEOUT = timedelta(minutes=10)  # a rank that waits longer than this has lost its partners
+
+
+def start(settings: Settings) -> Fabric:
+    """Start the ranks and return the engine that this process is part of.
+
+    Raises:
+        UsageError: this machine has no such device, or not as many.
+    """
+    _silence()
+    device = _device(settings)
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(settings.deterministic)
+    fabric = Fabric(
+        accelerator=device,
+        devices=settings.devices,
+        strategy=_strategy(settings),
+        precision="32-true",  # mixed precision is the loop's: Fabric's refuses a gradient penalty
+    )
+    fabric.launch()
+    return fabric
+
+
+def autocast(fabric: Fabric, settings: Settings) -> AbstractContextManager[Any]:
+    """Return the context in which forward passes run."""
+    device = fabric.device.type
+    return torch.autocast(device, torch.bfloat16, enabled=precision(settings, device) == "bf16")
+
+
+def precision(settings: Settings, device: str) -> str:
+    """Return what ``auto`` stands for on a device: bf16 on GPUs that have it, else 32."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "32"
+
+
+def agree(fabric: Fabric, *numbers: float) -> list[float]:
+    """Return the greatest of each number over all ranks, so that all decide alike."""
+    if fabric.world_size == 1:
+        return list(numbers)
+    mine = torch.tensor(numbers, dtype=torch.float64)
+    if fabric.device.type == "cuda":
+        mine = mine.to(fabric.device)
+    torch.distributed.all_reduce(mine, op=torch.distributed.ReduceOp.MAX)
+    return list(mine.tolist())
+
+
+def stop(fabric: Fabric) -> None:
+    """Leave the group of ranks; call it after the models are released.
+
+    In this order, because a gloo process that exits with live models often aborts.
+    """
+    gc.collect()
+    if fabric.world_size > 1 and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def _device(settings: Settings) -> str:
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _has_mps()}
+    if settings.device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[settings.device]:
+        usable = ", ".join(name for name, usable in there.items() if usable)
+        raise UsageError(
+            f"no {settings.device} device here", hint=f"--device auto (this machine has {usable})"
+        )
+    return settings.device
+
+
+def _strategy(settings: Settings) -> str | Strategy:
+    if settings.devices == 1 and settings.strategy == "auto":
+        return "auto"
+    # A rank's BatchNorm statistics are its own: sending them along in every forward pass would
+    # overwrite buffers that a backward pass still needs.
+    return DDPStrategy(broadcast_buffers=False, timeout=RANK_TIMEOUT)
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def _silence() -> None:
+    """Keep Fabric's advice to programmers away from users."""
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric")

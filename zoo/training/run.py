@@ -1,0 +1,235 @@
+"""A run's folder: what it holds, how it is made, listed and removed. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo.atomic import write_json, write_text
+from zoo.errors import NotFoundError, UsageError, did_you_mean
+
+RUNS = Path("runs")  # of the working directory
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SCHEMA = 1
+
+Status = Literal["running", "finished", "interrupted", "failed"]
+
+
+class Run:
+    """One folder below ``runs/``.
+
+    ``run.json`` says what the run is and how it stands, ``config.toml`` reproduces it,
+    ``metrics.jsonl`` and ``events.jsonl`` grow by lines, ``samples/`` and ``checkpoints/`` hold
+    what their names say, ``log.txt`` the messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The run's id."""
+        return self.path.name
+
+    @classmethod
+    def create(cls, model: str, name: str | None = None) -> Run:
+        """Make a new folder: `name`, or the model's name and the next free number.
+
+        Raises:
+            UsageError: the name is taken or unusable.
+        """
+        RUNS.mkdir(exist_ok=True)
+        if name is not None:
+            check_run_name(name)
+            try:
+                (RUNS / name).mkdir()
+            except FileExistsError:
+                raise UsageError(
+                    f"run {name!r} exists already", hint=f"another --name, or zoo runs rm {name}"
+                ) from None
+            return cls(RUNS / name)
+        number = 1 + max((_number(path.name, model) for path in RUNS.iterdir()), default=0)
+        while True:  # another training may take the number first
+            path = RUNS / f"{model}-{number}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return cls(path)
+
+    def info(self) -> dict[str, Any]:
+        """Return run.json, with status ``died`` for a run whose process is gone.
+
+        Raises:
+            NotFoundError: run.json is missing or damaged.
+        """
+        try:
+            info = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            if not isinstance(info, dict) or not isinstance(info.get("model"), str):
+                raise ValueError("not a run")
+        except (OSError, ValueError, RecursionError) as problem:
+            raise NotFoundError(f"run {self.name!r} is damaged: {problem}") from None
+        if info.get("status") == "running" and not _alive(info):
+            info["status"] = "died"
+        return info
+
+    def write_info(self, **facts: Any) -> None:
+        """Add facts to run.json."""
+        path = self.path / "run.json"
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        write_json(path, {**known, **facts})
+
+    def start(self, **facts: Any) -> None:
+        """Write the first run.json of this process."""
+        self.write_info(
+            schema=SCHEMA,
+            id=self.name,
+            status="running",
+            pid=os.getpid(),
+            host=platform.node(),
+            created=now(),
+            command=["zoo", *sys.argv[1:]],
+            **facts,
+        )
+
+    def end(self, status: Status, **facts: Any) -> None:
+        """Say in run.json how the run ended."""
+        self.write_info(status=status, ended=now(), **facts)
+
+    def append(self, file: str, row: Mapping[str, Any]) -> None:
+        """Add a line to one of the ``.jsonl`` files."""
+        line = json.dumps(row, allow_nan=False, ensure_ascii=False)
+        with (self.path / file).open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+    def log(self, message: str) -> None:
+        """Add a message to log.txt, with the time."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
+            stream.write(f"{now()} {message}\n")
+
+    def rows(self, file: str) -> list[dict[str, Any]]:
+        """Return the lines of a ``.jsonl`` file; a last line that was cut short is left out."""
+        path = self.path / file
+        found: list[dict[str, Any]] = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    @property
+    def weights(self) -> Path:
+        """The run's best weights, or its last ones where nothing says which are best.
+
+        Raises:
+            NotFoundError: no checkpoint has been saved yet.
+        """
+        for which in ("best", "last"):
+            pointer = self.path / "checkpoints" / which
+            if pointer.is_file():
+                step = pointer.read_text(encoding="utf-8").strip()
+                if re.fullmatch(r"step-\d{7,12}", step):
+                    return self.path / "checkpoints" / step / "model.safetensors"
+        raise NotFoundError(f"run {self.name!r} has no checkpoint yet")
+
+    def point(self, which: Literal["best", "last"], checkpoint: str) -> None:
+        """Let ``best`` or ``last`` name a checkpoint."""
+        write_text(self.path / "checkpoints" / which, checkpoint + "\n")
+
+    def remove(self) -> None:
+        """Delete the folder.
+
+        Raises:
+            UsageError: the run is being trained.
+        """
+        try:
+            running = self.info()["status"] == "running"
+        except NotFoundError:
+            running = False
+        if running:
+            raise UsageError(f"run {self.name!r} is being trained", hint="stop it first (Ctrl-C)")
+        shutil.rmtree(self.path)
+
+
+def check_run_name(name: str) -> None:
+    """Check a name that becomes a folder below ``runs/``.
+
+    Raises:
+        UsageError: the name holds more than letters, digits, dots, underscores and hyphens.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:60]!r} cannot be the name of a run",
+            hint="at most 64 letters, digits, dots, underscores and hyphens, such as first-try",
+        )
+
+
+def all_runs() -> list[Run]:
+    """Return the runs of the working directory, the oldest first; other folders are passed over."""
+    if not RUNS.is_dir():
+        return []
+    folders = [path for path in RUNS.iterdir() if (path / "run.json").is_file()]
+    return [Run(path) for path in sorted(folders, key=_age)]
+
+
+def find_run(name: str) -> Run:
+    """Return the run called `name`, or the latest for ``@last``.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    runs = all_runs()
+    if name == "@last":
+        if not runs:
+            raise NotFoundError(
+                f"no runs in {RUNS.resolve()}", hint="zoo list, then zoo train MODEL"
+            )
+        return runs[-1]
+    for run in runs:
+        if run.name == name:
+            return run
+    near = did_you_mean(name, [run.name for run in runs])
+    raise NotFoundError(f"run {name[:60]!r} not found.{near}", hint="zoo runs")
+
+
+def now() -> str:
+    """Return the time as runs record it, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _age(path: Path) -> tuple[float, int, str]:
+    """Order runs by when they began; numbers decide between those of one moment."""
+    try:
+        created = json.loads((path / "run.json").read_text(encoding="utf-8")).get("created", "")
+        began = datetime.fromisoformat(created).timestamp()
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        began = 0.0
+    return began, _number(path.name, path.name.rpartition("-")[0]), path.name
+
+
+def _number(name: str, model: str) -> int:
+    match = re.fullmatch(re.escape(model) + r"-(\d{1,9})", name)
+    return int(match[1]) if match else 0
+
+
+def _alive(info: Mapping[str, Any]) -> bool:
+    """Whether the process of a running run is still there, as far as this machine can tell."""
+    if info.get("host") != platform.node():
+        return True
+    try:
+        os.kill(int(info["pid"]), 0)
+    except (ProcessLookupError, KeyError, ValueError, TypeError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

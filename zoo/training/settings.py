@@ -1,0 +1,81 @@
+"""How to train, whatever the model: the trainer's own options, and how a request becomes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zoo.errors import UsageError
+from zoo.options import configure, option, options_of, unknown_option
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything of a run that is not the model's own configuration."""
+
+    epochs: int | None = option(
+        None, "passes over the training images", at_least=1, at_most=10**6, unit="epochs"
+    )
+    steps: int | None = option(None, "rounds of the game", at_least=1, at_most=10**9, unit="steps")
+    max_seconds: float | None = option(None, "time to train", above=0.0, at_most=1e8, unit="s")
+    batch_size: int = option(
+        128, "images a step, over all devices together", at_least=1, at_most=10**5, unit="images"
+    )
+    seed: int = option(0, "start of every random generator", at_least=0, at_most=2**31 - 1)
+    deterministic: bool = option(False, "refuse operations whose result may vary")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "what computes")
+    devices: int = option(1, "how many of them share each batch", at_least=1, at_most=4096)
+    strategy: Literal["auto", "ddp"] = option("auto", "how several devices work together")
+    precision: Literal["auto", "32", "bf16"] = option(
+        "auto", "bf16 mixes bfloat16 in; auto does so on GPUs that have it"
+    )
+
+
+BUDGETS = ("epochs", "steps", "max_seconds")
+
+
+def resolve(
+    model_config: type, preset: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]
+) -> tuple[Any, Settings]:
+    """Return the model's configuration and the settings that the layers add up to.
+
+    Args:
+        model_config: the model's `Config`.
+        preset: the model's own training preset, the lowest layer.
+        layers: values by key, the later ones stronger; each key may belong to either.
+
+    Raises:
+        UsageError: an unknown key or an unusable value.
+    """
+    ours, theirs = options_of(Settings), options_of(model_config)
+    settings: dict[str, Any] = dict(preset)
+    config: dict[str, Any] = {}
+    for layer in layers:
+        budget = {key for key in layer if key in BUDGETS}
+        if budget:  # a budget replaces the weaker ones, of whichever kind
+            settings = {key: value for key, value in settings.items() if key not in BUDGETS}
+        for key, value in layer.items():
+            if key in ours:
+                settings[key] = value
+            elif key in theirs:
+                config[key] = value
+            else:
+                raise unknown_option(key, {**theirs, **ours})
+    return configure(model_config, config), configure(Settings, settings)
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a duration such as ``90s``, ``10m`` or ``1h30m``.
+
+    Raises:
+        UsageError: the text is no duration.
+    """
+    match = re.fullmatch(
+        r"(?:(\d{1,6})h)?(?:(\d{1,6})m(?:in)?)?(?:(\d{1,8}(?:\.\d{1,6})?)s)?", text
+    )
+    if not match or not any(match.groups()):
+        raise UsageError(f"{text[:40]!r} is not a duration", hint="90s, 10m or 1h30m")
+    hours, minutes, rest = (float(group or 0) for group in match.groups())
+    return hours * 3600 + minutes * 60 + rest
