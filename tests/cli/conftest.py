@@ -1,0 +1,32 @@
+"""A folder with a run of the command, shared by the tests that only look at it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.process import zoo, zoo_json
+
+
+@pytest.fixture(scope="package")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder in which ``zoo train vae`` has run for a few steps, as run ``first``."""
+    place = tmp_path_factory.mktemp("trained")
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        zoo_json("train", "vae", "--steps", "60", "--name", "first", ZOO_HOME=str(place / "home"))
+        zoo("train", "ae", "--steps", "20", "--name", "plain", ZOO_HOME=str(place / "home"))
+    finally:
+        os.chdir(before)
+    return place
+
+
+@pytest.fixture
+def in_trained(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of `trained`, as working directory."""
+    monkeypatch.chdir(trained)
+    monkeypatch.setenv("ZOO_HOME", str(trained / "home"))
+    return trained

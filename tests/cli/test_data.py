@@ -1,0 +1,183 @@
+"""`zoo data list` and `zoo data get`, as a user sees them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.data.loopback import Loopback, loopback
+from tests.process import error_of, zoo, zoo_json
+
+BODY = random.Random(1).randbytes(200_000)
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with loopback() as running:
+        yield running
+
+
+@pytest.fixture
+def toy(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A catalogue with one more row, whose first mirror does not have the file."""
+    server.put("/good/toy.bin", BODY)
+    path = Path("catalogue.toml").absolute()
+    path.write_text(
+        'schema = 1\n[dataset.toy]\nsummary = "[bold]Toys[/bold]"\nlayout = "folder"\n'
+        'licence = "CC0 (nobody)"\n'
+        f"mirrors = {json.dumps([server.url('/gone'), server.url('/good')])}\n"
+        f'files = [{{ name = "toy.bin", bytes = {len(BODY)}, sha256 = "{SHA256}" }}]\n'
+    )
+    monkeypatch.setenv("ZOO_REGISTRY", str(path))
+    return path
+
+
+def folder() -> Path:
+    return Path(os.environ["ZOO_HOME"]) / "downloads" / "toy"
+
+
+def rows() -> dict[str, dict[str, object]]:
+    return {row["name"]: row for row in zoo_json("data", "list")}
+
+
+def test_the_list_names_every_data_set_and_what_it_costs(toy: Path) -> None:
+    table = zoo("data", "list").stdout
+    for words in (
+        ["cifar-10", "32x32 colour", "170.1 MB", "no", "none given"],
+        ["mnist", "28x28 grey", "11.6 MB", "no", "CC BY-SA 3.0"],
+        ["fashion-mnist-small", "28x28 grey", "in the package", "yes", "MIT"],
+        ["toy", "anyxany colour", "200.0 kB", "no", "CC0", "[bold]Toys[/bold]"],
+    ):
+        assert any(all(word in line for word in words) for line in table.splitlines()), words
+    assert zoo("data").stdout == table
+
+
+def test_the_list_as_json_has_the_facts() -> None:
+    found = rows()
+    assert len(found) == 16
+    assert found["horse2zebra"] == {
+        "name": "horse2zebra",
+        "summary": "Horses and zebras",
+        "licence": "none given (photos from ImageNet)",
+        "layout": "unpaired-folders",
+        "size": [256, 256],
+        "channels": 3,
+        "classes": [],
+        "domains": ["horse", "zebra"],
+        "bytes": 116867962,
+        "embedded": False,
+        "cached": "no",
+    }
+
+
+def test_get_says_size_and_licence_first_and_prints_the_folder(toy: Path) -> None:
+    done = zoo("data", "get", "toy", FORCE_COLOR="1")
+    assert done.stdout == f"{folder()}\n"
+    assert done.stderr.splitlines()[0] == "toy: 200.0 kB; licence: CC0 (nobody)"
+    assert "HTTP 404 Not Found; trying another mirror" in done.stderr
+    assert done.stderr.splitlines()[-1] == "toy.bin: 200.0 kB of 200.0 kB"
+    assert "\x1b" not in done.stderr
+    assert (folder() / "toy.bin").read_bytes() == BODY
+    assert rows()["toy"]["cached"] == "yes"
+
+    again = zoo("data", "get", "toy")
+    assert (again.stdout, again.stderr) == (done.stdout, "")
+
+
+def test_get_as_json_tells_what_was_got(toy: Path) -> None:
+    found = zoo_json("data", "get", "toy")
+    assert found["path"] == str(folder())
+    assert found["files"] == [
+        {"name": "toy.bin", "bytes": len(BODY), "sha256": SHA256, "sha256_published": True}
+    ]
+
+
+def test_get_draws_a_bar_on_a_terminal(toy: Path) -> None:
+    reader, terminal = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "zoo", "data", "get", "toy"],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+    ) as process:
+        os.close(terminal)
+        drawn = b""
+        try:
+            while piece := os.read(reader, 65536):
+                drawn += piece
+        except OSError:  # how Linux says that the terminal has been closed
+            pass
+        os.close(reader)
+        assert process.stdout is not None
+        assert process.stdout.read().decode() == f"{folder()}\n"
+    assert process.returncode == 0
+    assert "━━━━" in drawn.decode()
+    assert "200.0/200.0 kB" in drawn.decode()
+
+
+def test_get_of_embedded_data_needs_nothing() -> None:
+    done = zoo("data", "get", "fashion-mnist-small")
+    assert (Path(done.stdout.strip()) / "train-images-idx3-ubyte.gz").is_file()
+    assert done.stderr == ""
+
+
+def test_get_without_a_network_names_the_files_and_the_folder(toy: Path, server: Loopback) -> None:
+    del server.behaviours["/good/toy.bin"]
+    said = error_of("data", "get", "toy", code=3)
+    assert f"fetch by hand into {folder()}: {server.url('/gone/toy.bin')}" in said
+    (folder() / "toy.bin").write_bytes(BODY)
+    assert zoo("data", "get", "toy").stdout == f"{folder()}\n"
+
+
+def test_get_leaves_a_silent_server(toy: Path, server: Loopback) -> None:
+    server.put("/gone/toy.bin", BODY, drip=60)
+    assert "trying another mirror" in zoo("data", "get", "toy", "--timeout", "1").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["data", "get", "horse2zerba"], 3, "Did you mean 'horse2zebra'?"),
+        (["data", "get", "summer2winter_yosemite"], 3, "Did you mean 'summer2winter-yosemite'?"),
+        (["data", "get", "../mnist"], 3, "not found"),
+        (["data", "get", ""], 3, "not found"),
+        (["data", "get"], 2, "NAME"),
+        (["data", "get", "mnist", "--timeout", "0"], 2, "--timeout"),
+        (["data", "get", "mnist", "--timeout", "nan"], 2, "--timeout"),
+        (["data", "fetch"], 2, "fetch"),
+    ],
+)
+def test_wrong_words_end_in_a_short_error(words: list[str], code: int, told: str) -> None:
+    assert told in error_of(*words, code=code)
+
+
+def test_a_catalogue_that_is_not_there_is_a_short_error() -> None:
+    said = error_of("data", "list", code=2, ZOO_REGISTRY="/nowhere/catalogue.toml")
+    assert "ZOO_REGISTRY" in said
+    assert "/nowhere/catalogue.toml" in said
+
+
+def test_a_row_that_cannot_be_used_is_told_on_stderr(toy: Path) -> None:
+    toy.write_text(toy.read_text() + '[dataset.broken]\nlayout = "idx"\n')
+    done = zoo("data", "list", "--json")
+    assert "passed over: " in done.stderr
+    assert "'broken'" in done.stderr
+    assert "toy" in [row["name"] for row in json.loads(done.stdout)]
+
+
+def test_a_cache_that_is_a_file_is_a_short_error(toy: Path) -> None:
+    Path("file").write_text("")
+    said = error_of("data", "get", "toy", code=1, ZOO_HOME="file")
+    assert "cannot be used" in said
+    assert "ZOO_HOME=" in said

@@ -1,0 +1,509 @@
+"""`zoo run`: what goes in, what comes out, what is refused, and what is never imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import helper
+from PIL import Image
+
+import zoo.cli
+from tests.runtime.graphs import PHOTOS, decoder, describe, encoder, labelled, negative, save
+from zoo.ports import DataSpec, Port
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+class Zoo:
+    """The command, in this process for speed; `apart` runs it as users do."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self.capfd = capfd
+
+    def run(self, *words: object) -> Outcome:
+        with pytest.raises(SystemExit) as left:
+            zoo.cli.main(["run", *map(str, words)])
+        captured = self.capfd.readouterr()
+        assert isinstance(left.value.code, int)
+        assert "Traceback" not in captured.err
+        assert len(captured.err.splitlines()) <= 7
+        return Outcome(left.value.code, captured.out, captured.err)
+
+    def apart(self, *words: object, **environment: str) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "zoo", "run", *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **environment},
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Zoo:
+    return Zoo(capfd)
+
+
+def photo(path: Path, shade: int, size: tuple[int, int] = (48, 32)) -> Path:
+    """A picture of one shade; `size` is (width, height)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (shade, shade, 0)).save(path)
+    return path
+
+
+def pixels(path: Path | str) -> np.ndarray[Any, Any]:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+# Drawn from priors
+
+
+def test_samples_become_a_grid_that_depends_on_the_seed_alone(command: Zoo) -> None:
+    decoder(Path("decode.onnx"))
+    first = command.apart("decode.onnx", "-n", 16, "--seed", 3, "-o", "grid.png")
+    assert (first.code, first.out, first.err) == (0, "grid.png\n", "")
+    command.run("decode.onnx", "-n", 16, "--seed", 3, "-o", "again.png")
+    command.run("decode.onnx", "-n", 16, "--seed", 4, "-o", "other.png")
+    assert Path("grid.png").read_bytes() == Path("again.png").read_bytes()
+    assert Path("grid.png").read_bytes() != Path("other.png").read_bytes()
+    assert pixels("grid.png").shape[0] >= 4 * 28
+
+
+def test_a_sample_is_what_the_graph_makes_of_the_first_draw(command: Zoo) -> None:
+    decoder(Path("decode.onnx"))
+    done = command.run("decode.onnx", "-n", 12, "--seed", 7, "-o", "out/")
+    assert done.lines == [f"out/{number:02}.png" for number in range(1, 13)]
+    latent = np.random.default_rng(7).standard_normal((12, 20)).astype(np.float32)
+    engine = onnxruntime.InferenceSession("decode.onnx", providers=["CPUExecutionProvider"])
+    image = engine.run(None, {"latent": latent})[0]
+    expected = np.rint((image[11, 0] + 1) / 2 * 255)
+    assert np.abs(pixels("out/12.png") - expected).max() <= 1
+
+
+def test_more_samples_than_a_batch_are_all_there(command: Zoo) -> None:
+    labelled(Path("generate.onnx"))
+    assert command.run("generate.onnx", "-n", 150, "-o", "out").code == 0
+    labels = np.random.default_rng(0).integers(0, 2, 150, endpoint=True)
+    shades = [pixels(f"out/{number:03}.png")[0, 0] for number in range(1, 151)]
+    assert shades == [(0, 128, 255)[label] for label in labels]
+
+
+def test_without_output_the_file_names_the_picture(command: Zoo) -> None:
+    decoder(Path("decode.onnx"))
+    assert command.run("decode.onnx").lines == ["decode.png"]
+
+
+def test_json_tells_what_was_done(command: Zoo) -> None:
+    decoder(Path("decode.onnx"))
+    told = json.loads(command.run("decode.onnx", "-n", 4, "-o", "a/b/grid.png", "--json").out)
+    assert told.pop("seconds") > 0
+    assert told == {
+        "file": "decode.onnx",
+        "model": "vae",
+        "graph": "decode",
+        "outputs": ["a/b/grid.png"],
+        "count": 4,
+        "left_out": 0,
+    }
+
+
+# Pictures
+
+
+def test_files_and_folders_keep_their_names_and_order(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    photo(Path("b.jpg"), 50)
+    photo(Path("folder/a.png"), 100)
+    photo(Path("folder/deep/c.webp"), 150)
+    photo(Path("folder/.hidden.png"), 0)
+    photo(Path("folder/.thumbnails/a.png"), 0)
+    Path("folder/notes.txt").write_text("not a picture, and not meant as one")
+    done = command.apart("reconstruct.onnx", "b.jpg", "folder", "-o", "out/")
+    assert (done.code, done.err) == (0, "")
+    assert done.lines == ["out/b.png", "out/a.png", "out/deep/c.png"]
+    for path, shade in zip(done.lines, (50, 100, 150), strict=True):
+        picture = pixels(path)
+        assert picture.shape == (32, 48, 3)
+        assert np.abs(picture - np.array([255 - shade, 255 - shade, 255.0])).max() <= 3
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    for index, name in enumerate(("one/a.png", "two/a.png", "two/A.jpg", "a-2.png")):
+        photo(Path(name), 40 * index)
+    done = command.run("reconstruct.onnx", "one", "two", "a-2.png", "-o", "out")
+    assert done.lines == ["out/a.png", "out/A-2.png", "out/a-3.png", "out/a-2-2.png"]
+    reds = [int(pixels(path)[0, 0, 0]) for path in done.lines]
+    assert np.abs(np.array(reds) - [255, 175, 215, 135]).max() <= 3
+
+
+def test_one_picture_goes_to_one_file(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    photo(Path("photo.png"), 200)
+    assert command.run("reconstruct.onnx", "photo.png", "-o", "x.png").lines == ["x.png"]
+    assert pixels("x.png").shape == (32, 48, 3)
+    photo(Path("other.png"), 200)
+    done = command.run("reconstruct.onnx", "photo.png", "other.png", "-o", "y.png")
+    assert done.code == 2
+    assert "-o reconstruct/" in done.err
+    assert not Path("y.png").exists()
+
+
+def test_pictures_keep_their_size_where_the_graph_lets_them(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"), any_size=True)
+    sizes = [(30, 20), (30, 20), (17, 41), (30, 20)]
+    for index, size in enumerate(sizes):
+        photo(Path(f"in/{index}.png"), 10 * index, size)
+    done = command.run("reconstruct.onnx", "in", "-o", "out")
+    assert [pixels(path).shape[1::-1] for path in done.lines] == sizes
+    assert [int(pixels(path)[0, 0, 0]) for path in done.lines] == [255, 245, 235, 225]
+
+
+def test_a_grey_graph_takes_colours_and_gives_grey(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"), DataSpec("clothes", 1, 28, 28))
+    Image.new("RGBA", (60, 60), (0, 0, 0, 255)).save("logo.png")
+    done = command.run("reconstruct.onnx", "logo.png")
+    assert done.lines == ["reconstruct/logo.png"]
+    assert (pixels(done.lines[0]) == np.full((28, 28), 255)).all()
+
+
+def test_many_pictures_go_through_in_parts(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    for index in range(150):
+        photo(Path(f"in/{index:03}.png"), index)
+    done = command.run("reconstruct.onnx", "in", "-o", "out")
+    assert [int(pixels(path)[0, 0, 0]) for path in done.lines] == list(range(255, 105, -1))
+
+
+def test_a_damaged_picture_in_a_folder_is_left_out_with_a_word(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    photo(Path("in/a.png"), 1)
+    Path("in/b.png").write_bytes(photo(Path("in/c.png"), 2).read_bytes()[:60])
+    Path("in/d.jpg").write_text("text")
+    done = command.run("reconstruct.onnx", "in", "-o", "out")
+    assert (done.code, done.lines) == (0, ["out/a.png", "out/c.png"])
+    assert "left out 2 of 4 pictures" in done.err
+    assert "in/b.png" in done.err
+    told = json.loads(command.run("reconstruct.onnx", "in", "-o", "out", "--json").out)
+    assert (told["count"], told["left_out"]) == (2, 2)
+
+
+def test_a_damaged_picture_that_was_named_is_an_error(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    Path("notes.txt").write_text("text")
+    done = command.run("reconstruct.onnx", "notes.txt", "-o", "out")
+    assert done.code == 3
+    assert "notes.txt" in done.err
+    assert "reconstruct takes image (batch, 3, 32, 48) in [-1, 1]" in done.err
+    assert not Path("out").exists()
+
+
+def test_when_no_picture_of_a_folder_can_be_read_it_is_an_error(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    Path("in").mkdir()
+    Path("in/a.png").write_text("text")
+    done = command.run("reconstruct.onnx", "in", "-o", "grid/")
+    assert (done.code, done.out) == (3, "")
+    assert "none of the 1 pictures" in done.err
+
+
+def test_arrays_stay_with_their_pictures_when_one_is_left_out(command: Zoo) -> None:
+    ports = [Port.image("image", PHOTOS), Port.label("label", ["black", "grey", "white"])]
+    shades = np.array([0, 0.5, 1], np.float32).reshape(3, 1, 1, 1)
+    nodes = [
+        helper.make_node("Gather", ["shades", "label"], ["shade"], axis=0),
+        helper.make_node("Add", ["image", "shade"], ["brighter"]),
+    ]
+    described = describe("brighten", ports, [Port.image("brighter", PHOTOS)])
+    save(Path("brighten.onnx"), described, nodes, {"shades": shades})
+    for name in "abc":
+        photo(Path(f"in/{name}.png"), 0)
+    Path("in/b.png").write_text("text")
+    np.save("labels.npy", np.array([1, 2, 0]))
+    done = command.run("brighten.onnx", "labels.npy", "in", "-o", "out")
+    assert done.lines == ["out/a.png", "out/c.png"]
+    assert [int(pixels(path)[0, 0, 0]) for path in done.lines] == [64, 0]
+
+
+def test_inputs_are_never_overwritten(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    before = photo(Path("in/a.png"), 7).read_bytes()
+    for words in (("in", "-o", "in"), ("in/a.png", "-o", "in/a.png"), ("in/a.png", "-o", "in/")):
+        done = command.run("reconstruct.onnx", *words)
+        assert (done.code, Path("in/a.png").read_bytes()) == (2, before)
+        assert "would be overwritten" in done.err
+
+
+def test_results_are_not_taken_for_inputs_the_second_time(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    photo(Path("in/a.png"), 7)
+    first = command.run("reconstruct.onnx", "in", "-o", "in/out")
+    assert command.run("reconstruct.onnx", "in", "-o", "in/out").lines == first.lines
+    assert first.lines == ["in/out/a.png"]
+
+
+# Numbers
+
+
+def test_codes_go_to_a_file_and_come_back_as_pictures(command: Zoo) -> None:
+    encoder(Path("encode.onnx"))
+    photo(Path("in/a.png"), 255)
+    photo(Path("in/b.png"), 0)
+    done = command.run("encode.onnx", "in", "-o", "codes.npz")
+    assert done.lines == ["codes.npz"]
+    with np.load("codes.npz") as codes:
+        assert codes["names"].tolist() == ["a", "b"]
+        assert codes["mu"].shape == codes["logvar"].shape == (2, 2)
+        assert codes["mu"][1].tolist() == [-1.0, -1.0]
+    identity = helper.make_node("MatMul", ["latent", "spread"], ["flat"])
+    shaped = helper.make_node("Reshape", ["flat", "shape"], ["image"])
+    image = Port.image("image", DataSpec("squares", 1, 4, 4))
+    save(
+        Path("decode.onnx"),
+        describe("decode", [Port.latent("latent", 2)], [image]),
+        [identity, shaped],
+        {"spread": np.full((2, 16), 0.5, np.float32), "shape": np.array([-1, 1, 4, 4])},
+    )
+    back = command.run("decode.onnx", "codes.npz", "-o", "out")
+    assert back.lines == ["out/1.png", "out/2.png"]
+    assert back.err == "latent is 'mu' of codes.npz\n"
+    assert pixels("out/2.png").max() == 0
+
+
+def test_codes_without_output_are_json_on_stdout(command: Zoo) -> None:
+    encoder(Path("encode.onnx"))
+    photo(Path("a.png"), 0)
+    told = json.loads(command.apart("encode.onnx", "a.png").out)
+    assert told["names"] == ["a"]
+    assert told["values"] == {"mu": [[-1.0, -1.0]], "logvar": [[-1.0, -1.0]]}
+    assert told["outputs"] == []
+
+
+def test_arrays_are_matched_by_name_before_shape(command: Zoo) -> None:
+    labelled(Path("generate.onnx"))
+    np.savez("labels.npz", other=np.array([0, 0]), label=np.array([2, 1]))
+    command.run("generate.onnx", "labels.npz", "-o", "out")
+    assert [int(pixels(f"out/{number}.png")[0, 0]) for number in (1, 2)] == [255, 128]
+    np.save("labels.npy", np.array([1, 2, 0], np.uint8))
+    assert len(command.run("generate.onnx", "labels.npy", "-o", "out").lines) == 3
+
+
+def test_pictures_out_can_be_kept_as_numbers(command: Zoo) -> None:
+    decoder(Path("decode.onnx"))
+    command.run("decode.onnx", "-n", 3, "-o", "images.npz")
+    with np.load("images.npz") as stored:
+        assert stored["image"].shape == (3, 1, 28, 28)
+        assert stored["image"].dtype == np.float32
+
+
+def test_pictures_of_several_sizes_do_not_go_into_one_array(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"), any_size=True)
+    photo(Path("in/a.png"), 7, (20, 30))
+    photo(Path("in/b.png"), 7, (30, 20))
+    done = command.run("reconstruct.onnx", "in", "-o", "all.npz")
+    assert (done.code, done.out) == (2, "")
+    assert "different sizes" in done.err
+
+
+def write_object_array() -> None:
+    np.save("x.npy", np.array([{}], object), allow_pickle=True)
+
+
+def write_absurd_header() -> None:
+    with Path("x.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (2**60, 20)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+BAD_ARRAYS = {
+    "text": (lambda: Path("x.npy").write_text("1 2 3"), 3, "cannot read arrays from x.npy"),
+    "objects": (write_object_array, 3, "cannot read arrays"),
+    "absurd header": (write_absurd_header, 3, "cannot read arrays"),
+    "wrong shape": (lambda: np.save("x.npy", np.zeros((2, 21))), 2, "float64 (2, 21)"),
+    "words": (lambda: np.save("x.npy", np.zeros((2, 20), "U1")), 2, "does not fit"),
+    "no rows": (lambda: np.save("x.npy", np.zeros((0, 20))), 2, "no rows"),
+    "not a number": (lambda: np.save("x.npy", np.full((1, 20), np.nan)), 3, "x.npy holds values"),
+    "too great": (lambda: np.save("x.npy", np.full((1, 20), 1e300)), 3, "x.npy holds values"),
+}
+
+
+@pytest.mark.parametrize(("write", "code", "expected"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
+def test_arrays_that_do_not_fit_are_refused(
+    command: Zoo, write: Any, code: int, expected: str
+) -> None:
+    decoder(Path("decode.onnx"))
+    write()
+    done = command.run("decode.onnx", "x.npy", "-o", "grid.png")
+    assert (done.code, done.out) == (code, "")
+    assert expected in done.err
+    assert not Path("grid.png").exists()
+
+
+def test_a_damaged_archive_of_arrays_is_refused(command: Zoo) -> None:
+    decoder(Path("decode.onnx"))
+    np.savez("codes.npz", latent=np.zeros((4, 20), np.float32))
+    content = Path("codes.npz").read_bytes()
+    for damaged in (content[:100], content.replace(b"\x93NUMPY", b"\x93NUMBY"), b"PK", b""):
+        Path("codes.npz").write_bytes(damaged)
+        assert command.run("decode.onnx", "codes.npz", "-o", "x.png").code == 3
+
+
+def test_an_archive_of_too_many_arrays_is_refused(command: Zoo) -> None:
+    decoder(Path("decode.onnx"))
+    np.savez("codes.npz", **{f"a{index}": np.zeros((1, 20)) for index in range(65)})
+    done = command.run("decode.onnx", "codes.npz", "-o", "x.png")
+    assert done.code == 3
+    assert "65 arrays" in done.err
+
+
+def test_a_label_that_does_not_exist_is_refused(command: Zoo) -> None:
+    labelled(Path("generate.onnx"))
+    np.save("labels.npy", np.array([0, 3]))
+    done = command.run("generate.onnx", "labels.npy", "-o", "out")
+    assert done.code == 2
+    assert "labels outside of [0, 2]" in done.err
+
+
+# What is asked wrongly
+
+
+@pytest.fixture
+def _files() -> None:
+    decoder(Path("decode.onnx"))
+    encoder(Path("encode.onnx"))
+    negative(Path("reconstruct.onnx"))
+    needy = describe(
+        "decode", [Port.latent("latent", 20, prior=None)], [Port.latent("mu", 20, prior=None)]
+    )
+    save(Path("needy.onnx"), needy, [helper.make_node("Neg", ["latent"], ["mu"])])
+    photo(Path("photo.png"), 9)
+    Path("empty").mkdir()
+    np.save("three.npy", np.zeros((3, 20)))
+
+
+WRONG = {
+    "no such file": ("decoder.onnx", 3, "Did you mean 'decode.onnx'?"),
+    "a folder for a file": ("empty", 2, "is a folder"),
+    "a picture for a file": ("photo.png", 3, "not an ONNX file"),
+    "a photo to a sampler": ("decode.onnx photo.png -o x.png", 2, "zoo run decode.onnx -n 16"),
+    "it says what it takes": ("decode.onnx photo.png", 2, "latent (batch, 20), standard normal"),
+    "no photo": ("reconstruct.onnx -o out", 2, "zoo run reconstruct.onnx photo.png folder/"),
+    "no code": ("needy.onnx -n 3", 2, "needs latent (batch, 20): give an .npy or .npz file"),
+    "an empty folder": ("reconstruct.onnx empty -o out", 3, "empty holds no pictures"),
+    "no such photo": ("reconstruct.onnx foto.png -o out", 3, "foto.png not found"),
+    "a count and inputs": ("reconstruct.onnx photo.png -n 3 -o out", 2, "leave -n out"),
+    "other suffix": ("decode.onnx -o grid.jpg", 2, ".png"),
+    "pictures of numbers": ("encode.onnx photo.png -o x.png", 2, "encode gives latent mu"),
+    "a folder of numbers": ("encode.onnx photo.png -o out/", 2, "-o codes.npz"),
+    "none": ("decode.onnx -n 0", 2, "-n"),
+    "too many to draw": ("decode.onnx -n 99999999999", 2, "too many"),
+    "too many for a grid": ("decode.onnx -n 500000 -o x.png", 2, "-o folder/"),
+    "a seed below nought": ("decode.onnx --seed -1", 2, "--seed"),
+    "arrays twice": ("decode.onnx three.npy three.npy", 2, "takes no more inputs"),
+    "arrays to a photo graph": ("reconstruct.onnx three.npy", 2, "image (batch, 3, 32, 48)"),
+}
+
+
+@pytest.mark.usefixtures("_files")
+@pytest.mark.parametrize(("words", "code", "expected"), WRONG.values(), ids=WRONG)
+def test_a_wrong_request_is_answered_with_the_right_one(
+    command: Zoo, words: str, code: int, expected: str
+) -> None:
+    there = sorted(Path().rglob("*"))
+    done = command.run(*words.split())
+    assert (done.code, done.out) == (code, "")
+    assert expected in done.err
+    assert sorted(Path().rglob("*")) == there  # nothing was begun
+
+
+def test_inputs_of_different_lengths_are_refused(command: Zoo) -> None:
+    image = Port.image("image", PHOTOS)
+    described = describe("blend", [image, Port.latent("latent", 2)], [replace(image, name="out")])
+    save(Path("blend.onnx"), described, [helper.make_node("Neg", ["image"], ["out"])])
+    np.save("two.npy", np.zeros((2, 2)))
+    photo(Path("a.png"), 5)
+    done = command.run("blend.onnx", "two.npy", "a.png", "-o", "out")
+    assert done.code == 2
+    assert "different numbers of rows: [1, 2]" in done.err
+    assert command.run("blend.onnx", "a.png", "-o", "out").lines == ["out/a.png"]  # latent drawn
+
+
+# The process
+
+
+def test_without_onnxruntime_the_package_is_named(command: Zoo, tmp_path: Path) -> None:
+    decoder(Path("decode.onnx"))
+    missing = tmp_path / "shadow" / "onnxruntime.py"
+    missing.parent.mkdir()
+    missing.write_text("raise ImportError(\"No module named 'onnxruntime'\")")
+    done = command.apart("decode.onnx", "-o", "x.png", PYTHONPATH=str(missing.parent))
+    assert (done.code, done.out) == (4, "")
+    assert "pip install onnxruntime" in done.err
+
+
+def test_neither_torch_nor_onnx_nor_a_plugin_is_imported() -> None:
+    decoder(Path("decode.onnx"))
+    negative(Path("reconstruct.onnx"))
+    photo(Path("photo.png"), 9)
+    program = """
+import sys, zoo.cli
+for words in (["decode.onnx", "-o", "x.png"], ["reconstruct.onnx", "photo.png", "-o", "out"]):
+    try:
+        zoo.cli.main(["run", *words])
+    except SystemExit as left:
+        assert left.code == 0, left.code
+print(*sorted(name.partition(".")[0] for name in sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert "onnxruntime" in imported
+    unwanted = {"torch", "onnx", "onnxscript", "lightning_fabric", "safetensors", "httpx", "pluggy"}
+    assert not imported & unwanted
+    assert not [name for name in imported if name.startswith("zoo_")]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = """
+import sys, zoo.cli
+try:
+    zoo.cli.main(["run", "-h"])
+except SystemExit:
+    print(*sorted(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "\n  zoo run decode.onnx codes.npz -o grid.png\n" in done.stdout
+    assert not {"numpy", "onnxruntime", "PIL"} & set(done.stdout.splitlines()[-1].split())
+
+
+def test_a_file_name_that_is_no_text_is_written_all_the_same(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    name = os.fsdecode(b"caf\xe9.png")
+    photo(Path("in.png"), 3).rename(name)
+    done = command.apart("reconstruct.onnx", name, "-o", "out", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert Path("out", name).is_file()
+    assert len(json.loads(done.out)["outputs"]) == 1

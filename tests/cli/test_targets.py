@@ -1,0 +1,183 @@
+"""What can be done with a trained model: sample, eval, export, and which one is meant."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from tests.process import error_of, zoo, zoo_json
+from zoo import pictures
+from zoo.model.drawing import draw_samples
+from zoo.model.weights import load_weights
+from zoo.runtime.session import open_session
+
+pytestmark = pytest.mark.usefixtures("in_trained")
+
+
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [
+        ("first", "runs/first"),
+        ("vae", "runs/first"),
+        ("zoo-autoencoders:vae", "runs/first"),
+        ("@last", "runs/plain"),
+        ("runs/first", "runs/first"),
+    ],
+)
+def test_the_choice_is_echoed(target: str, meant: str) -> None:
+    said = zoo("eval", target).stderr
+    assert f"using {meant}/" in said
+
+
+def test_a_weight_file_alone_is_a_target(tmp_path: Path) -> None:
+    (weights,) = Path("runs/first/checkpoints").glob("*/model.safetensors")
+    alone = tmp_path / "anything.safetensors"
+    shutil.copyfile(weights, alone)
+    picture = tmp_path / "samples.png"
+    assert zoo("sample", str(alone), "-n", "4", "-o", str(picture)).stdout.strip() == str(picture)
+    assert picture.is_file()
+
+
+def test_the_seed_decides_the_samples(tmp_path: Path) -> None:
+    def draw(seed: int, name: str) -> bytes:
+        zoo("sample", "first", "-n", "4", "--seed", str(seed), "-o", str(tmp_path / name))
+        return (tmp_path / name).read_bytes()
+
+    assert draw(1, "a.png") == draw(1, "b.png")
+    assert draw(1, "a.png") != draw(2, "c.png")
+
+
+def test_eval_measures_the_test_split_and_agrees_with_itself() -> None:
+    first, second = (zoo_json("eval", "first") for _ in range(2))
+    assert first == second
+    assert first["split"] == "test"
+    assert first["images"] == 1000
+    metrics = first["metrics"]
+    assert metrics["elbo"] == pytest.approx(-metrics["reconstruction"] - metrics["kl"], abs=1e-3)
+    assert zoo_json("eval", "first", "--split", "validation")["images"] == 250
+
+
+def test_what_cannot_be_sampled_says_why_and_what_can() -> None:
+    said = error_of("sample", "plain", code=2)
+    assert "ae cannot be sampled" in said
+    assert "no prior" in said
+    assert "vae" in said
+
+
+def test_an_export_is_verified_complete_and_says_what_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    answer = zoo_json("export", "first", "--onnx", "-o", str(folder))
+    assert answer["verified"] is True
+    assert set(answer["max_abs_difference"]) == {
+        "encode/mu", "encode/logvar", "decode/image", "reconstruct/reconstruction"
+    }  # fmt: skip
+    assert all(0 <= gap <= 1e-4 for gap in answer["max_abs_difference"].values())
+    assert all(Path(file).is_file() for file in answer["files"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["model"] == "vae"
+    assert set(manifest["files"]) == {"encode", "decode", "reconstruct"}
+    assert not [path for path in folder.parent.iterdir() if path != folder], "nothing left beside"
+    again = load_weights(folder / "model.safetensors")
+    assert again.header.step == 60
+    with Image.open(folder / "pictures" / "decode.png") as image:
+        assert image.size[0] > 200
+
+
+def test_onnx_runtime_draws_what_torch_draws(tmp_path: Path) -> None:
+    """The same seed gives the same latents, and those the same pictures."""
+    zoo("export", "first", "--onnx", "-o", str(tmp_path))
+    zoo(
+        "run",
+        str(tmp_path / "decode.onnx"),
+        "-n",
+        "9",
+        "--seed",
+        "3",
+        "-o",
+        str(tmp_path / "a.png"),
+    )
+    zoo("sample", "first", "-n", "9", "--seed", "3", "-o", str(tmp_path / "b.png"))
+    a, b = (np.asarray(Image.open(tmp_path / name), int) for name in ("a.png", "b.png"))
+    assert a.shape == b.shape
+    assert np.abs(a - b).max() <= 1, "one grey level, by rounding"
+
+
+def test_an_exported_file_has_an_open_batch_and_no_random_operator(tmp_path: Path) -> None:
+    zoo("export", "first", "--onnx", "-o", str(tmp_path))
+    for path in tmp_path.glob("*.onnx"):
+        model = onnx.load(path)
+        for value in (*model.graph.input, *model.graph.output):
+            assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+        assert not [node for node in model.graph.node if "Random" in node.op_type]
+        assert not [each for each in model.graph.initializer if each.external_data]
+
+
+def test_a_second_export_replaces_the_first_and_removes_what_is_stale(tmp_path: Path) -> None:
+    zoo("export", "first", "--onnx", "-o", str(tmp_path))
+    (tmp_path / "notes.txt").write_text("mine")
+    zoo("export", "plain", "--onnx", "-o", str(tmp_path))
+    assert json.loads((tmp_path / "manifest.json").read_text())["model"] == "ae"
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    described = {open_session(path).description.model for path in tmp_path.glob("*.onnx")}
+    assert described == {"ae"}
+
+
+def test_previews_are_the_samples_of_the_model(in_trained: Path) -> None:
+    preview = in_trained / "runs" / "first" / "samples" / "step-0000060-decode.png"
+    (weights,) = (in_trained / "runs" / "first" / "checkpoints").glob("*/model.safetensors")
+    pixels = draw_samples(load_weights(weights).model, "decode", count=64, seed=0)
+    with Image.open(preview) as image:
+        assert np.array_equal(np.asarray(image), pictures.grid(pixels, 8).squeeze())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["export", "vae"], 2, "--onnx"),
+        (["export", "conv-ae", "--onnx"], 3, "zoo train conv-ae"),
+        (["sample", "frist"], 3, "Did you mean 'first'?"),
+        (["sample", "none.safetensors"], 3, "not found"),
+        (["sample", "first", "-n", "0"], 2, "0"),
+        (["eval", "first", "--split", "tset"], 2, "tset"),
+        (["eval", "first", "--data", "nowhere"], 3, "nowhere"),
+        (["runs", "show", "nothing"], 3, "not found"),
+        (["runs", "rm", "../work"], 3, "not found"),
+        (["show", "vea"], 3, "Did you mean 'vae'?"),
+        (["list", "--task", "generaton"], 2, "Did you mean 'generation'?"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else None,
+)
+def test_what_is_wrong_is_said_shortly(words: list[str], code: int, says: str) -> None:
+    assert says in error_of(*words, code=code)
+
+
+def test_no_run_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "zoo train vae" in error_of("export", "vae", "--onnx", code=3)
+    assert "no runs" in error_of("sample", "@last", code=3)
+
+
+def test_runs_are_listed_and_shown(in_trained: Path) -> None:
+    listed = zoo("runs").stdout
+    assert listed.index("first") < listed.index("plain"), "the oldest first"
+    shown = zoo_json("runs", "show", "first")
+    assert shown["model"] == "vae"
+    assert any(file.endswith("curves.png") for file in shown["files"])
+
+
+def test_list_and_show() -> None:
+    rows = zoo_json("list", "--task", "generation")
+    assert [row["name"] for row in rows] == ["vae"]
+    shown = zoo_json("show", "vae")
+    assert shown["options"][0]["name"] == "latent_size"
+    assert all(option["reason"] for option in shown["options"] + shown["training"])
+    assert shown["graphs"]["decode"]["inputs"][0]["prior"] == "normal"
+    text = zoo("show", "vae").stdout
+    for word in ("Kingma", "arxiv.org", "latent_size", "batch_size", "none published", "encode"):
+        assert word in text

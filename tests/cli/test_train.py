@@ -1,0 +1,231 @@
+"""`zoo train` as a user tries it: what it leaves behind, how it is stopped, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.process import error_of, zoo, zoo_json
+from zoo.model.weights import load_weights
+
+
+def test_a_run_leaves_what_it_promises(in_trained: Path) -> None:
+    run = in_trained / "runs" / "first"
+    info = json.loads((run / "run.json").read_text())
+    assert info["status"] == "finished"
+    assert info["step"] == 60
+    assert info["metrics"]["elbo"] > -400
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {row["split"] for row in rows} == {"train", "validation"}
+    assert rows[-1]["step"] == 60
+    first, last = (row["values"]["autoencoder/reconstruction"] for row in (rows[0], rows[-2]))
+    assert last < 0.8 * first
+    for name in ("last", "best"):
+        step = (run / "checkpoints" / name).read_text().strip()
+        assert (run / "checkpoints" / step / "model.safetensors").is_file()
+    for picture in ("curves.png", "samples/step-0000060-decode.png"):
+        with Image.open(run / picture) as image:
+            assert min(image.size) > 100
+    assert "finished" in (run / "log.txt").read_text()
+
+
+def test_samples_are_not_noise_and_not_one_colour(in_trained: Path) -> None:
+    """After 60 steps the mean garment is there: dark corners, a lit middle."""
+    zoo("sample", "first", "-n", "1", "-o", "one.png")
+    with Image.open("one.png") as image:
+        grey = np.asarray(image.convert("L").resize((28, 28)), float)
+    assert grey[2:4, 2:4].mean() < 60
+    assert grey[10:18, 10:18].mean() > 60
+
+
+def test_json_ends_with_one_object() -> None:
+    outcome = zoo_json("train", "vae", "--steps", "5", "--set", "hidden=32")
+    assert outcome["run"] == "vae-1"
+    assert outcome["step"] == 5
+    assert set(outcome) == {"run", "path", "model", "status", "step", "epoch", "metrics", "seconds"}
+
+
+def test_the_configuration_of_a_run_reproduces_it_to_the_bit() -> None:
+    words = ["--steps", "8", "--set", "latent_size=3", "--set", "hidden=16", "--seed", "4"]
+    zoo("train", "vae", *words, "--lr", "5e-3", "--batch-size", "32")
+    zoo("train", "--config", "runs/vae-1/config.toml")
+    first, second = (load_weights(Path(f"runs/vae-{n}/checkpoints/step-0000008/model.safetensors"))
+                     for n in (1, 2))  # fmt: skip
+    assert first.header == second.header
+    assert first.path.read_bytes() == second.path.read_bytes()
+    config = tomllib.loads(Path("runs/vae-2/config.toml").read_text())
+    assert config["options"]["lr"] == 5e-3
+    assert config["training"] == {**config["training"], "steps": 8, "batch_size": 32, "seed": 4}
+
+
+def test_set_is_stronger_than_flags_and_flags_than_the_file() -> None:
+    Path("mine.toml").write_text(
+        'model = "vae"\n[training]\nsteps = 9\nseed = 1\n[options]\nlr = 0.1\nhidden = [16]\n'
+    )
+    words = ["--config", "mine.toml", "--lr", "0.2", "--steps", "3", "--set", "lr=0.3"]
+    zoo("train", *words)
+    config = tomllib.loads(Path("runs/vae-1/config.toml").read_text())
+    assert config["options"]["lr"] == 0.3
+    assert config["options"]["hidden"] == [16]
+    assert config["training"]["steps"] == 3
+    assert config["training"]["seed"] == 1
+
+
+def test_a_dry_run_measures_and_writes_nothing() -> None:
+    plan = zoo_json("train", "vae", "--dry-run", "--epochs", "2")
+    assert plan["training_images"] + plan["validation_images"] == 5000
+    assert plan["steps"] == 2 * plan["steps_per_epoch"]
+    assert plan["seconds_per_step"] > 0
+    assert plan["parameters"]["autoencoder"] > 10**6
+    assert not list(Path().iterdir())
+
+
+def test_two_ranks_end_with_the_same_weights_and_share_each_batch() -> None:
+    words = ["train", "vae", "--steps", "12", "--set", "hidden=32", "--devices", "2"]
+    outcome = zoo_json(*words)
+    events = Path(outcome["path"], "events.jsonl").read_text()
+    (event,) = [json.loads(line) for line in events.splitlines()]
+    # the command itself compares the ranks' digests at the end and fails where they differ
+    assert event["ranks"] == 2
+    assert len(event["parameters_sha256"]) == 64
+    assert outcome["step"] == 12
+    assert len(list(Path("runs").iterdir())) == 1, "only one rank keeps the record"
+
+
+def start_training() -> subprocess.Popen[str]:
+    """Start a training without end and return when it is under way."""
+    words = ["train", "vae", "--time", "1h", "--set", "hidden=32"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", *words], stderr=subprocess.PIPE, text=True
+    )
+    metrics = Path("runs/vae-1/metrics.jsonl")
+    deadline = time.monotonic() + 60
+    while not metrics.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_training_with_a_checkpoint(number: signal.Signals) -> None:
+    process = start_training()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the checkpoint is saved" in said
+    assert "Traceback" not in said
+    (run,) = zoo_json("runs")
+    assert run["status"] == "interrupted"
+    zoo("sample", "@last", "-n", "1")
+
+
+def test_a_killed_run_is_seen_to_have_died_and_can_be_removed() -> None:
+    process = start_training()
+    assert zoo_json("runs")[0]["status"] == "running"
+    assert "being trained" in error_of("runs", "rm", "vae-1", code=2)
+    process.kill()
+    process.communicate(timeout=60)
+    assert zoo_json("runs")[0]["status"] == "died"
+    zoo("runs", "rm", "vae-1")
+    assert zoo_json("runs") == []
+
+
+def test_trainings_at_once_get_folders_of_their_own() -> None:
+    words = [sys.executable, "-m", "zoo", "train", "vae", "--steps", "5", "--set", "hidden=16"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(words, stderr=subprocess.DEVNULL, env=environment) for _ in range(3)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert sorted(run["id"] for run in zoo_json("runs")) == ["vae-1", "vae-2", "vae-3"]
+
+
+def test_a_rate_that_is_too_high_is_told_as_divergence() -> None:
+    words = ["train", "vae", "--set", "likelihood=gaussian", "--set", "sigma=1e-30", "--lr", "1"]
+    said = error_of(*words, "--steps", "50", code=5)
+    assert "diverged at step" in said
+    (run,) = zoo_json("runs")
+    assert run["status"] == "failed"
+
+
+def test_grey_photos_of_any_size_train_at_the_size_that_is_asked_for() -> None:
+    Path("photos").mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(12):
+        pixels = generator.integers(0, 255, (30 + number, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"photos/{number}.jpg")
+    words = ["--size", "16x24", "--steps", "3", "--set", "hidden=16", "--batch-size", "4"]
+    outcome = zoo_json("train", "vae", "--data", "photos", *words)
+    info = json.loads(Path(outcome["path"], "run.json").read_text())
+    spec = info["data_spec"]
+    assert [spec["channels"], spec["height"], spec["width"]] == [3, 16, 24]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["train"], 2, "which model?"),
+        (["train", "vaee"], 3, "Did you mean 'vae'?"),
+        (["train", "../vae"], 3, "not found"),
+        (["train", "vae", "--data", "fashion-mnits"], 3, "fashion-mnist"),
+        (["train", "vae", "--data", "nowhere/at/all"], 3, "nowhere/at/all"),
+        (["train", "vae", "--set", "laten_size=3"], 2, "Did you mean 'latent_size'?"),
+        (["train", "vae", "--set", "lr"], 2, "KEY=VALUE"),
+        (["train", "vae", "--set", "lr=nan"], 2, "finite"),
+        (["train", "vae", "--set", "likelihood=bernouli"], 2, "Did you mean 'bernoulli'?"),
+        (["train", "vae", "--lr", "-1"], 2, "above 0"),
+        (["train", "vae", "--epochs", "0"], 2, "at least 1"),
+        (["train", "vae", "--epochs", "many"], 2, "whole number"),
+        (["train", "vae", "--time", "soon"], 2, "duration"),
+        (["train", "vae", "--name", "../x"], 2, "cannot be the name"),
+        (["train", "vae", "--name", "x" * 5000], 2, "cannot be the name"),
+        (["train", "vae", "--size", "0"], 2, "image size"),
+        (["train", "vae", "--config", "none.toml"], 3, "none.toml"),
+        (["train", "vae", "--devcie", "cpu"], 2, "--device"),
+        (["train", "vae", "--device", "gpu"], 2, "gpu"),
+        (["trian", "vae"], 2, "train"),
+        (["train", "vae", "--devices", "3", "--batch-size", "128"], 2, "--batch-size 129"),
+    ],
+    ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else None,
+)
+def test_what_is_wrong_is_said_shortly(words: list[str], code: int, says: str) -> None:
+    assert says in error_of(*words, code=code)
+    assert not Path("runs").exists()
+
+
+def test_a_name_that_is_taken_is_refused(in_trained: Path) -> None:
+    said = error_of("train", "vae", "--steps", "1", "--name", "first", code=2)
+    assert "exists already" in said
+    assert (in_trained / "runs" / "first" / "run.json").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_a_device_that_is_not_there_is_said() -> None:
+    assert "cpu" in error_of("train", "vae", "--device", "cuda", code=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("modle = 'vae'", "Did you mean 'model'?"),
+        ("[training]\nepocs = 3", "Did you mean 'epochs'?"),
+        ("training = 3", "table"),
+        ("model = [", "not a TOML file"),
+        ("x" * 70_000, "larger than"),
+    ],
+)
+def test_a_configuration_file_that_is_wrong_is_refused(text: str, says: str) -> None:
+    Path("mine.toml").write_text(text)
+    assert says in error_of("train", "vae", "--config", "mine.toml", code=2)

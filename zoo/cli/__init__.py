@@ -1,0 +1,3 @@
+"""The command: one file a verb; each verb imports its stage when it runs."""
+
+from zoo.cli.command import main as main

@@ -1,0 +1,153 @@
+"""`zoo data`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from zoo.cli.output import json_option, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from zoo.catalog.dataset import Dataset
+
+SHOWN = 12  # sizes, classes or unreadable files of a check; the rest is counted
+
+
+@click.group("data", invoke_without_command=True)
+@json_option
+@click.pass_context
+def verb(context: click.Context, as_json: bool) -> None:
+    """List, download or check data sets."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_data, as_json=as_json)
+
+
+@verb.command("list")
+@json_option
+def list_data(as_json: bool) -> None:
+    """List the data sets that --data knows by name, and which of them are here.
+
+    ZOO_REGISTRY=FILE adds the rows of a catalogue of your own.
+    """
+    from zoo.catalog.lookup import datasets
+    from zoo.catalog.registry import read_registry
+    from zoo.cli.downloading import describe_size
+    from zoo.data.cache import state
+
+    for trouble in read_registry().troubles:
+        say(f"passed over: {trouble}")
+    rows = datasets()
+    if as_json:
+        print_json([{**_facts(row), "cached": state(row)} for row in rows])
+        return
+    print_table(
+        ["name", "images", "download", "here", "licence", "summary"],
+        [
+            (row.name, _images(row), describe_size(row), state(row),
+             row.licence.partition(" (")[0], row.summary)
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+@verb.command("get")
+@click.argument("name")
+@click.option(
+    "--timeout",
+    type=click.IntRange(1, 86400),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="Leave a server that is silent, or sends less than 1 kB a second, for this long.",
+)
+@json_option
+def get_data(name: str, timeout: int, as_json: bool) -> None:
+    """Download the data set NAME, unless it is here, and print its folder.
+
+    A download that breaks off is resumed by the same command. ZOO_HOME=FOLDER moves the cache.
+    """
+    from zoo.catalog.lookup import find_dataset
+    from zoo.cli.downloading import fetch_aloud
+    from zoo.data.cache import verified_hash
+
+    dataset = find_dataset(name)
+    folder = fetch_aloud(dataset, patience=timeout)
+    if not as_json:
+        click.echo(folder)
+        return
+    files = [
+        {
+            "name": file.name,
+            "bytes": (folder / file.name).stat().st_size,
+            "sha256": verified_hash(file, folder),
+            "sha256_published": file.sha256 is not None,
+        }
+        for file in dataset.files
+    ]
+    print_json({**_facts(dataset), "path": str(folder), "files": files})
+
+
+@verb.command("check")
+@click.argument("data", metavar="NAME|PATH")
+@json_option
+def check_data(data: str, as_json: bool) -> None:
+    """Say what training would read of a data set, a folder or an archive.
+
+    PATH:LAYOUT names the layout where it is not recognised.
+    """
+    from zoo.cli.sources import find
+    from zoo.data.inspection import inspect
+
+    found = inspect(find(data))
+    if as_json:
+        print_json(found.to_json())
+        return
+    spec = found.spec
+    colour = "grey" if spec.channels == 1 else "colour"
+    click.echo(f"layout      {found.layout}")
+    for split, sides in found.splits.items():
+        click.echo(f"{split:<11} {_counts(sides)}")
+    if found.validation:
+        click.echo(f"held out    {_counts(found.validation)} of the training pictures")
+    click.echo(f"sizes       {_counts(found.sizes)}")
+    click.echo(f"modes       {_counts(found.modes)}")
+    if found.classes:
+        click.echo(f"classes     {_counts(found.classes)}")
+    click.echo(f"trains at   {spec.height}x{spec.width} {colour}")
+    if found.note:
+        click.echo(f"note        {found.note}")
+    if found.unused:
+        click.echo(f"unused      {found.unused:,} files")
+    for bad in found.bad[:SHOWN]:
+        click.echo(f"unreadable  {bad['path']}: {bad['reason']}")
+    if len(found.bad) > SHOWN:
+        click.echo(f"unreadable  and {len(found.bad) - SHOWN:,} more (--json lists them)")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """Return the first few counts in words: ``28x28: 5,000, 32x32: 12``."""
+    words = [f"{name}: {count:,}" for name, count in list(counts.items())[:SHOWN]]
+    return ", ".join([*words, "…"] if len(counts) > SHOWN else words)
+
+
+def _facts(dataset: Dataset) -> dict[str, object]:
+    """Return a row of the catalogue as plain JSON values, without its files."""
+    return {
+        "name": dataset.name,
+        "summary": dataset.summary,
+        "licence": dataset.licence,
+        "layout": dataset.layout,
+        "size": dataset.size,
+        "channels": dataset.channels,
+        "classes": dataset.classes,
+        "domains": dataset.domains,
+        "bytes": dataset.bytes,
+        "embedded": dataset.embedded,
+    }
+
+
+def _images(dataset: Dataset) -> str:
+    height, width = dataset.size or ("any", "any")
+    return f"{height}x{width} {'grey' if dataset.channels == 1 else 'colour'}"

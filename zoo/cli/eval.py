@@ -1,0 +1,34 @@
+"""`zoo eval`."""
+
+from __future__ import annotations
+
+import click
+
+from zoo.cli.output import json_option, print_json
+
+
+@click.command("eval")
+@click.argument("target")
+@click.option("--data", metavar="NAME|PATH", help="Data to measure on [what it was trained on].")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]),
+              help="Which images [test, where the data has them, else validation].")  # fmt: skip
+@json_option
+def verb(target: str, data: str | None, split: str | None, as_json: bool) -> None:
+    """Measure TARGET with the model's own metrics on images that it has not seen."""
+    from zoo.cli.sources import decode
+    from zoo.cli.targets import find_weights, load
+
+    trained = load(find_weights(target))
+    from zoo.evaluation.score import score
+
+    spec = trained.header.data
+    store = decode(data or spec.name, size=(spec.height, spec.width), channels=spec.channels)
+    chosen = split or ("test" if "test" in store.splits else "validation")
+    metrics, images = score(trained, store, chosen)  # type: ignore[arg-type] # click chose it
+    if as_json:
+        facts = {"data": store.spec.name, "split": chosen, "images": images}
+        print_json({"model": trained.header.model, **facts, "metrics": metrics})
+        return
+    click.echo(f"{images:,} images of {store.spec.name}, {chosen} split")
+    for name, value in metrics.items():
+        click.echo(f"{name:<16} {value:.4f}")

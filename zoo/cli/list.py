@@ -1,0 +1,49 @@
+"""`zoo list`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from zoo.cli.output import json_option, print_json, print_table, say
+
+
+@click.command("list")
+@click.option("--task", metavar="TASK", help="Only models for one task.")
+@json_option
+def verb(task: str | None, as_json: bool) -> None:
+    """Show the models that are installed."""
+    from typing import get_args
+
+    from zoo.catalog.card import Task
+    from zoo.catalog.lookup import offers
+    from zoo.catalog.plugins import installed
+    from zoo.errors import UsageError, did_you_mean
+
+    tasks = get_args(Task)
+    if task is not None and task not in tasks:
+        raise UsageError(
+            f"unknown task {task[:40]!r}.{did_you_mean(task, tasks)}",
+            hint=f"one of: {', '.join(tasks)}",
+        )
+    found = [offer for offer in offers() if task in (None, offer.card.task)]
+    if as_json:
+        print_json([{**asdict(offer.card), "plugin": offer.plugin.distribution} for offer in found])
+    elif found:
+        print_table(
+            ["model", "task", "data", "plugin", "summary"],
+            [
+                (offer.card.name, offer.card.task, offer.card.data, offer.plugin.distribution,
+                 offer.card.summary)
+                for offer in found
+            ],
+        )  # fmt: skip
+    else:
+        say(
+            "no models"
+            + (f" for {task}" if task else "; install some: pip install zoo-autoencoders")
+        )
+    broken = [plugin.distribution for plugin in installed() if plugin.trouble]
+    if broken:
+        say(f"not loaded: {', '.join(broken)} (zoo plugins list says why)")

@@ -1,0 +1,114 @@
+"""`zoo run`: an exported file on pictures, on arrays, or on draws from its priors."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.output import json_option, print_json, say
+
+if TYPE_CHECKING:
+    from zoo.pictures import BadPictureError
+    from zoo.runtime.feed import Result
+
+LONG = 200  # rows; what takes longer shows a bar on a terminal
+MOST_TOLD = 5  # pictures left out that are named one by one
+
+
+@click.command("run")
+@click.argument("file")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@click.option("-n", "--count", type=click.IntRange(1), help="Rows to draw. [default: 16]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@click.option("-o", "--output", help="x.png, x.npz or a folder.")
+@json_option
+def verb(
+    file: str,
+    inputs: tuple[str, ...],
+    count: int | None,
+    seed: int,
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """Run an exported file; needs no torch and no plugin.
+
+    FILE is an .onnx file that `zoo export` wrote; it says itself what it takes. INPUT is pictures,
+    folders of pictures (with all below them), or .npy and .npz files of numbers. What is not given
+    is drawn from its prior.
+
+    Pictures that come out go to a folder, each by its own name, or in a grid; numbers go to an
+    .npz file, or as JSON to stdout. A picture that cannot be read is an error when you name it,
+    and left out with a word when a folder holds it.
+
+    \b
+    zoo run decode.onnx -n 16 --seed 0 -o grid.png
+    zoo run reconstruct.onnx photo.png folder/ -o out/
+    zoo run encode.onnx folder/ -o codes.npz
+    zoo run decode.onnx codes.npz -o grid.png
+    """  # noqa: D301 - click takes a real backspace for "do not wrap"
+    from pathlib import Path
+
+    from zoo.runtime.feed import batches, prepare
+    from zoo.runtime.outputs import NAMES, choose_target, collect, write_results
+    from zoo.runtime.session import open_session
+
+    started = time.monotonic()
+    session = open_session(Path(file))
+    leave_out = Path(output or session.path.stem)
+    given = [Path(path) for path in inputs]
+    feed = prepare(session, given, count=count, seed=seed, leave_out=leave_out)
+    target = choose_target(session, feed, output)
+    for note in feed.notes:
+        say(note)
+    bad: list[BadPictureError] = []
+    results = _with_bar(batches(session, feed, bad.append), feed.count)
+    written: list[Path] = []
+    numbers: dict[str, Any] = {}
+    if target.kind == "json":
+        names, values = collect(results)
+        numbers = {
+            NAMES: [click.format_filename(name) for name in names],
+            "values": {port: array.tolist() for port, array in values.items()},
+        }
+    else:
+        written = write_results(results, session.description.signature.outputs[0], target)
+    _tell_bad(bad, feed.count)
+    paths = [click.format_filename(path) for path in written]
+    if not as_json and paths:
+        click.echo("\n".join(paths))
+        return
+    print_json(
+        {
+            "file": click.format_filename(file),
+            "model": session.description.model,
+            "graph": session.description.graph,
+            "outputs": paths,
+            "count": feed.count - len(bad),
+            "left_out": len(bad),
+            "seconds": round(time.monotonic() - started, 3),
+            **numbers,
+        }
+    )
+
+
+def _with_bar(results: Iterable[Result], count: int) -> Iterator[Result]:
+    """Pass results on; on a terminal, show how far a long run is."""
+    hidden = count < LONG or not sys.stderr.isatty()
+    with click.progressbar(length=count, file=sys.stderr, hidden=hidden) as bar:
+        for result in results:
+            yield result
+            bar.update(len(result.names))
+
+
+def _tell_bad(bad: Sequence[BadPictureError], count: int) -> None:
+    if not bad:
+        return
+    say(f"left out {len(bad)} of {count} pictures:")
+    for problem in bad[:MOST_TOLD]:
+        say(f"  {problem.message}: {problem.cause}")
+    if len(bad) > MOST_TOLD:
+        say(f"  and {len(bad) - MOST_TOLD} more")

@@ -1,0 +1,115 @@
+"""`zoo show`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from zoo.options import Option
+    from zoo.ports import DataSpec, Port, Signature
+
+
+@click.command("show")
+@click.argument("model")
+@json_option
+def verb(model: str, as_json: bool) -> None:
+    """Show one model: paper, task, ports, every option with default, range and reason."""
+    from zoo.catalog.lookup import find_model, load_class
+    from zoo.options import options_of
+
+    offer = find_model(model)
+    model_class = load_class(offer)
+    preset = asdict(model_class.training_preset)
+    spec = _spec(offer.card.data)
+    built = model_class(model_class.Config(), spec)
+    signatures = {name: graph.signature for name, graph in built.graphs().items()}
+    options = options_of(model_class.Config)
+    trainer = _trainer_options(preset)
+    if as_json:
+        print_json(
+            {
+                **asdict(offer.card),
+                "plugin": offer.plugin.distribution,
+                "version": offer.plugin.version,
+                "graphs": {name: each.to_json() for name, each in signatures.items()},
+                "options": [_as_json(option, option.default) for option in options.values()],
+                "training": [_as_json(option, value) for option, value in trainer],
+                "weights": [],
+            }
+        )
+        return
+    card = offer.card
+    click.echo(f"{card.name}: {card.summary}\n")
+    click.echo(f"task       {card.task}; learns from {card.learns_from}, by default {card.data}")
+    click.echo(f"plugin     {offer.plugin.distribution} {offer.plugin.version} ({card.model})")
+    click.echo(f"paper      {card.paper.authors} {card.paper.year}, {card.paper.title}")
+    click.echo(f"           {card.paper.url}")
+    parameters = sum(parameter.numel() for parameter in built.parameters())
+    click.echo(f"size       {parameters:,} parameters on {spec.name}")
+    click.echo("weights    none published\n")
+    print_table(["graph", "takes", "gives"], _graph_rows(signatures))
+    print_table(
+        ["option", "default", "allowed", "what it does"],
+        [_option_row(option, option.default) for option in options.values()],
+    )
+    print_table(
+        ["training", "default", "allowed", "what it does"],
+        [_option_row(option, value) for option, value in trainer],
+    )
+
+
+def _spec(name: str) -> DataSpec:
+    """Return the specification of a model's default data, as the catalogue gives it."""
+    from zoo.catalog.lookup import find_dataset
+    from zoo.ports import DataSpec
+
+    data = find_dataset(name)
+    height, width = data.size or (64, 64)
+    return DataSpec(name, data.channels, height, width, data.classes, data.domains)
+
+
+def _trainer_options(preset: Mapping[str, Any]) -> list[tuple[Option, Any]]:
+    """Return the trainer's options with the defaults that the model presets."""
+    from zoo.options import options_of
+    from zoo.training.settings import Settings
+
+    return [
+        (option, preset.get(option.name, option.default))
+        for option in options_of(Settings).values()
+    ]
+
+
+def _graph_rows(signatures: Mapping[str, Signature]) -> list[tuple[str, str, str]]:
+    return [
+        (name, _ports(signature.inputs), _ports(signature.outputs))
+        for name, signature in signatures.items()
+    ]
+
+
+def _ports(ports: tuple[Port, ...]) -> str:
+    from zoo.runtime.description import describe_port
+
+    return "; ".join(describe_port(port) for port in ports)
+
+
+def _option_row(option: Option, default: Any) -> tuple[str, str, str, str]:
+    from zoo.options import show_value
+
+    unit = f" [{option.unit}]" if option.unit else ""
+    return option.name, show_value(default), option.allowed, option.reason + unit
+
+
+def _as_json(option: Option, default: Any) -> dict[str, Any]:
+    return {
+        "name": option.name,
+        "default": list(default) if isinstance(default, tuple) else default,
+        "allowed": option.allowed,
+        "unit": option.unit,
+        "reason": option.reason,
+    }

@@ -1,0 +1,60 @@
+"""The ``--data`` and ``--size`` of several verbs -> a decoded store."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from zoo.cli.output import say
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.data.source import Source
+    from zoo.data.store import OnBadImage, Store
+
+
+def find(data: str) -> Source:
+    """Find a data set; one of the catalogue is downloaded before the user's eyes, where needed."""
+    from zoo.catalog.lookup import datasets
+    from zoo.cli.downloading import fetch_aloud
+    from zoo.data.source import find_source
+
+    for dataset in datasets():
+        if dataset.name == data.partition(":")[0]:
+            fetch_aloud(dataset)
+            break
+    return find_source(data)
+
+
+def decode(
+    data: str,
+    *,
+    size: tuple[int, int] | None,
+    on_bad_image: OnBadImage = "auto",
+    channels: int | None = None,
+) -> Store:
+    """Find and decode a data set, telling the user on stderr what takes time."""
+    from zoo.data.store import prepare
+
+    return prepare(find(data), size=size, channels=channels, on_bad_image=on_bad_image, report=say)
+
+
+def read_size(text: object) -> tuple[int, int] | None:
+    """Read ``64`` or ``64x96`` (height x width), or the two numbers of a configuration file.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text is None:
+        return None
+    if isinstance(text, list):
+        text = "x".join(map(str, text))
+    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", str(text))
+    height = int(match[1]) if match else 0
+    width = int(match[2] or match[1]) if match else 0
+    if not (8 <= height <= 4096 and 8 <= width <= 4096):
+        raise UsageError(
+            f"{str(text)[:40]!r} is not an image size",
+            hint="--size 64, or --size 64x96 (8 to 4096)",
+        )
+    return height, width

@@ -1,0 +1,158 @@
+"""`zoo train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.output import json_option, print_json, say
+from zoo.errors import InterruptedRunError, UsageError
+
+if TYPE_CHECKING:
+    from zoo.data.store import OnBadImage
+
+
+@click.command("train")
+@click.argument("model", required=False)
+@click.option("--data", metavar="NAME|PATH", help="Data set, folder or archive [the model's].")
+@click.option("--size", metavar="N|HxW", help="Image size to train at [the data's].")
+@click.option("--on-bad-image", type=click.Choice(["auto", "skip", "fail"]), default="auto",
+              help="Files that cannot be read [fail for more than 1 %].")  # fmt: skip
+@click.option("--epochs", metavar="N", help="Train so many passes over the data.")
+@click.option("--steps", metavar="N", help="Train so many steps.")
+@click.option("--time", "duration", metavar="10m", help="Train so long.")
+@click.option("--batch-size", metavar="N", help="Images a step.")
+@click.option("--lr", metavar="RATE", help="Learning rate, for models that have one.")
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True,
+              help="Set any option of model or trainer (see zoo show MODEL).")  # fmt: skip
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE",
+              help="Take all of it from a file, such as a run's config.toml.")  # fmt: skip
+@click.option("--name", metavar="RUN", help="Name of the run [MODEL-1, MODEL-2, …].")
+@click.option("--seed", metavar="N", help="Start of every random generator [0].")
+@click.option("--deterministic", is_flag=True, help="Refuse operations whose result may vary.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="What computes.")
+@click.option("--devices", metavar="N", help="How many devices share each batch [1].")
+@click.option("--strategy", type=click.Choice(["auto", "ddp"]), help="How they work together.")
+@click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="Number format.")
+@click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and how long it would take.")
+@json_option
+def verb(
+    model: str | None,
+    data: str | None,
+    size: str | None,
+    on_bad_image: OnBadImage,
+    assignments: tuple[str, ...],
+    config: Path | None,
+    name: str | None,
+    tensorboard: bool,
+    dry_run: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train MODEL and keep the run in runs/.
+
+    Options: --set is stronger than the other flags, they are stronger than --config, and that is
+    stronger than the defaults. Ctrl-C ends the training after the step and saves a checkpoint.
+    """
+    from zoo.training.run import check_run_name
+
+    if name is not None:
+        check_run_name(name)
+    job = _resolve(model, data, size, on_bad_image, config, flags, assignments)
+    if dry_run:
+        _show_plan(job, as_json=as_json)
+        return
+    from zoo.training.train import train
+
+    outcome = train(job, name=name, tensorboard=tensorboard)
+    if outcome is None:  # a rank that is not the first
+        return
+    if as_json:
+        print_json(asdict(outcome))
+    _say_how_it_ended(outcome)
+
+
+def _resolve(
+    model: str | None,
+    data: str | None,
+    size: str | None,
+    on_bad_image: OnBadImage,
+    config: Path | None,
+    flags: Mapping[str, Any],
+    assignments: tuple[str, ...],
+) -> Any:
+    """Bring together what the file, the flags and ``--set`` say; fetch and decode the data."""
+    from zoo.catalog.lookup import find_model, load_class, needs_extra
+    from zoo.cli.sources import decode, read_size
+
+    try:
+        from zoo.training.job import read_config, resolve_job
+        from zoo.training.settings import seconds
+    except ModuleNotFoundError as problem:
+        raise needs_extra("train", str(problem.name)) from None
+
+    file = read_config(config) if config else {}
+    name = model or file.get("model")
+    if not isinstance(name, str):
+        raise UsageError("which model?", hint="zoo list, then zoo train MODEL")
+    offer = find_model(name)
+    given = {key: value for key, value in flags.items() if value not in (None, False)}
+    if "duration" in given:
+        given["max_seconds"] = seconds(given.pop("duration"))
+    layers = [{**file.get("options", {}), **file.get("training", {})}, given, _read(assignments)]
+    load_class(offer)  # a broken plugin or a missing extra should not cost a download first
+    chosen = data or str(file.get("data", offer.card.data))
+    store = decode(chosen, size=read_size(size or file.get("size")), on_bad_image=on_bad_image)
+    return resolve_job(offer, chosen, store, layers)
+
+
+def _read(assignments: tuple[str, ...]) -> dict[str, str]:
+    """Read ``key=value`` words."""
+    values = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {assignment[:60]!r} is not KEY=VALUE", hint="--set lr=1e-3")
+        values[key.strip().replace("-", "_")] = value.strip()
+    return values
+
+
+def _show_plan(job: Any, *, as_json: bool) -> None:
+    from zoo.training.plan import plan
+
+    found = plan(job)
+    if as_json:
+        print_json(found.to_json())
+        return
+    players = ", ".join(f"{name} {count:,}" for name, count in found.parameters.items())
+    channels, height, width = found.image
+    steps = f"{found.steps:,}" if found.steps else "as many as fit"
+    click.echo(f"model        {found.model} on {found.device}, precision {found.precision}")
+    held_out = f"{found.validation_images:,} held out"
+    click.echo(
+        f"data         {found.data}: {found.training_images:,} training images and {held_out}"
+    )
+    click.echo(f"image        {channels} × {height} × {width}")
+    click.echo(f"parameters   {players}")
+    click.echo(f"steps        {steps} of {found.batch_size} images, "
+               f"{found.steps_per_epoch:,} an epoch")  # fmt: skip
+    click.echo(f"time         {found.seconds_per_step * 1000:.1f} ms a step, about "
+               f"{found.estimated_seconds:,.0f} s in all")  # fmt: skip
+    click.echo(f"would write  {', '.join(found.writes)} in a new folder below runs/")
+
+
+def _say_how_it_ended(outcome: Any) -> None:
+    metrics = "  ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
+    say(f"{outcome.status} after {outcome.step} steps, {outcome.seconds:.0f} s  {metrics}")
+    say(f"run {outcome.run}: {outcome.path}")
+    if outcome.status == "interrupted":
+        raise InterruptedRunError(
+            f"interrupted at step {outcome.step}; the checkpoint is saved",
+            hint=f"zoo sample {outcome.run}",
+        )
+    say(f"next: zoo sample {outcome.run} -o grid.png, or zoo export {outcome.run} --onnx")
