@@ -165,7 +165,7 @@ def test_a_second_catalogue_may_replace_a_row(
 def test_a_newer_catalogue_can_still_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = ROW.replace("schema = 1", "schema = 1\nweights = 3")
+    newer = ROW.replace("schema = 1", "schema = 1\nmodels = 3")
     newer = newer.replace("channels = 3", 'colour-space = "sRGB"').replace(
         "bytes =", "crc = 1, bytes ="
     )

@@ -84,7 +84,7 @@ def test_the_list_as_json_has_the_facts() -> None:
 def test_get_says_size_and_licence_first_and_prints_the_folder(toy: Path) -> None:
     done = zoo("data", "get", "toy", FORCE_COLOR="1")
     assert done.stdout == f"{folder()}\n"
-    assert done.stderr.splitlines()[0] == "toy: 200.0 kB; licence: CC0 (nobody)"
+    assert done.stderr.splitlines()[0] == "data set 'toy': 200.0 kB; licence: CC0 (nobody)"
     assert "HTTP 404 Not Found; trying another mirror" in done.stderr
     assert done.stderr.splitlines()[-1] == "toy.bin: 200.0 kB of 200.0 kB"
     assert "\x1b" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import onnx
 import pytest
 from PIL import Image
 
+from tests.data.loopback import loopback
 from tests.process import error_of, zoo, zoo_json
 from zoo import pictures
 from zoo.model.drawing import draw_samples
@@ -181,3 +183,24 @@ def test_list_and_show() -> None:
     text = zoo("show", "vae").stdout
     for word in ("Kingma", "arxiv.org", "latent_size", "batch_size", "none published", "encode"):
         assert word in text
+
+
+def test_published_weights_serve_where_there_is_no_run(
+    in_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (weights,) = (in_trained / "runs" / "first" / "checkpoints").glob("*/model.safetensors")
+    body = weights.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with loopback() as server:
+        server.put("/vae.safetensors", body)
+        (tmp_path / "catalogue.toml").write_text(
+            'schema = 1\n[weights.vae]\nsummary = "60 steps"\nlicence = "CC0"\n'
+            f'file = {{ name = "vae.safetensors", bytes = {len(body)}, '
+            f'sha256 = "{hashlib.sha256(body).hexdigest()}", '
+            f'urls = ["{server.url("/vae.safetensors")}"] }}\n'
+        )
+        monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "catalogue.toml"))
+        assert "60 steps" in zoo("show", "vae").stdout
+        assert "licence: CC0" in zoo("sample", "vae", "-n", "1").stderr
+    zoo("sample", "vae", "-n", "1")  # the server has gone, the file is in the cache

@@ -1,10 +1,10 @@
-"""One data set of the catalogue: what it is, where it can be had, how it is laid out."""
+"""What the catalogue knows to be downloadable: data sets and published weights, as their rows."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, Protocol, get_args
 
 from zoo.catalog.card import check_name
 
@@ -48,6 +48,80 @@ class RemoteFile:
             raise ValueError(f"file {self.name!r}: bytes must be a whole number above 0")
         if self.sha256 is not None and not _matches(r"[0-9a-f]{64}", self.sha256):
             raise ValueError(f"file {self.name!r}: sha256 must be 64 digits of 0-9a-f")
+
+
+class Download(Protocol):
+    """What the downloader must know of a row of the catalogue."""
+
+    @property
+    def title(self) -> str:
+        """What errors call it."""
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie in the cache, below the cache's home."""
+
+    @property
+    def files(self) -> tuple[RemoteFile, ...]:
+        """What to download."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it lies inside the package instead."""
+
+    @property
+    def licence(self) -> str:
+        """The licence as its owners give it."""
+
+    @property
+    def bytes(self) -> int | None:
+        """Size of the whole download, or None where a part of it is unknown."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Published weights of one model.
+
+    Args:
+        model: name of the model.
+        summary: one line on what they were trained on and how good they are.
+        licence: under which they are published.
+        file: a weight file of the zoo, whose sha256 is known.
+    """
+
+    model: str
+    summary: str
+    licence: str
+    file: RemoteFile
+    embedded: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_name(self.model, "model")
+        for field in ("summary", "licence"):
+            if not _matches(r"[^\r\n]{1,200}", getattr(self, field)):
+                raise ValueError(f"weights of {self.model!r} need {field}: one line")
+        if self.file.sha256 is None or not self.file.name.endswith(".safetensors"):
+            raise ValueError(f"weights of {self.model!r} need a .safetensors file with its sha256")
+
+    @property
+    def title(self) -> str:
+        """What errors call them."""
+        return f"weights of {self.model!r}"
+
+    @property
+    def folder(self) -> str:
+        """Where they lie in the cache."""
+        return f"weights/{self.model}"
+
+    @property
+    def files(self) -> tuple[RemoteFile, ...]:
+        """What to download."""
+        return (self.file,)
+
+    @property
+    def bytes(self) -> int | None:
+        """Size of the download, or None where it is unknown."""
+        return self.file.bytes
 
 
 @dataclass(frozen=True)
@@ -98,6 +172,16 @@ class Dataset:
     def _require(self, condition: bool, what: str) -> None:
         if not condition:
             raise ValueError(f"data set {self.name!r} needs {what}")
+
+    @property
+    def title(self) -> str:
+        """What errors call it."""
+        return f"data set {self.name!r}"
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie in the cache."""
+        return f"downloads/{self.name}"
 
     @property
     def bytes(self) -> int | None:

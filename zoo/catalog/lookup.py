@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.catalog.card import Card
-from zoo.catalog.dataset import Dataset
+from zoo.catalog.dataset import Dataset, Weights
 from zoo.catalog.plugins import Plugin, installed
 from zoo.catalog.registry import read_registry
 from zoo.errors import NotFoundError, PluginError, UsageError, did_you_mean
@@ -97,6 +97,11 @@ def find_dataset(name: str) -> Dataset:
         near = did_you_mean(name, [dataset.name for dataset in datasets()])
         raise NotFoundError(f"data set {name[:60]!r} not found.{near}", hint="zoo data list")
     return matches[0]
+
+
+def published_weights(model: str) -> Weights | None:
+    """Return the published weights of a model, if the registry has any."""
+    return next((row for row in read_registry().weights if row.model == model), None)
 
 
 def _no_model(name: str) -> NotFoundError:

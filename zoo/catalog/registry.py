@@ -1,4 +1,4 @@
-"""registry.toml: the catalogue of known data sets, as data that people review.
+"""registry.toml: the catalogue of known data sets and weights, as data that people review.
 
 When the zoo runs, the file is read leniently, so that an older zoo can use a newer catalogue:
 unknown keys are passed over, and a row that cannot be used is told in `Registry.troubles` and
@@ -8,13 +8,15 @@ spoils no other. `check_registry` is the strict reading for those who edit the f
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from zoo.catalog.dataset import Dataset, RemoteFile
+from zoo.catalog.dataset import Dataset, RemoteFile, Weights
 from zoo.errors import UsageError, ZooError
+
+Row = TypeVar("Row", Dataset, Weights)
 
 SCHEMA = 1
 MAX_FILE_BYTES = 2**20
@@ -23,6 +25,8 @@ MAX_DOTS = 60  # in one line; the time of tomllib is quadratic in the parts of a
 PLAIN_KEYS = ("channels", "embedded")
 LIST_KEYS = ("size", "classes", "domains")
 ROW_KEYS = {"summary", "layout", "licence", "mirrors", "files", *PLAIN_KEYS, *LIST_KEYS}
+WEIGHTS_KEYS = {"summary", "licence", "file"}
+KINDS = {"dataset": "data set", "weights": "weights of"}  # in words
 FILE_KEYS = {"name", "bytes", "sha256", "urls"}
 
 
@@ -32,10 +36,12 @@ class Registry:
 
     Args:
         datasets: the rows that can be used.
+        weights: published weights, at most one row a model.
         troubles: one line for each row that cannot, with the file it stands in.
     """
 
     datasets: tuple[Dataset, ...]
+    weights: tuple[Weights, ...] = ()
     troubles: tuple[str, ...] = ()
 
 
@@ -68,7 +74,9 @@ def read_registry() -> Registry:
             hint="correct the file, or unset ZOO_REGISTRY",
         ) from None
     rows = {row.name: row for row in (*registry.datasets, *added.datasets)}
-    return Registry(tuple(rows.values()), registry.troubles + added.troubles)
+    weights = {row.model: row for row in (*registry.weights, *added.weights)}
+    troubles = registry.troubles + added.troubles
+    return Registry(tuple(rows.values()), tuple(weights.values()), troubles)
 
 
 def check_registry(path: Path) -> list[str]:
@@ -81,16 +89,22 @@ def check_registry(path: Path) -> list[str]:
         registry = _load(path)
     except (OSError, ValueError) as problem:
         return [str(problem)]
-    unknown = [f"unknown key {key!r}" for key in table if key not in {"schema", "dataset"}]
-    for name, row in table.get("dataset", {}).items():
-        if not isinstance(row, dict):
-            continue
-        unknown += [f"data set {name!r}: unknown key {key!r}" for key in row.keys() - ROW_KEYS]
-        files = row.get("files")
-        for entry in files if isinstance(files, list) else []:
-            keys = entry.keys() - FILE_KEYS if isinstance(entry, dict) else set()
-            unknown += [f"data set {name!r}: unknown key {key!r} of a file" for key in keys]
+    known = {"schema", "dataset", "weights"}
+    unknown = [f"unknown key {key!r}" for key in table.keys() - known]
+    for section, keys in (("dataset", ROW_KEYS), ("weights", WEIGHTS_KEYS)):
+        for name, row in table.get(section, {}).items():
+            if isinstance(row, dict):
+                where = f"{KINDS[section]} {name!r}"
+                unknown += [f"{where}: unknown key {key!r}" for key in row.keys() - keys]
+                unknown += [f"{where}: unknown key {key!r} of a file" for key in _file_keys(row)]
     return [*registry.troubles, *sorted(unknown)]
+
+
+def _file_keys(row: Mapping[str, Any]) -> set[str]:
+    """Return the keys of a row's files that nobody knows."""
+    files = row.get("files")
+    entries = [row.get("file"), *(files if isinstance(files, list) else [])]
+    return {key for entry in entries if isinstance(entry, dict) for key in entry.keys() - FILE_KEYS}
 
 
 def _own_path() -> Path:
@@ -103,17 +117,34 @@ def _load(path: Path) -> Registry:
     table = _parse(path)
     if table.get("schema") != SCHEMA:
         raise ValueError(f"schema = {SCHEMA} was expected, this file has {table.get('schema')!r}")
-    rows = table.get("dataset", {})
+    troubles: list[str] = []
+    datasets = _read_rows(table, "dataset", _dataset, path, troubles)
+    weights = _read_rows(table, "weights", _weights, path, troubles)
+    return Registry(tuple(datasets), tuple(weights), tuple(troubles))
+
+
+def _read_rows(
+    table: Mapping[str, Any],
+    section: str,
+    read: Callable[[str, Mapping[str, Any]], Row],
+    path: Path,
+    troubles: list[str],
+) -> list[Row]:
+    """Read the rows of a section; those that cannot be used go to `troubles`."""
+    rows = table.get(section, {})
     if not isinstance(rows, dict):
-        raise ValueError("rows must be tables called [dataset.NAME]")
-    datasets, troubles = [], []
+        raise ValueError(f"rows must be tables called [{section}.NAME]")
+    found = []
     for name, row in rows.items():
         try:
-            datasets.append(_dataset(name, row))
+            if not isinstance(row, Mapping):
+                raise ValueError("must be a table")
+            found.append(read(name, row))
         except ValueError as problem:
-            where = "" if str(problem).startswith("data set") else f"data set {name[:60]!r}: "
+            kind = KINDS[section]
+            where = "" if str(problem).startswith(kind) else f"{kind} {name[:60]!r}: "
             troubles.append(f"{path}: {where}{problem}")
-    return Registry(tuple(datasets), tuple(troubles))
+    return found
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -138,9 +169,16 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
-def _dataset(name: str, row: object) -> Dataset:
-    if not isinstance(row, Mapping):
-        raise ValueError("must be a table")
+def _weights(model: str, row: Mapping[str, Any]) -> Weights:
+    return Weights(
+        model=model,
+        summary=row.get("summary", ""),
+        licence=row.get("licence", ""),
+        file=_remote_file(row.get("file"), ()),
+    )
+
+
+def _dataset(name: str, row: Mapping[str, Any]) -> Dataset:
     mirrors = _list(row, "mirrors")
     values = {key: row[key] for key in PLAIN_KEYS if key in row}
     values |= {key: _list(row, key) for key in LIST_KEYS if key in row}

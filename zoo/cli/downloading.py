@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from zoo.cli.output import say
 
 if TYPE_CHECKING:
-    from zoo.catalog.dataset import Dataset
+    from zoo.catalog.dataset import Download
     from zoo.data.parts import Progress, Report
 
 EVERY = 10.0  # seconds between two plain lines about one file
 
 
-def fetch_aloud(dataset: Dataset, *, patience: float | None = None) -> Path:
-    """Return the folder of a data set; when it must be downloaded, say first what it is.
+def fetch_aloud(row: Download, *, patience: float | None = None) -> Path:
+    """Return the folder of a row; when it must be downloaded, say first what it is.
 
     Size and licence, progress and mirrors that fail go to stderr.
 
     Args:
-        dataset: the row of the catalogue.
+        row: a data set or weights.
         patience: seconds for which a server may be silent; None for the usual time.
 
     Raises:
@@ -34,24 +34,24 @@ def fetch_aloud(dataset: Dataset, *, patience: float | None = None) -> Path:
     from zoo.data.cache import state
     from zoo.data.download import PATIENCE, fetch
 
-    if state(dataset) == "yes":
-        return fetch(dataset)
-    say(f"{dataset.name}: {describe_size(dataset)}; licence: {dataset.licence}")
+    if state(row) == "yes":
+        return fetch(row)
+    say(f"{row.title}: {describe_size(row)}; licence: {row.licence}")
     try:
         with _display() as report:
-            return fetch(dataset, report=report, patience=patience or PATIENCE)
+            return fetch(row, report=report, patience=patience or PATIENCE)
     except KeyboardInterrupt:
         say("stopped; the same command goes on where this one stopped")
         raise
 
 
-def describe_size(dataset: Dataset) -> str:
+def describe_size(row: Download) -> str:
     """Return the size of a download in words."""
     from rich import filesize
 
-    if dataset.embedded:
+    if row.embedded:
         return "in the package"
-    return "unknown size" if dataset.bytes is None else filesize.decimal(dataset.bytes)
+    return "unknown size" if row.bytes is None else filesize.decimal(row.bytes)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @json_option
 def verb(model: str, as_json: bool) -> None:
     """Show one model: paper, task, ports, every option with default, range and reason."""
-    from zoo.catalog.lookup import find_model, load_class
+    from zoo.catalog.lookup import find_model, load_class, published_weights
     from zoo.options import options_of
 
     offer = find_model(model)
@@ -31,6 +31,7 @@ def verb(model: str, as_json: bool) -> None:
     signatures = {name: graph.signature for name, graph in built.graphs().items()}
     options = options_of(model_class.Config)
     trainer = _trainer_options(preset)
+    weights = published_weights(offer.card.name)
     if as_json:
         print_json(
             {
@@ -40,7 +41,7 @@ def verb(model: str, as_json: bool) -> None:
                 "graphs": {name: each.to_json() for name, each in signatures.items()},
                 "options": [_as_json(option, option.default) for option in options.values()],
                 "training": [_as_json(option, value) for option, value in trainer],
-                "weights": [],
+                "weights": asdict(weights) if weights else None,
             }
         )
         return
@@ -52,7 +53,8 @@ def verb(model: str, as_json: bool) -> None:
     click.echo(f"           {card.paper.url}")
     parameters = sum(parameter.numel() for parameter in built.parameters())
     click.echo(f"size       {parameters:,} parameters on {spec.name}")
-    click.echo("weights    none published\n")
+    published = f"{weights.summary} ({weights.licence})" if weights else "none published"
+    click.echo(f"weights    {published}\n")
     print_table(["graph", "takes", "gives"], _graph_rows(signatures))
     print_table(
         ["option", "default", "allowed", "what it does"],

@@ -32,7 +32,7 @@ def find_weights(target: str) -> Path:
     """Return the weight file that the user means, and say on stderr which it is.
 
     A path is taken as a path; ``@last`` as the latest run; a name as a run of that name, else as
-    a model's latest finished run.
+    a model's latest finished run, else its published weights.
 
     Raises:
         NotFoundError: nothing matches, or the run has no checkpoint.
@@ -43,7 +43,8 @@ def find_weights(target: str) -> Path:
 
 
 def _find(target: str) -> Path:
-    from zoo.catalog.lookup import offers
+    from zoo.catalog.lookup import offers, published_weights
+    from zoo.cli.downloading import fetch_aloud
     from zoo.training.run import Run, all_runs, find_run
 
     given = Path(target)
@@ -64,6 +65,9 @@ def _find(target: str) -> Path:
             info = run.info()
             if info["model"] == name and info["status"] == "finished":
                 return run.weights
+        published = published_weights(name)
+        if published is not None:
+            return fetch_aloud(published) / published.file.name
         raise NotFoundError(
             f"{name} has no finished run here and no published weights", hint=f"zoo train {target}"
         )

@@ -1,8 +1,8 @@
 """Where downloads lie, and which of them have been verified.
 
-``<home>/downloads/<data set>/`` holds the files under their published names, and
-``.verified.json``: size, time and hash of each when it was verified, so that a file that nobody
-has touched since is not hashed again.
+``<home>/downloads/<data set>/`` and ``<home>/weights/<model>/`` hold the files under their
+published names, and ``.verified.json``: size, time and hash of each when it was verified, so that
+a file that nobody has touched since is not hashed again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.atomic import write_json
-from zoo.catalog.dataset import Dataset, RemoteFile
+from zoo.catalog.dataset import Download, RemoteFile
 from zoo.errors import NotFoundError, UsageError, ZooError
 
 RECORDS = ".verified.json"
@@ -43,18 +43,18 @@ def cache_home() -> Path:
         raise UsageError(f"ZOO_HOME={named} cannot be used: {problem}") from None
 
 
-def data_folder(dataset: Dataset) -> Path:
-    """Return where the files of a data set lie, or will lie once they are downloaded.
+def data_folder(row: Download) -> Path:
+    """Return where the files of a row lie, or will lie once they are downloaded.
 
     Raises:
         NotFoundError: the row says that the package holds the data, and it does not.
     """
-    if not dataset.embedded:
-        return cache_home() / "downloads" / dataset.name
-    folder = Path(__file__).parent / "embedded" / dataset.name
+    if not row.embedded:
+        return cache_home() / row.folder
+    folder = Path(__file__).parent / "embedded" / Path(row.folder).name
     if not folder.is_dir():
         raise NotFoundError(
-            f"data set {dataset.name!r} should lie inside the package, at {folder}",
+            f"{row.title} should lie inside the package, at {folder}",
             cause="the installation is damaged, or the row is not one of zoo-core's own",
             hint="pip install --force-reinstall zoo-core",
         )
@@ -79,13 +79,13 @@ def make_folder(folder: Path) -> None:
         )
 
 
-def state(dataset: Dataset) -> State:
-    """Return how much of a data set is here and verified; hashes nothing."""
-    if dataset.embedded:
+def state(row: Download) -> State:
+    """Return how much of a row is here and verified; hashes nothing."""
+    if row.embedded:
         return "yes"
-    folder = data_folder(dataset)
+    folder = data_folder(row)
     records = _read_records(folder)
-    here = [_is_recorded(file, folder, records) for file in dataset.files]
+    here = [_is_recorded(file, folder, records) for file in row.files]
     if all(here):
         return "yes"
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()

@@ -1,4 +1,4 @@
-"""A data set of the catalogue -> a folder with its verified files."""
+"""A row of the catalogue -> a folder with its verified files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.catalog.dataset import Dataset, RemoteFile
+from zoo.catalog.dataset import Download, RemoteFile
 from zoo.data import cache
 from zoo.data.parts import Progress, Report, size_of
 from zoo.errors import NotFoundError, ZooError
@@ -15,14 +15,14 @@ from zoo.errors import NotFoundError, ZooError
 PATIENCE = 30.0  # seconds
 
 
-def fetch(dataset: Dataset, *, report: Report | None = None, patience: float = PATIENCE) -> Path:
-    """Return the folder that holds the verified files of a data set, downloading what is missing.
+def fetch(row: Download, *, report: Report | None = None, patience: float = PATIENCE) -> Path:
+    """Return the folder that holds the verified files of a row, downloading what is missing.
 
     A file takes its name in the cache only when its size and sha256 are right. A file that
     somebody put there by hand is used when it is right, and replaced when it is not.
 
     Args:
-        dataset: the row of the catalogue; embedded data needs no download.
+        row: a data set or weights; embedded data needs no download.
         report: told of bytes that come and of mirrors that fail.
         patience: seconds of silence, or of less than 1 kB a second, after which a server is left.
 
@@ -30,33 +30,30 @@ def fetch(dataset: Dataset, *, report: Report | None = None, patience: float = P
         NotFoundError: no mirror gave a file; the hint says what to fetch by hand, and whereto.
         ZooError: the cache cannot be written to.
     """
-    folder = cache.data_folder(dataset)
-    if dataset.embedded or not _missing(dataset, folder):
+    folder = cache.data_folder(row)
+    if row.embedded or not _missing(row, folder):
         return folder
     tell = report or (lambda _: None)
     cache.make_folder(folder)
     try:
         with _one_at_a_time(folder, patience, tell) as alone:
-            _download(dataset, folder, patience, tell, alone=alone)
+            _download(row, folder, patience, tell, alone=alone)
     except OSError as problem:
         raise ZooError(
-            f"data set {dataset.name!r} could not be written to {folder}: "
-            f"{problem.strerror or problem}",
+            f"{row.title} could not be written to {folder}: {problem.strerror or problem}",
             hint="make room, or put the cache elsewhere with ZOO_HOME=/another/folder",
         ) from problem
     return folder
 
 
-def _missing(dataset: Dataset, folder: Path) -> dict[RemoteFile, str]:
+def _missing(row: Download, folder: Path) -> dict[RemoteFile, str]:
     """Return the files that cannot be used as they are, each with the reason."""
-    troubles = {file: cache.trouble(file, folder) for file in dataset.files}
+    troubles = {file: cache.trouble(file, folder) for file in row.files}
     return {file: reason for file, reason in troubles.items() if reason}
 
 
-def _download(
-    dataset: Dataset, folder: Path, patience: float, tell: Report, *, alone: bool
-) -> None:
-    missing = _missing(dataset, folder)  # none, if we have waited for another process
+def _download(row: Download, folder: Path, patience: float, tell: Report, *, alone: bool) -> None:
+    missing = _missing(row, folder)  # none, if we have waited for another process
     if not missing:
         return
     from zoo.data import transfer  # here, because an HTTP library takes its time to import
@@ -68,11 +65,11 @@ def _download(
             try:
                 transfer.obtain(client, file, folder, tell, alone=alone)
             except transfer.MirrorError as problem:
-                raise _unreachable(dataset, folder, str(problem)) from None
+                raise _unreachable(row, folder, str(problem)) from None
 
 
-def _unreachable(dataset: Dataset, folder: Path, failures: str) -> NotFoundError:
-    missing = _missing(dataset, folder)
+def _unreachable(row: Download, folder: Path, failures: str) -> NotFoundError:
+    missing = _missing(row, folder)
     wrong = [
         f"the {file.name} there cannot be used ({reason})"
         for file, reason in missing.items()
@@ -84,7 +81,7 @@ def _unreachable(dataset: Dataset, folder: Path, failures: str) -> NotFoundError
         for url in file.urls[:1]
     )
     return NotFoundError(
-        f"data set {dataset.name!r} is not in the cache and could not be downloaded",
+        f"{row.title} is not in the cache and could not be downloaded",
         cause="; ".join([failures, *wrong]),
         hint=f"fetch by hand into {folder}: {urls}",
     )
@@ -92,7 +89,7 @@ def _unreachable(dataset: Dataset, folder: Path, failures: str) -> NotFoundError
 
 @contextmanager
 def _one_at_a_time(folder: Path, patience: float, tell: Report) -> Iterator[bool]:
-    """Wait until no other process downloads the same data set; yield whether that is certain.
+    """Wait until no other process downloads the same; yield whether that is certain.
 
     This only saves bandwidth. Where the file system has no locks, or the other process stands
     still, we go on without.
@@ -106,7 +103,7 @@ def _one_at_a_time(folder: Path, patience: float, tell: Report) -> Iterator[bool
             lock.acquire(timeout=0.5)
         except Timeout:
             if seen == -1:
-                tell(Progress("", note="another process downloads this data set; waiting for it"))
+                tell(Progress("", note="another process downloads the same; waiting for it"))
             now = sum(map(size_of, folder.glob(".*.part")))
             if now != seen:
                 seen, since = now, time.monotonic()
