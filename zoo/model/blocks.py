@@ -10,16 +10,20 @@ from torch import Tensor, nn
 SMALLEST_ERROR = 1e-10  # mean squared error that counts as none: 100 dB
 
 
-def mlp(*sizes: int, activation: Callable[[], nn.Module] = nn.ReLU) -> list[nn.Module]:
+def mlp(
+    *sizes: int, activation: Callable[[], nn.Module] = nn.ReLU, layer_norm: bool = False
+) -> list[nn.Module]:
     """Return fully connected layers between the sizes, each followed by its activation.
 
     Args:
         sizes: numbers of units, input first; a single size gives no layer.
         activation: makes one activation, for example ``nn.Tanh``.
+        layer_norm: whether layer normalisation stands before each activation.
     """
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), activation()]
+        norm = [nn.LayerNorm(after)] if layer_norm else []
+        layers += [nn.Linear(before, after), *norm, activation()]
     return layers
 
 

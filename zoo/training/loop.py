@@ -88,6 +88,11 @@ class Moment:
     epoch_ends: bool
     interrupted: bool
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the training ends here."""
+        return self.done >= 1 or self.interrupted
+
 
 def sit_down(model: Model, fabric: Fabric, autocast: AbstractContextManager[Any]) -> Table:
     """Give every player its optimiser and put its networks on the device, wrapped by Fabric.
@@ -147,10 +152,11 @@ def play(
                 table.fabric, budget.done(step, time.monotonic() - began), float(wants_to_stop())
             )
             ends = index + 1 == batches.steps_per_epoch
-            yield Moment(
+            moment = Moment(
                 step, epoch + ends, done, terms, batches.batch_size, ends, interrupted=bool(stop)
             )
-            if done >= 1 or stop:
+            yield moment
+            if moment.is_last:
                 return
         epoch += 1
 
@@ -181,18 +187,27 @@ def play_round(table: Table, batch: Batch, step: int) -> dict[str, float]:
         seat.optimiser.step()
 
 
-def _read_terms(update: Update, step: int) -> dict[str, float]:
-    values = torch.stack([term.detach().float() for term in update.terms.values()]).tolist()
-    terms = {
-        f"{update.player}/{name}": value for name, value in zip(update.terms, values, strict=True)
-    }
-    for name, value in terms.items():
+def check_finite(values: Mapping[str, float], step: int) -> None:
+    """Check the terms of a step, or the metrics of a validation.
+
+    Raises:
+        UnhealthyError: one is infinite or not a number.
+    """
+    for name, value in values.items():
         if not math.isfinite(value):
             raise UnhealthyError(
                 f"training diverged at step {step}: {name} is {value}",
                 cause="usually a learning rate that is too high",
                 hint="a smaller --lr; the checkpoints written before are good",
             )
+
+
+def _read_terms(update: Update, step: int) -> dict[str, float]:
+    values = torch.stack([term.detach().float() for term in update.terms.values()]).tolist()
+    terms = {
+        f"{update.player}/{name}": value for name, value in zip(update.terms, values, strict=True)
+    }
+    check_finite(terms, step)
     return terms
 
 

@@ -12,16 +12,19 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Display
 
 from zoo.training.loop import Moment
+from zoo.training.window import Window
 
 PLAIN_LINE_EVERY_SECONDS = 30.0
+LIVE_LINE_EVERY_SECONDS = 0.5
 
 
 class Progress:
-    """Shows moments on stderr while the ``with`` block lasts."""
+    """Shows moments on stderr while the ``with`` block lasts; values are means since the last."""
 
     def __init__(self, epochs: int | None) -> None:
         self._epochs = epochs
-        self._began = self._last_line = time.monotonic()
+        self._began = time.monotonic()
+        self._window = Window()
         self._display: Display | None = None
         if sys.stderr.isatty():
             self._display = Display(
@@ -48,37 +51,37 @@ class Progress:
         if self._display is not None:
             self._display.stop()
 
-    def step(
-        self,
-        moment: Moment,
-        terms: Mapping[str, float],
-        images_per_second: float,
-        metrics: Mapping[str, float],
-    ) -> None:
-        """Show a step: the latest mean terms, the speed and the latest validation metrics."""
-        speed = f"{images_per_second:,.0f} images/s" if images_per_second else ""
+    def step(self, moment: Moment, metrics: Mapping[str, float]) -> None:
+        """Take note of a step and of the latest validation metrics; show them when it is time."""
+        self._window.add(moment.terms, moment.images)
+        worth_a_line = moment.epoch_ends or moment.is_last
         if self._display is not None:
-            self._display.update(
-                self._task,
-                completed=moment.done,
-                description=self._place(moment),
-                terms=f"{_values(terms)}  {speed}",
-            )
-            return
-        now = time.monotonic()
-        over = moment.done >= 1 or moment.interrupted
-        if moment.epoch_ends or over or now - self._last_line >= PLAIN_LINE_EVERY_SECONDS:
-            self._last_line = now
-            parts = [self._place(moment), f"step {moment.step}", _values(terms)]
-            if (moment.epoch_ends or over) and metrics:
-                parts.append("validation " + _values(metrics))
-            parts += [speed, f"{self._left(moment, now)} left"]
-            sys.stderr.write("  ".join(part for part in parts if part) + "\n")
-            sys.stderr.flush()
+            if moment.is_last or self._window.seconds() >= LIVE_LINE_EVERY_SECONDS:
+                self._show(self._display, moment)
+        elif worth_a_line or self._window.seconds() >= PLAIN_LINE_EVERY_SECONDS:
+            self._say(moment, metrics if worth_a_line else {})
 
-    def _left(self, moment: Moment, now: float) -> str:
-        spent = now - self._began
-        return _clock(spent * (1 - moment.done) / moment.done)
+    def _show(self, display: Display, moment: Moment) -> None:
+        display.update(
+            self._task,
+            completed=moment.done,
+            description=self._place(moment),
+            terms=f"{_values(self._window.means())}  {self._speed()}",
+        )
+        self._window = Window()
+
+    def _say(self, moment: Moment, metrics: Mapping[str, float]) -> None:
+        parts = [self._place(moment), f"step {moment.step}", _values(self._window.means())]
+        if metrics:
+            parts.append("validation " + _values(metrics))
+        left = (time.monotonic() - self._began) * (1 - moment.done) / moment.done
+        parts += [self._speed(), f"{_clock(left)} left"]
+        sys.stderr.write("  ".join(parts) + "\n")
+        sys.stderr.flush()
+        self._window = Window()
+
+    def _speed(self) -> str:
+        return f"{self._window.images_per_second():,.0f} images/s"
 
     def _place(self, moment: Moment) -> str:
         epoch = moment.epoch if moment.epoch_ends else moment.epoch + 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
@@ -19,38 +17,14 @@ from zoo.model.weights import describe
 from zoo.training.checkpoint import save_checkpoint
 from zoo.training.curves import save_curves
 from zoo.training.job import Job
-from zoo.training.loop import Moment
+from zoo.training.loop import Moment, check_finite
 from zoo.training.progress import Progress
 from zoo.training.run import Run
+from zoo.training.window import Window
 
 ROW_EVERY_STEPS = 20  # a row of metrics.jsonl is the mean of so many steps
 PREVIEWS = 10  # of a whole training, beside the first
 VALIDATION_BATCH = 500
-
-
-@dataclass
-class Window:
-    """Terms added up since the last row."""
-
-    sums: dict[str, float] = field(default_factory=dict)
-    steps: int = 0
-    images: int = 0
-    began: float = field(default_factory=time.monotonic)
-
-    def add(self, terms: Mapping[str, float], images: int) -> None:
-        """Add the terms of one step."""
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.steps += 1
-        self.images += images
-
-    def means(self) -> dict[str, float]:
-        """Return the mean of each term."""
-        return {name: total / self.steps for name, total in self.sums.items()}
-
-    def images_per_second(self) -> float:
-        """Return the speed since the window began."""
-        return self.images / max(time.monotonic() - self.began, 1e-9)
 
 
 class Record:
@@ -64,8 +38,6 @@ class Record:
         self._window = Window()
         self._next_preview = 1 / PREVIEWS
         self._best: float | None = None
-        self._row_terms: dict[str, float] = {}
-        self._speed = 0.0
         self.metrics: dict[str, float] = {}
         self._board = _tensorboard(run) if tensorboard else None
         self._save_previews(step=0)
@@ -73,16 +45,15 @@ class Record:
     def after_step(self, moment: Moment) -> None:
         """Take note of a step, and of the end of an epoch or of the training."""
         self._window.add(moment.terms, moment.images)
-        over = moment.done >= 1 or moment.interrupted
-        if self._window.steps == ROW_EVERY_STEPS or moment.epoch_ends or over:
+        if self._window.steps == ROW_EVERY_STEPS or moment.epoch_ends or moment.is_last:
             self._write_row(moment)
-        if moment.epoch_ends or over:
+        if moment.epoch_ends or moment.is_last:
             self._validate(moment)
             self._save_checkpoint(moment)
-        if moment.done >= self._next_preview or over:
+        if moment.done >= self._next_preview or moment.is_last:
             self._save_previews(moment.step)
             self._next_preview = (int(moment.done * PREVIEWS) + 1) / PREVIEWS
-        self._progress.step(moment, self._row_terms or moment.terms, self._speed, self.metrics)
+        self._progress.step(moment, self.metrics)
 
     def finish(self, **facts: Any) -> None:
         """Draw the curves and add the last event, with the facts of the engine."""
@@ -92,23 +63,24 @@ class Record:
             self._board.finalize("success")
 
     def _write_row(self, moment: Moment) -> None:
-        self._row_terms, self._speed = self._window.means(), self._window.images_per_second()
+        terms, speed = self._window.means(), self._window.images_per_second()
         self._run.append(
             "metrics.jsonl",
             {
                 "step": moment.step,
                 "epoch": moment.epoch,
                 "split": "train",
-                "images_per_second": round(self._speed, 1),
-                "values": self._row_terms,
+                "images_per_second": round(speed, 1),
+                "values": terms,
             },
         )
-        self._log_scalars("train", self._row_terms, moment.step)
+        self._log_scalars("train", terms, moment.step)
         self._window = Window()
 
     def _validate(self, moment: Moment) -> None:
         batches = in_order(self._held_out, VALIDATION_BATCH, device_of(self._model))
         self.metrics = mean_metrics(self._model, batches)
+        check_finite(self.metrics, moment.step)
         if self.metrics:
             row = {"step": moment.step, "epoch": moment.epoch, "split": "validation"}
             self._run.append("metrics.jsonl", {**row, "values": self.metrics})
