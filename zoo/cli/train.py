@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -61,6 +62,9 @@ def verb(
     """
     from zoo.training.run import check_run_name
 
+    # Threads that wait without spinning: beside other work on the same cores, a training with
+    # spinning threads is several times slower. OpenMP reads this once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if name is not None:
         check_run_name(name)
     job = _resolve(model, data, size, on_bad_image, config, flags, assignments)

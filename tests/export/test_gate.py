@@ -1,0 +1,114 @@
+"""What does not do as the model does, or is no function of its inputs, does not leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zoo import DataSpec, Graph, Model, Player, Port, Update, option
+from zoo.errors import ZooError
+from zoo.export.bundle import export_bundle
+from zoo.model.weights import Header, Trained, save_weights
+
+SPEC = DataSpec("dots", 1, 4, 4)
+
+
+@dataclass(frozen=True)
+class ShiftConfig:
+    lr: float = option(1e-2, "rate", above=0.0)
+
+
+class Shift(Model):
+    """Adds a learnt shift to an image."""
+
+    Config = ShiftConfig
+
+    def __init__(self, config: ShiftConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.network = nn.Conv2d(1, 1, 1)
+        self.calls = 0
+
+    def players(self) -> Mapping[str, Player]:
+        return {"shift": Player([self.network], torch.optim.SGD)}
+
+    def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
+        yield Update("shift", loss=self.shift(batch["image"]).mean())
+
+    def shift(self, image: Tensor) -> Tensor:
+        return self.network(image)
+
+    def graphs(self) -> Mapping[str, Graph]:
+        shifted = Port("shifted", "image", ("batch", 1, 4, 4))
+        return {"shift": Graph(self.shift, [Port.image("image", SPEC)], [shifted])}
+
+
+class Counting(Shift):
+    """Gives something else each time it is called."""
+
+    def shift(self, image: Tensor) -> Tensor:
+        self.calls += 1
+        return self.network(image) + self.calls
+
+
+class Noisy(Shift):
+    def shift(self, image: Tensor) -> Tensor:
+        return self.network(image) + torch.randn_like(image)
+
+
+class FixedBatch(Shift):
+    def shift(self, image: Tensor) -> Tensor:
+        return self.network(image).reshape(2, 1, 4, 4)
+
+
+class Wrong(Shift):
+    """Declares a port of another shape than the graph gives."""
+
+    def graphs(self) -> Mapping[str, Graph]:
+        shifted = Port("shifted", "image", ("batch", 1, 8, 8))
+        return {"shift": Graph(self.shift, [Port.image("image", SPEC)], [shifted])}
+
+
+def trained(kind: type[Shift], folder: Path) -> Trained:
+    model = kind(ShiftConfig(), SPEC).eval()
+    graphs = {name: graph.signature for name, graph in model.graphs().items()}
+    header = Header("shift", "tests", "1", {"lr": 0.01}, SPEC, graphs)
+    path = folder / "weights.safetensors"
+    save_weights(path, model, header)
+    return Trained(model, header, path)
+
+
+def test_a_model_that_is_a_function_leaves(tmp_path: Path) -> None:
+    bundle = export_bundle(trained(Shift, tmp_path), tmp_path / "bundle")
+    assert bundle.max_abs_difference["shift/shifted"] < 1e-6
+    assert (tmp_path / "bundle" / "shift.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (Counting, "does not verify"),
+        (Noisy, "draws random numbers"),
+        (FixedBatch, "cannot be exported"),
+        (Wrong, "8"),
+    ],
+)
+def test_what_does_not_verify_leaves_nothing(tmp_path: Path, kind: type[Shift], says: str) -> None:
+    subject = trained(kind, tmp_path)
+    with pytest.raises(ZooError, match=says) as caught:
+        export_bundle(subject, tmp_path / "bundle")
+    assert len(str(caught.value).splitlines()) <= 6
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_an_export_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    export_bundle(trained(Shift, tmp_path), folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(ZooError):
+        export_bundle(trained(Counting, tmp_path), folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

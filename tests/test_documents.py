@@ -1,0 +1,37 @@
+"""Documents that can be checked against the code are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+DOCUMENTS = sorted(
+    [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("plugins/*/*.md")]
+)
+
+
+def test_the_architecture_has_a_line_for_every_file() -> None:
+    text = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    sections = re.split(r"^\*\*`(zoo/.*?)`\*\*", text, flags=re.MULTILINE)
+    told = {
+        folder + name
+        for folder, section in zip(sections[1::2], sections[2::2], strict=True)
+        for name in re.findall(r"^\| `(\w+\.py)` \|", section, flags=re.MULTILINE)
+    }
+    there = {
+        str(path.relative_to(PROJECT))
+        for path in (PROJECT / "zoo").rglob("*.py")
+        if "embedded" not in path.parts
+        and (path.name != "__init__.py" or path.parent.name == "zoo")
+    }
+    assert told == there
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
