@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -73,7 +74,7 @@ class Option:
             shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
             raise UsageError(
                 f"{self.name} = {shown}: {problem}",
-                hint=f"{self.name} takes {self.allowed} (default {show_value(self.default)})",
+                hint=f"{self.name} takes {self.allowed}",
             ) from None
 
 
@@ -146,8 +147,7 @@ def _convert(kind: Any, value: object, limits: Mapping[str, float | None]) -> An
         element = get_args(kind)[0]
         return tuple(
             _convert(element, part.strip() if isinstance(part, str) else part, limits)
-            for part in parts
-            if part != ""
+            for part in ([] if parts == [""] else parts)
         )
     if origin is types.UnionType:
         if value is None or value == "none":
@@ -184,10 +184,9 @@ def _boolean(value: object) -> bool:
 def _integer(value: object) -> int:
     number = value
     if isinstance(value, str):
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError("a whole number was expected") from None
+        if not re.fullmatch(r"[+-]?[0-9]{1,400}", value):
+            raise ValueError("a whole number was expected")
+        number = int(value)
     if isinstance(number, bool) or not isinstance(number, int):
         raise ValueError("a whole number was expected")
     if abs(number) > LARGEST_INTEGER:

@@ -18,6 +18,7 @@ Prior = Literal["normal", "uniform"]
 DType = Literal["float32", "int64"]
 
 MAX_DIMENSION = 2**20
+MAX_PIXELS = 2**26  # numbers in one image, about 4,700 × 4,700 in colour
 MAX_NAMES = 100_000
 
 
@@ -46,6 +47,7 @@ class DataSpec:
         for name in ("channels", "height", "width"):
             size = getattr(self, name)
             _require(_is_integer(size) and 0 < size <= MAX_DIMENSION, f"{name} of the data")
+        _require(self.pixels <= MAX_PIXELS, "size of the data's images")
         for names in (self.classes, self.domains):
             _require(_are_names(names), "class or domain names")
 

@@ -39,7 +39,7 @@ def troubles(site: dict[str, str]) -> dict[str, str]:
         ("zoo-misspells", ["unknown hook", "zoo_modles"]),
         ("zoo-heavy", ["imports torch", "__init__.py, line 1"]),
         ("zoo-exits", ["SystemExit"]),
-        ("zoo-silent", ["no models", "hookimpl"]),
+        ("zoo-silent", ["provides nothing", "hookimpl"]),
         ("zoo-careless", ["Card", "str"]),
     ],
 )

@@ -138,6 +138,39 @@ def test_previews_are_the_samples_of_the_model(in_trained: Path) -> None:
         assert np.array_equal(np.asarray(image), pictures.grid(pixels, 8).squeeze())
 
 
+def test_an_export_is_called_as_what_was_named(tmp_path: Path) -> None:
+    for target, folder in (("vae", "vae"), ("first", "first"), ("runs/first", "first")):
+        files = zoo_json("export", target, "--onnx")["files"]
+        assert {Path(file).parts[:2] for file in files} == {("exports", folder)}
+
+
+def test_eval_measures_on_what_the_run_was_trained_on(tmp_path: Path) -> None:
+    """A folder whose name is also that of a data set is not mistaken for it."""
+    folder = tmp_path / "fashion-mnist-small"
+    folder.mkdir()
+    for number in range(40):
+        noise = np.random.default_rng(number).integers(0, 255, (16, 16), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+    zoo("train", "ae", "--data", str(folder), "--steps", "2", "--name", "noise")
+    assert zoo_json("eval", "noise")["images"] == 2
+    weights = next(Path("runs/noise/checkpoints").glob("*/model.safetensors"))
+    alone = tmp_path / "alone.safetensors"
+    shutil.copyfile(weights, alone)
+    assert "--data" in error_of("eval", str(alone), code=2)
+    zoo("runs", "rm", "noise")
+
+
+def test_a_damaged_run_hides_no_other(in_trained: Path) -> None:
+    damaged = in_trained / "runs" / "damaged"
+    damaged.mkdir()
+    (damaged / "run.json").write_text("{}")
+    try:
+        assert "runs/first/" in zoo("eval", "vae").stderr
+        assert "damaged" in zoo("runs").stdout
+    finally:
+        shutil.rmtree(damaged)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -146,7 +179,9 @@ def test_previews_are_the_samples_of_the_model(in_trained: Path) -> None:
         (["sample", "frist"], 3, "Did you mean 'first'?"),
         (["sample", "none.safetensors"], 3, "not found"),
         (["sample", "first", "-n", "0"], 2, "0"),
-        (["eval", "first", "--split", "tset"], 2, "tset"),
+        (["eval", "first", "--split", "tset"], 2, "Did you mean 'test'?"),
+        (["sample", "first", "-o", "grid.jpg"], 2, "PNG"),
+        (["sample", "nonsense:vae"], 3, "no run, model or weight file"),
         (["eval", "first", "--data", "nowhere"], 3, "nowhere"),
         (["runs", "show", "nothing"], 3, "not found"),
         (["runs", "rm", "../work"], 3, "not found"),

@@ -21,6 +21,11 @@ class Offer:
     card: Card
     plugin: Plugin
 
+    def is_called(self, name: str) -> bool:
+        """Whether a user who types `name`, or ``distribution:name``, may mean this one."""
+        distribution, _, plain = name.rpartition(":")
+        return self.card.name == plain and distribution in {"", self.plugin.distribution}
+
 
 def offers() -> list[Offer]:
     """Return every model that is installed, by name."""
@@ -35,18 +40,13 @@ def find_model(name: str) -> Offer:
         NotFoundError: no installed plugin offers it.
         UsageError: several do, and the name does not say which.
     """
-    distribution, _, plain = name.rpartition(":")
-    matches = [
-        offer
-        for offer in offers()
-        if offer.card.name == plain and distribution in {"", offer.plugin.distribution}
-    ]
+    matches = [offer for offer in offers() if offer.is_called(name)]
     if len(matches) == 1:
         return matches[0]
     if matches:
-        choices = " or ".join(f"{offer.plugin.distribution}:{plain}" for offer in matches)
-        raise UsageError(f"several plugins offer a model {plain!r}", hint=choices)
-    raise _no_model(plain if not distribution else name)
+        names = [f"{offer.plugin.distribution}:{offer.card.name}" for offer in matches]
+        raise UsageError(f"several plugins offer {name!r}", hint=" or ".join(names))
+    raise _no_model(name)
 
 
 def load_class(offer: Offer) -> type[Any]:

@@ -61,20 +61,20 @@ def installed() -> tuple[Plugin, ...]:
 
 
 def _load(entry: EntryPoint) -> Plugin:
-    distribution = entry.dist.name if entry.dist else entry.name
-    version = entry.dist.version if entry.dist else ""
-    plugin = Plugin(distribution, version, entry.value)
+    distribution, version = (
+        (entry.dist.name, entry.dist.version) if entry.dist else (entry.name, "")
+    )
+    models: tuple[Card, ...] = ()
+    datasets: tuple[Dataset, ...] = ()
+    trouble = ""
     try:
         with _refusing_heavy_imports():
-            module = entry.load()
-            models, datasets = _ask(module, entry.name)
+            models, datasets = _ask(entry.load(), entry.name)
+        if not models and not datasets:
+            trouble = "provides nothing: is @zoo.hookimpl missing on its functions?"
     except (Exception, SystemExit) as problem:  # a plugin may raise anything; its row tells
         trouble = _explain(problem)
-        return Plugin(distribution, version, entry.value, trouble=trouble)
-    if not models and not datasets:
-        trouble = "provides no models and no data sets: is @zoo.hookimpl missing on its functions?"
-        return Plugin(distribution, version, entry.value, trouble=trouble)
-    return Plugin(plugin.distribution, plugin.version, plugin.module, models, datasets)
+    return Plugin(distribution, version, entry.value, models, datasets, trouble)
 
 
 def _ask(module: ModuleType, name: str) -> tuple[tuple[Card, ...], tuple[Dataset, ...]]:

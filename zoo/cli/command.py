@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 import zoo
-from zoo.errors import UsageError, ZooError, did_you_mean
+from zoo.cli.output import say
+from zoo.errors import PluginError, UsageError, ZooError, did_you_mean
 
 VERBS = {
     "list": "Show the models that are installed.",
@@ -78,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     0 ok, 1 could not be done, 2 usage, 3 not found or damaged, 4 plugin or extra, 5 unhealthy
     training, 130 interrupted.
     """
+    for stream in ("stdout", "stderr"):  # closed by the caller, as `zoo list >&-` does
+        if getattr(sys, stream) is None:
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until we end
+            setattr(sys, stream, nowhere)
     words = list(sys.argv[1:] if arguments is None else arguments)
     options_end = words.index("--") if "--" in words else len(words)
     debug = _take(words, "--debug", options_end)
@@ -90,35 +97,64 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(0)
+    except click.exceptions.NoArgsIsHelpError as help_wanted:
+        click.echo(help_wanted.format_message(), err=True)
+        sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        say("interrupted")
         sys.exit(130)
     except Exception as problem:
         if debug:
             traceback.print_exc()
-        sys.exit(report(problem))
+        error = as_zoo_error(problem)
+        first, *rest = str(error).splitlines()[:6]
+        say("\n".join([f"error: {first}", *(f"  {line}" for line in rest)]))
+        sys.exit(error.exit_code)
 
 
-def report(problem: Exception) -> int:
-    """Tell the user what happened, in at most six lines on stderr, and return the exit code."""
+def as_zoo_error(problem: Exception) -> ZooError:
+    """Return what happened as an error that can be shown in a few lines."""
+    if isinstance(problem, ZooError):
+        return problem
     if isinstance(problem, click.ClickException):
         context = getattr(problem, "ctx", None)
-        click.echo(f"error: {problem.format_message()}", err=True)
-        if context is not None:
-            click.echo(f"try:   {context.command_path} -h", err=True)
-        return 2
-    if isinstance(problem, ZooError):
-        lines = str(problem).splitlines()[:6]
-        click.echo(
-            "\n".join(["error: " + lines[0], *("  " + line for line in lines[1:])]), err=True
+        return UsageError(
+            problem.format_message(), hint=f"{context.command_path} -h" if context else ""
         )
-        return problem.exit_code
     if isinstance(problem, OSError):
-        click.echo(f"error: {problem}", err=True)
-        return 1
-    click.echo(f"error: {type(problem).__name__}: {problem} (a bug of zoo's)", err=True)
-    click.echo("try:   the same command with --debug, and report what it prints", err=True)
-    return 1
+        return _from_system(problem)
+    if isinstance(problem, MemoryError) or "allocate memory" in str(problem):
+        return ZooError("out of memory", hint="a smaller model, --size or --batch-size")
+    plugin = _plugin_at_fault(problem)
+    told = f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}"
+    if plugin:
+        return PluginError(f"{plugin} failed: {told}", hint="the same command with --debug")
+    return ZooError(
+        f"{told} (a bug of zoo's)", hint="the same command with --debug, and report what it prints"
+    )
+
+
+def _from_system(problem: OSError) -> ZooError:
+    """Return an error of the operating system without the names of temporary files."""
+    path = Path(os.fsdecode(problem.filename2 or problem.filename or ""))
+    while path.name.endswith(".part") or any(part.endswith(".part") for part in path.parts):
+        path = path.parent
+    where = f"{path}: " if path.name else ""
+    room = problem.errno in {errno.ENOSPC, errno.EDQUOT}
+    hint = "make room on the disk" if room else "another place for what is written, or its rights"
+    return ZooError(f"{where}{problem.strerror or problem}", hint=hint)
+
+
+def _plugin_at_fault(problem: Exception) -> str:
+    """Return the file and line of the plugin that raised, or nothing when none took part."""
+    from zoo.catalog.plugins import installed
+
+    packages = {plugin.module.partition(".")[0] for plugin in installed()}
+    found = ""
+    for frame, line in traceback.walk_tb(problem.__traceback__):
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] in packages:
+            found = f"{frame.f_code.co_filename}, line {line}"
+    return found
 
 
 def _take(words: list[str], flag: str, end: int) -> bool:

@@ -99,6 +99,7 @@ def check_data(data: str, as_json: bool) -> None:
     """
     from zoo.cli.sources import find
     from zoo.data.inspection import inspect
+    from zoo.data.store import FEW_BAD
 
     found = inspect(find(data))
     if as_json:
@@ -111,7 +112,7 @@ def check_data(data: str, as_json: bool) -> None:
         click.echo(f"{split:<11} {_counts(sides)}")
     if found.validation:
         click.echo(f"held out    {_counts(found.validation)} of the training pictures")
-    click.echo(f"sizes       {_counts(found.sizes)}")
+    click.echo(f"sizes       {_counts(found.sizes)} (height x width)")
     click.echo(f"modes       {_counts(found.modes)}")
     if found.classes:
         click.echo(f"classes     {_counts(found.classes)}")
@@ -124,6 +125,12 @@ def check_data(data: str, as_json: bool) -> None:
         click.echo(f"unreadable  {bad['path']}: {bad['reason']}")
     if len(found.bad) > SHOWN:
         click.echo(f"unreadable  and {len(found.bad) - SHOWN:,} more (--json lists them)")
+
+    total = sum(found.sizes.values()) + len(found.bad)
+    if len(found.bad) > FEW_BAD * total:
+        click.echo("training    refuses so many unreadable files, but for --on-bad-image skip")
+    if sum(found.splits.get("train", {}).values()) + sum(found.validation.values()) < 2:
+        click.echo("training    needs two pictures at least")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

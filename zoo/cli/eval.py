@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import click
 
-from zoo.cli.output import json_option, print_json
+from zoo.cli.output import Choice, json_option, print_json
 
 
 @click.command("eval")
 @click.argument("target")
-@click.option("--data", metavar="NAME|PATH", help="Data to measure on [what it was trained on].")
-@click.option("--split", type=click.Choice(["train", "validation", "test"]),
+@click.option(
+    "--data", metavar="NAME|PATH", help="Data to measure on [what the run was trained on]."
+)
+@click.option("--split", type=Choice(["train", "validation", "test"]),
               help="Which images [test, where the data has them, else validation].")  # fmt: skip
 @json_option
 def verb(target: str, data: str | None, split: str | None, as_json: bool) -> None:
     """Measure TARGET with the model's own metrics on images that it has not seen."""
-    from zoo.cli.sources import decode
-    from zoo.cli.targets import find_weights, load
+    from zoo.cli.sources import decode, find
+    from zoo.cli.targets import find_weights, load, trained_on
 
-    trained = load(find_weights(target))
+    weights = find_weights(target)
+    trained = load(weights)
     from zoo.evaluation.score import score
 
     spec = trained.header.data
-    store = decode(data or spec.name, size=(spec.height, spec.width), channels=spec.channels)
+    source = find(data or trained_on(weights))
+    store = decode(source, size=(spec.height, spec.width), channels=spec.channels)
     chosen = split or ("test" if "test" in store.splits else "validation")
     metrics, images = score(trained, store, chosen)  # type: ignore[arg-type] # click chose it
     if as_json:

@@ -14,7 +14,7 @@ from zoo.errors import UsageError
 @click.argument("target")
 @click.option("--onnx", "as_onnx", is_flag=True, help="Write ONNX files (the only format so far).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
-              help="Folder to write [exports/MODEL].")  # fmt: skip
+              help="Folder to write [exports/MODEL, or exports/RUN for a run].")  # fmt: skip
 @json_option
 def verb(target: str, as_onnx: bool, output: Path | None, as_json: bool) -> None:
     """Export TARGET: a run, @last, a model's latest run, or a .safetensors file.
@@ -23,12 +23,12 @@ def verb(target: str, as_onnx: bool, output: Path | None, as_json: bool) -> None
     """
     if not as_onnx:
         raise UsageError("which format?", hint=f"zoo export {target} --onnx")
-    from zoo.cli.targets import find_weights, load
+    from zoo.cli.targets import find_weights, load, name_of
 
     trained = load(find_weights(target))
     from zoo.export.bundle import export_bundle
 
-    folder = output or Path("exports") / trained.header.model
+    folder = output or Path("exports") / name_of(target, trained)
     bundle = export_bundle(trained, folder)
     if as_json:
         print_json(bundle.to_json())

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from zoo.catalog.plugins import Plugin
 
 
-@click.group("plugins")
-def verb() -> None:
+@click.group("plugins", invoke_without_command=True)
+@json_option
+@click.pass_context
+def verb(context: click.Context, as_json: bool) -> None:
     """List the plugins and what ails them."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_plugins, as_json=as_json)
 
 
 @verb.command("list")

@@ -73,13 +73,18 @@ def show_run(run: str, as_json: bool) -> None:
 
 @verb.command("rm")
 @click.argument("runs", nargs=-1, required=True)
-def remove_runs(runs: tuple[str, ...]) -> None:
+@json_option
+def remove_runs(runs: tuple[str, ...], as_json: bool) -> None:
     """Remove RUNS with all that they hold."""
     from zoo.training.run import find_run
 
-    for run in [find_run(name) for name in runs]:
+    found = [find_run(name) for name in dict.fromkeys(runs)]
+    for run in found:
         run.remove()
-        click.echo(run.path)
+        if not as_json:
+            click.echo(run.path)
+    if as_json:
+        print_json({"removed": [run.name for run in found]})
 
 
 def _metrics(row: Mapping[str, Any]) -> str:

@@ -39,6 +39,8 @@ def verb(target: str, count: int, seed: int, output: Path, as_json: bool) -> Non
             hint=f"{_generator(header.distribution)}zoo run its exported graphs on pictures",
         )
     pixels = draw_samples(trained.model, samplers[0], count=count, seed=seed)
+    if output.suffix.lower() != ".png":
+        raise UsageError(f"{output} is no name for a PNG picture", hint="-o grid.png")
     output.parent.mkdir(parents=True, exist_ok=True)
     pictures.write_png(output, pictures.grid(pixels))
     if as_json:

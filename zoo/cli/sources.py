@@ -27,16 +27,16 @@ def find(data: str) -> Source:
 
 
 def decode(
-    data: str,
+    source: Source,
     *,
     size: tuple[int, int] | None,
     on_bad_image: OnBadImage = "auto",
     channels: int | None = None,
 ) -> Store:
-    """Find and decode a data set, telling the user on stderr what takes time."""
+    """Decode a data set, telling the user on stderr what takes time."""
     from zoo.data.store import prepare
 
-    return prepare(find(data), size=size, channels=channels, on_bad_image=on_bad_image, report=say)
+    return prepare(source, size=size, channels=channels, on_bad_image=on_bad_image, report=say)
 
 
 def read_size(text: object) -> tuple[int, int] | None:

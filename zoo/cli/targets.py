@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.cli.output import say
-from zoo.errors import NotFoundError, did_you_mean
+from zoo.errors import NotFoundError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from zoo.catalog.lookup import Offer
     from zoo.model.weights import Trained
+    from zoo.training.run import Run
 
 
 def load(path: Path) -> Trained:
@@ -26,6 +29,31 @@ def load(path: Path) -> Trained:
     except ModuleNotFoundError as problem:
         raise needs_extra("train", str(problem.name)) from None
     return load_weights(path)
+
+
+def trained_on(weights: Path) -> str:
+    """Return the data that the run of a weight file was trained on.
+
+    A weight file alone knows what its data was called, not where it is.
+
+    Raises:
+        UsageError: the file is not a run's.
+    """
+    from zoo.training.run import Run
+
+    run = weights.parents[2] if len(weights.parents) > 2 else weights.parent
+    if (run / "run.json").is_file():
+        data = Run(run).info().get("data")
+        if isinstance(data, str):
+            return data
+    raise UsageError(f"{weights} belongs to no run: on which data?", hint="--data NAME|PATH")
+
+
+def name_of(target: str, trained: Trained) -> str:
+    """Return what an export is called: as the run that was named, else as the model."""
+    run = trained.path.parents[2] if len(trained.path.parents) > 2 else trained.path.parent
+    named = target == "@last" or Path(target).name == run.name
+    return run.name if named and (run / "run.json").is_file() else trained.header.model
 
 
 def find_weights(target: str) -> Path:
@@ -58,20 +86,34 @@ def _find(target: str) -> Path:
     for run in runs:
         if run.name == target:
             return run.weights
-    name = target.rpartition(":")[2]
-    models = [offer.card.name for offer in offers()]
-    if name in models:
+    matches = [offer for offer in offers() if offer.is_called(target)]
+    if matches:
         for run in reversed(runs):
-            info = run.info()
-            if info["model"] == name and info["status"] == "finished":
+            if _is_finished_run_of(run, target, matches):
                 return run.weights
+        name = matches[0].card.name
         published = published_weights(name)
         if published is not None:
             return fetch_aloud(published) / published.file.name
         raise NotFoundError(
             f"{name} has no finished run here and no published weights", hint=f"zoo train {target}"
         )
+    models = [offer.card.name for offer in offers()]
     near = did_you_mean(target, [*models, *(run.name for run in runs)])
     raise NotFoundError(
         f"{target[:60]!r} is no run, model or weight file.{near}", hint="zoo runs, or zoo list"
+    )
+
+
+def _is_finished_run_of(run: Run, target: str, matches: Sequence[Offer]) -> bool:
+    """Whether a run is finished and of the model; of that distribution, where one is named."""
+    try:
+        info = run.info()
+    except NotFoundError:  # damaged, as `zoo runs` says; it hides no other
+        return False
+    distributions = {offer.plugin.distribution for offer in matches}
+    return (
+        info["model"] == matches[0].card.name
+        and info.get("status") == "finished"
+        and (":" not in target or info.get("distribution") in distributions)
     )

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.output import json_option, print_json, say
+from zoo.cli.output import Choice, is_first_rank, json_option, print_json, say
 from zoo.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
-    from zoo.data.store import OnBadImage
+    from zoo.training.job import Job
+    from zoo.training.plan import Plan
+    from zoo.training.train import Outcome
 
 
 @click.command("train")
 @click.argument("model", required=False)
 @click.option("--data", metavar="NAME|PATH", help="Data set, folder or archive [the model's].")
 @click.option("--size", metavar="N|HxW", help="Image size to train at [the data's].")
-@click.option("--on-bad-image", type=click.Choice(["auto", "skip", "fail"]), default="auto",
+@click.option("--on-bad-image", type=Choice(["auto", "skip", "fail"]),
               help="Files that cannot be read [fail for more than 1 %].")  # fmt: skip
 @click.option("--epochs", metavar="N", help="Train so many passes over the data.")
 @click.option("--steps", metavar="N", help="Train so many steps.")
@@ -35,10 +37,10 @@ if TYPE_CHECKING:
 @click.option("--name", metavar="RUN", help="Name of the run [MODEL-1, MODEL-2, …].")
 @click.option("--seed", metavar="N", help="Start of every random generator [0].")
 @click.option("--deterministic", is_flag=True, help="Refuse operations whose result may vary.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="What computes.")
+@click.option("--device", type=Choice(["auto", "cpu", "cuda", "mps"]), help="What computes.")
 @click.option("--devices", metavar="N", help="How many devices share each batch [1].")
-@click.option("--strategy", type=click.Choice(["auto", "ddp"]), help="How they work together.")
-@click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="Number format.")
+@click.option("--strategy", type=Choice(["auto", "ddp"]), help="How they work together.")
+@click.option("--precision", type=Choice(["auto", "32", "bf16"]), help="Number format.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and how long it would take.")
 @json_option
@@ -46,7 +48,6 @@ def verb(
     model: str | None,
     data: str | None,
     size: str | None,
-    on_bad_image: OnBadImage,
     assignments: tuple[str, ...],
     config: Path | None,
     name: str | None,
@@ -60,16 +61,25 @@ def verb(
     Options: --set is stronger than the other flags, they are stronger than --config, and that is
     stronger than the defaults. Ctrl-C ends the training after the step and saves a checkpoint.
     """
-    from zoo.training.run import check_run_name
+    from zoo.catalog.lookup import offers
+    from zoo.training.run import RUNS, check_run_name, name_taken
 
     # Threads that wait without spinning: beside other work on the same cores, a training with
     # spinning threads is several times slower. OpenMP reads this once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if name is not None:
         check_run_name(name)
-    job = _resolve(model, data, size, on_bad_image, config, flags, assignments)
+        if is_first_rank() and (RUNS / name).exists():
+            raise name_taken(name)
+        if any(offer.card.name == name for offer in offers()):
+            raise UsageError(f"{name!r} is a model", hint=f"--name my-{name}")
+    job = _resolve(model, data, size, config, flags, assignments)
     if dry_run:
-        _show_plan(job, as_json=as_json)
+        from zoo.training.plan import plan
+
+        planned = plan(job)
+        if planned is not None:
+            _show_plan(planned, as_json=as_json)
         return
     from zoo.training.train import train
 
@@ -85,34 +95,42 @@ def _resolve(
     model: str | None,
     data: str | None,
     size: str | None,
-    on_bad_image: OnBadImage,
     config: Path | None,
     flags: Mapping[str, Any],
     assignments: tuple[str, ...],
-) -> Any:
+) -> Job:
     """Bring together what the file, the flags and ``--set`` say; fetch and decode the data."""
     from zoo.catalog.lookup import find_model, load_class, needs_extra
-    from zoo.cli.sources import decode, read_size
+    from zoo.cli.sources import decode, find, read_size
 
     try:
-        from zoo.training.job import read_config, resolve_job
-        from zoo.training.settings import seconds
+        from zoo.training import job as jobs
+        from zoo.training.settings import resolve, seconds
     except ModuleNotFoundError as problem:
         raise needs_extra("train", str(problem.name)) from None
 
-    file = read_config(config) if config else {}
+    file = jobs.read_config(config) if config else {}
     name = model or file.get("model")
-    if not isinstance(name, str):
+    if name is None:
         raise UsageError("which model?", hint="zoo list, then zoo train MODEL")
-    offer = find_model(name)
+    offer = find_model(str(name))
+    if "model" in file and not offer.is_called(str(file["model"])):
+        raise UsageError(
+            f"{config} is for {file['model']!r}, not for {name!r}",
+            hint=f"zoo train --config {config}",
+        )
     given = {key: value for key, value in flags.items() if value not in (None, False)}
     if "duration" in given:
         given["max_seconds"] = seconds(given.pop("duration"))
     layers = [{**file.get("options", {}), **file.get("training", {})}, given, _read(assignments)]
-    load_class(offer)  # a broken plugin or a missing extra should not cost a download first
-    chosen = data or str(file.get("data", offer.card.data))
-    store = decode(chosen, size=read_size(size or file.get("size")), on_bad_image=on_bad_image)
-    return resolve_job(offer, chosen, store, layers)
+    model_class = load_class(offer)
+    # Before the data: a wrong option should not cost a download first.
+    chosen, settings = resolve(model_class.Config, asdict(model_class.training_preset), layers)
+    source = find(str(file.get("data", offer.card.data)) if data is None else data)
+    wanted = read_size(size or file.get("size"))
+    store = decode(source, size=wanted, on_bad_image=settings.on_bad_image)
+    jobs.check_material(offer, source.reference, store)
+    return jobs.Job(offer, model_class, chosen, settings, source.reference, store)
 
 
 def _read(assignments: tuple[str, ...]) -> dict[str, str]:
@@ -126,10 +144,7 @@ def _read(assignments: tuple[str, ...]) -> dict[str, str]:
     return values
 
 
-def _show_plan(job: Any, *, as_json: bool) -> None:
-    from zoo.training.plan import plan
-
-    found = plan(job)
+def _show_plan(found: Plan, *, as_json: bool) -> None:
     if as_json:
         print_json(found.to_json())
         return
@@ -150,13 +165,13 @@ def _show_plan(job: Any, *, as_json: bool) -> None:
     click.echo(f"would write  {', '.join(found.writes)} in a new folder below runs/")
 
 
-def _say_how_it_ended(outcome: Any) -> None:
+def _say_how_it_ended(outcome: Outcome) -> None:
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
     say(f"{outcome.status} after {outcome.step} steps, {outcome.seconds:.0f} s  {metrics}")
     say(f"run {outcome.run}: {outcome.path}")
     if outcome.status == "interrupted":
         raise InterruptedRunError(
             f"interrupted at step {outcome.step}; the checkpoint is saved",
-            hint=f"zoo sample {outcome.run}",
+            hint=f"zoo eval {outcome.run}, or zoo export {outcome.run} --onnx",
         )
-    say(f"next: zoo sample {outcome.run} -o grid.png, or zoo export {outcome.run} --onnx")
+    say(f"next: zoo eval {outcome.run}, or zoo export {outcome.run} --onnx")

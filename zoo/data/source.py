@@ -36,6 +36,15 @@ class Source:
     layout: Layout | None = None
     dataset: Dataset | None = None
 
+    @property
+    def reference(self) -> str:
+        """What finds the data set again from anywhere: its name, or its absolute path."""
+        if self.dataset:
+            usual = self.layout == self.dataset.layout
+            return self.name if usual else f"{self.name}:{self.layout}"
+        path = tree.as_text(self.path.absolute())
+        return f"{path}:{self.layout}" if self.layout else path
+
     def fingerprint(self) -> list[Any]:
         """Return what changes when the content does: hashes, or else sizes and times.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ Size = tuple[int, int]  # height and width, in pixels
 
 LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless somebody asks for them
 USUAL: Size = (64, 64)
+NEARLY_ALL = 0.95  # pictures of one size make it the size; a stray or damaged one changes nothing
 
 
 def specify(
@@ -25,7 +27,7 @@ def specify(
     """Return what the decoded data will be, and a word where the choice may surprise.
 
     The size is what was asked for, or else the catalogue's, or else the pictures' own if they are
-    all alike and small, or else 64x64. Channels are 1 if every picture is grey.
+    nearly all alike and small, or else 64x64. Channels are 1 if every picture is grey.
 
     Raises:
         NotFoundError: the labels are more than the catalogue's classes.
@@ -55,14 +57,14 @@ def shape_of(path: Path, half: str) -> tuple[Size, bool]:
     return (height, width // 2 if half else width), grey
 
 
-def _survey(listing: Listing, *, sized: bool) -> tuple[set[Size], bool]:
-    """Return the sizes that occur and whether all is grey; stop when the rest cannot matter."""
-    sizes: set[Size] = set()
+def _survey(listing: Listing, *, sized: bool) -> tuple[Counter[Size], bool]:
+    """Return how often each size occurs and whether all is grey; stop when that cannot change."""
+    sizes: Counter[Size] = Counter()
     all_grey = True
     for size, grey in _shapes(listing):
-        sizes.add(size)
+        sizes[size] += 1
         all_grey = all_grey and grey
-        if not all_grey and (sized or len(sizes) > 1):
+        if sized and not all_grey:
             break
     return sizes, all_grey
 
@@ -81,11 +83,12 @@ def _shapes(listing: Listing) -> Iterator[tuple[Size, bool]]:
                     continue
 
 
-def _choose_size(sizes: set[Size]) -> tuple[Size, str]:
+def _choose_size(sizes: Counter[Size]) -> tuple[Size, str]:
     if not sizes:  # not one could be read, which decoding will tell
         return USUAL, ""
-    if len(sizes) == 1 and max(max(sizes)) <= LARGEST_KEPT:
-        return sizes.pop(), ""
+    usual, count = sizes.most_common(1)[0]
+    if count >= NEARLY_ALL * sizes.total() and max(usual) <= LARGEST_KEPT:
+        return usual, ""
     height, width = max(sizes)
     shown = f"{height}x{width}" + (" and other sizes" if len(sizes) > 1 else "")
     return USUAL, f"pictures of {shown} are decoded to 64x64 (--size asks for another)"

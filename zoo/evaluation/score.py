@@ -7,10 +7,8 @@ from typing import Literal
 from zoo.data.batches import in_order, length
 from zoo.data.store import Store
 from zoo.errors import UsageError
-from zoo.model.inference import device_of, mean_metrics
+from zoo.model.inference import EVALUATION_BATCH, device_of, mean_metrics
 from zoo.model.weights import Trained
-
-BATCH = 500
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -26,7 +24,9 @@ def score(trained: Trained, store: Store, split: SplitName) -> tuple[dict[str, f
             f"{store.spec.name} has no {split} split", hint=f"--split {' or '.join(store.splits)}"
         )
     images = store.splits[split]
-    metrics = mean_metrics(trained.model, in_order(images, BATCH, device_of(trained.model)))
+    metrics = mean_metrics(
+        trained.model, in_order(images, EVALUATION_BATCH, device_of(trained.model))
+    )
     if not metrics:
         raise UsageError(f"{trained.header.model} declares no metrics of its own")
     return metrics, length(images)

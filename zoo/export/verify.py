@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from zoo.errors import ZooError
+from zoo.errors import NotFoundError, ZooError
 from zoo.export.onnx import example
 from zoo.model.contract import Model
 from zoo.model.inference import run_graph
@@ -29,14 +29,21 @@ def verify(model: Model, name: str, path: Path) -> dict[str, float]:
         The greatest absolute difference of each output.
 
     Raises:
-        ZooError: the file is not valid ONNX, or differs by more than a port's tolerance.
+        ZooError: the file is not valid ONNX, has other ports than declared, or differs by more
+            than a port's tolerance.
     """
     try:
         onnx.checker.check_model(path, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
         raise ZooError(f"graph {name!r} is not valid ONNX: {problem}") from problem
     graph = model.graphs()[name]
-    session = open_session(path)
+    try:
+        session = open_session(path)
+    except NotFoundError as problem:
+        raise ZooError(
+            f"graph {name!r} does not verify: {problem.cause or problem.message}",
+            cause="it fixes a size that its port leaves open, or gives another shape or dtype",
+        ) from problem
     greatest = {port.name: 0.0 for port in graph.outputs}
     for batch in BATCHES:
         for seed in SEEDS:

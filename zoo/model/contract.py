@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zoo.model.schedules import constant
-from zoo.options import option
 from zoo.ports import DataSpec, Port, Signature
 
 Batch = Mapping[str, Tensor]
@@ -65,9 +64,9 @@ class Graph:
     """One function of the model that leaves the zoo as ONNX.
 
     Args:
-        function: a method of the model that takes one tensor an input port, in order, and returns
-            one tensor an output port (a tuple, where there are several). It draws nothing at
-            random: noise comes in through a port that has a prior.
+        function: a method of the model, or one of its networks, that takes one tensor an input
+            port, in order, and returns one tensor an output port (a tuple, where there are
+            several). It draws nothing at random: noise comes in through a port that has a prior.
         inputs: what goes in.
         outputs: what comes out.
     """
@@ -96,12 +95,15 @@ class Goal:
 
 @dataclass(frozen=True)
 class Training:
-    """How long and in what portions to train; a model presets what its paper used."""
+    """How long and in what portions to train, when the user does not say.
 
-    epochs: int = option(20, "passes over the training images", at_least=1, at_most=10**6)
-    batch_size: int = option(
-        128, "images a step, over all devices together", at_least=1, at_most=10**5, unit="images"
-    )
+    Args:
+        epochs: passes over the training images.
+        batch_size: images a step, over all devices together.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
 
 
 class Model(nn.Module, ABC):

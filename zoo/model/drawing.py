@@ -45,7 +45,8 @@ def overview(model: Model, name: str, images: Pixels) -> Pixels:
         return pictures.grid(draw_samples(model, name, count=SAMPLES, seed=0), COLUMNS)
     before = np.asarray(images[:PAIRS])
     after = map_images(model, name, before)
-    return pictures.grid(pictures.interleave(before, after, columns=COLUMNS), COLUMNS)
+    columns = min(COLUMNS, len(before))
+    return pictures.grid(pictures.interleave(before, after, columns=columns), columns)
 
 
 def draw_samples(model: Model, name: str, *, count: int, seed: int) -> Pixels:

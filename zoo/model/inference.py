@@ -14,6 +14,7 @@ from zoo.model.contract import Batch, Model
 
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
+EVALUATION_BATCH = 500  # images at a time; without gradients they take little memory
 EVALUATION_SEED = 0  # noise of every evaluation, so that two evaluations can be compared
 
 
@@ -42,15 +43,16 @@ def run_graph(model: Model, name: str, inputs: Arrays) -> dict[str, np.ndarray[A
     """Run one graph of the model on arrays, one an input port, and return one an output port."""
     graph = model.graphs()[name]
     device = device_of(model)
+    rows = len(inputs[graph.inputs[0].name])
+    found: dict[str, list[np.ndarray[Any, Any]]] = {port.name: [] for port in graph.outputs}
     with evaluating(model):
-        tensors = [torch.from_numpy(inputs[port.name]).to(device) for port in graph.inputs]
-        outputs = as_tuple(graph.function(*tensors))
-    return {
-        port.name: tensor.float().cpu().numpy()
-        if tensor.is_floating_point()
-        else tensor.cpu().numpy()
-        for port, tensor in zip(graph.outputs, outputs, strict=True)
-    }
+        for start in range(0, rows, EVALUATION_BATCH):
+            portion = slice(start, start + EVALUATION_BATCH)
+            given = [torch.from_numpy(inputs[port.name][portion]) for port in graph.inputs]
+            outputs = as_tuple(graph.function(*(tensor.to(device) for tensor in given)))
+            for port, tensor in zip(graph.outputs, outputs, strict=True):
+                found[port.name].append(tensor.to("cpu").numpy())
+    return {key: np.concatenate(parts) for key, parts in found.items()}
 
 
 def as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -6,6 +6,7 @@ Nothing else is needed to build the model again: `load_weights` takes a path and
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,6 +82,10 @@ class Header:
         for key, kind in kinds.items():
             if not isinstance(value.get(key), kind):
                 raise ValueError(f"{key!r} is missing or of the wrong type")
+        if value.get("schema") != SCHEMA:
+            raise ValueError(f"schema {SCHEMA} was expected; a newer zoo-core may read the file")
+        if value["step"] < 0 or not all(map(_is_finite, value["metrics"].values())):
+            raise ValueError("'step' or 'metrics' hold what no training gives")
         return cls(
             **{key: value[key] for key in kinds if key != "graphs"},
             data=DataSpec.from_json(value.get("data")),
@@ -220,6 +225,10 @@ def _version_note(header: Header, offer: Offer) -> str:
 
 def _damaged(path: Path, why: str) -> NotFoundError:
     return NotFoundError(f"{path} is damaged: {' '.join(why.split())[:200]}")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ def save_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     columns = min(COLUMNS, len(panels))
     lines = -(-len(panels) // columns)
@@ -27,11 +28,14 @@ def save_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     FigureCanvasAgg(figure)
     for place, (title, curves) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(lines, columns, place)
-        for label, points in curves.items():
+        players = [label for label in curves if label != "validation"]
+        for name, points in curves.items():
+            label = "training" if [name] == players else name
             marker = "o" if label == "validation" else ""
             axes.plot(*zip(*points, strict=True), label=label, marker=marker, markersize=3)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step", fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, frameon=False)

@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.strategy import Strategy
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from zoo.errors import UsageError
 from zoo.training.settings import Settings
@@ -32,12 +33,17 @@ def start(settings: Settings) -> Fabric:
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(settings.deterministic)
-    fabric = Fabric(
-        accelerator=device,
-        devices=settings.devices,
-        strategy=_strategy(settings),
-        precision="32-true",  # mixed precision is the loop's: Fabric's refuses a gradient penalty
-    )
+    try:
+        fabric = Fabric(
+            accelerator=device,
+            devices=settings.devices,
+            strategy=_strategy(settings),
+            # mixed precision is the loop's: Fabric's own refuses a gradient penalty
+            precision="32-true",
+        )
+    except MisconfigurationException as problem:
+        wanted = f"{settings.devices} {device} devices"
+        raise UsageError(f"{wanted} cannot be had here", cause=str(problem)[:200]) from None
     fabric.launch()
     return fabric
 
@@ -59,11 +65,33 @@ def agree(fabric: Fabric, *numbers: float) -> list[float]:
     """Return the greatest of each number over all ranks, so that all decide alike."""
     if fabric.world_size == 1:
         return list(numbers)
-    mine = torch.tensor(numbers, dtype=torch.float64)
-    if fabric.device.type == "cuda":
-        mine = mine.to(fabric.device)
+    mine = torch.tensor(numbers, dtype=torch.float64, device=fabric.device)
     torch.distributed.all_reduce(mine, op=torch.distributed.ReduceOp.MAX)
     return list(mine.tolist())
+
+
+def average(fabric: Fabric, values: torch.Tensor) -> list[float]:
+    """Return the mean of each value over all ranks; what is not finite on one rank stays so."""
+    if fabric.world_size > 1:
+        torch.distributed.all_reduce(values)
+        values /= fabric.world_size
+    return list(values.tolist())
+
+
+def gather_digests(fabric: Fabric, digest: str) -> list[str]:
+    """Return the hexadecimal digests of all ranks, in their order."""
+    if fabric.world_size == 1:
+        return [digest]
+    mine = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8, device=fabric.device)
+    found = [torch.empty_like(mine) for _ in range(fabric.world_size)]
+    torch.distributed.all_gather(found, mine)
+    return [bytes(each.tolist()).hex() for each in found]
+
+
+def is_lost_rank(problem: BaseException) -> bool:
+    """Whether an exception means that another rank has gone."""
+    words = str(problem)
+    return isinstance(problem, RuntimeError) and ("gloo" in words or "NCCL" in words)
 
 
 def stop(fabric: Fabric) -> None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from zoo.catalog.lookup import Offer, load_class
+from zoo.catalog.lookup import Offer
 from zoo.data.store import Store
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.model.contract import Model
 from zoo.options import to_plain
-from zoo.training.settings import Settings, resolve
+from zoo.training.settings import Settings
 
 MAX_CONFIG_BYTES = 16 * 2**10  # tomllib is quadratic in dotted keys
-TABLES = {"model", "data", "size", "training", "options"}
+KEYS = {"model", "data", "size", "training", "options"}
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Job:
         model_class: that model, imported.
         config: its configuration.
         settings: the trainer's.
-        data: the data set as the user named it.
-        store: that data, decoded.
+        data: name in the catalogue, or absolute path, of the data set.
+        store: the data, decoded.
     """
 
     offer: Offer
@@ -59,27 +58,15 @@ class Job:
         )
 
 
-def resolve_job(offer: Offer, data: str, store: Store, layers: Sequence[Mapping[str, Any]]) -> Job:
-    """Return the job that the layers of a request add up to, the later ones stronger.
-
-    Raises:
-        UsageError: an unknown or unusable option, or data of the wrong kind for the model.
-        PluginError: the model cannot be imported.
-    """
-    check_material(offer, data, store)
-    model_class: type[Model] = load_class(offer)
-    preset = asdict(model_class.training_preset)
-    config, settings = resolve(model_class.Config, preset, layers)
-    return Job(offer, model_class, config, settings, data, store)
-
-
 def check_material(offer: Offer, data: str, store: Store) -> None:
     """Check that the data holds what the model learns from.
 
     Raises:
         UsageError: it does not.
     """
-    wanted = {"images": {"image"}, "labelled images": {"image", "label"}, "two domains": {"a", "b"}}
+    wanted = {"images": {"image"}, "labelled images": {"image", "label"}}
+    if offer.card.learns_from not in wanted:
+        raise UsageError(f"training on {offer.card.learns_from} is not there yet")
     there = set(store.splits["train"])
     if wanted[offer.card.learns_from] <= there:
         return
@@ -91,7 +78,7 @@ def check_material(offer: Offer, data: str, store: Store) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a configuration file: ``model``, ``data``, ``size``, ``[training]``, ``[options]``.
+    """Read a configuration file: the keys that a run's ``config.toml`` has, any of them left out.
 
     Raises:
         NotFoundError: there is no such file.
@@ -106,10 +93,10 @@ def read_config(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as problem:
         raise UsageError(f"{path} is not a TOML file: {problem}") from None
     for key in content:
-        if key not in TABLES:
+        if key not in KEYS:
             raise UsageError(
-                f"{path}: unknown key {key[:60]!r}.{did_you_mean(key, TABLES)}",
-                hint=f"one of: {', '.join(sorted(TABLES))}",
+                f"{path}: unknown key {key[:60]!r}.{did_you_mean(key, KEYS)}",
+                hint=f"one of: {', '.join(sorted(KEYS))}",
             )
     for key in ("training", "options"):
         if not isinstance(content.get(key, {}), dict):

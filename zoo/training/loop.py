@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from zoo.data.batches import Batches
 from zoo.errors import PluginError, UnhealthyError, ZooError
 from zoo.model.contract import Batch, Model, Player, Update
-from zoo.training.engine import agree
+from zoo.training.engine import agree, average, gather_digests
 from zoo.training.settings import Settings
 
 
@@ -107,7 +107,7 @@ def sit_down(model: Model, fabric: Fabric, autocast: AbstractContextManager[Any]
     for name, player in players.items():
         for network in player.modules:
             setattr(model, _attribute(model, network), fabric.setup_module(network))
-        parameters = [each for module in player.modules for each in module.parameters()]
+        parameters = list(parameters_of(player).values())
         optimiser = fabric.setup_optimizers(player.optimiser(parameters))
         assert isinstance(optimiser, Optimizer)  # one goes in, one comes out
         rates = [group["lr"] for group in optimiser.param_groups]
@@ -123,13 +123,23 @@ def check_players(model: Model, players: Mapping[str, Player]) -> None:
     """
     owners: dict[int, str] = {}
     for name, player in players.items():
-        for parameter in (each for module in player.modules for each in module.parameters()):
-            if id(parameter) in owners:
-                raise _broken(model, f"{owners[id(parameter)]!r} and {name!r} share a parameter")
-            owners[id(parameter)] = name
+        for key in parameters_of(player):
+            if key in owners:
+                raise _broken(model, f"{owners[key]!r} and {name!r} share a parameter")
+            owners[key] = name
     for name, parameter in model.named_parameters():
-        if id(parameter) not in owners:
+        if parameter.requires_grad and id(parameter) not in owners:
             raise _broken(model, f"parameter {name!r} belongs to no player")
+
+
+def parameters_of(player: Player) -> dict[int, nn.Parameter]:
+    """Return what a player moves, each parameter once, by identity; frozen ones are left out."""
+    return {
+        id(parameter): parameter
+        for module in player.modules
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    }
 
 
 def play(
@@ -138,7 +148,7 @@ def play(
     """Train until the budget is spent or somebody wants to stop; yield after every round.
 
     Raises:
-        UnhealthyError: a term is not finite; no network has moved because of it.
+        UnhealthyError: a term or a gradient is not finite; no network has moved because of it.
     """
     began = time.monotonic()
     step, epoch, done = 0, 0, 0.0
@@ -164,31 +174,46 @@ def play(
 def play_round(table: Table, batch: Batch, step: int) -> dict[str, float]:
     """Play one round: after every update that the model yields, its player moves.
 
+    Returns:
+        Every term as ``player/term``: its mean, where the round has several moves of a player.
+
     The sum of the terms is differentiated with respect to that player's parameters alone, so a
     forgotten ``detach`` may waste time but cannot move the wrong network.
     """
-    seen: dict[str, float] = {}
+    seen: dict[str, list[float]] = {}
     table.model.train()
     game = table.model.training_step(batch)
     while True:
         with table.autocast:
             update = next(game, None)
         if update is None:
-            return seen
+            return {name: sum(values) / len(values) for name, values in seen.items()}
         if update.player not in table.seats:
-            raise _broken(
-                table.model, f"an update is for {update.player!r}, who is not among players()"
-            )
-        seen |= _read_terms(update, step)
-        seat = table.seats[update.player]
-        loss = torch.stack(list(update.terms.values())).sum()
-        seat.optimiser.zero_grad(set_to_none=True)
-        table.fabric.backward(loss, inputs=seat.parameters)
-        seat.optimiser.step()
+            raise _broken(table.model, f"an update is for {update.player!r}, not among players()")
+        for name, value in _move(table, update, step).items():
+            seen.setdefault(name, []).append(value)
+
+
+def _move(table: Table, update: Update, step: int) -> dict[str, float]:
+    """Let one player step; return the terms, averaged over the ranks."""
+    seat = table.seats[update.player]
+    terms = torch.stack([term.float() for term in update.terms.values()])
+    seat.optimiser.zero_grad(set_to_none=True)
+    table.fabric.backward(terms.sum(), inputs=seat.parameters)
+    gradients = [each.grad for each in seat.parameters if each.grad is not None]
+    gradient = torch.nn.utils.get_total_norm(gradients)
+    # What is not finite on one rank is not finite in the mean: all ranks stop alike.
+    values = average(table.fabric, torch.cat([terms.detach(), gradient.float().reshape(1)]))
+    names = [f"{update.player}/{name}" for name in (*update.terms, "gradient norm")]
+    told = dict(zip(names, values, strict=True))
+    check_finite(told, step)
+    seat.optimiser.step()
+    del told[names[-1]]
+    return told
 
 
 def check_finite(values: Mapping[str, float], step: int) -> None:
-    """Check the terms of a step, or the metrics of a validation.
+    """Check the terms and the gradient of a step, or the metrics of a validation.
 
     Raises:
         UnhealthyError: one is infinite or not a number.
@@ -198,34 +223,23 @@ def check_finite(values: Mapping[str, float], step: int) -> None:
             raise UnhealthyError(
                 f"training diverged at step {step}: {name} is {value}",
                 cause="usually a learning rate that is too high",
-                hint="a smaller --lr; the checkpoints written before are good",
+                hint="a smaller --lr; what checkpoints there are from before are good",
             )
 
 
-def _read_terms(update: Update, step: int) -> dict[str, float]:
-    values = torch.stack([term.detach().float() for term in update.terms.values()]).tolist()
-    terms = {
-        f"{update.player}/{name}": value for name, value in zip(update.terms, values, strict=True)
-    }
-    check_finite(terms, step)
-    return terms
-
-
-def check_ranks_agree(model: Model, fabric: Fabric) -> str:
-    """Return a digest of all parameters, equal on every rank.
+def check_ranks_agree(model: Model, fabric: Fabric) -> list[str]:
+    """Return a digest of all parameters a rank, in the order of ranks; all are equal.
 
     Raises:
-        ZooError: the ranks ended with different weights.
+        ZooError: the ranks hold different weights.
     """
-    digest = digest_of(parameter for parameter in model.parameters())
-    number = float(int(digest[:12], 16))  # 48 bits, which a float64 holds exactly
-    highest, lowest = agree(fabric, number, -number)
-    if highest != -lowest:
+    digests = gather_digests(fabric, digest_of(model.parameters()))
+    if len(set(digests)) > 1:
         raise ZooError("the ranks ended with different weights", cause="a bug of zoo's")
-    return digest
+    return digests
 
 
-def digest_of(tensors: Iterator[Tensor]) -> str:
+def digest_of(tensors: Iterable[Tensor]) -> str:
     """Return the sha256 of the tensors' bytes, in order."""
     digest = hashlib.sha256()
     for tensor in tensors:

@@ -40,8 +40,11 @@ class Plan:
         return asdict(self)
 
 
-def plan(job: Job) -> Plan:
-    """Measure a few steps and say what a training would do; nothing is written."""
+def plan(job: Job) -> Plan | None:
+    """Measure a few steps and say what a training would do; None on all ranks but the first.
+
+    Nothing is written.
+    """
     fabric = engine.start(job.settings)
     table, batches = set_up(job, fabric)
     sizes = {
@@ -49,6 +52,11 @@ def plan(job: Job) -> Plan:
     }
     trial = Budget(WARM_UP_STEPS + MEASURED_STEPS, float("inf"))
     times = [time.monotonic() for _ in play(table, batches, trial, lambda: False)]
+    is_first, device = fabric.is_global_zero, fabric.device
+    del table
+    engine.stop(fabric)
+    if not is_first:
+        return None
     seconds = (times[-1] - times[-1 - MEASURED_STEPS]) / MEASURED_STEPS
     budget = Budget.of(job.settings, batches.steps_per_epoch)
     finite = budget.steps != float("inf")
@@ -60,8 +68,8 @@ def plan(job: Job) -> Plan:
         validation_images=length(splits["validation"]),
         image=[spec.channels, spec.height, spec.width],
         parameters=sizes,
-        device=str(fabric.device),
-        precision=engine.precision(job.settings, fabric.device.type),
+        device=str(device),
+        precision=engine.precision(job.settings, device.type),
         batch_size=batches.batch_size,
         steps_per_epoch=batches.steps_per_epoch,
         steps=int(budget.steps) if finite else None,

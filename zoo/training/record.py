@@ -12,7 +12,7 @@ from zoo.catalog.lookup import needs_extra
 from zoo.data.batches import in_order
 from zoo.model.contract import Model
 from zoo.model.drawing import drawable, overview
-from zoo.model.inference import device_of, mean_metrics
+from zoo.model.inference import EVALUATION_BATCH, device_of, mean_metrics
 from zoo.model.weights import describe
 from zoo.training.checkpoint import save_checkpoint
 from zoo.training.curves import save_curves
@@ -24,7 +24,6 @@ from zoo.training.window import Window
 
 ROW_EVERY_STEPS = 20  # a row of metrics.jsonl is the mean of so many steps
 PREVIEWS = 10  # of a whole training, beside the first
-VALIDATION_BATCH = 500
 
 
 class Record:
@@ -45,7 +44,8 @@ class Record:
     def after_step(self, moment: Moment) -> None:
         """Take note of a step, and of the end of an epoch or of the training."""
         self._window.add(moment.terms, moment.images)
-        if self._window.steps == ROW_EVERY_STEPS or moment.epoch_ends or moment.is_last:
+        row_is_full = self._window.steps == ROW_EVERY_STEPS or moment.epoch_ends or moment.is_last
+        if row_is_full:
             self._write_row(moment)
         if moment.epoch_ends or moment.is_last:
             self._validate(moment)
@@ -54,6 +54,8 @@ class Record:
             self._save_previews(moment.step)
             self._next_preview = (int(moment.done * PREVIEWS) + 1) / PREVIEWS
         self._progress.step(moment, self.metrics)
+        if row_is_full:
+            self._window = Window()  # here, so that its speed is that of the steps alone
 
     def finish(self, **facts: Any) -> None:
         """Draw the curves and add the last event, with the facts of the engine."""
@@ -75,10 +77,9 @@ class Record:
             },
         )
         self._log_scalars("train", terms, moment.step)
-        self._window = Window()
 
     def _validate(self, moment: Moment) -> None:
-        batches = in_order(self._held_out, VALIDATION_BATCH, device_of(self._model))
+        batches = in_order(self._held_out, EVALUATION_BATCH, device_of(self._model))
         self.metrics = mean_metrics(self._model, batches)
         check_finite(self.metrics, moment.step)
         if self.metrics:

@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from zoo.errors import NotFoundError, UsageError, did_you_mean
 RUNS = Path("runs")  # of the working directory
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SCHEMA = 1
+SILENT_SECONDS = 3600.0  # after which a run on another machine is taken for dead
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 
@@ -52,9 +54,7 @@ class Run:
             try:
                 (RUNS / name).mkdir()
             except FileExistsError:
-                raise UsageError(
-                    f"run {name!r} exists already", hint=f"another --name, or zoo runs rm {name}"
-                ) from None
+                raise name_taken(name) from None
             return cls(RUNS / name)
         number = 1 + max((_number(path.name, model) for path in RUNS.iterdir()), default=0)
         while True:  # another training may take the number first
@@ -78,7 +78,7 @@ class Run:
                 raise ValueError("not a run")
         except (OSError, ValueError, RecursionError) as problem:
             raise NotFoundError(f"run {self.name!r} is damaged: {problem}") from None
-        if info.get("status") == "running" and not _alive(info):
+        if info.get("status") == "running" and not self._is_alive(info):
             info["status"] = "died"
         return info
 
@@ -127,6 +127,22 @@ class Run:
                 continue
         return found
 
+    def _is_alive(self, info: Mapping[str, Any]) -> bool:
+        """Whether the process of a running run is there, as far as this machine can tell.
+
+        Of a process on another machine only its files tell: they change every few steps.
+        """
+        if info.get("host") != platform.node():
+            latest = max(path.stat().st_mtime for path in self.path.iterdir())
+            return time.time() - latest < SILENT_SECONDS
+        try:
+            os.kill(int(info["pid"]), 0)
+        except (ProcessLookupError, KeyError, ValueError, TypeError, OverflowError):
+            return False
+        except PermissionError:
+            return True
+        return True
+
     @property
     def weights(self) -> Path:
         """The run's best weights, or its last ones where nothing says which are best.
@@ -140,7 +156,9 @@ class Run:
                 step = pointer.read_text(encoding="utf-8").strip()
                 if re.fullmatch(r"step-\d{7,12}", step):
                     return self.path / "checkpoints" / step / "model.safetensors"
-        raise NotFoundError(f"run {self.name!r} has no checkpoint yet")
+        raise NotFoundError(
+            f"run {self.name!r} has no checkpoint", hint=f"zoo runs show {self.name}"
+        )
 
     def point(self, which: Literal["best", "last"], checkpoint: str) -> None:
         """Let ``best`` or ``last`` name a checkpoint."""
@@ -172,6 +190,11 @@ def check_run_name(name: str) -> None:
             f"{name[:60]!r} cannot be the name of a run",
             hint="at most 64 letters, digits, dots, underscores and hyphens, such as first-try",
         )
+
+
+def name_taken(name: str) -> UsageError:
+    """Return the error for a name that a run has already."""
+    return UsageError(f"run {name!r} exists already", hint=f"another --name, or zoo runs rm {name}")
 
 
 def all_runs() -> list[Run]:
@@ -220,16 +243,3 @@ def _age(path: Path) -> tuple[float, int, str]:
 def _number(name: str, model: str) -> int:
     match = re.fullmatch(re.escape(model) + r"-(\d{1,9})", name)
     return int(match[1]) if match else 0
-
-
-def _alive(info: Mapping[str, Any]) -> bool:
-    """Whether the process of a running run is still there, as far as this machine can tell."""
-    if info.get("host") != platform.node():
-        return True
-    try:
-        os.kill(int(info["pid"]), 0)
-    except (ProcessLookupError, KeyError, ValueError, TypeError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

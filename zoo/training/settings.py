@@ -23,6 +23,9 @@ class Settings:
     batch_size: int = option(
         128, "images a step, over all devices together", at_least=1, at_most=10**5, unit="images"
     )
+    on_bad_image: Literal["auto", "skip", "fail"] = option(
+        "auto", "pictures that cannot be read; auto leaves them out up to 1 %"
+    )
     seed: int = option(0, "start of every random generator", at_least=0, at_most=2**31 - 1)
     deterministic: bool = option(False, "refuse operations whose result may vary")
     device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "what computes")
@@ -53,8 +56,9 @@ def resolve(
     settings: dict[str, Any] = dict(preset)
     config: dict[str, Any] = {}
     for layer in layers:
-        budget = {key for key in layer if key in BUDGETS}
-        if budget:  # a budget replaces the weaker ones, of whichever kind
+        if any(
+            layer.get(key) not in {None, "none"} for key in BUDGETS
+        ):  # it replaces the weaker ones, of whichever kind
             settings = {key: value for key, value in settings.items() if key not in BUDGETS}
         for key, value in layer.items():
             if key in ours:
@@ -63,7 +67,12 @@ def resolve(
                 config[key] = value
             else:
                 raise unknown_option(key, {**theirs, **ours})
-    return configure(model_config, config), configure(Settings, settings)
+    resolved = configure(Settings, settings)
+    if all(getattr(resolved, key) is None for key in BUDGETS):
+        raise UsageError(
+            "nothing says when to stop", hint="--epochs 20, --steps 1000 or --time 10m"
+        )
+    return configure(model_config, config), resolved
 
 
 def seconds(text: str) -> float:
@@ -78,4 +87,7 @@ def seconds(text: str) -> float:
     if not match or not any(match.groups()):
         raise UsageError(f"{text[:40]!r} is not a duration", hint="90s, 10m or 1h30m")
     hours, minutes, rest = (float(group or 0) for group in match.groups())
-    return hours * 3600 + minutes * 60 + rest
+    total = hours * 3600 + minutes * 60 + rest
+    if not total:
+        raise UsageError(f"{text[:40]!r} is no time at all", hint="90s, 10m or 1h30m")
+    return total

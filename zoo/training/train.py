@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 import zoo
 from zoo.atomic import write_text
 from zoo.data.batches import Batches
+from zoo.errors import ZooError
 from zoo.training import engine
 from zoo.training.job import Job
 from zoo.training.loop import Budget, Moment, Table, check_ranks_agree, play, sit_down
@@ -59,13 +60,19 @@ def train(job: Job, *, name: str | None = None, tensorboard: bool = False) -> Ou
         UsageError: the device, the batch or the run's name cannot be had.
     """
     fabric = engine.start(job.settings)
-    began = time.monotonic()
-    table, batches = set_up(job, fabric)
-    if not fabric.is_global_zero:
+    if fabric.is_global_zero:
+        return _train_with_record(job, fabric, name, tensorboard=tensorboard)
+    with _leaving_words_to_the_first():
+        table, batches = set_up(job, fabric)
         _play(job, table, batches, None)
         del table
         engine.stop(fabric)
-        return None
+    return None
+
+
+def _train_with_record(job: Job, fabric: Fabric, name: str | None, *, tensorboard: bool) -> Outcome:
+    began = time.monotonic()
+    table, batches = set_up(job, fabric)
     run = Run.create(job.offer.card.name, name)
     _introduce(run, job, fabric)
     try:
@@ -76,6 +83,12 @@ def train(job: Job, *, name: str | None = None, tensorboard: bool = False) -> Ou
         run.log(traceback.format_exc())
         stopped = isinstance(problem, KeyboardInterrupt)
         run.end("interrupted" if stopped else "failed", error=str(problem)[:500])
+        if fabric.world_size > 1 and engine.is_lost_rank(problem):
+            raise ZooError(
+                "a rank was lost, and the training with it",
+                cause=str(problem).splitlines()[0][:200],
+                hint=f"see {run.path}/log.txt",
+            ) from problem
         raise
     status: Status = "interrupted" if moment.interrupted else "finished"
     seconds = round(time.monotonic() - began, 1)
@@ -88,6 +101,19 @@ def train(job: Job, *, name: str | None = None, tensorboard: bool = False) -> Ou
     return Outcome(run.name, path, model, status, moment.step, moment.epoch, metrics, seconds)
 
 
+@contextmanager
+def _leaving_words_to_the_first() -> Iterator[None]:
+    """End this rank without a word when something goes wrong: the first rank tells."""
+    try:
+        yield
+    except ZooError as problem:
+        raise SystemExit(problem.exit_code) from None
+    except RuntimeError as problem:
+        if engine.is_lost_rank(problem):
+            raise SystemExit(1) from None
+        raise
+
+
 def _play(job: Job, table: Table, batches: Batches, record: Record | None) -> Moment:
     """Train on this rank, the first one with a record, and return the last moment."""
     budget = Budget.of(job.settings, batches.steps_per_epoch)
@@ -95,9 +121,9 @@ def _play(job: Job, table: Table, batches: Batches, record: Record | None) -> Mo
         for moment in play(table, batches, budget, wants_to_stop):
             if record:
                 record.after_step(moment)
-    digest = check_ranks_agree(table.model, table.fabric)
-    if record:
-        record.finish(ranks=table.fabric.world_size, parameters_sha256=digest)
+        digests = check_ranks_agree(table.model, table.fabric)
+        if record:
+            record.finish(parameters_sha256=digests)
     return moment
 
 

@@ -12,6 +12,7 @@ class Window:
     """What has been added up since the window was opened."""
 
     sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     steps: int = 0
     images: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -20,12 +21,13 @@ class Window:
         """Add the terms of one step."""
         for name, value in terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
         self.steps += 1
         self.images += images
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each term."""
-        return {name: total / self.steps for name, total in self.sums.items()}
+        """Return the mean of each term over the steps that had it."""
+        return {name: total / self.counts[name] for name, total in self.sums.items()}
 
     def seconds(self) -> float:
         """Return the time since the window was opened, in seconds."""

@@ -212,12 +212,14 @@ def check(config: ConvAutoencoderConfig, data: DataSpec) -> None:
     levels = len(config.channels)
     side = min(data.height, data.width)
     most = side.bit_length() - 1
+    if most < 1:
+        raise UsageError("conv-ae: the images are too small to be halved", hint="--size 32")
     if not 1 <= levels <= most:
         raise UsageError(
             f"conv-ae: {levels} levels (channels) do not fit images of "
             f"{data.height}×{data.width} pixels",
             cause=f"every level halves the image; this one has room for 1 to {most}",
-            hint=f"--set channels={','.join(map(str, config.channels[:most]))}",
+            hint=f"--set channels={','.join(map(str, config.channels[:most] or (16,)))}",
         )
     if config.upsampling == "unpool" and config.downsampling != "pool":
         raise UsageError(

@@ -45,7 +45,10 @@ class VAEConfig:
 
     latent_size: int = option(20, "dimensions of the code", at_least=1, at_most=4096)
     hidden: tuple[int, ...] = option(
-        (512, 512), "units of the encoder's hidden layers; the decoder mirrors them", at_least=1
+        (512, 512),
+        "units of the encoder's hidden layers; the decoder mirrors them",
+        at_least=1,
+        at_most=65536,
     )
     likelihood: Literal["bernoulli", "gaussian"] = option(
         "bernoulli", "p(x|z); Bernoulli takes grey values in [0, 1] as probabilities"
@@ -116,7 +119,7 @@ class VAE(Model):
 
     def bound(self, image: Tensor, samples: int) -> tuple[Tensor, Tensor]:
         """Return E[log p(x|z)] over samples z ~ q(z|x), (N,), and KL by dimension, (N, latent)."""
-        mu, logvar = self.encoder(image)
+        mu, logvar = (each.float() for each in self.encoder(image))
         noise = torch.randn(samples, *mu.shape, device=mu.device)
         z = mu + torch.exp(0.5 * logvar) * noise  # reparameterisation: (L, N, latent)
         logits = self.decoder(z.flatten(0, 1)).unflatten(0, (samples, -1))  # (L, N, C, H, W)

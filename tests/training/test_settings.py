@@ -1,0 +1,70 @@
+"""From a request to settings: durations, layers and budgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from zoo import option
+from zoo.errors import UsageError
+from zoo.training.settings import resolve, seconds
+from zoo.training.window import Window
+
+
+@dataclass(frozen=True)
+class Config:
+    lr: float = option(0.1, "rate", above=0.0)
+
+
+PRESET = {"epochs": 20, "batch_size": 64}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("2h", 7200), ("1.5s", 1.5)]
+)
+def test_durations(text: str, wanted: float) -> None:
+    assert seconds(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10", "m", "-5s", "1e3s", "nan", "0s", "5 m", "9" * 5000 + "s"]
+)
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(UsageError):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("layers", "epochs", "steps", "max_seconds"),
+    [
+        ([{}], 20, None, None),
+        ([{"steps": "5"}], None, 5, None),
+        ([{"epochs": 3}, {"steps": 5}], None, 5, None),
+        ([{"epochs": 3, "steps": 5}], 3, 5, None),
+        ([{"steps": 5}, {"max_seconds": 2.0}], None, None, 2.0),
+        ([{"steps": 5}, {"epochs": "none"}], None, 5, None),
+    ],
+)
+def test_a_budget_replaces_the_weaker_ones(layers, epochs, steps, max_seconds) -> None:
+    _, settings = resolve(Config, PRESET, layers)
+    assert (settings.epochs, settings.steps, settings.max_seconds) == (epochs, steps, max_seconds)
+    assert settings.batch_size == 64
+
+
+def test_a_training_without_end_is_refused() -> None:
+    with pytest.raises(UsageError, match="when to stop"):
+        resolve(Config, PRESET, [{"epochs": "none"}])
+
+
+def test_later_layers_are_stronger_and_keys_find_their_owner() -> None:
+    config, settings = resolve(Config, PRESET, [{"lr": 0.2, "seed": 1}, {"lr": "0.3"}])
+    assert config.lr == 0.3
+    assert settings.seed == 1
+
+
+def test_a_term_is_averaged_over_the_steps_that_had_it() -> None:
+    window = Window()
+    window.add({"loss": 1.0, "penalty": 8.0}, images=4)
+    window.add({"loss": 3.0}, images=4)
+    assert window.means() == {"loss": 2.0, "penalty": 8.0}
