@@ -39,8 +39,8 @@ def zoo_models():
 """
 
 
-def install(folder: Path, plugins: dict[str, str]) -> dict[str, str]:
-    """Build and install one distribution a name, its module holding the given source.
+def install(folder: Path, plugins: dict[str, str | dict[str, str]]) -> dict[str, str]:
+    """Build and install one distribution a name, of one source or of several files.
 
     Returns:
         Environment variables under which Python finds them.
@@ -50,7 +50,9 @@ def install(folder: Path, plugins: dict[str, str]) -> dict[str, str]:
         module = name.replace("-", "_")
         package = folder / "projects" / name / module
         package.mkdir(parents=True)
-        (package / "__init__.py").write_text(source)
+        files = {"__init__.py": source} if isinstance(source, str) else source
+        for file, text in files.items():
+            (package / file).write_text(text)
         toml = PROJECT_FILE.format(name=name, module=module)
         (package.parent / "pyproject.toml").write_text(toml)
         projects.append(str(package.parent))

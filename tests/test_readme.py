@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.installing import install
+from tests.process import zoo
+
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"(?<=```console\n)(.*?)(?=```)", re.DOTALL)
 
@@ -31,7 +34,7 @@ def run(command: str, folder: Path) -> str:
     done = subprocess.run(
         ["sh", "-c", command],
         cwd=folder,
-        env={**os.environ, "PATH": path, "COLUMNS": "100"},
+        env={**os.environ, "PATH": path, "COLUMNS": "120"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -56,6 +59,18 @@ def test_the_readme_shows_what_happens(tmp_path: Path) -> None:
     assert len(shown) >= 10
     for command, output in shown:
         assert without_numbers(run(command, tmp_path)) == without_numbers(output), command
+
+
+def test_the_plugin_of_the_readme_works_as_a_plugin(tmp_path: Path) -> None:
+    text = README.read_text(encoding="utf-8")
+    files = re.findall(r"```python\n# my_package/(\w+\.py)\n(.*?)```", text, re.DOTALL)
+    environment = install(tmp_path, {"my-package": dict(files)})
+    assert "a first GAN" in zoo("list", **environment).stdout
+    zoo("train", "my-gan", "--steps", "20", **environment)
+    zoo("sample", "my-gan", "-n", "4", **environment)
+    zoo("export", "my-gan", "--onnx", **environment)
+    zoo("run", "exports/my-gan/generate.onnx", "-n", "4", "-o", "grid.png")  # without the plugin
+    assert Path("grid.png").is_file()
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])

@@ -9,7 +9,7 @@ import pytest
 from tests.installing import CARD, install
 from tests.process import error_of, zoo, zoo_json
 
-SOURCES = {
+SOURCES: dict[str, str | dict[str, str]] = {
     "zoo-raises": "import zoo\n\nraise RuntimeError('the licence server is away')\n",
     "zoo-misspells": "import zoo\n\n@zoo.hookimpl\ndef zoo_modles():\n    return []\n",
     "zoo-heavy": "import torch\n" + CARD.format(model="heavy", module="zoo_heavy"),

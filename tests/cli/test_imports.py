@@ -68,7 +68,11 @@ def test_importing_zoo_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_shell_completion_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize(
+    ("words", "number", "wanted"),
+    [("zoo tr", 1, "train"), ("zoo train va", 2, "vae"), ("zoo sample @", 2, "@last")],
+)
+def test_shell_completion_imports_nothing_heavy(words: str, number: int, wanted: str) -> None:
     """Completion runs the command with an environment variable; it must answer at once."""
     code = PROBE.replace("assert not end.code, end.code", "pass")
     done = subprocess.run(
@@ -79,10 +83,10 @@ def test_shell_completion_imports_nothing_heavy() -> None:
         timeout=60,
         env={
             "_ZOO_COMPLETE": "bash_complete",
-            "COMP_WORDS": "zoo tr",
-            "COMP_CWORD": "1",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(number),
             "PATH": "/usr/bin:/bin",
         },
     )
-    assert "train" in done.stdout
+    assert wanted in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"

@@ -112,7 +112,7 @@ def test_every_parameter_has_one_player_and_a_gradient(
     assert still == []
 
 
-@pytest.mark.parametrize("name", ["ae", "conv-ae", "denoising-ae", "sparse-ae"])
+@pytest.mark.parametrize("name", ["ae", "conv-ae", "denoising-ae", "sparse-ae", "vae"])
 def test_terms_are_float_32_under_bf16_autocast(name: str) -> None:
     model = build(name)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zoo.cli.completion import datasets
 from zoo.cli.output import json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def list_data(as_json: bool) -> None:
 
 
 @verb.command("get")
-@click.argument("name")
+@click.argument("name", shell_complete=datasets)
 @click.option(
     "--timeout",
     type=click.IntRange(1, 86400),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import click
 
+from zoo.cli.completion import datasets, targets
 from zoo.cli.output import Choice, json_option, print_json
 
 
 @click.command("eval")
-@click.argument("target")
+@click.argument("target", shell_complete=targets)
 @click.option(
-    "--data", metavar="NAME|PATH", help="Data to measure on [what the run was trained on]."
+    "--data",
+    metavar="NAME|PATH",
+    shell_complete=datasets,
+    help="Data to measure on [what the run was trained on].",
 )
 @click.option("--split", type=Choice(["train", "validation", "test"]),
               help="Which images [test, where the data has them, else validation].")  # fmt: skip

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from zoo.cli.completion import targets
 from zoo.cli.output import json_option, print_json, say
 from zoo.errors import UsageError
 
 
 @click.command("export")
-@click.argument("target")
+@click.argument("target", shell_complete=targets)
 @click.option("--onnx", "as_onnx", is_flag=True, help="Write ONNX files (the only format so far).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder to write [exports/MODEL, or exports/RUN for a run].")  # fmt: skip

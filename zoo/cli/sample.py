@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zoo.cli.completion import targets
 from zoo.cli.output import json_option, print_json
 from zoo.errors import UsageError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("sample")
-@click.argument("target")
+@click.argument("target", shell_complete=targets)
 @click.option("-n", "count", type=click.IntRange(1, 10_000), default=64, help="How many [64].")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of the noise [0].")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("samples.png"),

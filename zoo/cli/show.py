@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.completion import models
 from zoo.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("show")
-@click.argument("model")
+@click.argument("model", shell_complete=models)
 @json_option
 def verb(model: str, as_json: bool) -> None:
     """Show one model: paper, task, ports, every option with default, range and reason."""
@@ -56,10 +57,12 @@ def verb(model: str, as_json: bool) -> None:
     published = f"{weights.summary} ({weights.licence})" if weights else "none published"
     click.echo(f"weights    {published}\n")
     print_table(["graph", "takes", "gives"], _graph_rows(signatures))
+    click.echo()
     print_table(
         ["option", "default", "allowed", "what it does"],
         [_option_row(option, option.default) for option in options.values()],
     )
+    click.echo()
     print_table(
         ["training", "default", "allowed", "what it does"],
         [_option_row(option, value) for option, value in trainer],

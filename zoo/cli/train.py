@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.completion import datasets, models
 from zoo.cli.output import Choice, is_first_rank, json_option, print_json, say
 from zoo.errors import InterruptedRunError, UsageError
 
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.argument("model", required=False)
-@click.option("--data", metavar="NAME|PATH", help="Data set, folder or archive [the model's].")
+@click.argument("model", required=False, shell_complete=models)
+@click.option(
+    "--data",
+    metavar="NAME|PATH",
+    shell_complete=datasets,
+    help="Data set, folder or archive [the model's].",
+)
 @click.option("--size", metavar="N|HxW", help="Image size to train at [the data's].")
 @click.option("--on-bad-image", type=Choice(["auto", "skip", "fail"]),
               help="Files that cannot be read [fail for more than 1 %].")  # fmt: skip
@@ -64,9 +70,9 @@ def verb(
     from zoo.catalog.lookup import offers
     from zoo.training.run import RUNS, check_run_name, name_taken
 
-    # Threads that wait without spinning: beside other work on the same cores, a training with
-    # spinning threads is several times slower. OpenMP reads this once, when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that spin while they wait take the cores from each other when two trainings run at
+    # once (docs/architecture.md has figures). OpenMP reads this when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if name is not None:
         check_run_name(name)
         if is_first_rank() and (RUNS / name).exists():

@@ -1,0 +1,31 @@
+"""What a shell may complete: models, runs and data sets by name."""
+
+from __future__ import annotations
+
+import click
+
+
+def models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the models whose names begin so."""
+    from zoo.catalog.lookup import offers
+
+    return _beginning(incomplete, [offer.card.name for offer in offers()])
+
+
+def targets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the runs and models whose names begin so."""
+    from zoo.training.run import all_runs
+
+    runs = [run.name for run in all_runs()]
+    return _beginning(incomplete, ["@last", *runs]) + models(context, parameter, incomplete)
+
+
+def datasets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the data sets of the catalogue whose names begin so."""
+    from zoo.catalog import lookup
+
+    return _beginning(incomplete, [dataset.name for dataset in lookup.datasets()])
+
+
+def _beginning(incomplete: str, names: list[str]) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
