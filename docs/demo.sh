@@ -4,7 +4,7 @@ set -eu
 mkdir -p demo
 cd demo
 
-say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
+say() { printf '\n$ %s\n' "$*"; "$@"; }
 
 say zoo train vae --epochs 60
 say zoo export vae --onnx

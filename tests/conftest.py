@@ -32,4 +32,4 @@ def _working_directory(
     (place / "work").mkdir()
     monkeypatch.chdir(place / "work")
     monkeypatch.setenv("ZOO_HOME", str(place / "zoo-home"))
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "160")

@@ -17,7 +17,8 @@ from torch.nn.functional import softplus
 from zoo import DataSpec, Graph, Model, Player, Update, option
 from zoo.data.batches import Batches
 from zoo.errors import PluginError, UnhealthyError, UsageError
-from zoo.training.loop import Budget, Moment, Table, play, sit_down
+from zoo.training.loop import Budget, Moment, play
+from zoo.training.seats import Table, sit_down
 from zoo.training.settings import Settings
 
 SPEC = DataSpec("dots", 1, 4, 4)

@@ -18,7 +18,8 @@ from tests.training.test_loop import (
 from zoo.data.batches import Batches
 from zoo.errors import UnhealthyError, ZooError
 from zoo.training import engine
-from zoo.training.loop import Budget, check_ranks_agree, play, sit_down
+from zoo.training.loop import Budget, play
+from zoo.training.seats import sit_down
 from zoo.training.settings import Settings
 
 
@@ -34,12 +35,12 @@ def main() -> None:
         split = {"image": IMAGES}
         batches = Batches(split, 8, seed=0, device=fabric.device, rank=rank, ranks=2)
         list(play(table, batches, Budget(6, float("inf")), lambda: False))
-        first, second = check_ranks_agree(table.model, fabric)
+        first, second = engine.check_ranks_agree(table.model, fabric)
         said.append(f"{kind.__name__} {'equal' if first == second else 'unequal'}")
     with torch.no_grad():
         next(table.model.parameters()).add_(rank)
     try:
-        check_ranks_agree(table.model, fabric)
+        engine.check_ranks_agree(table.model, fabric)
     except ZooError as problem:
         said.append(str(problem).splitlines()[0])
     # only the second rank's terms are not numbers; both must stop, with the same error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import IO, Any
@@ -13,6 +14,9 @@ import click
 from zoo.errors import did_you_mean
 
 IN_ASCII = str.maketrans({"≥": ">=", "≤": "<=", "×": "x", "…": "...", "─": "-"})
+
+GAP = 3  # characters between the columns of a table
+LAST_COLUMN = 20  # characters that the last column needs to be read
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
@@ -47,7 +51,20 @@ class Choice(click.Choice[str]):
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table on stdout; every cell is shown as it stands, markup or not."""
+    """Print a table on stdout; where it is too wide for the terminal, one block of lines a row.
+
+    Names stay whole either way, so that they can be copied; the last column folds.
+    """
+    cells = [[_printable(cell) for cell in row] for row in rows]
+    whole = [max(map(len, column)) for column in zip(columns, *cells, strict=True)][:-1]
+    width = _width()
+    if sum(whole) + GAP * len(whole) + LAST_COLUMN > width:
+        _print_blocks(columns, cells)
+    else:
+        _print_grid(columns, cells, width)
+
+
+def _print_grid(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -55,23 +72,31 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
     plain = "NO_COLOR" in os.environ
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="" if plain else "bold")
-    for place, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=place == 0)
-    for row in rows:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
-    screen = Console(width=_width(), highlight=False, markup=False, safe_box=True)
+    for place, column in enumerate(columns, start=1):
+        table.add_column(column, overflow="fold", no_wrap=place < len(columns))
+    for row in cells:
+        table.add_row(*map(Text, row))
+    screen = Console(width=width, highlight=False, markup=False, safe_box=True)
     with screen.capture() as capture:
         screen.print(table)
     lines = [line.rstrip() for line in capture.get().splitlines()]
     click.echo("\n".join(line for line in lines if line))
 
 
-def _width() -> int | None:
-    """Return the width of a table: the terminal's own, or for a file or pipe a wide one."""
-    if sys.stdout is not None and sys.stdout.isatty():
-        return None
+def _print_blocks(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    for row in cells:
+        click.echo(row[0])
+        for column, cell in list(zip(columns, row, strict=True))[1:]:
+            if cell:
+                click.echo(f"  {column:<13} {cell}")
+
+
+def _width() -> int:
+    """Return the width of a table: as COLUMNS says, the terminal's, or for a pipe a wide one."""
     columns = os.environ.get("COLUMNS", "")
-    return int(columns) if columns.isdecimal() and 20 <= int(columns) <= 1000 else 160
+    if columns.isdecimal() and 20 <= int(columns) <= 1000:
+        return int(columns)
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
 
 
 def _printable(cell: object) -> str:

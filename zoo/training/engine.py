@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import os
 import warnings
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
@@ -16,7 +18,8 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.strategy import Strategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
+from zoo.model.contract import Model
 from zoo.training.settings import Settings
 
 RANK_TIMEOUT = timedelta(minutes=10)  # a rank that waits longer than this has lost its partners
@@ -78,7 +81,19 @@ def average(fabric: Fabric, values: torch.Tensor) -> list[float]:
     return list(values.tolist())
 
 
-def gather_digests(fabric: Fabric, digest: str) -> list[str]:
+def check_ranks_agree(model: Model, fabric: Fabric) -> list[str]:
+    """Return a digest of all parameters a rank, in the order of ranks; all are equal.
+
+    Raises:
+        ZooError: the ranks hold different weights.
+    """
+    digests = _gather(fabric, _digest(model.parameters()))
+    if len(set(digests)) > 1:
+        raise ZooError("the ranks ended with different weights", cause="a bug of zoo's")
+    return digests
+
+
+def _gather(fabric: Fabric, digest: str) -> list[str]:
     """Return the hexadecimal digests of all ranks, in their order."""
     if fabric.world_size == 1:
         return [digest]
@@ -103,6 +118,14 @@ def stop(fabric: Fabric) -> None:
     if fabric.world_size > 1 and torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+
+
+def _digest(tensors: Iterable[torch.Tensor]) -> str:
+    """Return the sha256 of the tensors' bytes, in order."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _device(settings: Settings) -> str:

@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from zoo.data.batches import Batches
-from zoo.errors import PluginError, UnhealthyError, ZooError
-from zoo.model.contract import Batch, Model, Player, Update
-from zoo.training.engine import agree, average, gather_digests
+from zoo.errors import UnhealthyError
+from zoo.model.contract import Batch, Update
+from zoo.training.engine import agree, average
+from zoo.training.seats import Table, breach
 from zoo.training.settings import Settings
-
-
-@dataclass(frozen=True)
-class Seat:
-    """A player who has sat down: its parameters on the device and its optimiser."""
-
-    parameters: list[nn.Parameter]
-    optimiser: Optimizer
-    rates: list[float]
-    schedule: Callable[[float], float]
-
-    def set_rate(self, done: float) -> None:
-        """Set the learning rates for the share of the training that is done."""
-        factor = self.schedule(done)
-        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
-
-
-@dataclass(frozen=True)
-class Table:
-    """The model with its players seated: all that a round needs beside a batch."""
-
-    model: Model
-    seats: Mapping[str, Seat]
-    fabric: Fabric
-    autocast: AbstractContextManager[Any]
 
 
 @dataclass(frozen=True)
@@ -92,54 +61,6 @@ class Moment:
     def is_last(self) -> bool:
         """Whether the training ends here."""
         return self.done >= 1 or self.interrupted
-
-
-def sit_down(model: Model, fabric: Fabric, autocast: AbstractContextManager[Any]) -> Table:
-    """Give every player its optimiser and put its networks on the device, wrapped by Fabric.
-
-    Raises:
-        PluginError: the players do not share out the model's parameters as the contract says.
-    """
-    players = model.players()
-    check_players(model, players)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
-    seats = {}
-    for name, player in players.items():
-        for network in player.modules:
-            setattr(model, _attribute(model, network), fabric.setup_module(network))
-        parameters = list(parameters_of(player).values())
-        optimiser = fabric.setup_optimizers(player.optimiser(parameters))
-        assert isinstance(optimiser, Optimizer)  # one goes in, one comes out
-        rates = [group["lr"] for group in optimiser.param_groups]
-        seats[name] = Seat(parameters, optimiser, rates, player.schedule)
-    return Table(model, seats, fabric, autocast)
-
-
-def check_players(model: Model, players: Mapping[str, Player]) -> None:
-    """Check that every parameter of the model belongs to exactly one player.
-
-    Raises:
-        PluginError: one belongs to nobody or to two.
-    """
-    owners: dict[int, str] = {}
-    for name, player in players.items():
-        for key in parameters_of(player):
-            if key in owners:
-                raise _broken(model, f"{owners[key]!r} and {name!r} share a parameter")
-            owners[key] = name
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and id(parameter) not in owners:
-            raise _broken(model, f"parameter {name!r} belongs to no player")
-
-
-def parameters_of(player: Player) -> dict[int, nn.Parameter]:
-    """Return what a player moves, each parameter once, by identity; frozen ones are left out."""
-    return {
-        id(parameter): parameter
-        for module in player.modules
-        for parameter in module.parameters()
-        if parameter.requires_grad
-    }
 
 
 def play(
@@ -189,7 +110,7 @@ def play_round(table: Table, batch: Batch, step: int) -> dict[str, float]:
         if update is None:
             return {name: sum(values) / len(values) for name, values in seen.items()}
         if update.player not in table.seats:
-            raise _broken(table.model, f"an update is for {update.player!r}, not among players()")
+            raise breach(table.model, f"an update is for {update.player!r}, not among players()")
         for name, value in _move(table, update, step).items():
             seen.setdefault(name, []).append(value)
 
@@ -225,37 +146,3 @@ def check_finite(values: Mapping[str, float], step: int) -> None:
                 cause="usually a learning rate that is too high",
                 hint="a smaller --lr; what checkpoints there are from before are good",
             )
-
-
-def check_ranks_agree(model: Model, fabric: Fabric) -> list[str]:
-    """Return a digest of all parameters a rank, in the order of ranks; all are equal.
-
-    Raises:
-        ZooError: the ranks hold different weights.
-    """
-    digests = gather_digests(fabric, digest_of(model.parameters()))
-    if len(set(digests)) > 1:
-        raise ZooError("the ranks ended with different weights", cause="a bug of zoo's")
-    return digests
-
-
-def digest_of(tensors: Iterable[Tensor]) -> str:
-    """Return the sha256 of the tensors' bytes, in order."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _attribute(model: Model, network: nn.Module) -> str:
-    for name, child in model.named_children():
-        if child is network:
-            return name
-    raise _broken(model, f"a player's {type(network).__name__} is not an attribute of the model")
-
-
-def _broken(model: Model, why: str) -> PluginError:
-    return PluginError(
-        f"{type(model).__name__} ({type(model).__module__}) breaks the contract: {why}",
-        hint="see zoo/model/contract.py",
-    )

@@ -19,10 +19,11 @@ from zoo.data.batches import Batches
 from zoo.errors import ZooError
 from zoo.training import engine
 from zoo.training.job import Job
-from zoo.training.loop import Budget, Moment, Table, check_ranks_agree, play, sit_down
+from zoo.training.loop import Budget, Moment, play
 from zoo.training.progress import Progress
 from zoo.training.record import Record
 from zoo.training.run import Run, Status
+from zoo.training.seats import Table, sit_down
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _play(job: Job, table: Table, batches: Batches, record: Record | None) -> Mo
         for moment in play(table, batches, budget, wants_to_stop):
             if record:
                 record.after_step(moment)
-        digests = check_ranks_agree(table.model, table.fabric)
+        digests = engine.check_ranks_agree(table.model, table.fabric)
         if record:
             record.finish(parameters_sha256=digests)
     return moment
