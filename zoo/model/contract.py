@@ -2,7 +2,7 @@
 
 A model is one file: its networks, its objective and what it exports. The loop, devices, precision,
 logging, checkpoints, pictures and ONNX are written once, elsewhere, and know a model only through
-the five names below.
+the names below.
 """
 
 from __future__ import annotations
