@@ -218,7 +218,7 @@ def test_state_dict_has_no_trace_of_the_trainer() -> None:
 )
 def test_players_that_do_not_share_out_the_parameters_are_refused(players, says) -> None:
     model = Dots(DotsConfig(), SPEC)
-    model.players = lambda: players(model)  # type: ignore[method-assign]
+    model.players = lambda: players(model)  # type: ignore[method-assign] # a broken model
     with pytest.raises(PluginError, match=says):
         at_table(model)
 
