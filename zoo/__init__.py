@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from zoo.catalog.hookspecs import hookimpl as hookimpl
     from zoo.errors import UsageError as UsageError
     from zoo.errors import ZooError as ZooError
+    from zoo.model.augment import resize_crop_flip as resize_crop_flip
     from zoo.model.blocks import mlp as mlp
+    from zoo.model.blocks import normal_weights as normal_weights
     from zoo.model.blocks import pixel_mse as pixel_mse
     from zoo.model.blocks import psnr as psnr
     from zoo.model.contract import Goal as Goal
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from zoo.model.contract import Player as Player
     from zoo.model.contract import Training as Training
     from zoo.model.contract import Update as Update
+    from zoo.model.history import ImagePool as ImagePool
     from zoo.model.schedules import constant as constant
+    from zoo.model.schedules import constant_then_linear as constant_then_linear
     from zoo.model.schedules import one_cycle as one_cycle
     from zoo.options import option as option
     from zoo.ports import DataSpec as DataSpec
@@ -40,6 +44,7 @@ _HOMES = {
     "Dataset": "zoo.catalog.dataset",
     "Goal": "zoo.model.contract",
     "Graph": "zoo.model.contract",
+    "ImagePool": "zoo.model.history",
     "Model": "zoo.model.contract",
     "Paper": "zoo.catalog.card",
     "Player": "zoo.model.contract",
@@ -50,12 +55,15 @@ _HOMES = {
     "UsageError": "zoo.errors",
     "ZooError": "zoo.errors",
     "constant": "zoo.model.schedules",
+    "constant_then_linear": "zoo.model.schedules",
     "hookimpl": "zoo.catalog.hookspecs",
     "mlp": "zoo.model.blocks",
+    "normal_weights": "zoo.model.blocks",
     "one_cycle": "zoo.model.schedules",
     "option": "zoo.options",
     "pixel_mse": "zoo.model.blocks",
     "psnr": "zoo.model.blocks",
+    "resize_crop_flip": "zoo.model.augment",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - computed from the table, so that the two agree

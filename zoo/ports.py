@@ -6,6 +6,7 @@ that a stranger needs: kind, shape, dtype, range and, for what can be drawn, the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -56,6 +57,16 @@ class DataSpec:
         """Numbers in one image: channels · height · width."""
         return self.channels * self.height * self.width
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The two domains as words for the names of graphs and files: ``("horse", "zebra")``.
+
+        Lower-case letters, digits and hyphens; ``a`` and ``b`` where the domains give no two words.
+        """
+        words = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] for name in self.domains]
+        first, second = words if len(words) == 2 and all(words) else ("a", "b")
+        return (first, second) if first != second else ("a", "b")
+
     def to_json(self) -> dict[str, Any]:
         """Return the specification as plain JSON values."""
         return asdict(self)
@@ -83,6 +94,7 @@ class Port:
         prior: distribution that an input may be drawn from: standard normal, or uniform over
             `range`; None for what somebody must supply.
         classes: names of a label's classes.
+        domain: which of the data's two domains the images are of; empty where there is one.
         tolerance: greatest absolute difference between the exported graph and the model.
     """
 
@@ -93,6 +105,7 @@ class Port:
     range: tuple[float, float] | None = None
     prior: Prior | None = None
     classes: tuple[str, ...] = ()
+    domain: str = ""
     tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
@@ -104,17 +117,27 @@ class Port:
         _require(_is_shape(self.shape), f"shape of port {self.name!r}")
         _require(self.kind != "image" or len(self.shape) == 4, "shape of an image port")
         _require(self.range is None or _is_range(self.range), f"range of port {self.name!r}")
-        _require(_are_names(self.classes), f"classes of port {self.name!r}")
+        _require(_are_names(self.classes) and _are_names((self.domain,)), f"names in port {self.name!r}")
         _require(
             isinstance(self.tolerance, float) and self.tolerance > 0,
             f"tolerance of port {self.name!r}",
         )
 
     @classmethod
-    def image(cls, name: str, data: DataSpec) -> Port:
-        """Return a port for images (batch, channels, height, width) in [-1, 1]."""
-        shape = ("batch", data.channels, data.height, data.width)
-        return cls(name, "image", shape, range=(-1.0, 1.0))
+    def image(
+        cls, name: str, data: DataSpec, *, domain: str = "", any_size: bool = False
+    ) -> Port:
+        """Return a port for images (batch, channels, height, width) in [-1, 1].
+
+        Args:
+            name: of the tensor.
+            data: says channels, height and width.
+            domain: one of `data.sides`, where the images are of one of two domains.
+            any_size: whether images of other heights and widths go through as well.
+        """
+        height, width = ("height", "width") if any_size else (data.height, data.width)
+        shape = ("batch", data.channels, height, width)
+        return cls(name, "image", shape, range=(-1.0, 1.0), domain=domain)
 
     @classmethod
     def latent(cls, name: str, size: int, *, prior: Prior | None = "normal") -> Port:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 Task = Literal["reconstruction", "generation", "translation"]
@@ -48,6 +49,8 @@ class Card:
         paper: where the model comes from.
         learns_from: the material that training needs.
         data: name of the data set used when the user names none.
+        presets: named sets of values for the options of model and trainer, and for ``size`` (the
+            image size, ``64`` or ``"48x64"``); `zoo train MODEL --preset NAME` starts from one.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Card:
     paper: Paper
     learns_from: Material = "images"
     data: str = "fashion-mnist-small"
+    presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name(self.name, "model")
@@ -65,5 +69,7 @@ class Card:
             raise ValueError(f"card {self.name!r}: task must be one of {get_args(Task)}")
         if self.learns_from not in get_args(Material):
             raise ValueError(f"card {self.name!r}: learns_from must be one of {get_args(Material)}")
+        for name in self.presets:
+            check_name(name, "preset")
         if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.model):
             raise ValueError(f"card {self.name!r}: model must read 'package.module:Class'")

@@ -27,6 +27,23 @@ def mlp(
     return layers
 
 
+def normal_weights(module: nn.Module) -> None:
+    """Give a layer the first weights of adversarial networks; use it as ``network.apply(…)``.
+
+    Convolutions and linear layers: weights from N(0, 0.02), biases 0; batch and instance
+    normalisation: scales from N(1, 0.02), shifts 0. Source: Radford et al. 2015, arXiv:1511.06434,
+    section 4; Zhu et al. 2017, arXiv:1703.10593, appendix.
+    """
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+    elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d) and module.affine:
+        nn.init.normal_(module.weight, mean=1.0, std=0.02)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
 def pixel_mse(image: Tensor, other: Tensor) -> Tensor:
     """Return the mean squared error by image, (N,), of pixels on the scale [0, 1].
 

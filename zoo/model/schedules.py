@@ -15,6 +15,18 @@ def constant(done: float) -> float:
     return 1.0
 
 
+def constant_then_linear(done: float, *, fall_from: float = 0.5) -> float:
+    """Return 1, and from a share of the training on a straight line down to 0 at its end.
+
+    Source: Zhu et al. 2017, arXiv:1703.10593, section 4.
+
+    Args:
+        done: share of the training that is done, in [0, 1].
+        fall_from: share of the training after which the rate falls.
+    """
+    return min(1.0, (1 - done) / (1 - fall_from))
+
+
 def one_cycle(done: float, *, rise: float = 0.3) -> float:
     """Return the cosine one-cycle factor: from 1/25 up to 1, then down to 1/10,000 of the start.
 
