@@ -117,16 +117,15 @@ class Port:
         _require(_is_shape(self.shape), f"shape of port {self.name!r}")
         _require(self.kind != "image" or len(self.shape) == 4, "shape of an image port")
         _require(self.range is None or _is_range(self.range), f"range of port {self.name!r}")
-        _require(_are_names(self.classes) and _are_names((self.domain,)), f"names in port {self.name!r}")
+        names_are_usable = _are_names(self.classes) and _are_names((self.domain,))
+        _require(names_are_usable, f"names in port {self.name!r}")
         _require(
             isinstance(self.tolerance, float) and self.tolerance > 0,
             f"tolerance of port {self.name!r}",
         )
 
     @classmethod
-    def image(
-        cls, name: str, data: DataSpec, *, domain: str = "", any_size: bool = False
-    ) -> Port:
+    def image(cls, name: str, data: DataSpec, *, domain: str = "", any_size: bool = False) -> Port:
         """Return a port for images (batch, channels, height, width) in [-1, 1].
 
         Args:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from zoo.errors import UsageError, did_you_mean
+
 Task = Literal["reconstruction", "generation", "translation"]
 Material = Literal["images", "labelled images", "two domains"]
 
@@ -71,5 +73,22 @@ class Card:
             raise ValueError(f"card {self.name!r}: learns_from must be one of {get_args(Material)}")
         for name in self.presets:
             check_name(name, "preset")
+            if not isinstance(self.presets[name], Mapping):
+                raise ValueError(f"card {self.name!r}: preset {name!r} must map options to values")
         if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.model):
             raise ValueError(f"card {self.name!r}: model must read 'package.module:Class'")
+
+    def find_preset(self, name: str) -> Mapping[str, object]:
+        """Return the values of a preset.
+
+        Raises:
+            UsageError: the model has none of that name.
+        """
+        if name in self.presets:
+            return self.presets[name]
+        has = f"it has {', '.join(self.presets)}" if self.presets else "it has none"
+        raise UsageError(
+            f"{self.name} has no preset {name[:40]!r}.{did_you_mean(name, self.presets)}",
+            cause=has,
+            hint=f"zoo show {self.name}",
+        )

@@ -27,5 +27,14 @@ def datasets(context: click.Context, parameter: click.Parameter, incomplete: str
     return _beginning(incomplete, [dataset.name for dataset in lookup.datasets()])
 
 
+def presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the presets of the model on the line whose names begin so."""
+    from zoo.catalog.lookup import offers
+
+    model = str(context.params.get("model") or "")
+    named = [preset for each in offers() if each.is_called(model) for preset in each.card.presets]
+    return _beginning(incomplete, named)
+
+
 def _beginning(incomplete: str, names: list[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]

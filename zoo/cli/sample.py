@@ -2,48 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.completion import targets
+from zoo.cli.completion import datasets, targets
 from zoo.cli.output import json_option, print_json
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.ports import Signature
+    from zoo.model.weights import Trained
+    from zoo.pictures import Pixels
+
+SAMPLES = 64
+OF_A_CLASS = 8  # samples, where there is a row a class
+SHOWN = 16  # images of the data
 
 
 @click.command("sample")
 @click.argument("target", shell_complete=targets)
-@click.option("-n", "count", type=click.IntRange(1, 10_000), default=64, help="How many [64].")
+@click.option("-n", "count", type=click.IntRange(1, 10_000),
+              help="How many [64; 8 of each class; 16 of the data].")  # fmt: skip
+@click.option("--class", "classes", metavar="NAME", help="Of which class: name, number, or all.")
+@click.option("--data", metavar="NAME|PATH", shell_complete=datasets,
+              help="Pictures for a model that needs some [what it was trained on].")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of the noise [0].")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("samples.png"),
               help="Picture to write [samples.png].")  # fmt: skip
 @json_option
-def verb(target: str, count: int, seed: int, output: Path, as_json: bool) -> None:
-    """Draw samples from TARGET: a run, @last, a model's latest run, or a .safetensors file."""
+def verb(
+    target: str,
+    count: int | None,
+    classes: str | None,
+    data: str | None,
+    seed: int,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Draw samples from TARGET: a run, @last, a model's latest run, or a .safetensors file.
+
+    A model that makes pictures from noise draws some; --class all gives a row for each class, with
+    the same noise in every row. A model that makes pictures of pictures shows test images, each
+    above what becomes of it; where there is a way back, also that.
+    """
     from zoo import pictures
     from zoo.cli.targets import find_weights, load
-    from zoo.model.drawing import draw_samples, drawable
+    from zoo.model.drawing import mappers, samplers
 
-    trained = load(find_weights(target))
-    graphs = drawable(trained.model)
-    samplers = [name for name, graph in graphs.items() if graph.signature.can_sample]
-    if not samplers:
-        header = trained.header
-        raise UsageError(
-            f"{header.model} cannot be sampled",
-            cause=_why_not(header.graphs),
-            hint=f"{_generator(header.distribution)}zoo run its exported graphs on pictures",
-        )
-    pixels = draw_samples(trained.model, samplers[0], count=count, seed=seed)
     if output.suffix.lower() != ".png":
         raise UsageError(f"{output} is no name for a PNG picture", hint="-o grid.png")
+    trained = load(find_weights(target))
+    if samplers(trained.model):
+        if data is not None:
+            raise UsageError(
+                f"{trained.header.model} draws from noise and needs no data",
+                hint=f"zoo sample {target}",
+            )
+        count = count or (OF_A_CLASS if classes else SAMPLES)
+        page = _draw(trained, count, seed, classes)
+    elif mappers(trained.model):
+        if classes is not None:
+            raise UsageError(f"{trained.header.model} has no classes to choose from")
+        count = count or SHOWN
+        page = _compare(trained, count, data)
+    else:
+        raise UsageError(
+            f"{trained.header.model} cannot be sampled", cause="none of its graphs makes pictures"
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
-    pictures.write_png(output, pictures.grid(pixels))
+    pictures.write_png(output, page)
     if as_json:
         print_json(
             {"file": str(output), "count": count, "seed": seed, "model": trained.header.model}
@@ -52,22 +80,28 @@ def verb(target: str, count: int, seed: int, output: Path, as_json: bool) -> Non
         click.echo(output)
 
 
-def _why_not(graphs: Mapping[str, Signature]) -> str:
-    """Say which input nobody knows how to draw."""
-    for name, signature in graphs.items():
-        for port in signature.missing:
-            if port.kind == "latent":
-                return f"the input {port.name!r} of {name!r} has no prior to draw it from"
-    return "it only turns images into images"
+def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> Pixels:
+    from zoo import pictures
+    from zoo.draws import read_classes
+    from zoo.model.drawing import draw_samples, samplers
+
+    model = trained.model
+    name = samplers(model)[0]
+    if classes is None:
+        return pictures.grid(draw_samples(model, name, count=count, seed=seed))
+    chosen = read_classes(classes, model.graphs()[name].inputs)
+    samples = draw_samples(model, name, count=count, seed=seed, classes=chosen)
+    return pictures.grid(samples, count if len(chosen) > 1 else None)
 
 
-def _generator(distribution: str) -> str:
-    """Name a model that can be sampled, best one of the same plugin."""
-    from zoo.catalog.lookup import offers
+def _compare(trained: Trained, count: int, data: str | None) -> Pixels:
+    """Return test images of the data and what all graphs from image to image make of them."""
+    from zoo.cli.sources import decode, find
+    from zoo.cli.targets import trained_on
+    from zoo.model.drawing import comparison, mappers
 
-    generators = [offer for offer in offers() if offer.card.task == "generation"]
-    generators.sort(key=lambda offer: offer.plugin.distribution != distribution)
-    if not generators:
-        return ""
-    name = generators[0].card.name
-    return f"a model that can, such as {name} (zoo train {name}); or "
+    spec = trained.header.data
+    source = find(data or trained_on(trained.path))
+    store = decode(source, size=(spec.height, spec.width), channels=spec.channels)
+    images = store.splits.get("test", store.splits["validation"])
+    return comparison(trained.model, mappers(trained.model), images, count)

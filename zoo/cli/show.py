@@ -58,6 +58,12 @@ def verb(model: str, as_json: bool) -> None:
     click.echo(f"weights    {published}\n")
     print_table(["graph", "takes", "gives"], _graph_rows(signatures))
     click.echo()
+    if card.presets:
+        print_table(
+            ["preset", "zoo train … --preset NAME starts from"],
+            [(name, _preset(values)) for name, values in card.presets.items()],
+        )
+        click.echo()
     print_table(
         ["option", "default", "allowed", "what it does"],
         [_option_row(option, option.default) for option in options.values()],
@@ -108,6 +114,12 @@ def _option_row(option: Option, default: Any) -> tuple[str, str, str, str]:
 
     unit = f" [{option.unit}]" if option.unit else ""
     return option.name, show_value(default), option.allowed, option.reason + unit
+
+
+def _preset(values: Mapping[str, object]) -> str:
+    from zoo.options import show_value
+
+    return "  ".join(f"{key}={show_value(value)}" for key, value in values.items())
 
 
 def _as_json(option: Option, default: Any) -> dict[str, Any]:

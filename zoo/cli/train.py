@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.completion import datasets, models
+from zoo.cli.completion import datasets, models, presets
 from zoo.cli.output import Choice, is_first_rank, json_option, print_json, say
 from zoo.errors import InterruptedRunError, UsageError
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     shell_complete=datasets,
     help="Data set, folder or archive [the model's].",
 )
+@click.option("--preset", metavar="NAME", shell_complete=presets,
+              help="Start from a named set of options (zoo show MODEL lists them).")  # fmt: skip
 @click.option("--size", metavar="N|HxW", help="Image size to train at [the data's].")
 @click.option("--on-bad-image", type=Choice(["auto", "skip", "fail"]),
               help="Files that cannot be read [fail for more than 1 %].")  # fmt: skip
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--seed", metavar="N", help="Start of every random generator [0].")
 @click.option("--deterministic", is_flag=True, help="Refuse operations whose result may vary.")
 @click.option("--device", type=Choice(["auto", "cpu", "cuda", "mps"]), help="What computes.")
+@click.option("--ema", metavar="DECAY", help="Sample from averaged weights, such as 0.999.")
 @click.option("--devices", metavar="N", help="How many devices share each batch [1].")
 @click.option("--strategy", type=Choice(["auto", "ddp"]), help="How they work together.")
 @click.option("--precision", type=Choice(["auto", "32", "bf16"]), help="Number format.")
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 def verb(
     model: str | None,
     data: str | None,
+    preset: str | None,
     size: str | None,
     assignments: tuple[str, ...],
     config: Path | None,
@@ -64,8 +68,9 @@ def verb(
 ) -> None:
     """Train MODEL and keep the run in runs/.
 
-    Options: --set is stronger than the other flags, they are stronger than --config, and that is
-    stronger than the defaults. Ctrl-C ends the training after the step and saves a checkpoint.
+    Options: --set is stronger than the other flags, they are stronger than --config, that is
+    stronger than --preset, and that is stronger than the defaults. Ctrl-C ends the training after
+    the step and saves a checkpoint.
     """
     from zoo.catalog.lookup import offers
     from zoo.training.run import RUNS, check_run_name, name_taken
@@ -79,7 +84,7 @@ def verb(
             raise name_taken(name)
         if any(offer.card.name == name for offer in offers()):
             raise UsageError(f"{name!r} is a model", hint=f"--name my-{name}")
-    job = _resolve(model, data, size, config, flags, assignments)
+    job = _resolve(model, data, preset, size, config, flags, assignments)
     if dry_run:
         from zoo.training.plan import plan
 
@@ -100,6 +105,7 @@ def verb(
 def _resolve(
     model: str | None,
     data: str | None,
+    preset: str | None,
     size: str | None,
     config: Path | None,
     flags: Mapping[str, Any],
@@ -128,12 +134,15 @@ def _resolve(
     given = {key: value for key, value in flags.items() if value not in (None, False)}
     if "duration" in given:
         given["max_seconds"] = seconds(given.pop("duration"))
-    layers = [{**file.get("options", {}), **file.get("training", {})}, given, _read(assignments)]
+    start = dict(offer.card.find_preset(preset)) if preset else {}
+    usual_size = start.pop("size", None)
+    in_file = {**file.get("options", {}), **file.get("training", {})}
+    layers = [start, in_file, given, _read(assignments)]
     model_class = load_class(offer)
     # Before the data: a wrong option should not cost a download first.
     chosen, settings = resolve(model_class.Config, asdict(model_class.training_preset), layers)
     source = find(str(file.get("data", offer.card.data)) if data is None else data)
-    wanted = read_size(size or file.get("size"))
+    wanted = read_size(size or file.get("size") or usual_size)
     store = decode(source, size=wanted, on_bad_image=settings.on_bad_image)
     jobs.check_material(offer, source.reference, store)
     return jobs.Job(offer, model_class, chosen, settings, source.reference, store)

@@ -1,16 +1,19 @@
 """Pictures of what a model can do, read off the ports of its graphs.
 
 A graph whose inputs all have a prior is drawn from noise; one from image to image is shown on
-images that somebody gives.
+images that somebody gives, and on the way back where the model has one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo import pictures
+from zoo.draws import draw
+from zoo.errors import UsageError
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import run_graph
 from zoo.ports import Port
@@ -18,43 +21,86 @@ from zoo.ports import Port
 Pixels = np.ndarray[Any, Any]
 
 SAMPLES = 64  # of an overview
-PAIRS = 24
+SHOWN = 24  # images of an overview that go through a graph
 COLUMNS = 8
+MOST_CLASSES = 10  # rows of an overview that asks for classes
 
 
-def drawable(model: Model) -> dict[str, Graph]:
-    """Return the graphs that make pictures from noise or from one image."""
-    return {
-        name: graph
-        for name, graph in model.graphs().items()
-        if graph.signature.can_sample or graph.signature.maps_images
-    }
+def samplers(model: Model) -> list[str]:
+    """Return the graphs that make pictures from nothing but draws."""
+    return [name for name, graph in model.graphs().items() if graph.signature.can_sample]
 
 
-def overview(model: Model, name: str, images: Pixels) -> Pixels:
-    """Return one picture of a drawable graph, uint8 (H, W, C), the same noise every time.
+def mappers(model: Model) -> list[str]:
+    """Return the graphs that make a picture of a picture."""
+    return [name for name, graph in model.graphs().items() if graph.signature.maps_images]
 
-    Samples fill a square; images stand in rows, each above the row of what became of it.
+
+def overview(model: Model, name: str, images: Mapping[str, Pixels]) -> Pixels:
+    """Return one picture of a graph that draws or maps, uint8 (H, W, C), every time the same.
+
+    Samples fill a square, or a row a class with the same noise; what is made of images is shown as
+    by `comparison`.
 
     Args:
         model: whose graph it is.
         name: of the graph.
-        images: to show a graph from image to image on, uint8 (N, H, W, C).
+        images: a split of data, to show a graph from image to image on.
     """
-    if model.graphs()[name].signature.can_sample:
-        return pictures.grid(draw_samples(model, name, count=SAMPLES, seed=0), COLUMNS)
-    before = np.asarray(images[:PAIRS])
-    after = map_images(model, name, before)
-    columns = min(COLUMNS, len(before))
-    return pictures.grid(pictures.interleave(before, after, columns=columns), columns)
-
-
-def draw_samples(model: Model, name: str, *, count: int, seed: int) -> Pixels:
-    """Return pictures of a graph whose inputs all have a prior, uint8 (count, H, W, C)."""
     graph = model.graphs()[name]
-    generator = np.random.default_rng(seed)
-    inputs = {port.name: port.draw(count, generator) for port in graph.inputs}
-    return _first_output(model, name, inputs)
+    if not graph.signature.can_sample:
+        return comparison(model, [name], images, SHOWN)
+    labels = [port for port in graph.inputs if port.kind == "label" and port.classes]
+    if len(labels) != 1:
+        return pictures.grid(draw_samples(model, name, count=SAMPLES, seed=0), COLUMNS)
+    classes = range(min(MOST_CLASSES, len(labels[0].classes)))
+    samples = draw_samples(model, name, count=COLUMNS, seed=0, classes=classes)
+    return pictures.grid(samples, COLUMNS)
+
+
+def draw_samples(
+    model: Model, name: str, *, count: int, seed: int, classes: Sequence[int] | None = None
+) -> Pixels:
+    """Return pictures of a graph whose inputs all have a prior, uint8 (N, H, W, C).
+
+    Args:
+        model: whose graph it is.
+        name: of the graph.
+        count: pictures; of each class, where classes are asked for.
+        seed: of the noise.
+        classes: numbers of the classes to draw, all with the same noise, class after class.
+    """
+    ports = model.graphs()[name].inputs
+    return _first_output(model, name, draw(ports, count, seed, classes))
+
+
+def comparison(
+    model: Model, names: Sequence[str], images: Mapping[str, Pixels], count: int
+) -> Pixels:
+    """Return images in rows, under each row what graphs make of it, uint8 (H, W, C).
+
+    The images are taken from all over the split, which may be sorted. A graph from one domain to the other is followed by the graph back, where the model has one:
+    input, translated, cycled back.
+
+    Args:
+        model: whose graphs they are.
+        names: of graphs from image to image.
+        images: a split of data, ``image`` or ``a`` and ``b`` uint8 (N, H, W, C).
+        count: images to show of each set; fewer, where there are fewer.
+
+    Raises:
+        UsageError: a graph is for one of two domains, and the data has one set of images.
+    """
+    count = min(count, *(len(_given(model, name, images)) for name in names))
+    sets = []
+    for name in names:
+        given = _given(model, name, images)
+        before = np.asarray(given[np.linspace(0, len(given) - 1, count).round().astype(int)])
+        after = map_images(model, name, before)
+        back = _way_back(model, name)
+        sets += [before, after, *([map_images(model, back, after)] if back else [])]
+    columns = min(COLUMNS, count)
+    return pictures.grid(pictures.interleave(*sets, columns=columns), columns)
 
 
 def map_images(model: Model, name: str, images: Pixels) -> Pixels:
@@ -64,12 +110,31 @@ def map_images(model: Model, name: str, images: Pixels) -> Pixels:
     """
     graph = model.graphs()[name]
     (given,) = graph.signature.missing
-    generator = np.random.default_rng(0)
-    inputs = {
-        port.name: port.draw(len(images), generator) for port in graph.inputs if port is not given
-    }
+    inputs = draw([port for port in graph.inputs if port is not given], len(images), seed=0)
     inputs[given.name] = pictures.to_values(images, *_range(given))
     return _first_output(model, name, inputs)
+
+
+def _given(model: Model, name: str, images: Mapping[str, Pixels]) -> Pixels:
+    """Return the images of a split that go into a graph: those of its domain."""
+    (given,) = model.graphs()[name].signature.missing
+    if not given.domain:
+        return next(iter(images.values()))
+    if "b" not in images:
+        raise UsageError(f"{name} needs data of two domains; this data has one set of images")
+    return images["ab"[model.data.sides.index(given.domain)]]
+
+
+def _way_back(model: Model, name: str) -> str | None:
+    """Return the graph from the domain that this one leads to, back to the one it begins at."""
+    there = _domains(model.graphs()[name])
+    backwards = [each for each in mappers(model) if _domains(model.graphs()[each]) == there[::-1]]
+    return backwards[0] if backwards and all(there) else None
+
+
+def _domains(graph: Graph) -> tuple[str, str]:
+    (given,) = graph.signature.missing
+    return given.domain, graph.outputs[0].domain
 
 
 def _first_output(model: Model, name: str, inputs: dict[str, Pixels]) -> Pixels:

@@ -33,7 +33,7 @@ class ImagePool(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return as many images (N, C, H, W) as came in, some of them older; none has a gradient."""
+        """Return images (N, C, H, W), as many as came in, some of them older."""
         given = []
         for image in images.detach():
             filled = int(self.filled)

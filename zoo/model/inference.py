@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +12,12 @@ import torch
 from torch import Tensor
 
 from zoo.model.contract import Batch, Model
+from zoo.ports import DataSpec, Port
 
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-EVALUATION_BATCH = 500  # images at a time; without gradients they take little memory
+MOST_ROWS = 500  # evaluated at a time; without gradients they take little memory …
+MOST_NUMBERS = 2**21  # … unless they are large: in one port, whose layers hold many times that
 EVALUATION_SEED = 0  # noise of every evaluation, so that two evaluations can be compared
 
 
@@ -39,20 +42,41 @@ def device_of(model: Model) -> torch.device:
     return next(iter(model.parameters())).device
 
 
+def evaluation_batch(data: DataSpec) -> int:
+    """Return how many images of the data are evaluated at a time."""
+    return _rows_at_once(data.pixels)
+
+
 def run_graph(model: Model, name: str, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-    """Run one graph of the model on arrays, one an input port, and return one an output port."""
+    """Run one graph of the model on arrays, one an input port, and return one an output port.
+
+    Rows are run some at a time, so that memory stays bounded.
+    """
     graph = model.graphs()[name]
     device = device_of(model)
     rows = len(inputs[graph.inputs[0].name])
     found: dict[str, list[np.ndarray[Any, Any]]] = {port.name: [] for port in graph.outputs}
+    widest = max(
+        *(inputs[port.name][0].size for port in graph.inputs), *map(_fixed_size, graph.outputs)
+    )
+    size = _rows_at_once(widest)
     with evaluating(model):
-        for start in range(0, rows, EVALUATION_BATCH):
-            portion = slice(start, start + EVALUATION_BATCH)
+        for start in range(0, rows, size):
+            portion = slice(start, start + size)
             given = [torch.from_numpy(inputs[port.name][portion]) for port in graph.inputs]
             outputs = as_tuple(graph.function(*(tensor.to(device) for tensor in given)))
             for port, tensor in zip(graph.outputs, outputs, strict=True):
                 found[port.name].append(tensor.to("cpu").numpy())
     return {key: np.concatenate(parts) for key, parts in found.items()}
+
+
+def _rows_at_once(numbers: int) -> int:
+    """Return how many rows are run together when each holds so many numbers."""
+    return max(1, min(MOST_ROWS, MOST_NUMBERS // numbers))
+
+
+def _fixed_size(port: Port) -> int:
+    return math.prod(size for size in port.shape[1:] if isinstance(size, int))
 
 
 def as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

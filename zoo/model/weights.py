@@ -120,11 +120,18 @@ def describe(
 
 def save_weights(path: Path, model: Model, header: Header) -> None:
     """Write the weights in one piece; an older file stays until the new one is whole."""
-    tensors = {key: _plain(tensor) for key, tensor in model.state_dict().items()}
     # One entry: safetensors writes several in an order that changes from process to process.
     metadata = {"zoo": json.dumps(header.to_json(), allow_nan=False)}
+    save_tensors(path, model.state_dict(), metadata)
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors in one piece, whatever their device and memory layout."""
+    plain = {key: _plain(tensor) for key, tensor in tensors.items()}
     with replacing(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata)
+        safetensors.torch.save_file(plain, temporary, metadata)
 
 
 def load_weights(path: Path) -> Trained:

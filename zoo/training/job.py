@@ -64,13 +64,18 @@ def check_material(offer: Offer, data: str, store: Store) -> None:
     Raises:
         UsageError: it does not.
     """
-    wanted = {"images": {"image"}, "labelled images": {"image", "label"}}
-    if offer.card.learns_from not in wanted:
-        raise UsageError(f"training on {offer.card.learns_from} is not there yet")
+    needed = {
+        "images": {"image"},
+        "labelled images": {"image", "label"},
+        "two domains": {"a", "b"},
+    }
     there = set(store.splits["train"])
-    if wanted[offer.card.learns_from] <= there:
+    if needed[offer.card.learns_from] <= there:
         return
-    holds = "two domains" if "a" in there else "images without labels"
+    if "a" in there:
+        holds = "two domains"
+    else:
+        holds = "labelled images" if "label" in there else "images without labels"
     raise UsageError(
         f"{offer.card.name} learns from {offer.card.learns_from}; {data!r} holds {holds}",
         hint="zoo data check PATH says what a folder holds; zoo show MODEL what a model needs",

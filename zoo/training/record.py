@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
@@ -11,9 +12,10 @@ from zoo import pictures
 from zoo.catalog.lookup import needs_extra
 from zoo.data.batches import in_order
 from zoo.model.contract import Model
-from zoo.model.drawing import drawable, overview
-from zoo.model.inference import EVALUATION_BATCH, device_of, mean_metrics
+from zoo.model.drawing import mappers, overview, samplers
+from zoo.model.inference import device_of, evaluation_batch, mean_metrics
 from zoo.model.weights import describe
+from zoo.training.average import Average
 from zoo.training.checkpoint import save_checkpoint
 from zoo.training.curves import save_curves
 from zoo.training.job import Job
@@ -34,6 +36,7 @@ class Record:
     ) -> None:
         self._job, self._run, self._model, self._progress = job, run, model, progress
         self._held_out = job.store.splits["validation"]
+        self._average = Average(model, job.settings.ema) if job.settings.ema else None
         self._window = Window()
         self._next_preview = 1 / PREVIEWS
         self._best: float | None = None
@@ -43,16 +46,22 @@ class Record:
 
     def after_step(self, moment: Moment) -> None:
         """Take note of a step, and of the end of an epoch or of the training."""
+        if self._average:
+            self._average.update(moment.step)
         self._window.add(moment.terms, moment.images)
         row_is_full = self._window.steps == ROW_EVERY_STEPS or moment.epoch_ends or moment.is_last
         if row_is_full:
             self._write_row(moment)
-        if moment.epoch_ends or moment.is_last:
-            self._validate(moment)
-            self._save_checkpoint(moment)
-        if moment.done >= self._next_preview or moment.is_last:
-            self._save_previews(moment.step)
-            self._next_preview = (int(moment.done * PREVIEWS) + 1) / PREVIEWS
+        epoch_is_over = moment.epoch_ends or moment.is_last
+        preview_is_due = moment.done >= self._next_preview or moment.is_last
+        if epoch_is_over or preview_is_due:
+            with self._average.in_place() if self._average else nullcontext():
+                if epoch_is_over:
+                    self._validate(moment)
+                    self._save_checkpoint(moment)
+                if preview_is_due:
+                    self._save_previews(moment.step)
+                    self._next_preview = (int(moment.done * PREVIEWS) + 1) / PREVIEWS
         self._progress.step(moment, self.metrics)
         if row_is_full:
             self._window = Window()  # here, so that its speed is that of the steps alone
@@ -79,7 +88,8 @@ class Record:
         self._log_scalars("train", terms, moment.step)
 
     def _validate(self, moment: Moment) -> None:
-        batches = in_order(self._held_out, EVALUATION_BATCH, device_of(self._model))
+        size = evaluation_batch(self._model.data)
+        batches = in_order(self._held_out, size, device_of(self._model))
         self.metrics = mean_metrics(self._model, batches)
         check_finite(self.metrics, moment.step)
         if self.metrics:
@@ -90,7 +100,8 @@ class Record:
     def _save_checkpoint(self, moment: Moment) -> None:
         header = describe(self._model, self._job.offer, step=moment.step, metrics=self.metrics)
         best = self._is_best()
-        save_checkpoint(self._run, self._model, header, is_best=best)
+        trained = self._average.others if self._average else {}
+        save_checkpoint(self._run, self._model, header, trained=trained, is_best=best)
         self._run.write_info(step=moment.step, epoch=moment.epoch, metrics=self.metrics)
         if best:
             self._run.write_info(best={"step": moment.step, "metrics": self.metrics})
@@ -108,9 +119,8 @@ class Record:
     def _save_previews(self, step: int) -> None:
         folder = self._run.path / "samples"
         folder.mkdir(exist_ok=True)
-        images = next(iter(self._held_out.values()))
-        for name in drawable(self._model):
-            pixels = overview(self._model, name, images)
+        for name in (*samplers(self._model), *mappers(self._model)):
+            pixels = overview(self._model, name, self._held_out)
             pictures.write_png(folder / f"step-{step:07d}-{name}.png", pixels)
 
     def _log_scalars(self, split: str, values: Mapping[str, float], step: int) -> None:

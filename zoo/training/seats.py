@@ -50,6 +50,7 @@ def sit_down(model: Model, fabric: Fabric, autocast: AbstractContextManager[Any]
     """
     players = model.players()
     check_players(model, players)
+    model.to(fabric.device)  # with what belongs to no player, such as a pool of images
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
     seats = {}
     for name, player in players.items():

@@ -31,6 +31,10 @@ class Settings:
     device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "what computes")
     devices: int = option(1, "how many of them share each batch", at_least=1, at_most=4096)
     strategy: Literal["auto", "ddp"] = option("auto", "how several devices work together")
+    ema: float | None = option(
+        None, "decay of a moving average of all weights, for samples and exports; 0.999 is usual",
+        above=0.0, below=1.0,
+    )  # fmt: skip
     precision: Literal["auto", "32", "bf16"] = option(
         "auto", "bf16 mixes bfloat16 in; auto does so on GPUs that have it"
     )

@@ -1,0 +1,24 @@
+"""Image-to-image translation for the zoo: the cards. Each model stands in a file of its own."""
+
+from zoo import Card, Paper, hookimpl
+
+
+@hookimpl
+def zoo_models() -> list[Card]:
+    """Return the cards of this distribution."""
+    return [
+        Card(
+            name="cyclegan",
+            summary="CycleGAN: pictures of one kind to pictures of another, learnt without pairs",
+            task="translation",
+            model="zoo_translation.cyclegan:CycleGAN",
+            paper=Paper(
+                "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks",
+                "Zhu et al.",
+                2017,
+                "https://arxiv.org/abs/1703.10593",
+            ),
+            learns_from="two domains",
+            data="emoji",
+        ),
+    ]

@@ -1,0 +1,250 @@
+"""CycleGAN.
+
+Paper: Zhu, Park, Isola & Efros 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent
+Adversarial Networks", ICCV, arXiv:1703.10593.
+
+Two generators G: A -> B and F: B -> A, two discriminators D_A and D_B. The generators lower
+    E[(D_B(G(a)) - 1)²] + E[(D_A(F(b)) - 1)²]                       fool (least squares)
+    + λ (E|F(G(a)) - a| + E|G(F(b)) - b|)                           cycle
+    + λ κ (E|F(a) - a| + E|G(b) - b|)                               identity (section 5.2)
+and the discriminators lower, for each domain,
+    ½ E[(D(x) - 1)²] + ½ E[D(x̂)²],   x̂ from a pool of 50 images made earlier.
+Means are over pixels (or patches) and the batch; images are in [-1, 1].
+
+Departures from the paper: convolutions before an instance normalisation have no bias, which it
+would take away again. Images whose sides are no multiples of 4 come back at their own size: what
+the decoder makes beyond it is cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+
+from zoo import (
+    DataSpec,
+    Graph,
+    ImagePool,
+    Model,
+    Player,
+    Port,
+    Training,
+    Update,
+    UsageError,
+    constant_then_linear,
+    normal_weights,
+    option,
+    resize_crop_flip,
+)
+
+
+@dataclass(frozen=True)
+class CycleGANConfig:
+    """What can be set with ``--set``."""
+
+    features: int = option(32, "feature maps of the first layers; 64 in the paper", at_least=1)
+    blocks: int | None = option(
+        None, "residual blocks; none: 6 below 256 pixels, else 9, as in the paper", at_least=1
+    )
+    patch_levels: int = option(
+        3, "strided layers of the discriminators; 3 judges patches of 70 pixels", at_least=1
+    )
+    cycle_weight: float = option(10.0, "λ of the cycle terms", at_least=0.0)
+    identity_weight: float = option(
+        0.5, "κ of the identity terms, which keep colours, as a share of λ", at_least=0.0
+    )
+    pool_size: int = option(50, "images a discriminator's pool holds", at_least=0, at_most=10_000)
+    enlarge: float = option(
+        1.12, "enlarged by this before a random crop; 286 / 256", at_least=1.0, at_most=4.0
+    )
+    lr: float = option(2e-4, "learning rate of Adam until half of the training", above=0.0)
+
+
+class Residual(nn.Module):
+    """R256 of the paper: two convolutions beside a shortcut, maps of one size throughout."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *convolution(features, features, kernel=3, reflect=1),
+            nn.ReLU(),
+            *convolution(features, features, kernel=3, reflect=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = x + self.layers(x)
+        return result
+
+
+class Generator(nn.Module):
+    """Image (N, C, H, W) -> image of the other domain, the same shape, in [-1, 1].
+
+    c7s1-f, d2f, d4f, residual blocks, u2f, uf, c7s1-C (section 4 and appendix).
+    """
+
+    def __init__(self, channels: int, features: int, blocks: int) -> None:
+        super().__init__()
+        f = features
+        self.layers = nn.Sequential(
+            *convolution(channels, f, kernel=7, reflect=3),
+            nn.ReLU(),
+            *convolution(f, 2 * f, kernel=3, stride=2, padding=1),
+            nn.ReLU(),
+            *convolution(2 * f, 4 * f, kernel=3, stride=2, padding=1),
+            nn.ReLU(),
+            *(Residual(4 * f) for _ in range(blocks)),
+            *upconvolution(4 * f, 2 * f),
+            nn.ReLU(),
+            *upconvolution(2 * f, f),
+            nn.ReLU(),
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(f, channels, kernel_size=7),
+            nn.Tanh(),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        translated: Tensor = self.layers(image)
+        return translated[:, :, :height, :width]
+
+
+class Discriminator(nn.Module):
+    """Image (N, C, H, W) -> how real each of its overlapping patches looks, (N, 1, H', W').
+
+    C64-C128-C256-C512 with leaky ReLU: PatchGAN of 70 x 70 (section 4 and appendix).
+    """
+
+    def __init__(self, channels: int, features: int, levels: int) -> None:
+        super().__init__()
+        widths = [features * min(2**level, 8) for level in range(levels + 1)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1)]
+        for level in range(1, levels + 1):
+            stride = 2 if level < levels else 1
+            layers += [
+                nn.LeakyReLU(0.2),
+                *convolution(widths[level - 1], widths[level], kernel=4, stride=stride, padding=1),
+            ]
+        layers += [nn.LeakyReLU(0.2), nn.Conv2d(widths[-1], 1, kernel_size=4, padding=1)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor) -> Tensor:
+        patches: Tensor = self.layers(image)
+        return patches
+
+
+def convolution(
+    before: int, after: int, *, kernel: int, stride: int = 1, padding: int = 0, reflect: int = 0
+) -> list[nn.Module]:
+    """Return a convolution with instance normalisation, the border mirrored where `reflect` is."""
+    border = [nn.ReflectionPad2d(reflect)] if reflect else []
+    layer = nn.Conv2d(before, after, kernel, stride, padding, bias=False)
+    return [*border, layer, nn.InstanceNorm2d(after)]
+
+
+def upconvolution(before: int, after: int) -> list[nn.Module]:
+    """Return a transposed convolution that doubles height and width, with normalisation."""
+    layer = nn.ConvTranspose2d(
+        before, after, kernel_size=3, stride=2, padding=1, output_padding=1, bias=False
+    )
+    return [layer, nn.InstanceNorm2d(after)]
+
+
+class CycleGAN(Model):
+    """Two generators that turn two domains into each other, each judged by a discriminator."""
+
+    Config = CycleGANConfig
+    training_preset = Training(epochs=100, batch_size=8)
+
+    def __init__(self, config: CycleGANConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        check_size(config, data)
+        blocks = config.blocks or (6 if min(data.height, data.width) < 256 else 9)
+        generator = partial(Generator, data.channels, config.features, blocks)
+        discriminator = partial(
+            Discriminator, data.channels, 2 * config.features, config.patch_levels
+        )
+        self.a_to_b, self.b_to_a = generator(), generator()
+        self.discriminator_a, self.discriminator_b = discriminator(), discriminator()
+        self.made_a, self.made_b = (ImagePool(config.pool_size, data) for _ in range(2))
+        self.apply(normal_weights)
+
+    def players(self) -> Mapping[str, Player]:
+        adam = partial(torch.optim.Adam, lr=self.config.lr, betas=(0.5, 0.999))
+        return {
+            "generators": Player([self.a_to_b, self.b_to_a], adam, constant_then_linear),
+            "discriminators": Player(
+                [self.discriminator_a, self.discriminator_b], adam, constant_then_linear
+            ),
+        }
+
+    def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
+        a = resize_crop_flip(batch["a"], enlarge=self.config.enlarge)
+        b = resize_crop_flip(batch["b"], enlarge=self.config.enlarge)
+        cycle_weight = self.config.cycle_weight
+        identity_weight = cycle_weight * self.config.identity_weight
+        fake_b, fake_a = self.a_to_b(a), self.b_to_a(b)
+        terms = {
+            "fool_a": squared_distance(self.discriminator_a(fake_a), 1),
+            "fool_b": squared_distance(self.discriminator_b(fake_b), 1),
+            "cycle_a": cycle_weight * l1_loss(self.b_to_a(fake_b), a),
+            "cycle_b": cycle_weight * l1_loss(self.a_to_b(fake_a), b),
+        }
+        if identity_weight:
+            terms["identity_a"] = identity_weight * l1_loss(self.b_to_a(a), a)
+            terms["identity_b"] = identity_weight * l1_loss(self.a_to_b(b), b)
+        yield Update("generators", **terms)
+        made_a, made_b = self.made_a(fake_a), self.made_b(fake_b)
+        yield Update(
+            "discriminators",
+            real_a=squared_distance(self.discriminator_a(a), 1) / 2,
+            fake_a=squared_distance(self.discriminator_a(made_a), 0) / 2,
+            real_b=squared_distance(self.discriminator_b(b), 1) / 2,
+            fake_b=squared_distance(self.discriminator_b(made_b), 0) / 2,
+        )
+
+    def validation_step(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """How far a picture is from itself after there and back, mean |difference| on [0, 1]."""
+        a, b = batch["a"], batch["b"]
+        return {
+            "cycle_a": l1_loss(self.b_to_a(self.a_to_b(a)), a) / 2,
+            "cycle_b": l1_loss(self.a_to_b(self.b_to_a(b)), b) / 2,
+        }
+
+    def graphs(self) -> Mapping[str, Graph]:
+        a, b = self.data.sides
+        return {
+            f"{a}_to_{b}": self._graph(self.a_to_b, a, b),
+            f"{b}_to_{a}": self._graph(self.b_to_a, b, a),
+        }
+
+    def _graph(self, generator: nn.Module, source: str, target: str) -> Graph:
+        return Graph(
+            generator,
+            inputs=[Port.image("image", self.data, domain=source, any_size=True)],
+            outputs=[Port.image("translated", self.data, domain=target, any_size=True)],
+        )
+
+
+def squared_distance(patches: Tensor, target: float) -> Tensor:
+    """Return E[(D(x) - target)²], the least-squares objective of Mao et al. 2017."""
+    return (patches - target).square().mean()
+
+
+def check_size(config: CycleGANConfig, data: DataSpec) -> None:
+    """Check that the discriminators have at least one patch to judge.
+
+    Raises:
+        UsageError: the images are too small for that many levels.
+    """
+    smallest = 3 * 2**config.patch_levels
+    if min(data.height, data.width) < smallest:
+        raise UsageError(
+            f"images of {data.height}x{data.width} are too small for "
+            f"patch_levels={config.patch_levels}",
+            hint=f"--size {max(smallest, 8)}, or fewer levels (--set patch_levels=2)",
+        )

@@ -1,0 +1,155 @@
+"""Inputs that are not given: noise from the priors of ports, classes that a user names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from zoo.ports import Port
+
+MOST_CLASSES = 10_000  # at once; the ranges of labels come from files of strangers
+MOST_TOLD = 10  # classes that an error names
+LONGEST_TOLD = 40  # characters of a class that an error shows
+LONGEST_NUMBER = 18  # digits
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def draw(
+    ports: Sequence[Port], count: int, seed: int, classes: Sequence[int] | None = None
+) -> Arrays:
+    """Draw inputs from the priors of ports, in the order of the ports, with one generator.
+
+    Args:
+        ports: what to draw; each has a prior.
+        count: rows of noise.
+        seed: of the generator; the same ports, count and seed give the same noise.
+        classes: numbers for the one label among the ports, in place of its prior. The same noise
+            is repeated for each, class after class, so that a grid of `count` columns shows a row
+            a class.
+
+    Returns:
+        Arrays by port name, of `count` rows, or ``len(classes) * count``.
+
+    Raises:
+        ValueError: a port has no prior, or a dimension other than the batch varies.
+        UsageError: there are classes, and not one label among the ports.
+    """
+    generator = np.random.default_rng(seed)
+    if classes is None:
+        return {port.name: port.draw(count, generator) for port in ports}
+    label = _label(ports)
+    drawn: Arrays = {}
+    for port in ports:
+        if port is label:
+            drawn[port.name] = np.repeat(np.asarray(classes, port.dtype), count)
+        else:
+            noise = port.draw(count, generator)
+            drawn[port.name] = np.concatenate([noise] * len(classes))
+    return drawn
+
+
+def read_classes(text: str, ports: Sequence[Port]) -> list[int]:
+    """Read what a user wrote after ``--class``, for the one label among the ports.
+
+    Args:
+        text: the name of a class, in capitals or not, its number, several of them with commas
+            between, or ``all``.
+        ports: those that are to be drawn.
+
+    Returns:
+        Numbers of classes in the order of the text, each once.
+
+    Raises:
+        UsageError: a class is unknown, there are too many, or the ports do not hold one label.
+    """
+    label = _label(ports)
+    numbers = _numbers(label)
+    if not numbers:
+        raise UsageError(f"{label.name} does not say which classes there are")
+    if text.strip().casefold() == "all":
+        _limit(numbers.stop - numbers.start)  # len() has a limit of its own
+        return list(numbers)
+    names = _names(label, numbers)
+    whole = _find(text, names, numbers)  # a name may hold a comma itself
+    if whole is not None:
+        return [whole]
+    found: dict[int, None] = {}
+    for word in text.split(","):
+        number = _find(word, names, numbers)
+        if number is None:
+            raise _unknown(word, label, numbers)
+        found[number] = None
+    _limit(len(found))
+    return list(found)
+
+
+def class_name(number: int, ports: Sequence[Port]) -> str:
+    """Return the name of a class of the one label among the ports, or its number as text."""
+    classes = _label(ports).classes
+    return classes[number] if 0 <= number < len(classes) else str(number)
+
+
+def _label(ports: Sequence[Port]) -> Port:
+    labels = [port for port in ports if port.kind == "label" and len(port.shape) == 1]
+    if not labels:
+        names = ", ".join(port.name for port in ports) or "nothing"
+        raise UsageError(
+            "--class: there is no class to choose", cause=f"no label is drawn here, but {names}"
+        )
+    if len(labels) > 1:
+        names = ", ".join(port.name for port in labels)
+        raise UsageError("--class: there is more than one label to choose for", cause=names)
+    return labels[0]
+
+
+def _numbers(label: Port) -> range:
+    low, high = label.range or (0, len(label.classes) - 1)
+    return range(int(low), int(high) + 1)
+
+
+def _names(label: Port, numbers: range) -> dict[str, int]:
+    """Return the classes by name, as it is written and in small letters; the first one counts."""
+    named = [(name.strip(), number) for number, name in enumerate(label.classes)]
+    named = [(name, number) for name, number in named if name and number in numbers]
+    small = {name.casefold(): number for name, number in reversed(named)}
+    return small | dict(reversed(named))
+
+
+def _find(word: str, names: Mapping[str, int], numbers: range) -> int | None:
+    word = word.strip()
+    number = names.get(word, names.get(word.casefold()))
+    if number is None and word.isascii() and word.isdecimal() and len(word) <= LONGEST_NUMBER:
+        number = int(word)
+    return number if number in numbers else None
+
+
+def _limit(count: int) -> None:
+    if count > MOST_CLASSES:
+        raise UsageError(
+            f"{count:,} classes are too many at once", cause=f"at most {MOST_CLASSES:,}"
+        )
+
+
+def _unknown(word: str, label: Port, numbers: range) -> UsageError:
+    near = did_you_mean(word.strip(), [name.casefold() for name in label.classes if name.strip()])
+    told = ", ".join(_shown(name) for name in label.classes[:MOST_TOLD])
+    more = len(label.classes) - MOST_TOLD
+    if more > 0:
+        told += f" and {more:,} more"
+    return UsageError(
+        f"unknown class {_shown(word.strip())!r}.{near}",
+        cause=f"the classes are {told}" if told else "",
+        hint=f"a name, a number from {numbers[0]} to {numbers[-1]}, several with commas, or all",
+    )
+
+
+def _shown(name: str) -> str:
+    """Return a name as an error can show it: short, in one line, nothing that moves a cursor."""
+    shown = "".join(char if char.isprintable() else "?" for char in name)
+    return shown if len(shown) <= LONGEST_TOLD else shown[: LONGEST_TOLD - 3] + "..."
