@@ -50,7 +50,7 @@ def test_the_catalogue_of_the_project_passes_its_own_check() -> None:
 def test_the_catalogue_has_what_the_issue_names() -> None:
     rows = {row.name: row for row in read_registry().datasets}
     assert set(rows) == {
-        "fashion-mnist-small", "fashion-mnist", "mnist", "kmnist", "cifar-10",
+        "fashion-mnist-small", "fashion-mnist", "mnist", "kmnist", "cifar-10", "emoji",
         "horse2zebra", "apple2orange", "summer2winter-yosemite", "facades", "monet2photo",
         "cezanne2photo", "ukiyoe2photo", "vangogh2photo", "maps", "iphone2dslr-flower",
         "facades-paired",
@@ -65,6 +65,7 @@ def test_the_catalogue_has_what_the_issue_names() -> None:
     assert len(rows["mnist"].files[0].urls) == 2
     unpublished = [row.name for row in rows.values() if None in [f.sha256 for f in row.files]]
     assert unpublished == ["facades-paired"]
+    assert rows["emoji"].pairs == ("test",)
     for row in rows.values():
         assert len(row.domains) == (2 if "paired" in row.layout else 0), row.name
         assert len(row.classes) == (0 if "paired" in row.layout else 10), row.name
@@ -72,6 +73,8 @@ def test_the_catalogue_has_what_the_issue_names() -> None:
 
 def test_a_good_row_passes(tmp_path: Path) -> None:
     assert check(tmp_path, ROW) == []
+    two = ROW.replace('"folder"', '"unpaired-folders"').replace("classes", "domains")
+    assert check(tmp_path, two + 'pairs = ["train", "test"]') == []
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,10 @@ def test_a_good_row_passes(tmp_path: Path) -> None:
         ("channels = 3", "embedded = true", "unless it is embedded"),
         ("channels = 3", "embedded = 1", "unless it is embedded"),
         ("channels = 3", 'domains = ["one"]', "needs domains"),
+        ("channels = 3", 'pairs = ["test"]', "needs layout unpaired-folders to name pairs"),
+        ("channels = 3", 'pairs = ["tests"]', "needs pairs: a list of train, validation, test"),
+        ("channels = 3", 'pairs = ["test", "test"]', "needs pairs"),
+        ("channels = 3", 'pairs = "test"', "pairs must be a list"),
         ('["a", "b"]', '["a", "a"]', "needs classes"),
         ('["a", "b"]', '["a", 1]', "needs classes"),
         ('"https://example.org/data/"', '"file:///data/"', "http(s) URLs"),

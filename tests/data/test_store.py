@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.loopback import loopback
 from tests.data.pictures import fill, photo, save, write_mnist
 from zoo import pictures
+from zoo.data.inspection import inspect
 from zoo.data.source import find_source
 from zoo.data.store import Store, prepare
 from zoo.errors import NotFoundError, ZooError
@@ -165,6 +168,116 @@ def test_unpaired_sides_may_differ_in_number(root):
     counts = {name: (len(arrays["a"]), len(arrays["b"])) for name, arrays in store.splits.items()}
     assert counts == {"train": (28, 39), "validation": (2, 2), "test": (2, 3)}
     assert store.spec.domains == ("a", "b")
+    assert store.pairs == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "domains"),
+    [
+        ("horse2zebra", ("horse", "zebra")),
+        ("Monet2Photo", ("Monet", "Photo")),
+        ("summer2winter_yosemite", ("summer", "winter")),
+        ("iphone2dslr-flower 3", ("iphone", "dslr")),
+        ("été2hiver", ("été", "hiver")),
+        ("day2day", ("a", "b")),
+        ("2photos", ("a", "b")),
+        ("horses", ("a", "b")),
+        ("a2b2c", ("a", "b")),
+        ("part1_horse2zebra", ("a", "b")),
+    ],
+)
+def test_a_name_may_tell_the_domains(root, tmp_path, name, domains):
+    fill(root / "trainA", 2)
+    fill(root / "trainB", 2)
+    archive = shutil.make_archive(str(tmp_path / name), "zip", root)
+    assert prepared(archive)[0].spec.domains == domains
+    root.rename(tmp_path / name)
+    assert prepared(tmp_path / name)[0].spec.domains == domains
+
+
+def test_a_folder_that_is_renamed_gets_the_domains_of_its_new_name(root, tmp_path):
+    fill(root / "trainA", 2)
+    fill(root / "trainB", 2)
+    assert prepared(root)[0].spec.domains == ("a", "b")
+    root.rename(tmp_path / "horse2zebra")
+    assert prepared(tmp_path / "horse2zebra")[0].spec.domains == ("horse", "zebra")
+
+
+def test_only_two_domains_are_told_by_a_name(tmp_path):
+    fill(tmp_path / "horse2zebra", 3, height=10, width=20)
+    assert prepared(tmp_path / "horse2zebra")[0].spec.domains == ()
+    double, _ = prepared(f"{tmp_path / 'horse2zebra'}:paired-side-by-side")
+    assert double.spec.domains == ("a", "b")
+
+
+@pytest.fixture
+def twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A row of the catalogue whose splits hold pairs of one name, and the folder of its files."""
+    folder = Path(os.environ["ZOO_HOME"]) / "downloads" / "twins"
+    for number in range(40):
+        for split in ("train", "test"):
+            green, blue = Image.new("RGB", (6, 6), (number, 255, 0)), (number, 0, 255)
+            save(folder / f"{split}A" / f"{number}.png", green)
+            # other folders and suffixes: partners are found by name, not by place
+            name = f"{number}.png" if number % 3 == 0 else f"more/{number}.bmp"
+            save(folder / f"{split}B" / name, Image.new("RGB", (6, 6), blue))
+    (folder / "list.txt").write_text("all of them")
+    row = """
+        schema = 1
+        [dataset.twins]
+        summary = "twins"
+        layout = "unpaired-folders"
+        licence = "ours"
+        domains = ["green", "blue"]
+        pairs = ["train", "test"]
+        mirrors = ["http://127.0.0.1:9/"]
+        files = [{ name = "list.txt" }]
+    """
+    (tmp_path / "registry.toml").write_text(row)
+    monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
+    return folder
+
+
+def assert_twins(store: Store, counts: dict[str, int]) -> None:
+    assert store.pairs == ("train", "validation", "test")
+    for split, count in counts.items():
+        a, b = store.splits[split]["a"], store.splits[split]["b"]
+        assert len(a) == len(b) == count
+        assert (a[..., 0] == b[..., 0]).all()
+        assert (a[..., 1] == 255).all()
+        assert (b[..., 2] == 255).all()
+    assert len(np.unique(store.splits["test"]["a"][..., 0])) == counts["test"]
+
+
+def test_pairs_of_one_name_stand_in_one_row(twins):
+    assert_twins(prepared("twins")[0], {"train": 38, "validation": 2, "test": 40})
+
+
+@pytest.mark.parametrize("first", ["A", "B", "AB"])
+def test_a_bad_picture_takes_its_partner_with_it(twins, first):
+    for side, number in zip(first, (3, 9), strict=False):
+        for split in ("train", "test"):
+            (twins / f"{split}{side}" / f"{number}.png").write_bytes(b"broken")
+    lost = len(first)
+    store, said = prepared("twins", on_bad_image="skip")
+    assert_twins(store, {"train": 38 - lost, "validation": 2, "test": 40 - lost})
+    assert (store.bad, store.total) == (2 * lost, 160)
+    assert f"{2 * lost} of 160" in said[-1]
+
+
+def test_a_picture_without_a_partner_is_told(twins):
+    (twins / "testB" / "3.png").rename(twins / "testB" / "other.png")
+    with pytest.raises(NotFoundError, match="test split should hold pairs") as caught:
+        prepared("twins")
+    assert "3, other" in caught.value.cause
+    with pytest.raises(NotFoundError, match="2 have no partner"):
+        inspect(find_source("twins"))
+
+
+def test_a_name_that_stands_twice_is_told(twins):
+    save(twins / "testB" / "3.bmp", photo(0))
+    with pytest.raises(NotFoundError, match="a name stands twice in b"):
+        prepared("twins")
 
 
 def test_pairs_stay_pairs_even_beside_bad_ones(root):
@@ -177,6 +290,7 @@ def test_pairs_stay_pairs_even_beside_bad_ones(root):
     store, said = prepared(root, on_bad_image="skip")
     assert store.spec.width == 10  # the narrow one does not change the size of all
     assert "2 of 60" in said[-1]
+    assert store.pairs == ("train", "validation")
     for split, count in (("train", 55), ("validation", 3)):
         a, b = store.splits[split]["a"], store.splits[split]["b"]
         assert len(a) == len(b) == count
@@ -397,12 +511,32 @@ def test_a_cache_that_cannot_be_written_to(root, monkeypatch, tmp_path):
     assert caught.value.exit_code == 1
 
 
-def test_horses_and_zebras(shared_data: Path):
-    store, said = prepared(shared_data / "horse2zebra.zip", size=(32, 32))
+def test_horses_and_zebras_are_downloaded_and_decoded_by_name(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    content = (shared_data / "horse2zebra.zip").read_bytes()
+    row = f"""
+        schema = 1
+        [dataset.horses]
+        summary = "Horses and zebras"
+        layout = "unpaired-folders"
+        licence = "none given"
+        size = [32, 32]
+        domains = ["horse", "zebra"]
+        mirrors = ["%s"]
+        files = [{{ name = "horse2zebra.zip", bytes = {len(content)}, sha256 = "%s" }}]
+    """
+    with loopback() as server:
+        server.put("/sets/horse2zebra.zip", content)
+        row = row % (server.url("/sets/"), hashlib.sha256(content).hexdigest())
+        (tmp_path / "registry.toml").write_text(row)
+        monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
+        store, said = prepared("horses")
+        assert server.sent() == len(content)
     counts = {name: (len(arrays["a"]), len(arrays["b"])) for name, arrays in store.splits.items()}
     assert counts == {"train": (1014, 1267), "validation": (53, 67), "test": (120, 140)}
-    assert store.spec == DataSpec("horse2zebra", 3, 32, 32, domains=("a", "b"))
-    assert store.bad == 0
+    assert store.spec == DataSpec("horses", 3, 32, 32, domains=("horse", "zebra"))
+    assert (store.total, store.bad, store.pairs) == (2661, 0, ())
     assert len(said) == 1
     zebras = np.concatenate([store.splits["train"]["b"], store.splits["validation"]["b"]])
     grey = (zebras[..., 0] == zebras[..., 1]) & (zebras[..., 1] == zebras[..., 2])

@@ -18,6 +18,7 @@ Layout = Literal[
     "npz",
 ]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
+SPLITS = ("train", "validation", "test")
 
 MAX_SIDE = 2**14  # pixels
 MAX_BYTES = 2**50
@@ -137,6 +138,8 @@ class Dataset:
         channels: 1 for grey, 3 for RGB.
         classes: names of the classes, by label number.
         domains: names of the two sides of a translation.
+        pairs: of unpaired folders, the splits (``train``, ``validation``, ``test``) whose pictures
+            of one name, without its suffix, show one thing on both sides.
         files: what to download; empty for embedded data.
         embedded: whether the data lies inside the package, under this name.
     """
@@ -149,6 +152,7 @@ class Dataset:
     channels: int = 3
     classes: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
     files: tuple[RemoteFile, ...] = ()
     embedded: bool = False
 
@@ -162,6 +166,14 @@ class Dataset:
         for field in ("classes", "domains"):
             self._require(_are_words(getattr(self, field)), f"{field}: a list of different words")
         self._require(len(self.domains) in {0, 2}, "domains: two names")
+        self._require(
+            _are_words(self.pairs) and set(self.pairs) <= set(SPLITS),
+            f"pairs: a list of {', '.join(SPLITS)}",
+        )
+        self._require(
+            not self.pairs or self.layout == "unpaired-folders",
+            "layout unpaired-folders to name pairs",
+        )
         names = [file.name.lower() for file in self.files]
         self._require(len(names) == len(set(names)), "files: no name twice")
         self._require(

@@ -23,7 +23,7 @@ MAX_FILE_BYTES = 2**20
 MAX_DOTS = 60  # in one line; the time of tomllib is quadratic in the parts of a dotted key
 
 PLAIN_KEYS = ("channels", "embedded")
-LIST_KEYS = ("size", "classes", "domains")
+LIST_KEYS = ("size", "classes", "domains", "pairs")
 ROW_KEYS = {"summary", "layout", "licence", "mirrors", "files", *PLAIN_KEYS, *LIST_KEYS}
 WEIGHTS_KEYS = {"summary", "licence", "file"}
 KINDS = {"dataset": "data set", "weights": "weights of"}  # in words

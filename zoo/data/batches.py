@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.errors import UsageError
 
 Split = Mapping[str, "np.ndarray[Any, Any]"]
+Indices = NDArray[np.int64]
+
+# Arrays with one number share one order of their rows.
+STREAMS = {"image": 0, "label": 0, "a": 0, "b": 1}
 
 
 class Batches:
@@ -20,9 +25,15 @@ class Batches:
     Each step shares one batch among the ranks. Images that do not fill a last batch are left out
     of that epoch; every epoch leaves out others.
 
+    The two domains of a translation have orders that know nothing of each other. An epoch goes
+    through the larger domain once, and through the smaller one again and again, each time in a
+    new order.
+
     Args:
-        split: arrays of equal length: ``image`` uint8 (N, H, W, C) and perhaps ``label`` (N,).
-        batch_size: images a step over all ranks together; a smaller split is one batch.
+        split: ``image`` uint8 (N, H, W, C) and perhaps ``label`` (N,), or ``a`` and ``b`` uint8
+            (N, H, W, C), which may differ in N.
+        batch_size: images (of each domain) a step over all ranks together; a smaller split is one
+            batch.
         seed: of the order.
         device: where the batches go.
         rank: of this process.
@@ -57,30 +68,43 @@ class Batches:
 
     def epoch(self, number: int) -> Iterator[dict[str, Tensor]]:
         """Yield this rank's share of every batch of an epoch, counted from 0."""
-        order = np.random.default_rng((self._seed, number)).permutation(self.images)
+        orders = {name: self._order(name, number) for name in self._split}
         for step in range(self.steps_per_epoch):
-            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield gather(self._split, batch[self._rank :: self._ranks], self._device)
+            first, end = step * self.batch_size, (step + 1) * self.batch_size
+            share = slice(first + self._rank, end, self._ranks)
+            yield {
+                name: _to_tensor(array[orders[name][share]], self._device)
+                for name, array in self._split.items()
+            }
+
+    def _order(self, name: str, epoch: int) -> Indices:
+        """Return which row of an array stands at each place of an epoch."""
+        random = np.random.default_rng((self._seed, epoch, STREAMS[name]))
+        rows, places = len(self._split[name]), self.steps_per_epoch * self.batch_size
+        rounds = [random.permutation(rows) for _ in range(-(-places // rows))]
+        return np.concatenate(rounds)[:places]
 
 
 def in_order(split: Split, batch_size: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
-    """Yield a whole split in its own order; the last batch may be smaller."""
-    images = length(split)
-    for start in range(0, images, batch_size):
-        yield gather(split, np.arange(start, min(start + batch_size, images)), device)
-
-
-def gather(split: Split, indices: np.ndarray[Any, Any], device: torch.device) -> dict[str, Tensor]:
-    """Return the chosen images (n, C, H, W) in [-1, 1], channels last in memory, and labels."""
-    return {name: _to_tensor(array[indices], device) for name, array in split.items()}
+    """Yield a split in its own order, two domains side by side; the last batch may be smaller."""
+    rows = in_step(split)
+    for start in range(0, rows, batch_size):
+        chosen = np.arange(start, min(start + batch_size, rows))
+        yield {name: _to_tensor(array[chosen], device) for name, array in split.items()}
 
 
 def length(split: Split) -> int:
-    """Return how many images a split has."""
-    return len(next(iter(split.values())))
+    """Return how many images a split has; of two domains, the larger one."""
+    return max(map(len, split.values()))
+
+
+def in_step(split: Split) -> int:
+    """Return how many rows `in_order` goes through; of two domains, as far as the smaller goes."""
+    return min(map(len, split.values()))
 
 
 def _to_tensor(array: np.ndarray[Any, Any], device: torch.device) -> Tensor:
+    """Return images (n, C, H, W) in [-1, 1], channels last in memory, and labels as they are."""
     tensor = torch.from_numpy(np.ascontiguousarray(array)).to(device)
     if tensor.dtype != torch.uint8:
         return tensor

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.data.listing import SPLITS, Half, Listing, Side
+from zoo.catalog.dataset import SPLITS
+from zoo.data.listing import Half, Listing, Side
 from zoo.errors import NotFoundError
 from zoo.pictures import BadPictureError, Pixels, fit, read_picture
 from zoo.ports import DataSpec
@@ -38,11 +39,13 @@ class Decoded:
 
     Args:
         splits: by split and name, where each array lies.
+        pairs: splits in which row i of both sides shows one thing.
         total: pictures that there are.
         bad: those that could not be read, and why.
     """
 
     splits: dict[str, dict[str, Entry]] = field(default_factory=dict)
+    pairs: tuple[str, ...] = ()
     total: int = 0
     bad: list[Bad] = field(default_factory=list)
 
@@ -62,30 +65,48 @@ def decode(listing: Listing, spec: DataSpec, folder: Path, tell: Callable[[str],
     """
     decoded = Decoded()
     news = _News(_count(listing), spec, tell)
-    for split, sides in listing.splits.items():
-        entries: dict[str, Entry] = {}
-        kept: Indices = np.empty(0, np.int64)
-        for name, side in sides.items():
-            if side.half == "right":
-                order = kept  # what could be read of the left
-            else:
-                order = _order(len(side.pictures), shuffle=split == "train")
-                decoded.total += len(order)
-            kept = _write_pictures(folder / f"{split}-{name}", side, order, spec, decoded.bad, news)
-            if side.half == "right" and len(kept) < len(order):
-                raise NotFoundError(f"{spec.name} changed while it was read")
-            shape = (len(kept), spec.height, spec.width, spec.channels)
-            entries[name] = _entry(f"{split}-{name}", np.uint8, shape)
-            if side.labels is not None:
-                _write(folder / f"{split}-label", [side.labels[kept].data])
-                entries["label"] = _entry(f"{split}-label", np.int64, kept.shape)
+    for split in listing.splits:
+        entries = _decode_split(listing, split, spec, folder, decoded, news)
         if all(entry["shape"][0] for entry in entries.values()):
             decoded.splits[split] = entries
     _require_enough(decoded, spec)
+    pairs = set(listing.pairs)
     if "validation" not in decoded.splits:
         _hold_out(decoded.splits)
+        pairs |= {"validation"} if "train" in pairs else set()
     decoded.splits = {split: decoded.splits[split] for split in SPLITS if split in decoded.splits}
+    decoded.pairs = tuple(split for split in decoded.splits if split in pairs)
     return decoded
+
+
+def _decode_split(
+    listing: Listing, split: str, spec: DataSpec, folder: Path, decoded: Decoded, news: _News
+) -> dict[str, Entry]:
+    """Decode the sides of a split; in pairs, a picture that cannot be read takes its partner along.
+
+    Returns:
+        Where each array lies, by name.
+    """
+    sides, paired = listing.splits[split], split in listing.pairs
+    kept: dict[str, Indices] = {}
+    for name, side in sides.items():
+        usual = _order(len(side.pictures), shuffle=split == "train")
+        order = kept["a"] if paired and kept else usual
+        if side.half != "right":  # counted with the left half
+            decoded.total += len(side.pictures)
+        file = folder / f"{split}-{name}"
+        kept[name] = _write_pictures(file, side, order, spec, decoded.bad, news)
+    if paired and len(kept["b"]) < len(kept["a"]):
+        _keep_rows(folder / f"{split}-a", np.isin(kept["a"], kept["b"]))
+        kept["a"] = kept["b"]
+    entries: dict[str, Entry] = {}
+    for name, side in sides.items():
+        shape = (len(kept[name]), spec.height, spec.width, spec.channels)
+        entries[name] = _entry(f"{split}-{name}", np.uint8, shape)
+        if side.labels is not None:
+            _write(folder / f"{split}-label", [side.labels[kept[name]].data])
+            entries["label"] = _entry(f"{split}-label", np.int64, kept[name].shape)
+    return entries
 
 
 def decode_picture(path: Path, half: Half) -> Image.Image:
@@ -179,6 +200,15 @@ def _write(file: Path, contents: Iterable[memoryview]) -> None:
             opened.write(content)
         opened.flush()
         os.fsync(opened.fileno())
+
+
+def _keep_rows(file: Path, keep: NDArray[np.bool_]) -> None:
+    """Take pictures out of a file, all but those to keep."""
+    rows = np.memmap(file, np.uint8, "r").reshape(len(keep), -1)
+    shorter = file.with_name(f"{file.name}-shorter")
+    _write(shorter, (rows[index].data for index in np.flatnonzero(keep)))
+    del rows  # some systems replace no file that is mapped
+    shorter.replace(file)
 
 
 def _entry(file: str, dtype: type, shape: tuple[int, ...]) -> Entry:

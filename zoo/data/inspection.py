@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from zoo.catalog.dataset import SPLITS
 from zoo.data import layouts, tree
 from zoo.data.decoding import AT_ONCE, THREADS, decode_picture, held_out
-from zoo.data.listing import SPLITS, Half, Listing, Side
+from zoo.data.listing import Half, Listing, Side
 from zoo.data.source import Source
 from zoo.data.survey import specify
 from zoo.pictures import BadPictureError, peek
@@ -65,7 +66,7 @@ def inspect(source: Source) -> Inspection:
         NotFoundError: there is no data set, or its layout is not known, or an archive is damaged.
     """
     with source.opened() as root:
-        listing = layouts.read(root, source.layout)
+        listing = layouts.read(root, source.layout, source.pairs)
         spec, note = specify(source, listing, None, None)
         census = _Census()
         splits = {

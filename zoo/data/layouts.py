@@ -41,12 +41,13 @@ EXPECTED: Mapping[Layout, str] = {
 }
 
 
-def read(root: Path, layout: Layout | None = None) -> Listing:
+def read(root: Path, layout: Layout | None = None, pairs: Sequence[str] = ()) -> Listing:
     """List a data set.
 
     Args:
         root: a folder, or an .npz file.
         layout: how the files lie; recognised, when not given.
+        pairs: splits whose two sides hold pairs of one name.
 
     Raises:
         NotFoundError: nothing is there, it is not in that layout, or it is damaged.
@@ -68,7 +69,7 @@ def read(root: Path, layout: Layout | None = None) -> Listing:
             cause=tree.describe(files),
             hint=hint,
         )
-    return listing
+    return listing.paired(pairs)
 
 
 def _recognise(base: Path, files: Files) -> Layout | None:
@@ -132,7 +133,7 @@ def _read_paired(base: Path, files: Files) -> Listing:
     for split, paths in splits.items():
         pictures = [base / path for path in paths]
         listed[split] = {"a": Side(pictures, half="left"), "b": Side(pictures, half="right")}
-    return Listing("paired-side-by-side", listed, domains=("a", "b"))
+    return Listing("paired-side-by-side", listed, domains=("a", "b"), pairs=tuple(listed))
 
 
 def _read_idx(base: Path, files: Files) -> Listing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.catalog.dataset import Layout
-
-SPLITS = ("train", "validation", "test")
+from zoo.errors import NotFoundError
 
 Half = Literal["", "left", "right"]
 
@@ -42,9 +41,40 @@ class Listing:
             ``b`` of a translation).
         classes: names of the classes, by label number.
         domains: names of the two sides.
+        pairs: splits in which picture i of ``a`` and picture i of ``b`` show one thing.
     """
 
     layout: Layout
     splits: Mapping[str, Mapping[str, Side]]
     classes: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
+
+    def paired(self, splits: Sequence[str]) -> Listing:
+        """Return the listing with those of `splits` that it has brought into pairs, by file name.
+
+        Raises:
+            NotFoundError: a picture has no partner.
+        """
+        splits = [split for split in splits if {"a", "b"} == set(self.splits.get(split, ()))]
+        matched = {split: _matched(split, self.splits[split]) for split in splits}
+        return replace(self, splits={**self.splits, **matched}, pairs=(*self.pairs, *splits))
+
+
+def _matched(split: str, sides: Mapping[str, Side]) -> dict[str, Side]:
+    """Return both sides in the order of their pictures' names."""
+    named: dict[str, dict[str, Path]] = {}
+    for name, side in sides.items():
+        assert not isinstance(side.pictures, np.ndarray)
+        named[name] = {path.stem: path for path in side.pictures}
+        if len(named[name]) < len(side.pictures):
+            raise NotFoundError(
+                f"the {split} split should hold pairs; a name stands twice in {name}"
+            )
+    alone = sorted(named["a"].keys() ^ named["b"].keys())
+    if alone:
+        raise NotFoundError(
+            f"the {split} split should hold pairs of one name, but {len(alone)} have no partner",
+            cause=", ".join(alone[:5]),
+        )
+    return {name: Side([paths[stem] for stem in named["a"]]) for name, paths in named.items()}

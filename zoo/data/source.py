@@ -45,6 +45,11 @@ class Source:
         path = tree.as_text(self.path.absolute())
         return f"{path}:{self.layout}" if self.layout else path
 
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """Splits whose two sides hold pairs of one name."""
+        return self.dataset.pairs if self.dataset else ()
+
     def fingerprint(self) -> list[Any]:
         """Return what changes when the content does: hashes, or else sizes and times.
 
@@ -74,9 +79,7 @@ class Source:
             NotFoundError: an archive is damaged.
             ZooError: the cache cannot be written to.
         """
-        rows = self.dataset.files if self.dataset else ()
-        files = [self.path / file.name for file in rows] or [self.path]
-        archives = [path for path in files if is_archive(path) and path.is_file()]
+        archives = [path for path in self._files() if is_archive(path) and path.is_file()]
         if not archives:
             yield self.path
             return
@@ -84,6 +87,14 @@ class Source:
             for archive in archives:
                 unpack(archive, folder)
             yield folder
+
+    def _files(self) -> list[Path]:
+        """Return the files that may have to be unpacked."""
+        if self.dataset is None:
+            return [self.path]
+        if self.dataset.embedded:
+            return sorted(self.path.iterdir())
+        return [self.path / file.name for file in self.dataset.files]
 
     def shown(self, path: Path, root: Path) -> str:
         """Return a path under the opened `root` as the user knows it: in an archive, its name."""

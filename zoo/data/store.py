@@ -23,11 +23,11 @@ from zoo.data import layouts
 from zoo.data.decoding import Entry, decode
 from zoo.data.scratch import private_folder, store_home
 from zoo.data.source import Source
-from zoo.data.survey import Size, specify
+from zoo.data.survey import Size, domains_in, specify
 from zoo.errors import NotFoundError, ZooError
 from zoo.ports import DataSpec
 
-FORMAT = 1  # of the files and of how they come about; data in another one is decoded anew
+FORMAT = 2  # of the files and of how they come about; data in another one is decoded anew
 DESCRIPTION = "store.json"
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
@@ -45,6 +45,7 @@ class Store:
         splits: by split (``train``, ``validation``, perhaps ``test``), arrays by name: ``image``
             uint8 (N, H, W, C) and perhaps ``label`` int64 (N,), or ``a`` and ``b`` of a
             translation. All are read-only and mapped into memory.
+        pairs: splits in which row i of ``a`` and row i of ``b`` show one thing.
         total: pictures that there are.
         bad: how many of them could not be read.
         examples: the first few of those, with the reason.
@@ -53,6 +54,7 @@ class Store:
 
     spec: DataSpec
     splits: Mapping[str, Mapping[str, NDArray[Any]]]
+    pairs: tuple[str, ...]
     total: int
     bad: int = 0
     examples: tuple[str, ...] = ()
@@ -97,11 +99,12 @@ def prepare(
 
 def _key(source: Source, size: Size | None, channels: int | None) -> str:
     row = source.dataset
+    facts = (row.size, row.channels, row.classes, row.domains, row.pairs) if row else ()
     settings = {
         "format": FORMAT,
         "content": source.fingerprint(),
         "layout": source.layout,
-        "catalogue": [row.size, row.channels, row.classes, row.domains] if row else None,
+        "catalogue": facts or domains_in(source.name),
         "size": size,
         "channels": channels,
     }
@@ -119,6 +122,7 @@ def _open(folder: Path, name: str) -> Store | None:
         return Store(
             replace(DataSpec.from_json(description["spec"]), name=name),
             splits,
+            tuple(description["pairs"]),
             description["total"],
             description["bad"],
             tuple(description["examples"]),
@@ -149,12 +153,13 @@ def _build(
 ) -> None:
     try:
         with source.opened() as root, private_folder() as temporary:
-            listing = layouts.read(root, source.layout)
+            listing = layouts.read(root, source.layout, source.pairs)
             spec, note = specify(source, listing, size, channels)
             decoded = decode(listing, spec, temporary, tell)
             examples = [f"{source.shown(path, root)}: {why}" for path, why in decoded.bad]
             description = {
                 "splits": decoded.splits,
+                "pairs": decoded.pairs,
                 "spec": spec.to_json(),
                 "total": decoded.total,
                 "bad": len(decoded.bad),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,8 @@ def specify(
     """Return what the decoded data will be, and a word where the choice may surprise.
 
     The size is what was asked for, or else the catalogue's, or else the pictures' own if they are
-    nearly all alike and small, or else 64x64. Channels are 1 if every picture is grey.
+    nearly all alike and small, or else 64x64. Channels are 1 if every picture is grey. The two
+    domains of unpaired folders are the catalogue's, or else those of a name like ``horse2zebra``.
 
     Raises:
         NotFoundError: the labels are more than the catalogue's classes.
@@ -40,8 +42,17 @@ def specify(
         channels = channels or (1 if grey else 3)
         if not size:
             size, note = _choose_size(sizes)
-    domains = (row.domains if row else ()) or listing.domains
-    return DataSpec(source.name, channels, *size, _classes(source, listing), domains), note
+    domains, classes = _domains(source, listing), _classes(source, listing)
+    return DataSpec(source.name, channels, *size, classes, domains), note
+
+
+def domains_in(name: str) -> tuple[str, ...]:
+    """Return the two domains that a name like ``horse2zebra`` tells, or nothing.
+
+    What follows a hyphen or an underscore is not read: ``summer2winter_yosemite``.
+    """
+    match = re.fullmatch(r"([^\W\d_]+)2([^\W\d_]+)([-_ ].*)?", name, re.DOTALL)
+    return match.group(1, 2) if match and match[1] != match[2] else ()
 
 
 def shape_of(path: Path, half: str) -> tuple[Size, bool]:
@@ -92,6 +103,13 @@ def _choose_size(sizes: Counter[Size]) -> tuple[Size, str]:
     height, width = max(sizes)
     shown = f"{height}x{width}" + (" and other sizes" if len(sizes) > 1 else "")
     return USUAL, f"pictures of {shown} are decoded to 64x64 (--size asks for another)"
+
+
+def _domains(source: Source, listing: Listing) -> tuple[str, ...]:
+    if source.dataset and source.dataset.domains:
+        return source.dataset.domains
+    named = domains_in(source.name) if listing.layout == "unpaired-folders" else ()
+    return named or listing.domains
 
 
 def _classes(source: Source, listing: Listing) -> tuple[str, ...]:

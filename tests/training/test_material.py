@@ -1,0 +1,56 @@
+"""A model is refused data that it cannot learn from, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.data.pictures import fill
+from zoo.catalog.card import Card, Paper
+from zoo.catalog.lookup import Offer
+from zoo.catalog.plugins import Plugin
+from zoo.data.source import find_source
+from zoo.data.store import Store, prepare
+from zoo.errors import UsageError
+from zoo.training.job import check_material
+
+HOLDS = {
+    "images without labels": ("photos", ["photos"]),
+    "labelled images": ("pets", ["pets/cat", "pets/dog"]),
+    "two domains": ("cat2dog", ["cat2dog/trainA", "cat2dog/trainB"]),
+}
+
+
+def offer(learns_from: str) -> Offer:
+    card = Card("toy", "a toy", "generation", "toy:Toy", Paper("", "", 2000, ""), learns_from)
+    return Offer(card, Plugin("zoo-toy", "1", "zoo_toy", (card,)))
+
+
+def store(holds: str) -> Store:
+    place, folders = HOLDS[holds]
+    for folder in folders:
+        fill(Path(folder), 3)
+    return prepare(find_source(place))
+
+
+@pytest.mark.parametrize(
+    ("learns_from", "holds", "is_enough"),
+    [
+        ("images", "images without labels", True),
+        ("images", "labelled images", True),
+        ("images", "two domains", False),
+        ("labelled images", "images without labels", False),
+        ("labelled images", "labelled images", True),
+        ("labelled images", "two domains", False),
+        ("two domains", "images without labels", False),
+        ("two domains", "labelled images", False),
+        ("two domains", "two domains", True),
+    ],
+)
+def test_data_must_hold_what_the_model_learns_from(learns_from, holds, is_enough) -> None:
+    if is_enough:
+        check_material(offer(learns_from), "here", store(holds))
+        return
+    with pytest.raises(UsageError, match=f"toy learns from {learns_from}; 'here' holds {holds}"):
+        check_material(offer(learns_from), "here", store(holds))
