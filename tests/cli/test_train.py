@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.process import error_of, zoo, zoo_json
 from zoo.model.weights import load_weights
@@ -91,15 +92,76 @@ def test_a_dry_run_measures_and_writes_nothing() -> None:
     assert not list(Path().iterdir())
 
 
-def test_two_ranks_end_with_the_same_weights_and_share_each_batch() -> None:
-    words = ["train", "vae", "--steps", "12", "--set", "hidden=32", "--devices", "2"]
-    outcome = zoo_json(*words)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["vae", "--set", "hidden=32"],
+        ["dcgan", "--set", "features=4", "--set", "spectral_norm=true"],
+        ["wgan-gp", "--set", "features=4", "--set", "critic_steps=2"],
+        ["cyclegan", "--set", "features=4", "--set", "blocks=1", "--set", "pool_size=8"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_two_ranks_end_with_the_same_weights_and_share_each_batch(words: list[str]) -> None:
+    outcome = zoo_json("train", *words, "--steps", "6", "--batch-size", "8", "--devices", "2")
     events = Path(outcome["path"], "events.jsonl").read_text()
     (event,) = [json.loads(line) for line in events.splitlines()]
     first, second = event["parameters_sha256"]  # each rank's own
     assert first == second
-    assert outcome["step"] == 12
+    assert outcome["step"] == 6
     assert len(list(Path("runs").iterdir())) == 1, "only one rank keeps the record"
+
+
+def test_a_preset_is_weaker_than_a_file_and_a_file_than_flags() -> None:
+    tiny = zoo_json("show", "dcgan")["presets"]["tiny"]
+    Path("mine.toml").write_text("[options]\nfeatures = 6\n")
+    words = ["--preset", "tiny", "--config", "mine.toml", "--steps", "2", "--batch-size", "8"]
+    zoo("train", "dcgan", *words)
+    config = tomllib.loads(Path("runs/dcgan-1/config.toml").read_text())
+    assert config["options"]["features"] == 6 != tiny["features"]
+    assert config["training"]["batch_size"] == 8 != tiny["batch_size"]
+    assert "epochs" not in config["training"]
+    taken = {key for key in tiny if config["options"].get(key) == tiny[key]}
+    assert taken == set(tiny) & set(config["options"]) - {"features"}
+
+
+def test_a_presets_size_is_weaker_than_size() -> None:
+    words = ["--preset", "small", "--steps", "1", "--batch-size", "4", "--set", "features=2"]
+    assert str(zoo_json("show", "dcgan")["presets"]["small"]["size"]) == "32"
+    for run, more in (("small", []), ("large", ["--size", "40"])):
+        zoo("train", "dcgan", *words, *more, "--name", run)
+    sizes = [tomllib.loads(Path(f"runs/{run}/config.toml").read_text())["size"]
+             for run in ("small", "large")]  # fmt: skip
+    assert sizes == [[32, 32], [40, 40]]
+
+
+def test_an_average_is_what_is_sampled_and_the_trained_weights_are_kept() -> None:
+    words = ["train", "dcgan", "--steps", "4", "--batch-size", "8", "--set", "features=4"]
+    zoo(*words, "--name", "plain")
+    zoo(*words, "--name", "averaged", "--ema", "0.9")
+    plain, averaged, trained = (
+        load_file(f"runs/{name}/checkpoints/step-0000004/{file}.safetensors")
+        for name, file in (("plain", "model"), ("averaged", "model"), ("averaged", "training"))
+    )
+    assert not Path("runs/plain/checkpoints/step-0000004/training.safetensors").exists()
+    assert averaged.keys() == plain.keys()
+    for name in (name for name in plain if name.endswith("weight")):
+        assert torch.equal(trained[f"trained.{name}"], plain[name]), "training is not disturbed"
+        assert not torch.equal(averaged[name], plain[name])
+
+
+def test_a_pool_of_images_is_part_of_the_checkpoint_and_not_of_the_weights() -> None:
+    small = ["--set", "features=4", "--set", "blocks=1", "--set", "pool_size=6"]
+    zoo("train", "cyclegan", "--steps", "2", "--batch-size", "4", *small)
+    folder = Path("runs/cyclegan-1/checkpoints/step-0000002")
+    state, weights = (load_file(folder / f"{each}.safetensors") for each in ("training", "model"))
+    pools = {name: tensor for name, tensor in state.items() if name.endswith("images")}
+    assert len(pools) == 2
+    for name, images in pools.items():
+        assert images.shape == (6, 3, 32, 32)
+        assert images.abs().sum(dim=(1, 2, 3)).all(), "every place is taken"
+        assert int(state[name.removesuffix("images") + "filled"]) == 6
+        assert name.removeprefix("memory.") not in weights
 
 
 def start_training() -> subprocess.Popen[str]:
@@ -202,6 +264,11 @@ def test_grey_photos_of_any_size_train_at_the_size_that_is_asked_for() -> None:
         (["train", "vae", "--set", "hidden=5,,6"], 2, "whole number"),
         (["trian", "vae"], 2, "train"),
         (["train", "vae", "--devices", "3", "--batch-size", "128"], 2, "--batch-size 129"),
+        (["train", "dcgan", "--preset", "tinny"], 2, "Did you mean 'tiny'?"),
+        (["train", "vae", "--preset", "tiny"], 2, "it has none"),
+        (["train", "vae", "--ema", "1"], 2, "must be below 1"),
+        (["train", "cyclegan", "--data", "fashion-mnist-small"], 2, "learns from two domains"),
+        (["train", "vae", "--data", "emoji"], 2, "holds two domains"),
     ],
     ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else None,
 )

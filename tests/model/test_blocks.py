@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoo import mlp, pixel_mse, psnr
+from zoo import mlp, normal_weights, pixel_mse, psnr
 
 
 def test_mlp_joins_the_sizes_with_an_activation_after_each_layer() -> None:
@@ -28,3 +28,14 @@ def test_psnr_of_black_against_white_is_0_and_of_equals_100() -> None:
     black, white = torch.full((1, 1, 4, 4), -1.0), torch.full((1, 1, 4, 4), 1.0)
     assert psnr(black, white).item() == pytest.approx(0)
     assert psnr(white, white).item() == pytest.approx(100)
+
+
+def test_first_weights_of_adversarial_networks() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(8, 64, 4), nn.BatchNorm2d(64), nn.InstanceNorm2d(64))
+    network.append(nn.ConvTranspose2d(64, 32, 4)).apply(normal_weights)
+    for layer in (network[0], network[3]):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert not layer.bias.any()
+    assert network[1].weight.mean().item() == pytest.approx(1, abs=0.01)
+    assert 0.01 < network[1].weight.std().item() < 0.03

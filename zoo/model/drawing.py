@@ -79,8 +79,9 @@ def comparison(
 ) -> Pixels:
     """Return images in rows, under each row what graphs make of it, uint8 (H, W, C).
 
-    The images are taken from all over the split, which may be sorted. A graph from one domain to the other is followed by the graph back, where the model has one:
-    input, translated, cycled back.
+    The images are taken from all over the split, which may be sorted. A graph from one domain to
+    the other is followed by the graph back, where the model has one: input, translated, cycled
+    back.
 
     Args:
         model: whose graphs they are.
