@@ -12,6 +12,7 @@ from zoo.cli.output import json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
     from zoo.catalog.dataset import Dataset
+    from zoo.ports import DataSpec
 
 SHOWN = 12  # sizes, classes or unreadable files of a check; the rest is counted
 
@@ -110,9 +111,11 @@ def check_data(data: str, as_json: bool) -> None:
     colour = "grey" if spec.channels == 1 else "colour"
     click.echo(f"layout      {found.layout}")
     for split, sides in found.splits.items():
-        click.echo(f"{split:<11} {_counts(sides)}")
+        of_one_thing = ", in pairs" if split in found.pairs else ""
+        click.echo(f"{split:<11} {_counts(_by_domain(sides, spec))}{of_one_thing}")
     if found.validation:
-        click.echo(f"held out    {_counts(found.validation)} of the training pictures")
+        held_out = _counts(_by_domain(found.validation, spec))
+        click.echo(f"held out    {held_out} of the training pictures")
     click.echo(f"sizes       {_counts(found.sizes)} (height x width)")
     click.echo(f"modes       {_counts(found.modes)}")
     if found.classes:
@@ -134,6 +137,12 @@ def check_data(data: str, as_json: bool) -> None:
         click.echo("training    needs two pictures at least")
 
 
+def _by_domain(sides: Mapping[str, int], spec: DataSpec) -> dict[str, int]:
+    """Return counts by the names of the domains, where there are two sides."""
+    names = dict(zip("ab", spec.domains, strict=False))
+    return {names.get(side, side): count for side, count in sides.items()}
+
+
 def _counts(counts: Mapping[str, int]) -> str:
     """Return the first few counts in words: ``28x28: 5,000, 32x32: 12``."""
     words = [f"{name}: {count:,}" for name, count in list(counts.items())[:SHOWN]]
@@ -151,6 +160,7 @@ def _facts(dataset: Dataset) -> dict[str, object]:
         "channels": dataset.channels,
         "classes": dataset.classes,
         "domains": dataset.domains,
+        "pairs": dataset.pairs,
         "bytes": dataset.bytes,
         "embedded": dataset.embedded,
     }

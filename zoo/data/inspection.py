@@ -39,6 +39,7 @@ class Inspection:
         unused: files that are no pictures of any split.
         spec: what training would decode to when told nothing.
         note: a word on choices that may surprise.
+        pairs: splits whose two sides show the same things.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Inspection:
     unused: int
     spec: DataSpec
     note: str = ""
+    pairs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the inspection as plain JSON values."""
@@ -89,6 +91,7 @@ def inspect(source: Source) -> Inspection:
             unused=_unused(listing, root),
             spec=spec,
             note=note,
+            pairs=listing.pairs,
         )
 
 

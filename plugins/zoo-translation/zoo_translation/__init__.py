@@ -20,5 +20,33 @@ def zoo_models() -> list[Card]:
             ),
             learns_from="two domains",
             data="emoji",
+            presets={
+                "tiny": {
+                    "size": 32,
+                    "features": 32,
+                    "blocks": 4,
+                    "patch_levels": 2,
+                    "batch_size": 8,
+                    "epochs": 15,
+                    "ema": 0.99,
+                },
+                "small": {
+                    "size": 64,
+                    "features": 32,
+                    "blocks": 6,
+                    "patch_levels": 3,
+                    "batch_size": 4,
+                    "epochs": 20,
+                    "ema": 0.999,
+                },
+                "paper": {
+                    "size": 256,
+                    "features": 64,
+                    "blocks": 9,
+                    "patch_levels": 3,
+                    "batch_size": 1,
+                    "epochs": 200,
+                },
+            },
         ),
     ]
