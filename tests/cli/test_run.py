@@ -11,14 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import helper
 from PIL import Image
 
 import zoo.cli
-from tests.runtime.graphs import PHOTOS, decoder, describe, encoder, labelled, negative, save
+from tests.runtime.graphs import (
+    PHOTOS,
+    conditional,
+    decoder,
+    describe,
+    encoder,
+    entry_of,
+    labelled,
+    negative,
+    save,
+    translator,
+)
 from zoo.ports import DataSpec, Port
+from zoo.runtime.files import file_word
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,252 @@ def test_json_tells_what_was_done(command: Zoo) -> None:
         "count": 4,
         "left_out": 0,
     }
+
+
+# Classes
+
+CLOTHES = ("T-shirt/top", "Sneaker", "Ankle boot")
+
+
+def test_all_classes_stand_in_rows_with_the_same_noise(command: Zoo) -> None:
+    conditional(Path("generate.onnx"), CLOTHES)
+    done = command.run("generate.onnx", "--class", "all", "-n", 5, "--seed", 2, "-o", "all.npz")
+    assert done.code == 0
+    with np.load("all.npz") as stored:
+        assert stored["names"].tolist()[4:6] == ["T-shirt-top-5", "Sneaker-1"]
+        shades = stored["image"][:, 0, 0, 0].reshape(3, 5)
+    noise = np.random.default_rng(2).standard_normal(5).astype(np.float32) / 10
+    np.testing.assert_allclose(shades, noise + np.array([[-0.5], [0], [0.5]]), atol=1e-6)
+    command.run("generate.onnx", "--class", "all", "-n", 5, "--seed", 2, "-o", "all.png")
+    height, width = pixels("all.png").shape
+    assert (width - 2) * 3 == (height - 2) * 5  # five columns, three rows
+    command.run("generate.onnx", "--class", "all", "-o", "eight.png")
+    height, width = pixels("eight.png").shape
+    assert (width - 2) * 3 == (height - 2) * 8
+
+
+@pytest.mark.parametrize("word", ["sneaker", "Sneaker", "1"])
+def test_one_class_is_drawn_by_name_or_number(command: Zoo, word: str) -> None:
+    conditional(Path("generate.onnx"), CLOTHES)
+    done = command.run("generate.onnx", "--class", word, "-o", "out/")
+    assert done.lines == [f"out/Sneaker-{number:02}.png" for number in range(1, 17)]
+    noise = np.random.default_rng(0).standard_normal(16).astype(np.float32) / 10
+    shades = np.array([pixels(path)[0, 0] for path in done.lines])
+    assert np.abs(shades - (noise + 1) / 2 * 255).max() <= 1
+
+
+def test_several_classes_come_in_the_order_in_which_they_are_named(command: Zoo) -> None:
+    conditional(Path("generate.onnx"), CLOTHES)
+    done = command.run("generate.onnx", "--class", "ankle boot,0", "-n", 2, "-o", "out/")
+    names = ["Ankle-boot-1", "Ankle-boot-2", "T-shirt-top-1", "T-shirt-top-2"]
+    assert done.lines == [f"out/{name}.png" for name in names]
+    assert pixels(done.lines[0])[0, 0] > pixels(done.lines[2])[0, 0]
+
+
+def test_pictures_go_with_one_class(command: Zoo) -> None:
+    ports = [Port.image("image", PHOTOS), Port.label("label", CLOTHES)]
+    nodes = [
+        helper.make_node("Gather", ["shades", "label"], ["shade"], axis=0),
+        helper.make_node("Add", ["image", "shade"], ["brighter"]),
+    ]
+    described = describe("brighten", ports, [Port.image("brighter", PHOTOS)])
+    shades = np.array([0, 0.5, 1], np.float32).reshape(3, 1, 1, 1)
+    save(Path("brighten.onnx"), described, nodes, {"shades": shades})
+    photo(Path("in/a.png"), 0)
+    photo(Path("in/b.png"), 0)
+    done = command.run("brighten.onnx", "in", "--class", "sneaker", "-o", "out")
+    assert done.lines == ["out/a.png", "out/b.png"]
+    assert [int(pixels(path)[0, 0, 0]) for path in done.lines] == [64, 64]
+    refused = command.run("brighten.onnx", "in", "--class", "all", "-o", "out2")
+    assert (refused.code, refused.out) == (2, "")
+    assert "each goes with one class" in refused.err
+
+
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=6))
+def test_class_names_of_strangers_never_become_paths(names: list[str]) -> None:
+    words = [file_word(name) for name in names]
+    assert all(len(Path(word, "x").parts) <= 2 and not word.startswith(".") for word in words)
+    assert all(word.isprintable() and not set(word) & set('/\\:*?"<>| ') for word in words)
+
+
+HOSTILE_CLASSES = ("../../up", "/etc/passwd", "", "\x1b[2Jboot", "UP", "a/../../b", "up", ".hidden")
+
+
+def test_hostile_class_names_stay_in_the_folder_and_apart(command: Zoo) -> None:
+    conditional(Path("generate.onnx"), HOSTILE_CLASSES)
+    there = set(Path().resolve().parent.parent.rglob("*"))
+    done = command.run("generate.onnx", "--class", "all", "-n", 1, "-o", "out/")
+    words = ["up", "etc-passwd", "class-2", "2Jboot", "UP-4", "a-b", "up-6", "hidden"]
+    assert done.lines == [f"out/{word}-1.png" for word in words]
+    new = set(Path().resolve().parent.parent.rglob("*")) - there
+    assert new == {Path("out").resolve(), *(Path(line).resolve() for line in done.lines)}
+    refused = command.run("generate.onnx", "--class", "shoe", "-o", "out/")
+    assert (refused.code, "\x1b" in refused.err) == (2, False)
+
+
+# Domains
+
+
+@pytest.fixture
+def bundle() -> Path:
+    """A folder as `zoo export` writes it for a translation between horses and zebras."""
+    folder = Path("exports/cyclegan")
+    folder.mkdir(parents=True)
+    translator(folder / "horse_to_zebra.onnx", "horse", "zebra")
+    translator(folder / "zebra_to_horse.onnx", "zebra", "horse")
+    (folder / "manifest.json").write_text("{}")
+    return folder
+
+
+def test_photos_of_all_kinds_come_back_at_their_own_size(command: Zoo, bundle: Path) -> None:
+    sizes = {"a": (640, 427), "b": (33, 200), "c": (5, 7), "turned": (20, 30)}
+    for name, size in sizes.items():
+        photo(Path(f"photos/{name}.png"), 100, size)
+    Image.new("L", (51, 47), 100).save("photos/grey.png")
+    Image.new("P", (52, 48), 0).save("photos/palette.gif")
+    turned = Image.new("RGB", (30, 20), "navy")
+    exif = turned.getexif()
+    exif[0x0112] = 6  # lies on its side
+    turned.save("photos/turned.jpg", exif=exif)
+    Path("photos/turned.png").unlink()
+    done = command.apart(bundle, "photos/", "--to", "Zebra")
+    names = ["a", "b", "c", "grey", "palette", "turned"]
+    assert done.lines == [f"horse_to_zebra/{name}.png" for name in names]
+    assert (done.code, done.err) == (0, "")
+    sizes |= {"grey": (51, 47), "palette": (52, 48)}
+    for name in names:
+        with Image.open(f"horse_to_zebra/{name}.png") as picture:
+            assert (picture.size, picture.mode) == (sizes[name], "RGB"), name
+    assert pixels("horse_to_zebra/grey.png")[0, 0].tolist() == [155] * 3
+
+
+def test_the_file_that_leads_to_the_domain_is_run(command: Zoo, bundle: Path) -> None:
+    photo(Path("photo.png"), 100)
+    for domain, graph in (("zebra", "horse_to_zebra"), ("horse", "zebra_to_horse")):
+        told = json.loads(command.run(bundle, "photo.png", "--to", domain, "--json").out)
+        assert (told["graph"], told["outputs"]) == (graph, [f"{graph}/photo.png"])
+        assert told["file"] == f"{bundle}/{graph}.onnx"
+    path = bundle / "zebra_to_horse.onnx"
+    assert command.run(path, "photo.png", "--to", "horse", "-o", "x.png").lines == ["x.png"]
+
+
+TO_WRONG = {
+    "no domain": ("exports/cyclegan", "--to horse"),
+    "misspelt": ("exports/cyclegan --to zebre", "Did you mean 'zebra'?"),
+    "unknown": ("exports/cyclegan --to cat", "--to horse or --to zebra"),
+    "the other way": ("exports/cyclegan/horse_to_zebra.onnx --to horse", "--to zebra"),
+    "no translation": ("decode.onnx --to zebra", "leave --to out"),
+    "empty domain": ("decode.onnx --to=", "leave --to out"),
+    "two ways": ("twice --to zebra", "horse_to_zebra.onnx, mule_to_zebra.onnx"),
+    "no graphs": ("photos --to zebra", "zoo export MODEL --onnx"),
+    "only damaged graphs": ("damaged --to zebra", "damaged/x.onnx is not an ONNX file"),
+}
+
+
+@pytest.mark.parametrize(("words", "expected"), TO_WRONG.values(), ids=TO_WRONG)
+def test_a_wrong_domain_is_answered_with_those_there_are(
+    command: Zoo, bundle: Path, words: str, expected: str
+) -> None:
+    decoder(Path("decode.onnx"))
+    photo(Path("photos/a.png"), 5)
+    for folder in ("twice", "damaged"):
+        Path(folder).mkdir()
+    translator(Path("twice/horse_to_zebra.onnx"), "horse", "zebra")
+    translator(Path("twice/mule_to_zebra.onnx"), "mule", "zebra")
+    Path("damaged/x.onnx").write_text("text")
+    done = command.run(*words.split(), "-o", "out")
+    assert (done.code, done.out) == (3 if "damaged" in words else 2, "")
+    assert expected in done.err
+
+
+def test_other_files_in_a_bundle_do_no_harm(command: Zoo, bundle: Path) -> None:
+    (bundle / "another.onnx").write_text("not of ours")
+    negative(bundle / "reconstruct.onnx")
+    photo(Path("photo.png"), 100)
+    done = command.run(bundle, "photo.png", "--to", "zebra", "-o", "out")
+    assert done.lines == ["out/photo.png"]
+
+
+@pytest.mark.parametrize("domain", ["\x1b[31mzebra", "a\nb", "z" * 101])
+def test_a_domain_that_could_not_be_shown_is_refused(command: Zoo, domain: str) -> None:
+    path = translator(Path("a.onnx"), "horse", "zebra")
+    entry = entry_of(path)
+    entry["signature"]["outputs"][0]["domain"] = domain
+    model = onnx.load(path)
+    helper.set_model_props(model, {"zoo": json.dumps(entry)})
+    onnx.save(model, path)
+    done = command.run(path, "--to", "zebra")
+    assert done.code == 3
+    assert "domain of port 'translated'" in done.err
+
+
+def test_a_domain_with_a_path_in_it_writes_beside_the_others(command: Zoo) -> None:
+    Path("bundle").mkdir()
+    translator(Path("bundle/x.onnx"), "horse", "../../zebra")
+    photo(Path("photo.png"), 100)
+    assert command.run("bundle", "photo.png", "--to", "../../zebra").lines == ["x/photo.png"]
+
+
+# Photos too large or too small
+
+
+def padded(path: Path) -> Path:
+    """image -> itself, padded by four mirrored pixels and cut again, over much memory."""
+    image = Port.image("image", PHOTOS, any_size=True)
+    nodes = [
+        helper.make_node("Pad", ["image", "pads"], ["wide"], mode="reflect"),
+        helper.make_node("Concat", ["wide"] * 64, ["stack"], axis=1),
+        helper.make_node("Relu", ["stack"], ["relu"]),
+        helper.make_node("Slice", ["relu", "start", "end", "axes"], ["out"]),
+    ]
+    constants = {
+        "pads": np.array([0, 0, 4, 4, 0, 0, 4, 4]),
+        "start": np.array([0, 4, 4]),
+        "end": np.array([3, -4, -4]),
+        "axes": np.array([1, 2, 3]),
+    }
+    described = describe("pad", [image], [replace(image, name="out")])
+    return save(path, described, nodes, constants)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the bound is Linux's")
+def test_a_photo_too_large_for_memory_is_an_error_that_names_it(command: Zoo) -> None:
+    import resource
+
+    padded(Path("pad.onnx"))
+    photo(Path("photos/large.jpg"), 200, (2400, 1800))
+    photo(Path("photos/small.jpg"), 200, (60, 40))
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    program = (
+        "import resource, sys, zoo.cli; "
+        f"resource.setrlimit(resource.RLIMIT_DATA, (900 * 2**20, {hard})); "
+        "zoo.cli.main(['run', *sys.argv[1:]])"
+    )
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-c", program, *words]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
+
+    refused = run("pad.onnx", "photos/large.jpg", "-o", "out")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "photos/large.jpg" in refused.stderr
+    assert "not enough memory for image (1, 3, 1800, 2400)" in refused.stderr
+    rest = run("pad.onnx", "photos", "-o", "out")
+    assert (rest.returncode, rest.stdout) == (0, "out/small.png\n")
+    assert "left out 1 of 2 pictures" in rest.stderr
+
+
+def test_a_photo_too_small_for_the_graph_does_not_hold_up_the_others(command: Zoo) -> None:
+    padded(Path("pad.onnx"))
+    photo(Path("photos/a.png"), 200, (3, 3))
+    photo(Path("photos/b.png"), 200, (30, 20))
+    done = command.run("pad.onnx", "photos", "-o", "out")
+    assert (done.code, done.lines) == (0, ["out/b.png"])
+    assert "left out 1 of 2 pictures" in done.err
+    assert "photos/a.png" in done.err
+    assert command.run("pad.onnx", "photos/a.png", "-o", "out").code == 1
+    Path("photos/b.png").unlink()
+    assert command.run("pad.onnx", "photos", "-o", "out").code == 1
 
 
 # Pictures
@@ -325,6 +586,19 @@ def test_pictures_of_several_sizes_do_not_go_into_one_array(command: Zoo) -> Non
     assert "different sizes" in done.err
 
 
+def test_numbers_of_an_open_size_are_bounded_when_they_come(command: Zoo) -> None:
+    image = Port.image("image", PHOTOS, any_size=True)
+    heights = Port("heights", "value", image.shape)
+    node = helper.make_node("Neg", ["image"], ["heights"])
+    save(Path("heights.onnx"), describe("heights", [image], [heights]), [node])
+    photo(Path("small.png"), 7, (2, 1))
+    photo(Path("large.png"), 7, (700, 600))
+    assert np.shape(json.loads(command.run("heights.onnx", "small.png").out)["values"]["heights"])
+    done = command.run("heights.onnx", "large.png")
+    assert (done.code, done.out) == (2, "")
+    assert "more than 1,048,576 numbers" in done.err
+
+
 def write_object_array() -> None:
     np.save("x.npy", np.array([{}], object), allow_pickle=True)
 
@@ -392,6 +666,7 @@ def _files() -> None:
     decoder(Path("decode.onnx"))
     encoder(Path("encode.onnx"))
     negative(Path("reconstruct.onnx"))
+    labelled(Path("generate.onnx"))
     needy = describe(
         "decode", [Port.latent("latent", 20, prior=None)], [Port.latent("mu", 20, prior=None)]
     )
@@ -417,6 +692,10 @@ WRONG = {
     "a folder of numbers": ("encode.onnx photo.png -o out/", 2, "-o codes.npz"),
     "none": ("decode.onnx -n 0", 2, "-n"),
     "too many to draw": ("decode.onnx -n 99999999999", 2, "too many"),
+    "an unknown class": ("generate.onnx --class gray", 2, "Did you mean 'grey'?"),
+    "a class of a photo graph": ("reconstruct.onnx photo.png --class 1", 2, "no label is drawn"),
+    "a class without labels": ("decode.onnx --class 1", 2, "no label is drawn here, but latent"),
+    "too many of a class": ("generate.onnx --class all -n 99999999", 2, "too many to draw"),
     "too many for a grid": ("decode.onnx -n 500000 -o x.png", 2, "-o folder/"),
     "a seed below nought": ("decode.onnx --seed -1", 2, "--seed"),
     "arrays twice": ("decode.onnx three.npy three.npy", 2, "takes no more inputs"),

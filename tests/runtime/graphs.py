@@ -109,6 +109,35 @@ def negative(path: Path, data: DataSpec = PHOTOS, *, any_size: bool = False) -> 
     return save(path, described, [helper.make_node("Neg", ["image"], ["negative"])])
 
 
+def translator(path: Path, source: str, target: str) -> Path:
+    """image of one domain -> its negative, said to be of the other domain; any size."""
+    image, negated = (
+        Port.image(name, PHOTOS, domain=domain, any_size=True)
+        for name, domain in (("image", source), ("translated", target))
+    )
+    described = describe(path.stem[:100], [image], [negated])
+    return save(path, described, [helper.make_node("Neg", ["image"], ["translated"])])
+
+
+def conditional(path: Path, classes: Sequence[str]) -> Path:
+    """latent (batch, 1), label (batch) -> image (batch, 1, 4, 4), the class's shade plus noise."""
+    ports = [Port.latent("latent", 1), Port.label("label", classes)]
+    described = describe("generate", ports, [Port.image("image", DataSpec("squares", 1, 4, 4))])
+    nodes = [
+        helper.make_node("Gather", ["squares", "label"], ["square"], axis=0),
+        helper.make_node("Mul", ["latent", "tenth"], ["faint"]),
+        helper.make_node("Reshape", ["faint", "shape"], ["noise"]),
+        helper.make_node("Add", ["square", "noise"], ["image"]),
+    ]
+    shades = np.linspace(-0.5, 0.5, len(classes), dtype=np.float32)
+    constants = {
+        "squares": np.broadcast_to(shades.reshape(-1, 1, 1, 1), (len(classes), 1, 4, 4)).copy(),
+        "tenth": np.float32(0.1),
+        "shape": np.array([-1, 1, 1, 1]),
+    }
+    return save(path, described, nodes, constants)
+
+
 def labelled(path: Path) -> Path:
     """label (batch) -> image (batch, 1, 4, 4) as grey as the label's number says."""
     image = Port.image("image", DataSpec("squares", 1, 4, 4))

@@ -17,7 +17,7 @@ from zoo.runtime.description import MAX_TEXT, Description, describe_port
 DESCRIPTION = describe(
     "generate",
     [Port.latent("latent", 20), Port.label("label", ["shirt", "boot"])],
-    [Port.image("image", CLOTHES)],
+    [Port.image("image", CLOTHES, domain="horse")],
 )
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
@@ -64,7 +64,9 @@ def test_it_says_in_words_what_a_graph_takes_and_gives() -> None:
         "generate takes latent (batch, 20), standard normal; "
         "label (batch), uniform in [0, 1], 2 classes"
     )
-    assert DESCRIPTION.gives == "generate gives image (batch, 1, 28, 28) in [-1, 1]"
+    assert DESCRIPTION.gives == "generate gives image (batch, 1, 28, 28) in [-1, 1], of horse"
+    horses = Port.image("image", CLOTHES, domain="horse", any_size=True)
+    assert describe_port(horses) == "image (batch, 1, height, width) in [-1, 1], of horse"
     code = Port.latent("mu", 3, prior=None)
     assert describe_port(code) == "latent mu (batch, 3)"
 

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.runtime.graphs import decoder, describe, encoder, entry_of, save
+from tests.runtime.graphs import PHOTOS, decoder, describe, encoder, entry_of, save
 from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.ports import Port, Signature
 from zoo.runtime.session import open_session
@@ -200,6 +200,28 @@ def test_what_comes_out_is_held_against_the_promise(
     session = open_session(path)
     with pytest.raises(NotFoundError, match=expected):
         session.run({"latent": np.zeros((2, 20), np.float32)})
+
+
+def test_one_word_is_one_size_on_the_way_in_and_out(tmp_path: Path) -> None:
+    image = Port.image("image", PHOTOS, any_size=True)
+    turned = describe("turn", [image], [replace(image, name="turned")])
+    node = helper.make_node("Transpose", ["image"], ["turned"], perm=[0, 1, 3, 2])
+    session = open_session(save(tmp_path / "turn.onnx", turned, [node]))
+    assert session.run({"image": np.zeros((2, 3, 5, 5), np.float32)})["turned"].shape[2:] == (5, 5)
+    with pytest.raises(NotFoundError, match=r"shape \(2, 3, 7, 5\) where \(2, 3, 5, 7\)"):
+        session.run({"image": np.zeros((2, 3, 5, 7), np.float32)})
+
+
+def test_one_word_is_one_size_on_all_inputs(tmp_path: Path) -> None:
+    image = Port.image("image", PHOTOS, any_size=True)
+    ports = [image, replace(image, name="other")]
+    described = describe("first", ports, [replace(image, name="out")])
+    node = helper.make_node("Neg", ["image"], ["out"])
+    session = open_session(save(tmp_path / "first.onnx", described, [node]))
+    inputs = {"image": np.zeros((1, 3, 5, 7), np.float32)}
+    with pytest.raises(UsageError, match="differ in height: 5 and 6"):
+        session.run(inputs | {"other": np.zeros((1, 3, 6, 7), np.float32)})
+    assert session.run(inputs | {"other": inputs["image"]})["out"].shape == (1, 3, 5, 7)
 
 
 def test_ports_of_a_graph_without_inputs_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from zoo.cli.output import json_option, print_json, say
 
 if TYPE_CHECKING:
     from zoo.pictures import BadPictureError
-    from zoo.runtime.feed import Result
+    from zoo.runtime.feed import Feed, Result
 
 LONG = 200  # rows; what takes longer shows a bar on a terminal
 MOST_TOLD = 5  # pictures left out that are named one by one
@@ -22,8 +22,20 @@ MOST_TOLD = 5  # pictures left out that are named one by one
 @click.command("run")
 @click.argument("file")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@click.option("-n", "--count", type=click.IntRange(1), help="Rows to draw. [default: 16]")
+@click.option(
+    "-n",
+    "--count",
+    type=click.IntRange(1),
+    help="Rows to draw. [default: 16; of several classes, 8 of each]",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@click.option(
+    "--class",
+    "classes",
+    metavar="CLASS",
+    help="Name or number, several with commas, or all; the same noise for each.",
+)
+@click.option("--to", metavar="DOMAIN", help="Where FILE is a folder: what to translate to.")
 @click.option("-o", "--output", help="x.png, x.npz or a folder.")
 @json_option
 def verb(
@@ -31,14 +43,16 @@ def verb(
     inputs: tuple[str, ...],
     count: int | None,
     seed: int,
+    classes: str | None,
+    to: str | None,
     output: str | None,
     as_json: bool,
 ) -> None:
     """Run an exported file; needs no torch and no plugin.
 
-    FILE is an .onnx file that `zoo export` wrote; it says itself what it takes. INPUT is pictures,
-    folders of pictures (with all below them), or .npy and .npz files of numbers. What is not given
-    is drawn from its prior.
+    FILE is an .onnx file that `zoo export` wrote, or the folder with --to; it says itself what it
+    takes. INPUT is pictures, folders of pictures (with all below them), or .npy and .npz files of
+    numbers. What is not given is drawn from its prior.
 
     Pictures that come out go to a folder, each by its own name, or in a grid; numbers go to an
     .npz file, or as JSON to stdout. A picture that cannot be read is an error when you name it,
@@ -49,33 +63,37 @@ def verb(
     zoo run reconstruct.onnx photo.png folder/ -o out/
     zoo run encode.onnx folder/ -o codes.npz
     zoo run decode.onnx codes.npz -o grid.png
+    zoo run generate.onnx --class all -o grid.png
+    zoo run exports/cyclegan photos/ --to zebra -o out/
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     from pathlib import Path
 
+    from zoo.runtime.bundles import open_graph
     from zoo.runtime.feed import batches, prepare
-    from zoo.runtime.outputs import NAMES, choose_target, collect, write_results
-    from zoo.runtime.session import open_session
+    from zoo.runtime.memory import bounded_memory
+    from zoo.runtime.outputs import MOST_PRINTED, NAMES, choose_target, collect, write_results
 
     started = time.monotonic()
-    session = open_session(Path(file))
+    session = open_graph(Path(file), to)
     leave_out = Path(output or session.path.stem)
     given = [Path(path) for path in inputs]
-    feed = prepare(session, given, count=count, seed=seed, leave_out=leave_out)
+    feed = prepare(session, given, count=count, seed=seed, classes=classes, leave_out=leave_out)
     target = choose_target(session, feed, output)
     for note in feed.notes:
         say(note)
     bad: list[BadPictureError] = []
-    results = _with_bar(batches(session, feed, bad.append), feed.count)
+    results = _with_bar(batches(session, feed, bad.append), feed)
     written: list[Path] = []
     numbers: dict[str, Any] = {}
-    if target.kind == "json":
-        names, values = collect(results)
-        numbers = {
-            NAMES: [click.format_filename(name) for name in names],
-            "values": {port: array.tolist() for port, array in values.items()},
-        }
-    else:
-        written = write_results(results, session.description.signature.outputs[0], target)
+    with bounded_memory():
+        if target.kind == "json":
+            names, values = collect(results, MOST_PRINTED)
+            numbers = {
+                NAMES: [click.format_filename(name) for name in names],
+                "values": {port: array.tolist() for port, array in values.items()},
+            }
+        else:
+            written = write_results(results, session.description.signature.outputs[0], target)
     _tell_bad(bad, feed.count)
     paths = [click.format_filename(path) for path in written]
     if not as_json and paths:
@@ -83,7 +101,7 @@ def verb(
         return
     print_json(
         {
-            "file": click.format_filename(file),
+            "file": click.format_filename(session.path),
             "model": session.description.model,
             "graph": session.description.graph,
             "outputs": paths,
@@ -95,10 +113,13 @@ def verb(
     )
 
 
-def _with_bar(results: Iterable[Result], count: int) -> Iterator[Result]:
+def _with_bar(results: Iterable[Result], feed: Feed) -> Iterator[Result]:
     """Pass results on; on a terminal, show how far a long run is."""
-    hidden = count < LONG or not sys.stderr.isatty()
-    with click.progressbar(length=count, file=sys.stderr, hidden=hidden) as bar:
+    from zoo.runtime.description import has_open_sizes
+
+    photos = feed.port is not None and has_open_sizes(feed.port)  # one may take minutes
+    hidden = not sys.stderr.isatty() or feed.count < (2 if photos else LONG)
+    with click.progressbar(length=feed.count, file=sys.stderr, hidden=hidden) as bar:
         for result in results:
             yield result
             bar.update(len(result.names))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
 import torch
@@ -22,15 +22,17 @@ import torch
 import zoo
 from zoo import pictures
 from zoo.atomic import write_json, write_text
-from zoo.errors import NotFoundError, ZooError
+from zoo.errors import NotFoundError, PluginError, ZooError
 from zoo.export.onnx import export_graph
 from zoo.export.verify import verify
-from zoo.model.drawing import drawable, overview
+from zoo.model.drawing import overview, samplers
 from zoo.model.weights import Trained
-from zoo.runtime.description import describe_port
+from zoo.ports import Signature
+from zoo.runtime.description import describe_port, translates_to
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+GRAPH_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,10 @@ def export_bundle(trained: Trained, folder: Path) -> Bundle:
         folder: made where it is missing; files of an earlier export are replaced.
 
     Raises:
+        PluginError: a graph's name cannot be the name of a file.
         ZooError: a graph cannot be exported or does not verify; the folder is as it was.
     """
+    _check_names(trained)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise ZooError(f"{folder} is a file", hint="-o another-folder")
@@ -75,6 +79,18 @@ def export_bundle(trained: Trained, folder: Path) -> Bundle:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return Bundle(files, differences)
+
+
+def _check_names(trained: Trained) -> None:
+    taken: set[str] = set()
+    for name in trained.model.graphs():
+        if not GRAPH_NAME.fullmatch(name) or name.lower() in taken:
+            raise PluginError(
+                f"{trained.header.model} has a graph {name[:100]!r}, which cannot name a file",
+                cause="names have letters of ASCII, digits, - and _, at most 100 of them; "
+                "no two differ in capitals alone",
+            )
+        taken.add(name.lower())
 
 
 def _build(trained: Trained, folder: Path) -> dict[str, float]:
@@ -92,11 +108,9 @@ def _build(trained: Trained, folder: Path) -> dict[str, float]:
             "signature": graph.signature.to_json(),
             "max_abs_difference": found,
         }
-    for name, graph in drawable(model).items():
-        if graph.signature.can_sample:
-            (folder / "pictures").mkdir(exist_ok=True)
-            nothing = np.empty(0, np.uint8)
-            pictures.write_png(folder / "pictures" / f"{name}.png", overview(model, name, nothing))
+    for name in samplers(model):
+        (folder / "pictures").mkdir(exist_ok=True)
+        pictures.write_png(folder / "pictures" / f"{name}.png", overview(model, name, {}))
     weights = folder / "model.safetensors"
     shutil.copyfile(trained.path, weights)
     write_text(folder / "README.md", _card(trained))
@@ -177,9 +191,15 @@ def _card(trained: Trained) -> str:
         lines.append(f"| `{name}.onnx` | {takes} | {gives} |")
     lines += ["", "Each file says the same of itself in its metadata, under the key `zoo`. "
               "Run one without torch:", "", "```sh", "pip install zoo-core"]  # fmt: skip
-    for name, signature in header.graphs.items():
-        if signature.can_sample:
-            lines.append(f"zoo run {name}.onnx -n 16 -o grid.png")
-        elif signature.maps_images:
-            lines.append(f"zoo run {name}.onnx photo.png -o out/")
+    lines += [f"zoo run {_example(name, signature)}" for name, signature in header.graphs.items()
+              if signature.can_sample or signature.maps_images]  # fmt: skip
     return "\n".join([*lines, "```", ""])
+
+
+def _example(name: str, signature: Signature) -> str:
+    """Return what to type after ``zoo run``, in the folder of the bundle."""
+    if signature.can_sample:
+        labels = any(port.kind == "label" for port in signature.inputs)
+        return f"{name}.onnx {'--class all' if labels else '-n 16'} -o grid.png"
+    domain = translates_to(signature)
+    return f". photos/ --to {domain} -o {domain}/" if domain else f"{name}.onnx photo.png -o out/"

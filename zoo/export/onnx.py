@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import ZooError
+from zoo.errors import PluginError, ZooError
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import evaluating
 from zoo.model.weights import Header
@@ -46,9 +46,11 @@ def export_graph(model: Model, header: Header, name: str, path: Path) -> None:
         path: file to write; not yet verified.
 
     Raises:
+        PluginError: a name in the graph's ports cannot be written into a file.
         ZooError: the exporter cannot express the graph, or the graph draws random numbers.
     """
     graph = model.graphs()[name]
+    text = description(header, name, graph).to_text()
     dimensions = {
         size: torch.export.Dim(size)
         for port in graph.inputs
@@ -60,7 +62,8 @@ def export_graph(model: Model, header: Header, name: str, path: Path) -> None:
         for port in graph.inputs
     )
     generator = np.random.default_rng(0)
-    examples = [example(port, EXAMPLE_BATCH, model, generator) for port in graph.inputs]
+    sizes = {"height": model.data.height, "width": model.data.width}
+    examples = [example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs]
     try:
         with evaluating(model), _quiet():
             program = torch.onnx.export(
@@ -85,30 +88,36 @@ def export_graph(model: Model, header: Header, name: str, path: Path) -> None:
             f"graph {name!r} of {header.model} draws random numbers ({', '.join(drawn)})",
             hint="noise comes in through a port that has a prior",
         )
-    program.model.metadata_props[METADATA_KEY] = description(header, name, graph).to_text()
+    program.model.metadata_props[METADATA_KEY] = text
     program.save(path, external_data=False)
 
 
 def description(header: Header, name: str, graph: Graph) -> Description:
-    """Return what the file of one graph says of itself."""
-    return Description(
-        model=header.model,
-        graph=name,
-        distribution=header.distribution,
-        version=header.version,
-        data=header.data,
-        signature=graph.signature,
-        config=header.config,
-        step=header.step,
-        metrics=header.metrics,
-    )
+    """Return what the file of one graph says of itself.
+
+    Raises:
+        PluginError: a name in the graph's ports cannot be written into a file.
+    """
+    try:
+        return Description(
+            model=header.model,
+            graph=name,
+            distribution=header.distribution,
+            version=header.version,
+            data=header.data,
+            signature=graph.signature,
+            config=header.config,
+            step=header.step,
+            metrics=header.metrics,
+        )
+    except ValueError as problem:
+        raise PluginError(f"graph {name!r} of {header.model} declares an {problem}") from None
 
 
 def example(
-    port: Port, count: int, model: Model, generator: np.random.Generator
+    port: Port, count: int, sizes: Mapping[str, int], generator: np.random.Generator
 ) -> np.ndarray[Any, Any]:
-    """Draw values that a port could take: (count, …); open sizes are those of the data."""
-    sizes = {"height": model.data.height, "width": model.data.width}
+    """Draw values that a port could take: (count, …); `sizes` fill what its shape leaves open."""
     shape = (count, *(sizes.get(each, 2) if isinstance(each, str) else each
                       for each in port.shape[1:]))  # fmt: skip
     if port.range is None:

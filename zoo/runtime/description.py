@@ -132,9 +132,27 @@ def describe_port(port: Port) -> str:
         words[0] += span
     else:
         words.append("standard normal" if port.prior == "normal" else "uniform" + span)
+    if port.domain:
+        words.append(f"of {port.domain}")
     if port.classes:
         words.append(f"{len(port.classes)} classes")
     return ", ".join(words)
+
+
+def is_pictorial(port: Port) -> bool:
+    """Whether pictures can be read into a port, or written from it."""
+    return port.kind == "image" and port.shape[1] in (1, 3) and port.range is not None
+
+
+def translates_to(signature: Signature) -> str:
+    """Return the domain of the pictures that come out, where they come from another one."""
+    domain = signature.outputs[0].domain
+    return "" if domain in {port.domain for port in signature.inputs} else domain
+
+
+def has_open_sizes(port: Port) -> bool:
+    """Whether a dimension beside the batch may vary."""
+    return any(isinstance(size, str) for size in port.shape[1:])
 
 
 def numbers_in_a_row(port: Port) -> int:
@@ -152,6 +170,7 @@ def _check_ports(ports: tuple[Port, ...]) -> None:
     for port in ports:
         words = [port.name, *(size for size in port.shape if isinstance(size, str))]
         _require(all(map(_is_name, words)), "name in a port")
+        _require(port.domain == "" or _is_name(port.domain), f"domain of port {port.name!r}")
         _require(numbers_in_a_row(port) <= MAX_ITEM, f"size of port {port.name!r}")
 
 

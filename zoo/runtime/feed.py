@@ -14,14 +14,13 @@ from zoo.errors import NotFoundError, UsageError
 from zoo.pictures import BadPictureError, Pixels, fit, read_picture, to_values
 from zoo.ports import Port
 from zoo.runtime.arrays import ARRAY_SUFFIXES, as_input, match_arrays, read_arrays
-from zoo.runtime.description import describe_port, numbers_in_a_row
+from zoo.runtime.description import has_open_sizes, is_pictorial, numbers_in_a_row
 from zoo.runtime.files import Picture, find_pictures
-from zoo.runtime.session import Arrays, Session
+from zoo.runtime.noise import draw_rows
+from zoo.runtime.session import Arrays, RunError, Session
 
 MOST_ROWS = 64  # of a batch
 MOST_NUMBERS = 2**20  # in the widest port of a batch; layers inside the graph hold many times that
-MOST_DRAWN = 2**27  # numbers that are drawn at once, half a gigabyte
-DEFAULT_COUNT = 16
 
 Report = Callable[[BadPictureError], None]
 
@@ -35,6 +34,7 @@ class Feed:
         arrays: inputs that are in memory, by port name, `count` rows each.
         pictures: inputs that are read when their turn comes, `count` of them, or none.
         port: the port that the pictures go to.
+        classes: what the rows of each class are called, as many rows for each; or none.
         sources: every file that is read.
         notes: choices made for the user, to be told.
     """
@@ -43,8 +43,18 @@ class Feed:
     arrays: Mapping[str, NDArray[Any]]
     pictures: tuple[Picture, ...] = ()
     port: Port | None = None
+    classes: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def name(self, row: int) -> str:
+        """What is made of a row is called, without a suffix: ``photo``, ``07``, ``boot-3``."""
+        if self.pictures:
+            return self.pictures[row].name
+        if not self.classes:
+            return f"{row + 1:0{len(str(self.count))}}"
+        each = self.count // len(self.classes)
+        return f"{self.classes[row // each]}-{row % each + 1:0{len(str(each))}}"
 
 
 @dataclass(frozen=True)
@@ -55,17 +65,13 @@ class Result:
     outputs: Arrays
 
 
-def is_pictorial(port: Port) -> bool:
-    """Whether pictures can be read into a port, or written from it."""
-    return port.kind == "image" and port.shape[1] in (1, 3) and port.range is not None
-
-
 def prepare(
     session: Session,
     given: Sequence[Path],
     *,
     count: int | None = None,
     seed: int = 0,
+    classes: str | None = None,
     leave_out: Path | None = None,
 ) -> Feed:
     """Find an input for every port: what is given first, then draws from the priors.
@@ -73,8 +79,9 @@ def prepare(
     Args:
         session: the graph.
         given: pictures, folders of pictures, ``.npy`` and ``.npz`` files.
-        count: rows to draw where nothing is given; 16, when None.
+        count: rows to draw where nothing is given; of several classes, for each.
         seed: of the draws; the same seed and count draw the same rows.
+        classes: of the label that is drawn, as `zoo.draws.read_classes` takes them.
         leave_out: a folder whose pictures are not read, because results go there.
 
     Raises:
@@ -95,42 +102,61 @@ def prepare(
         raise UsageError(f"the inputs have different numbers of rows: {sorted(rows)}")
     if rows and count is not None:
         raise UsageError("-n counts what is drawn, but inputs are given", hint="leave -n out")
-    total = rows.pop() if rows else count or DEFAULT_COUNT
-    drawn = [each for each in inputs if each.name not in arrays and each is not port]
+    ports = [each for each in inputs if each.name not in arrays and each is not port]
+    given_rows = rows.pop() if rows else None
+    drawn = draw_rows(session, ports, rows=given_rows, count=count, seed=seed, classes=classes)
     sources = (*files, *(picture.path for picture in pictures))
-    arrays |= _draw(session, drawn, total, seed)
-    return Feed(total, arrays, pictures, port, sources, notes)
+    return Feed(drawn.count, arrays | drawn.arrays, pictures, port, drawn.classes, sources, notes)
 
 
 def batches(session: Session, feed: Feed, report: Report) -> Iterator[Result]:
     """Run the graph on all rows, batch by batch.
 
     A picture that the user named and that cannot be read is an error; one that was found in a
-    folder is reported and left out.
+    folder is reported and left out. So are those that a graph for all sizes fails on.
 
     Raises:
         BadPictureError: a named picture cannot be read, or no picture can.
-        ZooError: the graph fails.
+        RunError: the graph fails.
     """
     if feed.port is None:
-        digits = len(str(feed.count))
         size = _rows_at_once(session, 1)
         for start in range(0, feed.count, size):
             rows = range(start, min(start + size, feed.count))
             inputs = {name: array[start : rows.stop] for name, array in feed.arrays.items()}
-            yield Result(tuple(f"{row + 1:0{digits}}" for row in rows), session.run(inputs))
+            yield Result(tuple(map(feed.name, rows)), session.run(inputs))
         return
-    read = 0
+    done, failed = 0, None
     for part in _picture_batches(session, feed, feed.port, report):
-        read += len(part)
         rows_in_part = [row for row, _ in part]
         inputs = {name: array[rows_in_part] for name, array in feed.arrays.items()}
         pixels = np.stack([each for _, each in part])
         low, high = feed.port.range or (-1.0, 1.0)
         inputs[feed.port.name] = to_values(pixels, low, high).astype(feed.port.dtype, copy=False)
-        yield Result(tuple(feed.pictures[row].name for row in rows_in_part), session.run(inputs))
-    if read == 0:
+        try:
+            outputs = session.run(inputs)
+        except RunError as problem:
+            failed = problem
+            _leave_out(feed, rows_in_part, problem, report)
+            continue
+        done += len(part)
+        yield Result(tuple(map(feed.name, rows_in_part)), outputs)
+    if done == 0:
+        if failed:
+            raise failed
         raise BadPictureError(f"none of the {feed.count} pictures could be read")
+
+
+def _leave_out(feed: Feed, rows: Sequence[int], problem: RunError, report: Report) -> None:
+    """Report pictures of a size that the graph fails on, or raise where nobody may miss them."""
+    assert feed.port is not None
+    pictures = [feed.pictures[row] for row in rows]
+    told = problem.message if not problem.cause else f"{problem.message}, {problem.cause}"
+    problem.message = f"{pictures[0].path}: {problem.message}"
+    if any(picture.named for picture in pictures) or not has_open_sizes(feed.port):
+        raise problem
+    for picture in pictures:
+        report(BadPictureError(str(picture.path), cause=told))
 
 
 def _picture_batches(
@@ -203,25 +229,3 @@ def _port_for_pictures(session: Session, places: Sequence[Path], arrays: Arrays)
         cause=session.description.takes,
         hint=f"zoo run {session.path} " + ("-n 16 -o grid.png" if drawable else "codes.npz"),
     )
-
-
-def _draw(session: Session, ports: Sequence[Port], count: int, seed: int) -> Arrays:
-    generator = np.random.default_rng(seed)
-    if count * sum(map(numbers_in_a_row, ports)) > MOST_DRAWN:
-        raise UsageError(
-            f"-n {count} is too many to draw at once", hint="fewer, with several seeds"
-        )
-    drawn: Arrays = {}
-    for port in ports:
-        if port.prior is None:
-            wanted = "a picture or a folder" if is_pictorial(port) else "an .npy or .npz file"
-            example = "photo.png folder/ -o out/" if is_pictorial(port) else "codes.npz"
-            raise UsageError(
-                f"{session.description.graph} needs {describe_port(port)}: give {wanted}",
-                hint=f"zoo run {session.path} {example}",
-            )
-        try:
-            drawn[port.name] = port.draw(count, generator)
-        except ValueError as problem:
-            raise UsageError(f"{session.path}: {problem}") from None
-    return drawn

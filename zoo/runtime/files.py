@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from zoo.errors import NotFoundError
 from zoo.pictures import suffixes
+
+LONGEST_WORD = 40  # characters; of some scripts, each takes four of a file system's 255 bytes
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,19 @@ def find_pictures(places: Sequence[Path], leave_out: Path | None = None) -> tupl
     for place in places:
         for path in _below(place, passed_over) if place.is_dir() else [place]:
             inner = path.relative_to(place) if place.is_dir() else Path(path.name)
-            name = _unlike(inner.with_suffix("").as_posix(), taken)
+            name = unlike(inner.with_suffix("").as_posix(), taken)
             taken.add(name.casefold())
             found.append(Picture(path, name, named=not place.is_dir()))
     return tuple(found)
+
+
+def file_word(text: str) -> str:
+    """Return what a file may be called after a text of a stranger; nothing may be left of it.
+
+    Letters and digits of any script, ``-`` and ``_``; neither paths nor hidden files come of it.
+    """
+    letters = "".join(char if char.isalnum() or char == "_" else " " for char in text)
+    return "-".join(letters.split())[:LONGEST_WORD].strip("-")
 
 
 def _below(folder: Path, passed_over: Path | None) -> list[Path]:
@@ -71,7 +82,8 @@ def _walk(folder: Path, passed_over: Path | None) -> Iterator[Path]:
         yield from (Path(parent, name) for name in files if not name.startswith("."))
 
 
-def _unlike(name: str, taken: set[str]) -> str:
+def unlike(name: str, taken: Collection[str]) -> str:
+    """Return the name, with a number added where its small letters are taken: ``photo-2``."""
     candidate, number = name, 1
     while candidate.casefold() in taken:
         number += 1

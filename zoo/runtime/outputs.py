@@ -14,12 +14,13 @@ from zoo.errors import UsageError
 from zoo.pictures import Pixels, grid, to_pixels, write_png
 from zoo.ports import Port
 from zoo.runtime.arrays import write_arrays
-from zoo.runtime.description import numbers_in_a_row
-from zoo.runtime.feed import Feed, Result, is_pictorial
+from zoo.runtime.description import is_pictorial, numbers_in_a_row
+from zoo.runtime.feed import Feed, Result
 from zoo.runtime.session import Arrays, Session
 
 MOST_HELD = 2**27  # numbers of a grid or a file of arrays, half a gigabyte
 MOST_PRINTED = 2**20  # numbers in JSON on stdout, some twenty megabytes
+MOST = {"grid": MOST_HELD, "arrays": MOST_HELD, "json": MOST_PRINTED}
 NAMES = (
     "names"  # of the array in an .npz file, and of the list in JSON, that says which row is which
 )
@@ -27,10 +28,14 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Target:
-    """What is written, and where; `path` is None for JSON on stdout."""
+    """What is written, and where; `path` is None for JSON on stdout.
+
+    A grid has as many `columns` as there are rows of a class; None for a square.
+    """
 
     kind: Literal["picture", "grid", "folder", "arrays", "json"]
     path: Path | None = None
+    columns: int | None = None
 
 
 def choose_target(session: Session, feed: Feed, output: str | None) -> Target:
@@ -48,9 +53,8 @@ def choose_target(session: Session, feed: Feed, output: str | None) -> Target:
     target = _decide(session, feed, output)
     outputs = session.description.signature.outputs
     held = outputs[:1] if target.kind == "grid" else outputs
-    most = {"grid": MOST_HELD, "arrays": MOST_HELD, "json": MOST_PRINTED}
     numbers = feed.count * sum(map(numbers_in_a_row, held))
-    if numbers > most.get(target.kind, numbers):
+    if numbers > MOST.get(target.kind, numbers):
         instead = "-o folder/" if is_pictorial(outputs[0]) else "-o codes.npz, in parts"
         where = "JSON" if target.kind == "json" else f"one file, {target.path}"
         raise UsageError(f"{feed.count} rows are too many for {where}", hint=instead)
@@ -79,23 +83,32 @@ def write_results(results: Iterable[Result], port: Port, target: Target) -> list
             for name, pixels in zip(result.names, _pixels(result, port), strict=True)
         ]
     if target.kind == "arrays":
-        names, values = collect(results)
+        names, values = collect(results, MOST_HELD)
         target.path.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(target.path, {NAMES: np.array(names), **values})
         return [target.path]
     parts = [_pixels(result, port) for result in results]
     _require_one_size([part.shape[1:] for part in parts])
     pixels = np.concatenate(parts)
-    return [_write(target.path, grid(pixels) if target.kind == "grid" else pixels[0])]
+    page = grid(pixels, target.columns) if target.kind == "grid" else pixels[0]
+    return [_write(target.path, page)]
 
 
-def collect(results: Iterable[Result]) -> tuple[list[str], Arrays]:
+def collect(results: Iterable[Result], most: int) -> tuple[list[str], Arrays]:
     """Join all batches: the names, and the outputs by port name, a row each.
 
     Raises:
-        UsageError: the rows have different sizes.
+        UsageError: the rows have different sizes, or hold more than `most` numbers in all.
     """
-    whole = list(results)
+    whole, numbers = [], 0
+    for result in results:
+        numbers += sum(array.size for array in result.outputs.values())
+        if numbers > most:  # known only now, where the graph leaves a size open
+            raise UsageError(
+                f"the results are too large for one file: more than {most:,} numbers",
+                hint="fewer or smaller inputs at once",
+            )
+        whole.append(result)
     names = [name for result in whole for name in result.names]
     joined: Arrays = {}
     for port in whole[0].outputs:
@@ -107,13 +120,11 @@ def collect(results: Iterable[Result]) -> tuple[list[str], Arrays]:
 
 def _decide(session: Session, feed: Feed, output: str | None) -> Target:
     pictures_come_out = is_pictorial(session.description.signature.outputs[0])
+    stem = session.path.stem  # never a name from inside the file
     if output is None:
         if not pictures_come_out:
             return Target("json")
-        stem = session.path.stem  # never a name from inside the file
-        return (
-            Target("folder", Path(stem)) if feed.pictures else Target("grid", Path(f"{stem}.png"))
-        )
+        return Target("folder", Path(stem)) if feed.pictures else _grid(f"{stem}.png", feed)
     path = Path(output)
     suffix = path.suffix.lower()
     is_folder = path.is_dir() or output.endswith((os.sep, "/")) or not suffix
@@ -130,7 +141,13 @@ def _decide(session: Session, feed: Feed, output: str | None) -> Target:
         )
     if is_folder:
         return Target("folder", path)
-    return Target("picture" if feed.pictures else "grid", path)
+    return Target("picture", path) if feed.pictures else _grid(output, feed)
+
+
+def _grid(path: str, feed: Feed) -> Target:
+    """Return a square of rows or, where there are several classes, a line for each."""
+    classes = len(feed.classes)
+    return Target("grid", Path(path), feed.count // classes if classes > 1 else None)
 
 
 def _protect_inputs(feed: Feed, target: Target) -> None:

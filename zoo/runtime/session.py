@@ -22,8 +22,13 @@ Arrays = dict[str, NDArray[Any]]
 
 MAX_BYTES = 2**31 - 1  # a protocol buffer cannot be longer
 MOST_THREADS = 8  # small graphs gain nothing beyond, and the machine may have other work
+OUT_OF_MEMORY = ("bad_alloc", "Failed to alloc")  # how ONNX Runtime says it
 SILENT = 4  # of ONNX Runtime's logger; what goes wrong arrives as an exception
 ELEMENT_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
+
+
+class RunError(ZooError):
+    """A graph failed on its inputs, which may be too large or too small for it."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +53,38 @@ class Session:
 
         Returns:
             The outputs by port name, in the order of the ports, each of N rows of finite numbers.
+            A dimension that varies has one size wherever the ports call it by the same word.
 
         Raises:
-            ZooError: ONNX Runtime refuses the inputs or fails.
+            UsageError: two inputs differ in a dimension that their ports call by the same word.
+            RunError: ONNX Runtime refuses the inputs, has no memory for them, or fails.
             NotFoundError: what comes out is not what the file promises.
         """
+        sizes = _sizes(self.description.signature.inputs, inputs)
         ports = self.description.signature.outputs
         try:
             outputs = self.engine.run([port.name for port in ports], dict(inputs))
         except Exception as problem:  # its exceptions have no base of their own
-            raise ZooError(f"{self.path} could not be run", cause=_in_short(problem)) from None
+            raise self._failure(problem, inputs) from None
         rows = len(next(iter(inputs.values())))
         for port, output in zip(ports, outputs, strict=True):
-            self._check_output(port, output, rows)
+            promised = (rows, *(sizes.get(size, size) for size in port.shape[1:]))
+            self._check_output(port, output, promised)
         return {port.name: output for port, output in zip(ports, outputs, strict=True)}
 
-    def _check_output(self, port: Port, output: NDArray[Any], rows: int) -> None:
-        promised = (rows, *port.shape[1:])
+    def _failure(self, problem: Exception, inputs: Mapping[str, NDArray[Any]]) -> RunError:
+        shapes = [f"{name} {_in_brackets(array.shape)}" for name, array in inputs.items()]
+        taken = ", ".join(shapes)[:200]
+        if any(sign in str(problem) for sign in OUT_OF_MEMORY):
+            return RunError(
+                f"{self.path}: not enough memory for {taken}",
+                hint="smaller pictures, or a machine with more memory",
+            )
+        return RunError(f"{self.path} could not be run on {taken}", cause=_in_short(problem))
+
+    def _check_output(
+        self, port: Port, output: NDArray[Any], promised: Sequence[int | str]
+    ) -> None:
         if not _agree(promised, output.shape):
             raise NotFoundError(
                 f"{self.path} gave {port.name} of shape {output.shape} "
@@ -191,6 +211,16 @@ def _agree(promised: Sequence[int | str], found: Sequence[int | str | None]) -> 
         for ours, theirs in zip(promised, found, strict=True)
         if isinstance(ours, int) and isinstance(theirs, int)
     )
+
+
+def _sizes(ports: Sequence[Port], inputs: Mapping[str, NDArray[Any]]) -> dict[int | str, int]:
+    """Return the sizes of the dimensions that vary, by the word for them; the batch is not one."""
+    found: dict[int | str, int] = {}
+    for port in ports:
+        for word, size in zip(port.shape[1:], inputs[port.name].shape[1:], strict=False):
+            if isinstance(word, str) and found.setdefault(word, size) != size:
+                raise UsageError(f"the inputs differ in {word}: {found[word]} and {size}")
+    return found
 
 
 def _in_brackets(shape: Sequence[int | str | None]) -> str:
