@@ -41,6 +41,11 @@ def test_each_image_is_a_part_of_itself_enlarged_at_a_place_of_its_own() -> None
     assert len(places) > 12  # of 18
 
 
+def test_where_left_and_right_differ_nothing_is_mirrored() -> None:
+    images = torch.rand(50, 3, 5, 4) * 2 - 1
+    assert torch.equal(resize_crop_flip(images, enlarge=1, flip=False), images)
+
+
 def test_the_seed_decides() -> None:
     images = torch.rand(8, 3, 16, 16)
     torch.manual_seed(1)

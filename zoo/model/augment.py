@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 
-def resize_crop_flip(images: Tensor, *, enlarge: float) -> Tensor:
+def resize_crop_flip(images: Tensor, *, enlarge: float, flip: bool = True) -> Tensor:
     """Enlarge images, cut each back to its size at a place of its own, and mirror half of them.
 
     Source: Zhu et al. 2017, arXiv:1703.10593, whose code loads images at 286 pixels and crops to
@@ -16,6 +16,7 @@ def resize_crop_flip(images: Tensor, *, enlarge: float) -> Tensor:
     Args:
         images: (N, C, H, W).
         enlarge: factor of height and width, at least 1; 1 only mirrors.
+        flip: whether half of them are mirrored, left for right.
 
     Returns:
         Images (N, C, H, W), channels last in memory.
@@ -28,7 +29,7 @@ def resize_crop_flip(images: Tensor, *, enlarge: float) -> Tensor:
     device = images.device
     top = torch.randint(tall - height + 1, (count, 1), device=device)
     left = torch.randint(wide - width + 1, (count, 1), device=device)
-    mirrored = torch.rand(count, 1, device=device) < 0.5
+    mirrored = torch.rand(count, 1, device=device) < (0.5 if flip else 0.0)
     rows = top + torch.arange(height, device=device)  # (N, H)
     columns = torch.arange(width, device=device)
     columns = left + torch.where(mirrored, columns.flip(0), columns)  # (N, W)

@@ -142,7 +142,7 @@ def load_weights(path: Path) -> Trained:
         PluginError: no installed plugin provides the model.
     """
     header = read_header(path)
-    offer = _find(header, path)
+    offer = offer_of(header, path)
     model_class = load_class(offer)
     try:
         model: Model = model_class(configure(model_class.Config, header.config), header.data)
@@ -190,8 +190,12 @@ def read_header(path: Path) -> Header:
         raise _damaged(path, str(problem)) from None
 
 
-def _find(header: Header, path: Path) -> Offer:
-    """Return the model by its own distribution where that is installed, else by its name."""
+def offer_of(header: Header, path: Path) -> Offer:
+    """Return the installed model of a weight file: by its own distribution, else by its name.
+
+    Raises:
+        PluginError: no installed plugin provides it.
+    """
     try:
         return find_model(f"{header.distribution}:{header.model}")
     except NotFoundError:

@@ -62,6 +62,9 @@ class CycleGANConfig:
     enlarge: float = option(
         1.12, "enlarged by this before a random crop; 286 / 256", at_least=1.0, at_most=4.0
     )
+    flip: bool = option(
+        True, "mirror half of the images; false where left and right differ, as in writing"
+    )
     lr: float = option(2e-4, "learning rate of Adam until half of the training", above=0.0)
 
 
@@ -183,8 +186,8 @@ class CycleGAN(Model):
         }
 
     def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
-        a = resize_crop_flip(batch["a"], enlarge=self.config.enlarge)
-        b = resize_crop_flip(batch["b"], enlarge=self.config.enlarge)
+        vary = partial(resize_crop_flip, enlarge=self.config.enlarge, flip=self.config.flip)
+        a, b = vary(batch["a"]), vary(batch["b"])
         cycle_weight = self.config.cycle_weight
         identity_weight = cycle_weight * self.config.identity_weight
         fake_b, fake_a = self.a_to_b(a), self.b_to_a(b)
