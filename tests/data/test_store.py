@@ -101,6 +101,13 @@ def test_the_second_time_nothing_is_decoded(root):
     assert (second.splits["train"]["image"] == first.splits["train"]["image"]).all()
 
 
+def test_asking_for_what_there_is_in_more_words_decodes_nothing(root):
+    fill(root, 20)
+    prepared(root, size=(8, 8))
+    assert not any("decoding" in line for line in prepared(root, size=(8, 8), channels=3)[1])
+    assert any("decoding" in line for line in prepared(root, size=(8, 8), channels=1)[1])
+
+
 def test_arrays_are_mapped_and_cannot_be_written_to(root):
     fill(root, 4)
     image = prepared(root)[0].splits["train"]["image"]

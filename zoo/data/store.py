@@ -85,7 +85,7 @@ def prepare(
     """
     tell = report or (lambda _: None)
     folder = store_home() / _key(source, size, channels)
-    store = _open(folder, source.name) or _open_usual(source, size, channels)
+    store = _open(folder, source.name) or _open_like(source, size, channels)
     if store is None:
         _build(folder, source, size, channels, tell)
         store = _open(folder, source.name)
@@ -132,14 +132,16 @@ def _open(folder: Path, name: str) -> Store | None:
         return None
 
 
-def _open_usual(source: Source, size: Size | None, channels: int | None) -> Store | None:
-    """Open the store of the usual settings, when they come to what is asked for."""
-    usual = _open(store_home() / _key(source, None, None), source.name)
-    if usual is None:
-        return None
-    spec = usual.spec
-    same = size in {None, (spec.height, spec.width)} and channels in {None, spec.channels}
-    return usual if same else None
+def _open_like(source: Source, size: Size | None, channels: int | None) -> Store | None:
+    """Open a store for which less was asked, when it comes to what is asked for now."""
+    for less in ((size, None), (None, None)):
+        found = _open(store_home() / _key(source, *less), source.name)
+        if found is None:
+            continue
+        spec = found.spec
+        if size in {None, (spec.height, spec.width)} and channels in {None, spec.channels}:
+            return found
+    return None
 
 
 def _map(folder: Path, entry: Entry) -> NDArray[Any]:

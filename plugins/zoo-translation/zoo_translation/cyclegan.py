@@ -56,7 +56,7 @@ class CycleGANConfig:
     )
     cycle_weight: float = option(10.0, "λ of the cycle terms", at_least=0.0)
     identity_weight: float = option(
-        0.5, "κ of the identity terms, which keep colours, as a share of λ", at_least=0.0
+        0.5, "κ of the identity terms as a share of λ; with 0, colours may turn", at_least=0.0
     )
     pool_size: int = option(50, "images a discriminator's pool holds", at_least=0, at_most=10_000)
     enlarge: float = option(
@@ -161,7 +161,7 @@ class CycleGAN(Model):
     """Two generators that turn two domains into each other, each judged by a discriminator."""
 
     Config = CycleGANConfig
-    training_preset = Training(epochs=100, batch_size=8)
+    training_preset = Training(epochs=100, batch_size=4)
 
     def __init__(self, config: CycleGANConfig, data: DataSpec) -> None:
         super().__init__(config, data)
