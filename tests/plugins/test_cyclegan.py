@@ -75,7 +75,10 @@ def test_discriminators_see_images_of_earlier_rounds() -> None:
 
 def test_networks_have_the_papers_sizes() -> None:
     """Parameters of the networks of Zhu et al. at 256 pixels, without biases before a norm."""
-    generator, discriminator = Generator(3, features=64, blocks=9), Discriminator(3, 64, levels=3)
+    generator, discriminator = (
+        Generator(3, features=64, blocks=9, skip=False),
+        Discriminator(3, 64, levels=3),
+    )
     residual = 9 * 2 * 256 * 256 * 9
     down = 3 * 64 * 49 + 64 * 128 * 9 + 128 * 256 * 9
     assert count(generator) == down + residual + 256 * 128 * 9 + 128 * 64 * 9 + 64 * 3 * 49 + 3
@@ -110,6 +113,15 @@ def test_a_picture_comes_back_at_its_own_size(size: tuple[int, int]) -> None:
         translated = generator(image)
     assert translated.shape == image.shape
     assert translated.abs().max() <= 1
+
+
+def test_with_a_skip_what_is_added_is_nothing_at_first() -> None:
+    generator = build(skip=True).a_to_b
+    image = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.zero_()
+        torch.testing.assert_close(generator(image), 0.98 * image)
 
 
 def test_blocks_follow_from_the_size_unless_they_are_given() -> None:
