@@ -60,6 +60,7 @@ def test_eval_measures_the_test_split_and_agrees_with_itself() -> None:
     assert first == second
     assert first["split"] == "test"
     assert first["images"] == 1000
+    assert first["classes"] is None, "a model that has a measure is judged when asked to"
     metrics = first["metrics"]
     assert metrics["elbo"] == pytest.approx(-metrics["reconstruction"] - metrics["kl"], abs=1e-3)
     assert zoo_json("eval", "first", "--split", "validation")["images"] == 250

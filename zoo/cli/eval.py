@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from zoo.cli.completion import datasets, targets
-from zoo.cli.output import Choice, json_option, print_json
+from zoo.cli.output import Choice, json_option, print_json, print_table, say
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.data.store import Store
+    from zoo.evaluation.classes import Classes, Judgement
+    from zoo.evaluation.pairs import Translation
+    from zoo.model.weights import Trained
+
+SAMPLES = 1000
 
 
 @click.command("eval")
@@ -18,25 +30,127 @@ from zoo.cli.output import Choice, json_option, print_json
 )
 @click.option("--split", type=Choice(["train", "validation", "test"]),
               help="Which images [test, where the data has them, else validation].")  # fmt: skip
+@click.option("--samples", type=click.IntRange(10, 100_000), metavar="N",
+              help=f"Judge N samples by a classifier of the data [{SAMPLES:,}, where no metric of "
+              "the model says which one is best].")  # fmt: skip
 @json_option
-def verb(target: str, data: str | None, split: str | None, as_json: bool) -> None:
-    """Measure TARGET with the model's own metrics on images that it has not seen."""
+def verb(
+    target: str, data: str | None, split: str | None, samples: int | None, as_json: bool
+) -> None:
+    """Measure TARGET on images that it has not seen.
+
+    With the model's own metrics, where it has some. A model that translates between two domains is
+    compared with the true partners, where the data knows them. A model that draws samples is judged
+    by the classes of labelled data that a classifier recognises in them; the classifier is trained
+    the first time, and kept.
+    """
     from zoo.cli.sources import decode, find
     from zoo.cli.targets import find_weights, load, trained_on
 
     weights = find_weights(target)
     trained = load(weights)
+    from zoo.evaluation.classes import judge_samples
+    from zoo.evaluation.pairs import measure_pairs
     from zoo.evaluation.score import score
+    from zoo.model.weights import offer_of
+    from zoo.training.job import check_material
 
     spec = trained.header.data
     source = find(data or trained_on(weights))
     store = decode(source, size=(spec.height, spec.width), channels=spec.channels)
-    chosen = split or ("test" if "test" in store.splits else "validation")
-    metrics, images = score(trained, store, chosen)  # type: ignore[arg-type] # click chose it
+    check_material(offer_of(trained.header, trained.path), source.name, store)
+    chosen = _split(store, split)
+    metrics, images = score(trained, store, chosen)
+    pairs = measure_pairs(trained.model, store, chosen)
+    if samples is None and _needs_a_judge(trained, store, chosen):
+        samples = SAMPLES
+    classes = judge_samples(trained, store, chosen, samples, say) if samples else None
+    if not (metrics or pairs or classes):
+        raise UsageError(
+            f"nothing can be measured of {trained.header.model} on {store.spec.name}",
+            cause="it declares no metrics; samples are judged on labelled data, translations "
+            "on a split whose true pairs are known",
+            hint="--data NAME|PATH with labels or pairs; zoo data check says what a folder holds",
+        )
+    model, name = trained.header.model, store.spec.name
     if as_json:
-        facts = {"data": store.spec.name, "split": chosen, "images": images}
-        print_json({"model": trained.header.model, **facts, "metrics": metrics})
+        print_json({
+            "model": model, "data": name, "split": chosen, "images": images, "metrics": metrics,
+            "pairs": [way.to_json() for way in pairs],
+            "classes": classes.to_json() if classes else None,
+        })  # fmt: skip
         return
-    click.echo(f"{images:,} images of {store.spec.name}, {chosen} split")
+    if metrics:
+        _print_metrics(metrics, f"{images:,} images of {name}, {chosen} split")
+    if pairs:
+        _print_pairs(pairs, f"{pairs[0].pairs:,} pairs of {name}, {chosen} split")
+    if classes:
+        _print_classes(classes, model, name)
+
+
+def _split(store: Store, asked: str | None) -> str:
+    split = asked or ("test" if "test" in store.splits else "validation")
+    if split not in store.splits:
+        raise UsageError(
+            f"{store.spec.name} has no {split} split", hint=f"--split {' or '.join(store.splits)}"
+        )
+    return split
+
+
+def _needs_a_judge(trained: Trained, store: Store, split: str) -> bool:
+    """Whether samples can be judged, and no metric of the model says how good it is."""
+    from zoo.model.drawing import samplers
+
+    labelled = all("label" in store.splits[each] for each in ("train", split))
+    return trained.model.goal is None and bool(samplers(trained.model)) and labelled
+
+
+def _print_metrics(metrics: Mapping[str, float], heading: str) -> None:
+    click.echo(heading)
     for name, value in metrics.items():
         click.echo(f"{name:<16} {value:.4f}")
+
+
+def _print_pairs(ways: Sequence[Translation], heading: str) -> None:
+    click.echo(heading)
+    print_table(
+        ["from", "to", "error", "error copying", "ratio", "nearest", "nearest copying"],
+        [
+            (way.source, way.target, f"{way.error:.4f}", f"{way.copying:.4f}",
+             "-" if way.ratio is None else f"{way.ratio:.3f}",
+             _percent(way.nearest), _percent(way.nearest_copying))
+            for way in ways
+        ],
+    )  # fmt: skip
+    click.echo("error: mean absolute difference from the true partner, pixels in [0, 1]")
+    click.echo("nearest: how often no other partner is nearer; copying: the input as it is")
+
+
+def _print_classes(classes: Classes, model: str, data: str) -> None:
+    from zoo.evaluation.classes import FOUND, SURE
+
+    samples, real = classes.samples, classes.real
+    click.echo(
+        f"{samples.images:,} samples of {model}, judged by a classifier that is right on "
+        f"{real.right_of_all:.1%} of {real.images:,} {classes.split} images of {data}"
+    )
+    right = samples.right or (None,) * len(classes.names)
+    rows = [
+        (name, _percent(samples.classified[number]), _percent(samples.recognisable[number]),
+         _percent(right[number]), "yes" if samples.found[number] else "no")
+        for number, name in enumerate(classes.names)
+    ]  # fmt: skip
+    rows += [_total("all samples", samples), _total(f"{classes.split} images", real)]
+    print_table(["class", "classified as", "recognisable", "as asked", "found"], rows)
+    least = FOUND / len(classes.names)
+    click.echo(f"recognisable: the classifier is sure to at least {SURE:.0%}")
+    click.echo(f"found: recognisable samples of the class are at least {least:.1%} of all")
+
+
+def _total(name: str, judged: Judgement) -> tuple[str, str, str, str, str]:
+    sure, right = _percent(sum(judged.recognisable)), _percent(judged.right_of_all)
+    return name, _percent(1.0), sure, right, f"{sum(judged.found)} of {len(judged.found)}"
+
+
+def _percent(share: float | None) -> str:
+    return "     -" if share is None else f"{share:6.1%}"

@@ -43,7 +43,6 @@ from zoo import (
     resize_crop_flip,
 )
 
-
 NEARLY_ALL = 0.98  # of an image's range passes a skip: atanh of all of it would be infinite
 
 

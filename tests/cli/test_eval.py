@@ -1,0 +1,94 @@
+"""What `zoo eval` measures of models that draw and models that translate."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.evaluation.toys import STRIPES, stripes
+from tests.process import error_of, zoo
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with small labelled and unlabelled pictures, and runs of two models."""
+    place = tmp_path_factory.mktemp("place")
+    images = stripes(90, 1)
+    for number, (image, label) in enumerate(zip(images["image"], images["label"], strict=True)):
+        for name in (f"stripes/{STRIPES.classes[label]}", "plain"):
+            (place / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[:, :, 0]).save(place / name / f"{number}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setenv("ZOO_HOME", str(place / "home"))
+        few = ["--data", "stripes", "--size", "8", "--steps", "1", "--batch-size", "8"]
+        zoo("train", "dcgan", *few, "--set", "features=8")
+        small = ["--set", "features=1", "--set", "blocks=1", "--set", "patch_levels=1"]
+        zoo("train", "cyclegan", "--data", "emoji", "--size", "16", "--steps", "1", *small)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("ZOO_HOME", str(place / "home"))
+
+
+def test_samples_of_a_gan_are_judged_and_the_classifier_is_kept() -> None:
+    first = zoo("eval", "dcgan")
+    assert "training a classifier on 86 images of stripes" in first.stderr
+    assert "1,000 samples of dcgan, judged by a classifier that is right on" in first.stdout
+    assert "4 validation images of stripes" in first.stdout
+    for word in (*STRIPES.classes, "all samples", "validation images", "of 3", "90%", "6.7%"):
+        assert word in first.stdout
+    second = zoo("eval", "dcgan", "--samples", "40", "--json")
+    assert "training" not in second.stderr
+    answer = json.loads(second.stdout)
+    assert answer["metrics"] == {}
+    assert answer["pairs"] == []
+    classes = answer["classes"]
+    assert classes["names"] == sorted(STRIPES.classes)
+    assert classes["samples"]["images"] == 40
+    assert sum(classes["samples"]["classified"]) == pytest.approx(1)
+    assert classes["real"]["right_of_all"] is not None
+
+
+def test_a_gan_without_labels_can_only_be_looked_at() -> None:
+    said = error_of("eval", "dcgan", "--data", "plain", code=2)
+    assert "nothing can be measured of dcgan on plain" in said
+    assert "labels" in said
+
+
+def test_translations_are_compared_with_the_true_partners() -> None:
+    done = zoo("eval", "cyclegan")
+    assert "Warning" not in done.stderr
+    text = done.stdout
+    assert re.search(r"^cycle_a +0\.\d+$", text, re.M), "its own metrics stand first"
+    count = int(re.search(r"^([\d,]+) pairs of emoji, test split$", text, re.M)[1])
+    assert count > 100
+    ways = re.findall(
+        r"^ *(\w+) +(\w+) +(0\.\d+) +(0\.\d+) +(\d\.\d+) +[\d.]+% +[\d.]+%$", text, re.M
+    )
+    there, back = ways
+    assert there[:2] == ("twemoji", "noto")
+    assert back[:2] == ("noto", "twemoji")
+    for *_, error, copying, ratio in ways:
+        assert float(ratio) == pytest.approx(float(error) / float(copying), abs=2e-3)
+    assert there[3] == back[3], "copying is as wrong both ways"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["cyclegan", "--data", "plain"], "learns from two domains"),
+        (["cyclegan", "--samples", "20"], "cannot be sampled"),
+        (["dcgan", "--split", "test"], "no test split"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else None,
+)
+def test_what_cannot_be_measured_is_said(words: list[str], says: str) -> None:
+    assert says in error_of("eval", *words, code=2)

@@ -1,0 +1,164 @@
+"""Samples whose classes are known beforehand are counted as what they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.evaluation.toys import STRIPES, Toy, store, stripes, trained, values, with_wrong_labels
+from zoo import DataSpec, Graph, Port
+from zoo.errors import UsageError
+from zoo.evaluation.classes import Classes, judge, judge_samples
+from zoo.evaluation.classifier import find_classifier
+
+TEST = with_wrong_labels(stripes(118, 3), every=7)  # so that nobody can be right on all of them
+DATA = store(STRIPES, train=stripes(120, 1), validation=stripes(30, 2), test=TEST)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Train the classifier once."""
+    return str(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(autouse=True)
+def _use_it(_one_cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_HOME", _one_cache)
+
+
+def model(function: Callable[..., Tensor], *, label: tuple[str, ...] = ()) -> Toy:
+    """A model that draws what a function of a latent, and perhaps a label, says."""
+    inputs = [Port.latent("latent", 2), *([Port.label("label", label)] if label else [])]
+    return Toy(STRIPES, {"generate": Graph(function, inputs, [Port.image("image", STRIPES)])})
+
+
+def judged(toy: Toy, count: int) -> Classes:
+    return judge_samples(trained(toy), DATA, "test", count, lambda _: None)
+
+
+def real_images(latent: Tensor, label: Tensor) -> Tensor:
+    """Give the test images of the class that is asked for, in turn."""
+    so_far: Counter[int] = Counter()
+    chosen = []
+    for number in label.tolist():
+        of_the_class = np.flatnonzero(TEST["label"] == number)
+        chosen.append(of_the_class[so_far[number]])
+        so_far[number] += 1
+    return values(TEST["image"][chosen])
+
+
+def test_real_images_of_the_class_asked_for_are_as_often_right_as_the_classifier() -> None:
+    counts = np.bincount(TEST["label"])
+    assert len(set(counts)) > 1, "the classes are not equally many, but equally often asked for"
+    each = int(counts.min())
+    report = judged(model(real_images, label=STRIPES.classes), 3 * each + 2)
+    assert report.samples.images == 3 * each
+    everything = judged(model(lambda latent: latent.new_zeros(len(latent), 1, 8, 8)), 10).real
+    assert everything == report.real
+    chosen = np.concatenate([np.flatnonzero(TEST["label"] == k)[:each] for k in range(3)])
+    classifier = find_classifier(DATA, lambda _: None)
+    likeliest = classifier.probabilities(TEST["image"]).argmax(axis=1)
+    right = likeliest == TEST["label"]
+    assert report.real.right_of_all == right.mean() == classifier.accuracy
+    assert 0.8 < classifier.accuracy < 0.9, "one label of seven is wrong"
+    assert report.samples.right_of_all == pytest.approx(right[chosen].mean())
+    assert report.samples.right is not None
+    for k, share in enumerate(report.samples.right):
+        assert share == pytest.approx(right[chosen][TEST["label"][chosen] == k].mean())
+    assert all(report.samples.found)
+
+
+def test_the_wrong_class_is_not_what_was_asked_for() -> None:
+    def next_class(latent: Tensor, label: Tensor) -> Tensor:
+        return real_images(latent, (label + 1) % 3)
+
+    right = judged(model(real_images, label=STRIPES.classes), 90).samples.right_of_all
+    wrong = judged(model(next_class, label=STRIPES.classes), 90).samples.right_of_all
+    assert right is not None
+    assert wrong is not None
+    assert right > 0.8
+    assert wrong < 0.2
+
+
+def test_of_one_picture_again_and_again_one_class_is_found() -> None:
+    picture = values(stripes(3, 8)["image"][1:2])
+    report = judged(model(lambda latent: picture.expand(len(latent), -1, -1, -1)), 50)
+    assert report.samples.classified == (0.0, 1.0, 0.0)
+    assert report.samples.recognisable == (0.0, 1.0, 0.0)
+    assert report.samples.found == (False, True, False)
+    assert report.samples.right is None
+    assert report.real.found == (True, True, True)
+    assert report.to_json()["samples"]["classes_found"] == 1
+
+
+def test_noise_without_a_label_is_drawn_the_same_every_time() -> None:
+    def stripes_of(latent: Tensor) -> Tensor:
+        images = values(stripes(3, 8)["image"])
+        return images[(latent[:, 0] > 0).long()]
+
+    first, second = (judged(model(stripes_of), 200).samples for _ in range(2))
+    assert first == second
+    assert first.images == 200
+    assert sum(first.classified) == pytest.approx(1)
+    assert first.classified[0] == pytest.approx(0.5, abs=0.1)
+    assert first.found == (True, True, False)
+
+
+def test_a_class_is_found_from_a_fifth_of_an_equal_share_of_recognisable_samples() -> None:
+    """Five classes, 100 images: four of them have to be recognisable."""
+    sure = [0] * 93 + [1] * 4 + [2] * 3
+    probabilities = np.full((110, 5), 0.025, np.float32)
+    probabilities[np.arange(100), sure] = 0.9
+    report = judge(probabilities[:100], None)
+    assert report.found == (True, True, False, False, False)
+    assert report.recognisable == pytest.approx((0.93, 0.04, 0.03, 0, 0))
+
+    probabilities[np.arange(93, 97), 1] = 0.89
+    report = judge(probabilities[:100], None)
+    assert report.found == (True, False, False, False, False)
+    assert report.classified == pytest.approx((0.93, 0.04, 0.03, 0, 0))
+    assert report.recognisable == pytest.approx((0.93, 0, 0.03, 0, 0))
+
+
+def test_a_class_that_nobody_asks_for_has_no_share_of_right_ones() -> None:
+    probabilities = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
+    report = judge(probabilities, np.array([0, 1, 1, 1]))
+    assert report.right == (1.0, pytest.approx(1 / 3), None)
+    assert report.right_of_all == 0.5
+
+
+def test_samples_come_in_the_range_that_their_port_says() -> None:
+    """A model that draws in [0, 1] is shown the classifier as one that draws in [-1, 1]."""
+    picture = values(stripes(3, 8)["image"][1:2])
+    port = Port("image", "image", ("batch", 1, 8, 8), range=(0.0, 1.0))
+
+    def draw(latent: Tensor) -> Tensor:
+        return ((picture + 1) / 2).expand(len(latent), -1, -1, -1)
+
+    toy = Toy(STRIPES, {"generate": Graph(draw, [Port.latent("latent", 2)], [port])})
+    assert judged(toy, 20).samples.found == (False, True, False)
+
+
+def test_classes_of_other_data_are_an_error() -> None:
+    with pytest.raises(UsageError, match="cat, dog; the data has rows, columns, checks"):
+        judged(model(real_images, label=("cat", "dog")), 20)
+
+
+def test_a_model_that_draws_nothing_is_an_error() -> None:
+    image = Port.image("image", STRIPES)
+    toy = Toy(STRIPES, {"same": Graph(lambda image: image, [image], [image])})
+    with pytest.raises(UsageError, match="toy cannot be sampled"):
+        judged(toy, 20)
+
+
+def test_data_without_labels_are_an_error() -> None:
+    plain = DataSpec("plain", 1, 8, 8)
+    splits = {name: {"image": split["image"]} for name, split in DATA.splits.items()}
+    toy = model(lambda latent: torch.zeros(len(latent), 1, 8, 8))
+    with pytest.raises(UsageError, match="no labels"):
+        judge_samples(trained(toy), store(plain, **splits), "test", 20, lambda _: None)

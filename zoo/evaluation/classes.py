@@ -1,0 +1,177 @@
+"""Which classes a model's samples show, as a classifier of the same data judges them.
+
+Source of the idea: the Inception score of Salimans et al. 2016, arXiv:1606.03498, asks a classifier
+too; here its answers are counted instead of made one number, so that a class that is missing shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.store import Store
+from zoo.errors import UsageError
+from zoo.evaluation.classifier import Report, find_classifier
+from zoo.model.contract import Model
+from zoo.model.drawing import draw_samples, samplers
+from zoo.model.weights import Trained
+
+SURE = 0.9  # probability of a class from which a classifier recognises it
+FOUND = 0.2  # of an equal share: as many recognisable samples find a class; 2 % of all, of ten
+SEED = 0  # of the noise
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a classifier makes of images; every list is by class.
+
+    Args:
+        images: how many there are.
+        classified: share of the images whose most likely class it is.
+        recognisable: share of the images of which it is sure that they are of the class.
+        right: share of the images meant to be of the class that are classified as it, None where
+            none is meant to be; None, where nobody knows what they are meant to be.
+        right_of_all: the same, of all images.
+    """
+
+    images: int
+    classified: tuple[float, ...]
+    recognisable: tuple[float, ...]
+    right: tuple[float | None, ...] | None
+    right_of_all: float | None
+
+    @property
+    def found(self) -> tuple[bool, ...]:
+        """Whether enough images are recognisable as the class, by class."""
+        enough = FOUND / len(self.recognisable)
+        return tuple(share >= enough for share in self.recognisable)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all figures as plain JSON values."""
+        return {
+            **asdict(self),
+            "found": list(self.found),
+            "classes_found": sum(self.found),
+            "recognisable_of_all": sum(self.recognisable),
+        }
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Samples of a model and real images, judged by one classifier.
+
+    Args:
+        names: of the classes.
+        samples: what it makes of the samples.
+        real: what it makes of real images.
+        split: which images these are.
+    """
+
+    names: tuple[str, ...]
+    samples: Judgement
+    real: Judgement
+    split: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all figures as plain JSON values."""
+        return {
+            "names": list(self.names),
+            "sure": SURE,
+            "found_from": FOUND / len(self.names),
+            "samples": self.samples.to_json(),
+            "real": {"split": self.split, **self.real.to_json()},
+        }
+
+
+def judge_samples(
+    trained: Trained, store: Store, split: str, count: int, report: Report
+) -> Classes:
+    """Draw samples and let a classifier of the data judge them, and real images beside them.
+
+    A model that can be asked for a class is asked for each equally often, with the same noise.
+
+    Args:
+        trained: a model of which a graph can be sampled.
+        store: labelled data, of the model's size and channels.
+        split: of the real images.
+        count: samples; rounded down to the same number of each class, where classes are asked for.
+        report: told when the classifier has to be trained first.
+
+    Raises:
+        UsageError: the model cannot be sampled, the data has no labels, or other classes than
+            the model can be asked for.
+    """
+    model, names = trained.model, store.spec.classes
+    if not samplers(model):
+        raise UsageError(f"{trained.header.model} cannot be sampled, so no samples can be judged")
+    if "label" not in store.splits[split]:
+        raise UsageError(f"the {split} images of {store.spec.name} have no labels to judge by")
+    graph = samplers(model)[0]
+    asks = _asks_for(model, graph, names)
+    classifier = find_classifier(store, report)
+    images = store.splits[split]
+    real = judge(classifier.probabilities(images["image"]), images["label"])
+    asked: NDArray[np.int64] | None = None
+    if asks:
+        each = max(1, count // len(names))
+        asked = np.repeat(np.arange(len(names)), each)
+        samples = draw_samples(model, graph, count=each, seed=SEED, classes=range(len(names)))
+    else:
+        samples = draw_samples(model, graph, count=count, seed=SEED)
+    return Classes(names, judge(classifier.probabilities(samples), asked), real, split)
+
+
+def judge(probabilities: NDArray[np.float32], meant: NDArray[np.int64] | None) -> Judgement:
+    """Count what a classifier says.
+
+    Args:
+        probabilities: of every class, (N, K).
+        meant: the class that each image is meant to be of, (N,), where that is known.
+    """
+    count, classes = probabilities.shape
+    likeliest = probabilities.argmax(axis=1)
+    sure = probabilities.max(axis=1) >= SURE
+    right = right_of_all = None
+    if meant is not None:
+        is_right = likeliest == meant
+        right = tuple(
+            float(is_right[meant == each].mean()) if (meant == each).any() else None
+            for each in range(classes)
+        )
+        right_of_all = float(is_right.mean())
+    return Judgement(
+        count,
+        _shares(likeliest, classes, of=count),
+        _shares(likeliest[sure], classes, of=count),
+        right,
+        right_of_all,
+    )
+
+
+def _asks_for(model: Model, graph: str, names: Sequence[str]) -> bool:
+    """Whether the graph takes a class of the data.
+
+    Raises:
+        UsageError: it takes a class, of other data.
+    """
+    labels = [port for port in model.graphs()[graph].inputs if port.kind == "label"]
+    if len(labels) != 1:
+        return False
+    if labels[0].classes != tuple(names):
+        raise UsageError(
+            f"the model draws the classes {_few(labels[0].classes)}; the data has {_few(names)}",
+            hint="--data with what the model was trained on",
+        )
+    return True
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(name[:20] for name in names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _shares(numbers: NDArray[np.int64], classes: int, *, of: int) -> tuple[float, ...]:
+    return tuple((np.bincount(numbers, minlength=classes) / of).tolist())
