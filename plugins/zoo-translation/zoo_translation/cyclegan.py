@@ -223,8 +223,8 @@ class CycleGAN(Model):
         """How far a picture is from itself after there and back, mean |difference| on [0, 1]."""
         a, b = batch["a"], batch["b"]
         return {
-            "cycle_a": l1_loss(self.b_to_a(self.a_to_b(a)), a) / 2,
-            "cycle_b": l1_loss(self.a_to_b(self.b_to_a(b)), b) / 2,
+            "round_trip_a": l1_loss(self.b_to_a(self.a_to_b(a)), a) / 2,
+            "round_trip_b": l1_loss(self.a_to_b(self.b_to_a(b)), b) / 2,
         }
 
     def graphs(self) -> Mapping[str, Graph]:
