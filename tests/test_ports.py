@@ -85,3 +85,22 @@ def test_what_a_graph_can_do_is_read_off_its_ports() -> None:
     assert Signature((IMAGE,), (IMAGE,)).maps_images
     assert Signature((IMAGE, LATENT), (IMAGE,)).maps_images
     assert not Signature((IMAGE,), (CODE,)).maps_images
+
+
+@pytest.mark.parametrize(
+    ("domains", "sides"),
+    [
+        (("horse", "zebra"), ("horse", "zebra")),
+        (("Día", "Été d'hier"), ("dia", "ete-d-hier")),
+        ((), ("a", "b")),
+        (("夏", "冬"), ("a", "b")),
+        (("x!", "X"), ("a", "b")),
+        (("../../etc", "b\x00c"), ("etc", "b-c")),
+    ],
+)
+def test_sides_are_words_that_files_can_be_called_by(
+    domains: tuple[str, ...], sides: tuple[str, str]
+) -> None:
+    spec = DataSpec("x", 3, 8, 8, domains=domains)
+    assert spec.sides == sides
+    assert [spec.side_of(side) for side in sides] == ["a", "b"]

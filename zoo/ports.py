@@ -7,6 +7,7 @@ that a stranger needs: kind, shape, dtype, range and, for what can be drawn, the
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -21,6 +22,12 @@ DType = Literal["float32", "int64"]
 MAX_DIMENSION = 2**20
 MAX_PIXELS = 2**26  # numbers in one image, about 4,700 × 4,700 in colour
 MAX_NAMES = 100_000
+
+
+def as_word(name: str) -> str:
+    """Return a name as a part of file names: small letters without accents, digits, hyphens."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:40]
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,13 @@ class DataSpec:
 
         Lower-case letters, digits and hyphens; ``a`` and ``b`` where the domains give no two words.
         """
-        words = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] for name in self.domains]
+        words = [as_word(name) for name in self.domains]
         first, second = words if len(words) == 2 and all(words) else ("a", "b")
         return (first, second) if first != second else ("a", "b")
+
+    def side_of(self, domain: str) -> str:
+        """Return which arrays of a split hold the images of one of `sides`: ``a`` or ``b``."""
+        return "ab"[self.sides.index(domain)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the specification as plain JSON values."""

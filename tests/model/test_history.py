@@ -36,10 +36,8 @@ def test_what_comes_back_is_a_copy_without_a_gradient() -> None:
     image = torch.ones(1, 1, 1, 1, requires_grad=True)
     back = pool(image * 2)
     assert not back.requires_grad
-    while torch.equal(back, torch.full_like(back, 2)):  # until it is exchanged for another
-        back = pool(numbered(7, 8))
-    pool(numbered(9, 10))
-    assert back.item() in {2, 7}
+    back.zero_()
+    assert pool.images.item() == 2
 
 
 def test_without_a_pool_images_pass() -> None:

@@ -5,17 +5,25 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import Tensor, nn
-from zoo_translation.cyclegan import CycleGAN, CycleGANConfig, Discriminator, Generator
+from zoo_translation.cyclegan import CycleGAN, CycleGANConfig, Discriminator
 
 from zoo import DataSpec, Update, UsageError
-from zoo.options import configure
+from zoo.catalog.lookup import find_model
+from zoo.options import configure, options_of
 
 SPEC = DataSpec("photos", 3, 32, 32, domains=("horse", "zebra"))
 
 
 def build(data: DataSpec = SPEC, **options: object) -> CycleGAN:
     torch.manual_seed(0)
-    small = {"features": 4, "blocks": 1, "patch_levels": 2, "enlarge": 1.0, "flip": False}
+    small = {
+        "features": 4,
+        "discriminator_features": 8,
+        "blocks": 1,
+        "patch_levels": 2,
+        "enlarge": 1.0,
+        "flip": False,
+    }
     return CycleGAN(configure(CycleGANConfig, {**small, **options}), data)
 
 
@@ -73,17 +81,16 @@ def test_discriminators_see_images_of_earlier_rounds() -> None:
     assert not torch.equal(model.made_a.images, model.made_b.images)
 
 
-def test_networks_have_the_papers_sizes() -> None:
+def test_the_papers_preset_has_the_papers_networks() -> None:
     """Parameters of the networks of Zhu et al. at 256 pixels, without biases before a norm."""
-    generator, discriminator = (
-        Generator(3, features=64, blocks=9, skip=False),
-        Discriminator(3, 64, levels=3),
-    )
+    preset = find_model("cyclegan").card.find_preset("paper")
+    of_model = {key: preset[key] for key in preset if key in options_of(CycleGANConfig)}
+    model = CycleGAN(configure(CycleGANConfig, of_model), DataSpec("photos", 3, 256, 256))
     residual = 9 * 2 * 256 * 256 * 9
     down = 3 * 64 * 49 + 64 * 128 * 9 + 128 * 256 * 9
-    assert count(generator) == down + residual + 256 * 128 * 9 + 128 * 64 * 9 + 64 * 3 * 49 + 3
+    assert count(model.a_to_b) == down + residual + 256 * 128 * 9 + 128 * 64 * 9 + 64 * 3 * 49 + 3
     patches = (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) * 16
-    assert count(discriminator) == patches + 64 + 1
+    assert count(model.discriminator_a) == patches + 64 + 1
 
 
 def count(network: nn.Module) -> int:

@@ -123,8 +123,15 @@ def as_zoo_error(problem: Exception) -> ZooError:
         )
     if isinstance(problem, OSError):
         return _from_system(problem)
-    if isinstance(problem, MemoryError) or "allocate memory" in str(problem):
+    words = str(problem).lower()
+    if isinstance(problem, MemoryError) or "allocate memory" in words or "out of memory" in words:
         return ZooError("out of memory", hint="a smaller model, --size or --batch-size")
+    if "does not have a deterministic implementation" in words:
+        return UsageError(
+            "the model has an operation whose result may vary on this device",
+            cause=" ".join(str(problem).split())[:120],
+            hint="the same command without --deterministic",
+        )
     plugin = _plugin_at_fault(problem)
     told = f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}"
     if plugin:

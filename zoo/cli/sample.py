@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.model.weights import Trained
     from zoo.pictures import Pixels
 
+MOST_SAMPLES = 10_000
 SAMPLES = 64
 OF_A_CLASS = 8  # samples, where there is a row a class
 SHOWN = 16  # images of the data
@@ -22,12 +23,12 @@ SHOWN = 16  # images of the data
 
 @click.command("sample")
 @click.argument("target", shell_complete=targets)
-@click.option("-n", "count", type=click.IntRange(1, 10_000),
-              help="How many [64; 8 of each class; 16 of the data].")  # fmt: skip
+@click.option("-n", "count", type=click.IntRange(1, MOST_SAMPLES),
+              help="How many [64; 8 of a class; 16 of the data].")  # fmt: skip
 @click.option("--class", "classes", metavar="NAME", help="Of which class: name, number, or all.")
 @click.option("--data", metavar="NAME|PATH", shell_complete=datasets,
               help="Pictures for a model that needs some [what it was trained on].")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of the noise [0].")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of noise [0].")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("samples.png"),
               help="Picture to write [samples.png].")  # fmt: skip
 @json_option
@@ -60,7 +61,7 @@ def verb(
                 hint=f"zoo sample {target}",
             )
         count = count or (OF_A_CLASS if classes else SAMPLES)
-        page = _draw(trained, count, seed, classes)
+        page, count = _draw(trained, count, seed, classes)
     elif mappers(trained.model):
         if classes is not None:
             raise UsageError(f"{trained.header.model} has no classes to choose from")
@@ -80,7 +81,8 @@ def verb(
         click.echo(output)
 
 
-def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> Pixels:
+def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> tuple[Pixels, int]:
+    """Return a grid of samples and how many they are; `count` is of each class, where some are."""
     from zoo import pictures
     from zoo.draws import read_classes
     from zoo.model.drawing import draw_samples, samplers
@@ -88,10 +90,14 @@ def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> Pixel
     model = trained.model
     name = samplers(model)[0]
     if classes is None:
-        return pictures.grid(draw_samples(model, name, count=count, seed=seed))
+        return pictures.grid(draw_samples(model, name, count=count, seed=seed)), count
     chosen = read_classes(classes, model.graphs()[name].inputs)
+    if len(chosen) * count > MOST_SAMPLES:
+        raise UsageError(
+            f"{count} of each of {len(chosen)} classes are too many", hint="fewer, or fewer classes"
+        )
     samples = draw_samples(model, name, count=count, seed=seed, classes=chosen)
-    return pictures.grid(samples, count if len(chosen) > 1 else None)
+    return pictures.grid(samples, count if len(chosen) > 1 else None), len(samples)
 
 
 def _compare(trained: Trained, count: int, data: str | None) -> Pixels:

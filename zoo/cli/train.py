@@ -134,7 +134,7 @@ def _resolve(
     given = {key: value for key, value in flags.items() if value not in (None, False)}
     if "duration" in given:
         given["max_seconds"] = seconds(given.pop("duration"))
-    start = dict(offer.card.find_preset(preset)) if preset else {}
+    start = dict(offer.card.find_preset(preset)) if preset is not None else {}
     usual_size = start.pop("size", None)
     in_file = {**file.get("options", {}), **file.get("training", {})}
     layers = [start, in_file, given, _read(assignments)]

@@ -76,14 +76,9 @@ def measure_pairs(model: Model, store: Store, split: str) -> list[Translation]:
     images = store.splits[split]
     ways = translators(model)
     return [
-        _measure(model, graph, way, images[_side(model, way[0])], images[_side(model, way[1])])
+        _measure(model, graph, way, *(images[model.data.side_of(domain)] for domain in way))
         for way, graph in ways.items()
     ]
-
-
-def _side(model: Model, domain: str) -> str:
-    """Return the array of a domain in a split."""
-    return "ab"[model.data.sides.index(domain)]
 
 
 def _measure(

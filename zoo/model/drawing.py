@@ -123,7 +123,7 @@ def _given(model: Model, name: str, images: Mapping[str, Pixels]) -> Pixels:
         return next(iter(images.values()))
     if "b" not in images:
         raise UsageError(f"{name} needs data of two domains; this data has one set of images")
-    return images["ab"[model.data.sides.index(given.domain)]]
+    return images[model.data.side_of(given.domain)]
 
 
 def _way_back(model: Model, name: str) -> str | None:

@@ -35,15 +35,16 @@ class ImagePool(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return images (N, C, H, W), as many as came in, some of them older."""
         given = []
+        filled = int(self.filled)
         for image in images.detach():
-            filled = int(self.filled)
             if filled < len(self.images):
                 self.images[filled] = image
-                self.filled += 1
+                filled += 1
             elif filled and torch.rand(()) < 0.5:
                 place = int(torch.randint(filled, ()))
                 older = self.images[place].clone()
                 self.images[place] = image
                 image = older  # noqa: PLW2901 - the exchange is what happens here
             given.append(image)
+        self.filled.fill_(filled)
         return torch.stack(given).to(images.dtype)

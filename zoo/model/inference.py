@@ -29,8 +29,10 @@ def evaluating(model: Model) -> Iterator[None]:
     """
     was_training = model.training
     model.eval()
+    device = device_of(model)
+    others = [] if device.type == "cpu" else [device]
     try:
-        with torch.random.fork_rng(), torch.no_grad():
+        with torch.random.fork_rng(others, device_type=device.type), torch.no_grad():
             torch.manual_seed(EVALUATION_SEED)
             yield
     finally:

@@ -22,7 +22,7 @@ def constant_then_linear(done: float, *, fall_from: float = 0.5) -> float:
 
     Args:
         done: share of the training that is done, in [0, 1].
-        fall_from: share of the training after which the rate falls.
+        fall_from: share of the training after which the rate falls, below 1.
     """
     return min(1.0, (1 - done) / (1 - fall_from))
 

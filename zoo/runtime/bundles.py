@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo.errors import NotFoundError, UsageError, did_you_mean
+from zoo.ports import as_word
 from zoo.runtime.description import translates_to
 from zoo.runtime.session import Session, open_session
 
@@ -68,7 +69,8 @@ def _usable(files: list[Path]) -> list[Session]:
 
 
 def _leads_to(session: Session, to: str) -> bool:
-    return bool(to) and translates_to(session.description.signature).casefold() == to.casefold()
+    domain = translates_to(session.description.signature)
+    return bool(to) and (domain.casefold() == to.casefold() or domain == as_word(to))
 
 
 def _unknown(path: Path, to: str, domains: list[str]) -> UsageError:

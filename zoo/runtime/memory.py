@@ -60,13 +60,13 @@ def _bound() -> int | None:
     """
     try:
         free = _kilobytes(MEMORY, "MemAvailable:") + _kilobytes(MEMORY, "SwapFree:")
-        bound = _kilobytes(STATUS, "VmData:") + free * 9 // 10  # the rest is for everybody else
+        held, resident = (_kilobytes(STATUS, key) for key in ("VmData:", "VmRSS:"))
     except (OSError, ValueError):
         return None
     for file in GROUP_LIMITS:
         with suppress(OSError, ValueError):  # not there, or "max" where there is no limit
-            bound = min(bound, int(file.read_text()))
-    return bound
+            free = min(free, int(file.read_text()) - resident)
+    return held + max(free, 0) * 9 // 10  # the rest is for everybody else
 
 
 def _kilobytes(file: Path, key: str) -> int:

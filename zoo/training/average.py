@@ -17,6 +17,8 @@ class Average:
     The generator of an adversarial game wanders; the average of where it has been makes better
     pictures than any one place. Source: Yazıcı et al. 2019, arXiv:1806.04498.
 
+    What a run measures, shows and saves for use is then the averages, those of a discriminator too.
+
     Args:
         model: whose weights are averaged, as the optimisers move them.
         decay: share of the average that stays at each step, below 1. In the beginning it is
@@ -32,8 +34,8 @@ class Average:
     def update(self, step: int) -> None:
         """Take in the weights after a step, counted from 1."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        for name, average in self._averages.items():
-            average.lerp_(self._weights[name], 1 - decay)
+        weights = list(self._weights.values())
+        torch._foreach_lerp_(list(self._averages.values()), weights, 1 - decay)
 
     @property
     def others(self) -> Mapping[str, Tensor]:

@@ -10,6 +10,10 @@ Objective, mean over the batch, with D(x) = sigmoid(d(x)) and real images taken 
     generator:      min  -log D(G(z))
     z ~ N(0, 1)
 
+Networks at 64×64 with the paper's 128 features (zoo_gans/convolutions.py):
+    generator:      z -> 4×4×1024 -> 8×8×512 -> 16×16×256 -> 32×32×128 -> 64×64×C
+    discriminator:  64×64×C -> 32×32×128 -> 16×16×256 -> 8×8×512 -> 4×4×1024 -> one number
+
 Real and generated images go through the discriminator apart, so that each is normalised by the
 statistics of its own kind. Samples are drawn with the statistics that the generator has gathered
 while it was trained.

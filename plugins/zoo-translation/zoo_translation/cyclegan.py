@@ -13,8 +13,11 @@ Means are over pixels (or patches) and the batch; images are in [-1, 1].
 
 Departures from the paper: convolutions before an instance normalisation have no bias, which it
 would take away again. Images whose sides are no multiples of 4 come back at their own size: what
-the decoder makes beyond it is cut off. With `skip`, a generator changes its image, adding to it
-before the tanh, instead of drawing it anew; few images and small networks then lose less of it.
+the decoder makes beyond it is cut off. The identity terms are there for all data, as in the
+authors' code, where the paper has them for paintings only. The defaults are half the paper's
+feature maps in the generators and batches of four. With `skip`, a generator changes its image,
+adding to it before the tanh, instead of drawing it anew; few images and small networks then lose
+less of it.
 """
 
 from __future__ import annotations
@@ -50,12 +53,24 @@ NEARLY_ALL = 0.98  # of an image's range passes a skip: atanh of all of it would
 class CycleGANConfig:
     """What can be set with ``--set``."""
 
-    features: int = option(32, "feature maps of the first layers; 64 in the paper", at_least=1)
-    blocks: int | None = option(
-        None, "residual blocks; none: 6 below 256 pixels, else 9, as in the paper", at_least=1
+    features: int = option(
+        32, "feature maps of a generator's first layer; 64 in the paper", at_least=1, at_most=1024
     )
+    blocks: int | None = option(
+        None,
+        "residual blocks; none: 6 below 256 pixels, else 9, as in the paper",
+        at_least=1,
+        at_most=100,
+    )
+    discriminator_features: int = option(
+        64, "feature maps of a discriminator's first layer, as in the paper",
+        at_least=1, at_most=1024,
+    )  # fmt: skip
     patch_levels: int = option(
-        3, "strided layers of the discriminators; 3 judges patches of 70 pixels", at_least=1
+        3,
+        "strided layers of the discriminators; 3 judges patches of 70 pixels",
+        at_least=1,
+        at_most=8,
     )
     cycle_weight: float = option(10.0, "λ of the cycle terms", at_least=0.0)
     identity_weight: float = option(
@@ -67,12 +82,14 @@ class CycleGANConfig:
     )  # fmt: skip
     pool_size: int = option(50, "images a discriminator's pool holds", at_least=0, at_most=10_000)
     enlarge: float = option(
-        1.12, "enlarged by this before a random crop; 286 / 256", at_least=1.0, at_most=4.0
+        286 / 256, "enlarged by this before a random crop", at_least=1.0, at_most=4.0
     )
     flip: bool = option(
         True, "mirror half of the images; false where left and right differ, as in writing"
     )
-    lr: float = option(2e-4, "learning rate of Adam until half of the training", above=0.0)
+    lr: float = option(
+        2e-4, "learning rate of Adam until half of the training", above=0.0, at_most=1.0
+    )
 
 
 class Residual(nn.Module):
@@ -170,6 +187,7 @@ class CycleGAN(Model):
     """Two generators that turn two domains into each other, each judged by a discriminator."""
 
     Config = CycleGANConfig
+    config: CycleGANConfig
     training_preset = Training(epochs=100, batch_size=4)
 
     def __init__(self, config: CycleGANConfig, data: DataSpec) -> None:
@@ -178,7 +196,7 @@ class CycleGAN(Model):
         blocks = config.blocks or (6 if min(data.height, data.width) < 256 else 9)
         generator = partial(Generator, data.channels, config.features, blocks, skip=config.skip)
         discriminator = partial(
-            Discriminator, data.channels, 2 * config.features, config.patch_levels
+            Discriminator, data.channels, config.discriminator_features, config.patch_levels
         )
         self.a_to_b, self.b_to_a = generator(), generator()
         self.discriminator_a, self.discriminator_b = discriminator(), discriminator()
@@ -186,7 +204,7 @@ class CycleGAN(Model):
         self.apply(normal_weights)
 
     def players(self) -> Mapping[str, Player]:
-        adam = partial(torch.optim.Adam, lr=self.config.lr, betas=(0.5, 0.999))
+        adam = partial(torch.optim.Adam, lr=self.config.lr, betas=(0.5, 0.999), fused=True)
         return {
             "generators": Player([self.a_to_b, self.b_to_a], adam, constant_then_linear),
             "discriminators": Player(
@@ -244,7 +262,7 @@ class CycleGAN(Model):
 
 def squared_distance(patches: Tensor, target: float) -> Tensor:
     """Return E[(D(x) - target)²], the least-squares objective of Mao et al. 2017."""
-    return (patches - target).square().mean()
+    return (patches.float() - target).square().mean()
 
 
 def check_size(config: CycleGANConfig, data: DataSpec) -> None:
