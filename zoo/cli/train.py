@@ -182,7 +182,7 @@ def _show_plan(found: Plan, *, as_json: bool) -> None:
 
 def _say_how_it_ended(outcome: Outcome) -> None:
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
-    say(f"{outcome.status} after {outcome.step} steps, {outcome.seconds:.0f} s  {metrics}")
+    say(f"{outcome.status} after {outcome.step} steps, {outcome.seconds:.0f} s  {metrics}".rstrip())
     say(f"run {outcome.run}: {outcome.path}")
     if outcome.status == "interrupted":
         raise InterruptedRunError(

@@ -38,7 +38,14 @@ def zoo_models() -> list[Card]:
             ),
             presets={
                 "tiny": {"size": 32, "features": 32, "epochs": 40, "batch_size": 64},
-                "small": {"size": 32, "features": 64, "epochs": 12, "batch_size": 64},
+                "small": {
+                    "size": 32,
+                    "features": 64,
+                    "spectral_norm": True,
+                    "epochs": 6,
+                    "batch_size": 64,
+                    "ema": 0.999,
+                },
                 "paper": {
                     "size": 64,
                     "features": 128,
@@ -62,7 +69,13 @@ def zoo_models() -> list[Card]:
             learns_from="labelled images",
             presets={
                 "tiny": {"size": 32, "features": 32, "epochs": 40, "batch_size": 64},
-                "small": {"size": 32, "features": 64, "epochs": 12, "batch_size": 64},
+                "small": {
+                    "size": 32,
+                    "features": 64,
+                    "epochs": 3,
+                    "batch_size": 64,
+                    "ema": 0.999,
+                },
                 "paper": {"latent_size": 100, "batch_size": 100},
             },
         ),

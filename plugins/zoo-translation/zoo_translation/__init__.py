@@ -28,10 +28,10 @@ def zoo_models() -> list[Card]:
                     "patch_levels": 2,
                     "skip": True,
                     "cycle_weight": 2.0,
-                    "enlarge": 1.06,
+                    "enlarge": 1.0,
                     "flip": False,
                     "batch_size": 4,
-                    "epochs": 10,
+                    "epochs": 12,
                     "ema": 0.995,
                 },
                 "small": {
