@@ -15,11 +15,23 @@ from PIL import Image
 from tests.data.loopback import loopback
 from tests.process import error_of, zoo, zoo_json
 from zoo import pictures
-from zoo.model.drawing import draw_samples
+from zoo.data.source import find_source
+from zoo.data.store import prepare
+from zoo.model.drawing import draw_samples, map_images
 from zoo.model.weights import load_weights
 from zoo.runtime.session import open_session
 
 pytestmark = pytest.mark.usefixtures("in_trained")
+
+
+@pytest.fixture
+def in_empty(
+    in_trained: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """An empty working directory, with the cache of the trained one."""
+    empty = tmp_path_factory.mktemp("empty")
+    monkeypatch.chdir(empty)
+    return empty
 
 
 @pytest.mark.parametrize(
@@ -66,11 +78,50 @@ def test_eval_measures_the_test_split_and_agrees_with_itself() -> None:
     assert zoo_json("eval", "first", "--split", "validation")["images"] == 250
 
 
-def test_what_cannot_be_sampled_says_why_and_what_can() -> None:
-    said = error_of("sample", "plain", code=2)
-    assert "ae cannot be sampled" in said
-    assert "no prior" in said
-    assert "vae" in said
+def test_a_model_that_maps_pictures_is_shown_on_test_pictures(tmp_path: Path) -> None:
+    picture = tmp_path / "shown.png"
+    zoo("sample", "plain", "-n", "8", "-o", str(picture))
+    page = np.asarray(Image.open(picture))
+    side = (page.shape[1] - pictures.GAP) // 8  # eight pictures a row
+    assert page.shape[0] == 2 * side + pictures.GAP  # pictures, and what became of them
+    assert "has no classes" in error_of("sample", "plain", "--class", "bag", code=2)
+
+
+def test_a_class_is_asked_for_by_name_or_number(in_empty: Path) -> None:
+    zoo("train", "cgan", "--steps", "2", "--batch-size", "8", "--set", "features=2")
+    for name, chosen in (("a", "sneaker"), ("b", "7"), ("c", "bag")):
+        zoo("sample", "cgan", "--class", chosen, "-n", "3", "-o", f"{name}.png")
+    first, same, other = (Path(f"{name}.png").read_bytes() for name in "abc")
+    assert first == same != other
+    answer = zoo_json("sample", "cgan", "--class", "all", "-n", "3", "-o", "all.png")
+    assert answer["count"] == 30
+    page = np.asarray(Image.open("all.png"))
+    assert page.shape[0] > 3 * page.shape[1]  # ten rows of three
+    assert "Did you mean 'sneaker'" in error_of("sample", "cgan", "--class", "sneeker", code=2)
+    assert "draws from noise" in error_of("sample", "cgan", "--data", "emoji", code=2)
+
+
+def test_a_translation_is_shown_there_and_back_both_ways(in_empty: Path) -> None:
+    small = ["--set", "features=4", "--set", "blocks=1", "--set", "discriminator_features=4"]
+    zoo("train", "cyclegan", "--steps", "2", "--batch-size", "4", *small)
+    previews = sorted(path.name for path in Path("runs/cyclegan-1/samples").iterdir())
+    assert "step-0000000-noto_to_twemoji.png" in previews
+    assert "step-0000002-twemoji_to_noto.png" in previews
+    zoo("sample", "cyclegan", "-n", "4")
+    page = np.asarray(Image.open("samples.png"))
+    side = (page.shape[1] - pictures.GAP) // 4
+    assert page.shape[0] == 6 * side + pictures.GAP
+    model = load_weights(next(Path("runs").glob("*/checkpoints/*/model.safetensors"))).model
+    test = prepare(find_source("emoji")).splits["test"]
+    there = map_images(model, "twemoji_to_noto", test["a"][:1])
+    back = map_images(model, "noto_to_twemoji", there)
+    rows = [page[pictures.GAP + side * row :][: side - pictures.GAP] for row in range(3)]
+    for row, image in zip(rows, (test["a"][:1], there, back), strict=True):
+        shown = row[:, pictures.GAP : side]
+        factor = shown.shape[0] // 32
+        np.testing.assert_array_equal(shown[::factor, ::factor], image[0])
+    said = error_of("sample", "cyclegan", "--data", "fashion-mnist-small", code=2)
+    assert "two domains" in said
 
 
 def test_an_export_is_verified_complete_and_says_what_it_is(tmp_path: Path) -> None:
