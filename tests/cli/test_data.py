@@ -75,6 +75,7 @@ def test_the_list_as_json_has_the_facts() -> None:
         "channels": 3,
         "classes": [],
         "domains": ["horse", "zebra"],
+        "pairs": [],
         "bytes": 116867962,
         "embedded": False,
         "cached": "no",

@@ -262,7 +262,8 @@ def test_runs_are_listed_and_shown(in_trained: Path) -> None:
 
 def test_list_and_show() -> None:
     rows = zoo_json("list", "--task", "generation")
-    assert [row["name"] for row in rows] == ["vae"]
+    assert {"vae", "dcgan"} <= {row["name"] for row in rows}
+    assert {row["task"] for row in rows} == {"generation"}
     shown = zoo_json("show", "vae")
     assert shown["options"][0]["name"] == "latent_size"
     assert all(option["reason"] for option in shown["options"] + shown["training"])
@@ -270,6 +271,7 @@ def test_list_and_show() -> None:
     text = zoo("show", "vae").stdout
     for word in ("Kingma", "arxiv.org", "latent_size", "batch_size", "none published", "encode"):
         assert word in text
+    assert "skip=true" in zoo("show", "cyclegan").stdout  # of a preset
 
 
 def test_published_weights_serve_where_there_is_no_run(

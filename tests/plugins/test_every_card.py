@@ -145,7 +145,8 @@ def test_saved_and_loaded_it_is_the_same(card: str, tmp_path: Path) -> None:
         inputs = {port.name: example(port, 2, sizes, random) for port in graph.inputs}
         before, after = run_graph(model, name, inputs), run_graph(loaded, name, inputs)
         for port, array in before.items():
-            np.testing.assert_array_equal(array, after[port])
+            # not to the bit: in training, weights lie in another order in memory
+            np.testing.assert_allclose(array, after[port], rtol=1e-4, atol=1e-5)
 
 
 def test_every_graph_exports_and_verifies(card: str, tmp_path: Path) -> None:
