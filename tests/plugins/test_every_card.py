@@ -107,7 +107,7 @@ def test_each_update_moves_its_own_player_and_no_other(card: str) -> None:
                 assert changed == (name == update.player), f"{update.player} moved {name}"
             moved.add(update.player)
 
-    table.model.training_step = watched  # type: ignore[method-assign]
+    table.model.training_step = watched  # type: ignore[method-assign] # to look on
     play_round(table, next(batches_of(offer)), 1)
     assert moved == set(table.seats)
 
