@@ -27,11 +27,10 @@ def zoo_models() -> list[Card]:
                     "blocks": 4,
                     "patch_levels": 2,
                     "skip": True,
-                    "cycle_weight": 2.0,
                     "enlarge": 1.0,
                     "flip": False,
                     "batch_size": 4,
-                    "epochs": 12,
+                    "epochs": 10,
                     "ema": 0.995,
                 },
                 "small": {
