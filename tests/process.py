@@ -6,12 +6,31 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
+
+from tests.nursery import nursery
+
+# Words and variables that need a Python which has imported nothing yet.
+FRESH_WORDS = {"--devices", "--retries"}
+FRESH_VARIABLES = {"PYTHONPATH", "PYTHONIOENCODING", "PYTHONUTF8", "LC_ALL"}
 
 
 def zoo(*words: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``zoo`` and require its exit code; an error must be short and no traceback."""
-    done = subprocess.run(
+    is_fresh = FRESH_WORDS.intersection(words) or FRESH_VARIABLES.intersection(environment)
+    done = (_fresh if is_fresh else _forked)(words, environment)
+    assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    if code:
+        complaint = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert complaint or code == 130, done.stderr
+        assert "Traceback" not in done.stderr
+    return done
+
+
+def _fresh(words: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "zoo", *words],
         capture_output=True,
         text=True,
@@ -20,12 +39,15 @@ def zoo(*words: str, code: int = 0, **environment: str) -> subprocess.CompletedP
         stdin=subprocess.DEVNULL,
         env={**os.environ, **environment},
     )
-    assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    if code:
-        complaint = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        assert complaint or code == 130, done.stderr
-        assert "Traceback" not in done.stderr
-    return done
+
+
+def _forked(
+    words: tuple[str, ...], environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        code = nursery().wait(nursery().start(words, out, err, **environment))
+        return subprocess.CompletedProcess(words, code, out.read_text(), err.read_text())
 
 
 def error_of(*words: str, code: int, **environment: str) -> str:

@@ -166,7 +166,7 @@ def write_png(path: Path, pixels: Pixels) -> None:
     """Write a picture (H, W, 1 or 3) as PNG in one piece; its folder must be there."""
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     with replacing(path) as temporary:
-        picture.save(temporary, format="PNG", optimize=True)
+        picture.save(temporary, format="PNG")
 
 
 @contextmanager
