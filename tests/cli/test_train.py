@@ -54,7 +54,8 @@ def test_json_ends_with_one_object() -> None:
     outcome = zoo_json("train", "vae", "--steps", "5", "--set", "hidden=32")
     assert outcome["run"] == "vae-1"
     assert outcome["step"] == 5
-    assert set(outcome) == {"run", "path", "model", "status", "step", "epoch", "metrics", "seconds"}
+    assert set(outcome) == {"run", "path", "model", "status", "signal", "step", "epoch", "metrics",
+                            "verdicts", "seconds"}  # fmt: skip
 
 
 def test_the_configuration_of_a_run_reproduces_it_to_the_bit() -> None:
@@ -143,7 +144,6 @@ def test_an_average_is_what_is_sampled_and_the_trained_weights_are_kept() -> Non
         load_file(f"runs/{name}/checkpoints/step-0000004/{file}.safetensors")
         for name, file in (("plain", "model"), ("averaged", "model"), ("averaged", "training"))
     )
-    assert not Path("runs/plain/checkpoints/step-0000004/training.safetensors").exists()
     assert averaged.keys() == plain.keys()
     for name in (name for name in plain if name.endswith("weight")):
         assert torch.equal(trained[f"trained.{name}"], plain[name]), "training is not disturbed"
@@ -154,14 +154,14 @@ def test_a_pool_of_images_is_part_of_the_checkpoint_and_not_of_the_weights() -> 
     small = ["--set", "features=4", "--set", "blocks=1", "--set", "pool_size=6"]
     zoo("train", "cyclegan", "--steps", "2", "--batch-size", "4", *small)
     folder = Path("runs/cyclegan-1/checkpoints/step-0000002")
-    state, weights = (load_file(folder / f"{each}.safetensors") for each in ("training", "model"))
+    state, weights = (load_file(folder / f"{each}.safetensors") for each in ("rank-0", "model"))
     pools = {name: tensor for name, tensor in state.items() if name.endswith("images")}
     assert len(pools) == 2
     for name, images in pools.items():
         assert images.shape == (6, 3, 32, 32)
         assert images.abs().sum(dim=(1, 2, 3)).all(), "every place is taken"
         assert int(state[name.removesuffix("images") + "filled"]) == 6
-        assert name.removeprefix("memory.") not in weights
+        assert name.removeprefix("buffer.") not in weights
 
 
 def start_training() -> subprocess.Popen[str]:
@@ -179,13 +179,16 @@ def start_training() -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_training_with_a_checkpoint(number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)]
+)
+def test_a_signal_ends_the_training_with_a_checkpoint(number: signal.Signals, code: int) -> None:
     process = start_training()
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "the checkpoint is saved" in said
+    assert "zoo train --resume vae-1" in said
     assert "Traceback" not in said
     (run,) = zoo_json("runs")
     assert run["status"] == "interrupted"
@@ -219,6 +222,27 @@ def test_a_rate_that_is_too_high_is_told_as_divergence() -> None:
     assert "diverged at step" in said
     (run,) = zoo_json("runs")
     assert run["status"] == "failed"
+
+
+ILL = ["train", "vae", "--set", "beta=1000", "--set", "hidden=16", "--batch-size", "8"]
+
+
+def test_what_ails_a_run_is_told_and_written_down() -> None:
+    done = zoo(*ILL, "--epochs", "1")
+    assert done.stderr.count("! posterior collapse at step 593") == 2  # then, and at the end
+    assert "zoo doctor vae-1 explains" in done.stderr
+    (run,) = zoo_json("runs")
+    assert run["verdicts"] == ["posterior-collapse"]
+    assert "smaller beta" in zoo("doctor", "@last").stdout
+    assert "collapse" in zoo("runs", "show", "vae-1").stdout
+
+
+def test_fail_on_ends_the_run_with_a_checkpoint() -> None:
+    said = error_of(*ILL, "--epochs", "3", "--fail-on", "overfitting,posterior-collapse", code=5)
+    assert "posterior collapse at step 593" in said
+    (run,) = zoo_json("runs")
+    assert (run["status"], run["step"]) == ("failed", 593)
+    zoo("sample", "vae-1", "-n", "1")
 
 
 def test_grey_photos_of_any_size_train_at_the_size_that_is_asked_for() -> None:
@@ -267,6 +291,14 @@ def test_grey_photos_of_any_size_train_at_the_size_that_is_asked_for() -> None:
         (["train", "dcgan", "--preset", "tinny"], 2, "Did you mean 'tiny'?"),
         (["train", "vae", "--preset", "tiny"], 2, "it has none"),
         (["train", "vae", "--ema", "1"], 2, "must be below 1"),
+        (["train", "vae", "--fail-on", "colapse"], 2, "Did you mean 'collapse'?"),
+        (["train", "vae", "--checkpoint-every", "often"], 2, "30s, 5m or 500"),
+        (["train", "vae", "--checkpoint-every", "0"], 2, "30s, 5m or 500"),
+        (["train", "vae", "--keep", "0"], 2, "at least 1"),
+        (["train", "vae", "--retries", "-1"], 2, "--retries"),
+        (["train", "vae", "--resume"], 3, "no run of 'vae'"),
+        (["train", "--resume"], 3, "no runs in"),
+        (["train", "--resume", "vae-7"], 3, "not found"),
         (["train", "cyclegan", "--data", "fashion-mnist-small"], 2, "learns from two domains"),
         (["train", "vae", "--data", "emoji"], 2, "holds two domains"),
     ],

@@ -75,7 +75,7 @@ def play_some(offer: Offer, rounds: int) -> list[dict[str, float]]:
     table = take_seats(build(offer))
     torch.manual_seed(1)
     batches = batches_of(offer)
-    return [play_round(table, next(batches), step) for step in range(1, rounds + 1)]
+    return [play_round(table, next(batches), step)[0] for step in range(1, rounds + 1)]
 
 
 def weights_of(model: Model) -> dict[str, Tensor]:

@@ -65,6 +65,6 @@ def test_later_layers_are_stronger_and_keys_find_their_owner() -> None:
 
 def test_a_term_is_averaged_over_the_steps_that_had_it() -> None:
     window = Window()
-    window.add({"loss": 1.0, "penalty": 8.0}, images=4)
-    window.add({"loss": 3.0}, images=4)
+    window.add_step({"loss": 1.0, "penalty": 8.0}, images=4)
+    window.add_step({"loss": 3.0}, images=4)
     assert window.means() == {"loss": 2.0, "penalty": 8.0}

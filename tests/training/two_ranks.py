@@ -34,7 +34,7 @@ def main() -> None:
         torch.manual_seed(rank)  # noise of its own
         split = {"image": IMAGES}
         batches = Batches(split, 8, seed=0, device=fabric.device, rank=rank, ranks=2)
-        list(play(table, batches, Budget(6, float("inf")), lambda: False))
+        list(play(table, batches, Budget(6, float("inf"))))
         first, second = engine.check_ranks_agree(table.model, fabric)
         said.append(f"{kind.__name__} {'equal' if first == second else 'unequal'}")
     with torch.no_grad():
@@ -47,7 +47,7 @@ def main() -> None:
     kind = Diverging if rank == 1 else Dots
     table = sit_down(kind(DotsConfig(), SPEC), fabric, nullcontext())
     try:
-        list(play(table, batches, Budget(2, float("inf")), lambda: False))
+        list(play(table, batches, Budget(2, float("inf"))))
     except UnhealthyError as problem:
         said.append(problem.message)
     if rank == 0:

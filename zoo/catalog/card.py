@@ -44,7 +44,7 @@ class Card:
     """One model in `zoo list` and `zoo show`.
 
     Args:
-        name: what users type, such as ``"vae"``.
+        name: what users type, such as ``"my-model"``.
         summary: one line, without a full stop.
         task: what the model is for.
         model: dotted path of the class, ``"package.module:Class"``; imported only when needed.

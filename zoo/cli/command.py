@@ -26,9 +26,14 @@ VERBS = {
     "export": "Export a trained model to ONNX and verify it.",
     "run": "Run an exported file; needs no torch and no plugin.",
     "runs": "List, show or remove runs.",
+    "doctor": "Explain how a run is doing, or what this installation can do.",
     "data": "List, download or check data sets.",
     "plugins": "List the plugins and what ails them.",
 }
+
+
+MOST_LINES = 6  # of an error
+LONGEST_LINE = 1000  # characters; a list of what to fetch by hand takes some hundreds
 
 
 class Verbs(click.Group):
@@ -107,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if debug:
             traceback.print_exc()
         error = as_zoo_error(problem)
-        first, *rest = str(error).splitlines()[:6]
+        first, *rest = _lines(error)
         say("\n".join([f"error: {first}", *(f"  {line}" for line in rest)]))
         sys.exit(error.exit_code)
 
@@ -141,8 +146,18 @@ def as_zoo_error(problem: Exception) -> ZooError:
     )
 
 
+def _lines(error: ZooError) -> list[str]:
+    """Return what is told of an error: a few lines that are not too long and move no cursor."""
+    told = str(error).splitlines()[:MOST_LINES] or [type(error).__name__]
+    shown = ("".join(each if each.isprintable() else "?" for each in line) for line in told)
+    return [line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…" for line in shown]
+
+
 def _from_system(problem: OSError) -> ZooError:
     """Return an error of the operating system without the names of temporary files."""
+    if problem.errno in {errno.ENAMETOOLONG, errno.EILSEQ}:  # nobody's disk has such a name
+        name = os.fsdecode(problem.filename2 or problem.filename or "")
+        return UsageError(f"{name[:60]!r} cannot be a path: {problem.strerror}")
     path = Path(os.fsdecode(problem.filename2 or problem.filename or ""))
     while path.name.endswith(".part") or any(part.endswith(".part") for part in path.parts):
         path = path.parent

@@ -14,10 +14,14 @@ def models(context: click.Context, parameter: click.Parameter, incomplete: str) 
 
 def targets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the runs and models whose names begin so."""
+    return runs(context, parameter, incomplete) + models(context, parameter, incomplete)
+
+
+def runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the runs whose names begin so."""
     from zoo.training.run import all_runs
 
-    runs = [run.name for run in all_runs()]
-    return _beginning(incomplete, ["@last", *runs]) + models(context, parameter, incomplete)
+    return _beginning(incomplete, ["@last", *(run.name for run in all_runs())])
 
 
 def datasets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -12,8 +12,12 @@ from typing import IO, Any
 import click
 
 from zoo.errors import did_you_mean
+from zoo.training.ranks import is_first_rank
 
-IN_ASCII = str.maketrans({"≥": ">=", "≤": "<=", "×": "x", "…": "...", "─": "-"})
+IN_ASCII = str.maketrans(
+    {"≥": ">=", "≤": "<=", "×": "x", "…": "...", "─": "-"}
+    | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
+)
 
 GAP = 3  # characters between the columns of a table
 LAST_COLUMN = 20  # characters that the last column needs to be read
@@ -30,11 +34,6 @@ def say(message: str) -> None:
     """Print a message on stderr, where it disturbs no pipe; of several ranks, one speaks."""
     if is_first_rank():
         click.echo(message, err=True)
-
-
-def is_first_rank() -> bool:
-    """Whether this process is the only one of a training, or the first of several."""
-    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 class Choice(click.Choice[str]):

@@ -36,10 +36,11 @@ def list_runs(as_json: bool) -> None:
         print_json(rows)
     elif rows:
         print_table(
-            ["run", "model", "data", "status", "epoch", "step", "metrics"],
+            ["run", "model", "data", "status", "epoch", "step", "verdicts", "metrics"],
             [
                 (row.get("id"), row["model"], row.get("data", ""), row.get("status"),
-                 row.get("epoch", ""), row.get("step", ""), _metrics(row))
+                 row.get("epoch", ""), row.get("step", ""), ", ".join(row.get("verdicts") or []),
+                 _metrics(row))
                 for row in rows
             ],
         )  # fmt: skip
@@ -51,14 +52,21 @@ def list_runs(as_json: bool) -> None:
 @click.argument("run")
 @json_option
 def show_run(run: str, as_json: bool) -> None:
-    """Show what RUN (an id or @last) is, and what lies in its folder."""
+    """Show what RUN (an id or @last) is, how it went, and what lies in its folder."""
+    from zoo.cli.curves import curves
+    from zoo.training.illnesses import histories
     from zoo.training.run import find_run
 
     found = find_run(run)
     info = found.info()
+    told = histories(found.rows("events.jsonl"))
+    drawn = curves(found.rows("metrics.jsonl"))
     files = sorted(path for path in found.path.rglob("*") if path.is_file())
     if as_json:
-        print_json({**info, "path": str(found.path), "files": [str(path) for path in files]})
+        verdicts = [{**verdict.to_json(), "recovered": passed} for verdict, passed in told]
+        terms = [curve.to_json() for curve in drawn]
+        told_of = {"verdicts": verdicts, "curves": terms, "files": [str(path) for path in files]}
+        print_json({**info, "path": str(found.path), **told_of})
         return
     for key in ("id", "model", "distribution", "version", "data", "status", "created", "ended",
                 "device", "devices", "precision", "epoch", "step", "seconds", "error"):  # fmt: skip
@@ -67,6 +75,19 @@ def show_run(run: str, as_json: bool) -> None:
     click.echo(f"{'metrics':<13} {_metrics(info)}")
     if info.get("best"):
         click.echo(f"{'best':<13} step {info['best']['step']}: {_metrics(info['best'])}")
+    for verdict, passed in told:
+        over = "" if passed is None else f" (passed at step {passed})"
+        click.echo(f"{'verdict':<13} {verdict.message}{over}; zoo doctor {found.name}")
+    if drawn:
+        click.echo()
+        print_table(
+            ["curve", "first", "last", "course"],
+            [
+                (f"{each.name} ({each.split})", f"{each.first:.4g}", f"{each.last:.4g}",
+                 each.course) for each in drawn
+            ],
+        )  # fmt: skip
+        click.echo()
     for path in files:
         click.echo(path)
 
@@ -78,7 +99,8 @@ def remove_runs(runs: tuple[str, ...], as_json: bool) -> None:
     """Remove RUNS with all that they hold."""
     from zoo.training.run import find_run
 
-    found = [find_run(name) for name in dict.fromkeys(runs)]
+    named = [find_run(name) for name in runs]
+    found = list({run.name: run for run in named}.values())  # one may be named twice, as @last too
     for run in found:
         run.remove()
         if not as_json:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.completion import datasets, models, presets
-from zoo.cli.output import Choice, is_first_rank, json_option, print_json, say
+from zoo.cli.completion import datasets, models, presets, runs
+from zoo.cli.output import Choice, json_option, print_json, say
+from zoo.cli.request import Request, find_resumed, new_job, same_job
 from zoo.errors import InterruptedRunError, UsageError
+from zoo.training.ranks import is_first_rank
 
 if TYPE_CHECKING:
-    from zoo.training.job import Job
     from zoo.training.plan import Plan
     from zoo.training.train import Outcome
 
@@ -51,6 +52,15 @@ if TYPE_CHECKING:
 @click.option("--strategy", type=Choice(["auto", "ddp"]), help="How they work together.")
 @click.option("--precision", type=Choice(["auto", "32", "bf16"]), help="Number format.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
+@click.option("--checkpoint-every", metavar="5m|STEPS",
+              help="Save so often, beside each epoch's end [5m].")  # fmt: skip
+@click.option("--keep", metavar="N", help="Keep the last N checkpoints, and the best [2].")
+@click.option("--resume", is_flag=False, flag_value="@last", metavar="[RUN]", shell_complete=runs,
+              help="Go on with a run where its last checkpoint stands [the last run].")  # fmt: skip
+@click.option("--fail-on", metavar="VERDICTS",
+              help="End with exit code 5 on a verdict, such as collapse,overfitting.")  # fmt: skip
+@click.option("--retries", type=click.IntRange(0, 1000), default=0, metavar="N",
+              help="Go on by itself after a crash, at most N times.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be done and how long it would take.")
 @json_option
 def verb(
@@ -62,6 +72,8 @@ def verb(
     config: Path | None,
     name: str | None,
     tensorboard: bool,
+    resume: str | None,
+    retries: int,
     dry_run: bool,
     as_json: bool,
     **flags: Any,
@@ -69,32 +81,49 @@ def verb(
     """Train MODEL and keep the run in runs/.
 
     Options: --set is stronger than the other flags, they are stronger than --config, that is
-    stronger than --preset, and that is stronger than the defaults. Ctrl-C ends the training after
-    the step and saves a checkpoint.
+    stronger than --preset, and that is stronger than the defaults.
+
+    Ctrl-C ends the training after the step and saves a checkpoint; --resume goes on there, with the
+    run's own options. --epochs, --steps, --time and --devices may then be others.
     """
-    from zoo.catalog.lookup import offers
-    from zoo.training.run import RUNS, check_run_name, name_taken
+    from zoo.catalog.lookup import needs_extra
 
     # Threads that spin while they wait take the cores from each other when two trainings run at
     # once (docs/architecture.md has figures). OpenMP reads this when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    if name is not None:
-        check_run_name(name)
-        if is_first_rank() and (RUNS / name).exists():
-            raise name_taken(name)
-        if any(offer.card.name == name for offer in offers()):
-            raise UsageError(f"{name!r} is a model", hint=f"--name my-{name}")
-    job = _resolve(model, data, preset, size, config, flags, assignments)
-    if dry_run:
-        from zoo.training.plan import plan
+    if resume is None and name is not None:
+        _check_new_name(name)
+    if retries:
+        from zoo.training.supervise import supervise
 
-        planned = plan(job)
-        if planned is not None:
-            _show_plan(planned, as_json=as_json)
-        return
-    from zoo.training.train import train
+        raise SystemExit(supervise(retries, say))
+    try:
+        from zoo.training.train import train
+    except ModuleNotFoundError as problem:
+        raise needs_extra("train", str(problem.name)) from None
 
-    outcome = train(job, name=name, tensorboard=tensorboard)
+    request = Request(model, data, preset, size, config, flags, assignments)
+    if resume is not None:
+        if dry_run:
+            raise UsageError("--dry-run is for a new run", hint="zoo runs show RUN")
+        run = find_resumed(resume, model)
+        with run.held() if is_first_rank() else nullcontext():
+            if name not in {None, run.name}:
+                from zoo.training.resume import contradiction
+
+                raise contradiction(run, "name", str(name), run.name)
+            job = same_job(request, run)
+            board = tensorboard or (run.path / "tensorboard").exists()
+            outcome = train(job, say, resumed=run, tensorboard=board)
+    else:
+        job = new_job(request)
+        if dry_run:
+            from zoo.training.plan import plan
+
+            if (planned := plan(job)) is not None:
+                _show_plan(planned, as_json=as_json)
+            return
+        outcome = train(job, say, name=name, tensorboard=tensorboard)
     if outcome is None:  # a rank that is not the first
         return
     if as_json:
@@ -102,61 +131,15 @@ def verb(
     _say_how_it_ended(outcome)
 
 
-def _resolve(
-    model: str | None,
-    data: str | None,
-    preset: str | None,
-    size: str | None,
-    config: Path | None,
-    flags: Mapping[str, Any],
-    assignments: tuple[str, ...],
-) -> Job:
-    """Bring together what the file, the flags and ``--set`` say; fetch and decode the data."""
-    from zoo.catalog.lookup import find_model, load_class, needs_extra
-    from zoo.cli.sources import decode, find, read_size
+def _check_new_name(name: str) -> None:
+    from zoo.catalog.lookup import offers
+    from zoo.training.run import RUNS, check_run_name, name_taken
 
-    try:
-        from zoo.training import job as jobs
-        from zoo.training.settings import resolve, seconds
-    except ModuleNotFoundError as problem:
-        raise needs_extra("train", str(problem.name)) from None
-
-    file = jobs.read_config(config) if config else {}
-    name = model or file.get("model")
-    if name is None:
-        raise UsageError("which model?", hint="zoo list, then zoo train MODEL")
-    offer = find_model(str(name))
-    if "model" in file and not offer.is_called(str(file["model"])):
-        raise UsageError(
-            f"{config} is for {file['model']!r}, not for {name!r}",
-            hint=f"zoo train --config {config}",
-        )
-    given = {key: value for key, value in flags.items() if value not in (None, False)}
-    if "duration" in given:
-        given["max_seconds"] = seconds(given.pop("duration"))
-    start = dict(offer.card.find_preset(preset)) if preset is not None else {}
-    usual_size = start.pop("size", None)
-    in_file = {**file.get("options", {}), **file.get("training", {})}
-    layers = [start, in_file, given, _read(assignments)]
-    model_class = load_class(offer)
-    # Before the data: a wrong option should not cost a download first.
-    chosen, settings = resolve(model_class.Config, asdict(model_class.training_preset), layers)
-    source = find(str(file.get("data", offer.card.data)) if data is None else data)
-    wanted = read_size(size or file.get("size") or usual_size)
-    store = decode(source, size=wanted, on_bad_image=settings.on_bad_image)
-    jobs.check_material(offer, source.reference, store)
-    return jobs.Job(offer, model_class, chosen, settings, source.reference, store)
-
-
-def _read(assignments: tuple[str, ...]) -> dict[str, str]:
-    """Read ``key=value`` words."""
-    values = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {assignment[:60]!r} is not KEY=VALUE", hint="--set lr=1e-3")
-        values[key.strip().replace("-", "_")] = value.strip()
-    return values
+    check_run_name(name)
+    if is_first_rank() and (RUNS / name).exists():
+        raise name_taken(name)
+    if any(offer.card.name == name for offer in offers()):
+        raise UsageError(f"{name!r} is a model", hint=f"--name my-{name}")
 
 
 def _show_plan(found: Plan, *, as_json: bool) -> None:
@@ -181,12 +164,21 @@ def _show_plan(found: Plan, *, as_json: bool) -> None:
 
 
 def _say_how_it_ended(outcome: Outcome) -> None:
+    from zoo.training.signals import exit_code
+
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
     say(f"{outcome.status} after {outcome.step} steps, {outcome.seconds:.0f} s  {metrics}".rstrip())
     say(f"run {outcome.run}: {outcome.path}")
+    for verdict in outcome.verdicts:
+        say(f"! {verdict.message}")
+    if outcome.verdicts:
+        say(f"  zoo doctor {outcome.run} explains, and says what to try")
     if outcome.status == "interrupted":
-        raise InterruptedRunError(
+        stop = InterruptedRunError(
             f"interrupted at step {outcome.step}; the checkpoint is saved",
-            hint=f"zoo eval {outcome.run}, or zoo export {outcome.run} --onnx",
+            hint=f"zoo train --resume {outcome.run} goes on, "
+            f"zoo sample {outcome.run} shows what there is",
         )
+        stop.exit_code = exit_code(outcome.signal)
+        raise stop
     say(f"next: zoo eval {outcome.run}, or zoo export {outcome.run} --onnx")

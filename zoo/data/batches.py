@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from zoo.errors import UsageError
 
 Split = Mapping[str, "np.ndarray[Any, Any]"]
 Indices = NDArray[np.int64]
+
+SAMPLED_ROWS = 256  # of an array, to tell whether it is still the same
 
 # Arrays with one number share one order of their rows.
 STREAMS = {"image": 0, "label": 0, "a": 0, "b": 1}
@@ -66,12 +69,12 @@ class Batches:
         self._split, self._seed, self._device = split, seed, device
         self._rank, self._ranks = rank, ranks
 
-    def epoch(self, number: int) -> Iterator[dict[str, Tensor]]:
-        """Yield this rank's share of every batch of an epoch, counted from 0."""
+    def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Tensor]]:
+        """Yield this rank's share of the batches of an epoch, from the `first` one; all from 0."""
         orders = {name: self._order(name, number) for name in self._split}
-        for step in range(self.steps_per_epoch):
-            first, end = step * self.batch_size, (step + 1) * self.batch_size
-            share = slice(first + self._rank, end, self._ranks)
+        for step in range(first, self.steps_per_epoch):
+            begin, end = step * self.batch_size, (step + 1) * self.batch_size
+            share = slice(begin + self._rank, end, self._ranks)
             yield {
                 name: _to_tensor(array[orders[name][share]], self._device)
                 for name, array in self._split.items()
@@ -83,6 +86,20 @@ class Batches:
         rows, places = len(self._split[name]), self.steps_per_epoch * self.batch_size
         rounds = [random.permutation(rows) for _ in range(-(-places // rows))]
         return np.concatenate(rounds)[:places]
+
+
+def sample_digest(splits: Mapping[str, Split]) -> str:
+    """Return a sha256 of the sizes of all arrays and of rows from all over them.
+
+    It tells whether data are still the same, without reading all of them.
+    """
+    digest = hashlib.sha256()
+    for split, arrays in sorted(splits.items()):
+        for name, array in sorted(arrays.items()):
+            digest.update(f"{split} {name} {array.shape} {array.dtype}".encode())
+            chosen = np.linspace(0, len(array) - 1, min(len(array), SAMPLED_ROWS)).astype(int)
+            digest.update(np.ascontiguousarray(array[chosen]).tobytes())
+    return digest.hexdigest()
 
 
 def in_order(split: Split, batch_size: int, device: torch.device) -> Iterator[dict[str, Tensor]]:

@@ -34,11 +34,15 @@ class Player:
         optimiser: takes the parameters and returns the optimiser, for example
             ``partial(torch.optim.Adam, lr=config.lr)``.
         schedule: factor of the learning rate by the share of the training that is done, in [0, 1].
+        chance: for a judge, such as a discriminator: the sum of its terms when it cannot tell real
+            from generated, 2 ln 2 for the logistic loss. None for a player who is no judge, or
+            whose terms have no such value, as those of a Wasserstein critic.
     """
 
     modules: Sequence[nn.Module]
     optimiser: Callable[[Iterable[nn.Parameter]], Optimizer]
     schedule: Callable[[float], float] = constant
+    chance: float | None = None
 
 
 class Update:
@@ -146,6 +150,15 @@ class Model(nn.Module, ABC):
         """
         del batch
         return {}
+
+    def latent_kl(self, batch: Batch) -> Tensor | None:
+        """Return what the code tells of an image: KL(q(z|x) ‖ p(z)) by latent dimension, (latent,).
+
+        In nats, averaged over the batch, and not weighted. Called in evaluation mode without
+        gradients. The default is None, for models without a posterior.
+        """
+        del batch
+        return None
 
     @abstractmethod
     def graphs(self) -> Mapping[str, Graph]:

@@ -37,6 +37,12 @@ class Average:
         weights = list(self._weights.values())
         torch._foreach_lerp_(list(self._averages.values()), weights, 1 - decay)
 
+    @torch.no_grad()
+    def restore(self, averages: Mapping[str, Tensor]) -> None:
+        """Take up averages of before, by the names that weight files have."""
+        for name, average in self._averages.items():
+            average.copy_(averages[name])
+
     @property
     def others(self) -> Mapping[str, Tensor]:
         """The weights that the model does not hold now: inside `in_place`, the trained ones."""

@@ -2,81 +2,193 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
-
-from zoo.model.contract import Model
-from zoo.model.weights import Header, save_tensors, save_weights
+from zoo.atomic import as_json, building, write_json
+from zoo.errors import NotFoundError
 from zoo.training.run import Run
+
+SCHEMA = 1
+NAME = re.compile(r"step-(\d{7,12})")
+MANIFEST, STATE = "manifest.json", "state.json"
+MAX_JSON_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose files are all as they were written.
+
+    Args:
+        path: its folder.
+        facts: what `STATE` holds.
+    """
+
+    path: Path
+    facts: Mapping[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Rounds played."""
+        return int(self.facts["step"])
+
+    @property
+    def ranks(self) -> int:
+        """How many processes were training."""
+        return int(self.facts["ranks"])
 
 
 def save_checkpoint(
-    run: Run, model: Model, header: Header, *, trained: Mapping[str, Tensor], is_best: bool
-) -> Path:
-    """Write the state of this step and let ``last``, perhaps ``best``, name it.
+    run: Run,
+    step: int,
+    write: Callable[[Path], Mapping[str, Any]],
+    *,
+    is_best: bool,
+    keep: int,
+) -> None:
+    """Write the state of a step, and let ``last``, perhaps ``best``, name it.
 
-    ``model.safetensors`` is for use; ``training.safetensors`` holds what only training needs, where
-    there is any: what the model remembers (`memory_of`) and the weights behind an average.
-
-    Checkpoints that neither names are removed afterwards, so that at no moment there is none.
+    Older checkpoints are removed afterwards, so that at no moment there is none.
 
     Args:
         run: whose checkpoint it is.
-        model: with the weights to use, which may be averages.
-        header: what the weight file shall say, the step among it.
-        trained: the weights as the optimisers left them, where the model holds their averages.
+        step: rounds played.
+        write: writes the files into a folder and returns what else is to be remembered, as JSON.
         is_best: whether no earlier checkpoint was better.
+        keep: how many of the last ones to keep, beside the best.
 
-    Returns:
-        Path of the weight file.
+    Raises:
+        OSError: the disk is full or cannot be written to; what was there before is untouched.
     """
     folder = run.path / "checkpoints"
     folder.mkdir(exist_ok=True)
-    name = f"step-{header.step:07d}"
-    if not (folder / name).exists():
-        building = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=folder))
-        try:
-            save_weights(building / "model.safetensors", model, header)
-            _save_training_state(building / "training.safetensors", model, trained)
-            building.chmod(0o777 & ~_umask_of(run.path))
-            building.rename(folder / name)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+    name = f"step-{step:07d}"
+    with building(folder / name) as temporary:
+        facts = write(temporary)
+        write_json(temporary / STATE, {"schema": SCHEMA, "step": step, **facts})
+        files = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
+        write_json(temporary / MANIFEST, {"schema": SCHEMA, "files": files})
     if is_best:
         run.point("best", name)
     run.point("last", name)
-    _prune(folder)
-    return folder / name / "model.safetensors"
+    _prune(folder, keep)
 
 
-def memory_of(model: Model) -> dict[str, Tensor]:
-    """Return the buffers that training needs and weight files leave out, such as image pools."""
-    weights = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
-    return {name: each for name, each in model.named_buffers() if id(each) not in weights}
+def newest(run: Run) -> tuple[Checkpoint | None, dict[Path, str]]:
+    """Return the newest checkpoint that is whole, and the newer ones with what ails them.
+
+    A run that ended before its first checkpoint has none.
+
+    Raises:
+        NotFoundError: there are some, and all of them are damaged.
+    """
+    ill: dict[Path, str] = {}
+    for path in reversed(_checkpoints(run.path / "checkpoints")):
+        try:
+            return read_checkpoint(path), ill
+        except NotFoundError as problem:
+            ill[path] = problem.message
+    if not ill:
+        return None, ill
+    raise NotFoundError(
+        f"no checkpoint of run {run.name!r} is whole; {next(iter(ill.values()))}",
+        hint=f"zoo train --config {run.path}/config.toml begins anew",
+    )
 
 
-def _save_training_state(path: Path, model: Model, trained: Mapping[str, Tensor]) -> None:
-    state = {f"memory.{name}": tensor for name, tensor in memory_of(model).items()}
-    state |= {f"trained.{name}": tensor for name, tensor in trained.items()}
-    if state:
-        save_tensors(path, state)
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return a checkpoint after comparing every byte with what its manifest says.
+
+    Raises:
+        NotFoundError: something is missing or has changed.
+    """
+    manifest = _read_json(path / MANIFEST)
+    files = manifest.get("files")
+    is_ours = (path / MANIFEST).read_text(encoding="utf-8") == as_json(manifest)
+    if not isinstance(files, dict) or manifest.get("schema") != SCHEMA or not is_ours:
+        raise damaged(path, f"{MANIFEST} is not as this zoo writes it")
+    for name, facts in files.items():
+        if Path(name).name != name:
+            raise damaged(path, f"{MANIFEST} names a file elsewhere")
+        if not (path / name).is_file() or _describe(path / name) != facts:
+            raise damaged(path, f"{name} is missing or has changed")
+    facts = _read_json(path / STATE)
+    if STATE not in files or facts.get("step") != int(NAME.fullmatch(path.name)[1]):  # type: ignore[index] # callers give folders of this name
+        raise damaged(path, f"{STATE} is of another step")
+    return Checkpoint(path, facts)
 
 
-def _prune(folder: Path) -> None:
-    named = {
-        (folder / pointer).read_text(encoding="utf-8").strip()
-        for pointer in ("best", "last")
-        if (folder / pointer).exists()
-    }
-    for path in folder.glob("step-*"):
-        if path.name not in named:
+def damaged(path: Path, why: str) -> NotFoundError:
+    """Return the error for a checkpoint that cannot be used."""
+    return NotFoundError(f"checkpoint {path} is damaged: {' '.join(why.split())[:200]}")
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint, so that its step can be saved again; return where it is now."""
+    number = 1
+    while (aside := path.with_name(f"damaged-{number}-{path.name}")).exists():
+        number += 1
+    return path.rename(aside)
+
+
+def tidy(run: Run, facts: Mapping[str, Any]) -> None:
+    """Remove what a killed process left half-written, and let ``last`` and ``best`` be right.
+
+    Args:
+        run: that nobody else trains.
+        facts: of the checkpoint that it goes on from.
+    """
+    folder = run.path / "checkpoints"
+    for leftover in (*run.path.glob(".*.part"), *run.path.glob("*/.*.part")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+    run.point("last", f"step-{facts['step']:07d}")
+    best = (facts["record"]["best"] or {}).get("step")
+    if best is not None and (folder / f"step-{best:07d}").is_dir():
+        run.point("best", f"step-{best:07d}")
+    else:
+        (folder / "best").unlink(missing_ok=True)
+
+
+def _prune(folder: Path, keep: int) -> None:
+    best = folder / "best"
+    named = best.read_text(encoding="utf-8").strip() if best.exists() else ""
+    for path in _checkpoints(folder)[:-keep]:
+        if path.name != named:
             shutil.rmtree(path)
 
 
-def _umask_of(folder: Path) -> int:
-    """Return the permissions that folders made here lack."""
-    return 0o777 & ~folder.stat().st_mode
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the oldest first."""
+    found = [path for path in folder.glob("step-*") if NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError("too large")
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError, RecursionError) as problem:
+        raise damaged(path.parent, f"{path.name} cannot be read: {problem}") from None
+    return content
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")

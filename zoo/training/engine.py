@@ -87,20 +87,36 @@ def check_ranks_agree(model: Model, fabric: Fabric) -> list[str]:
     Raises:
         ZooError: the ranks hold different weights.
     """
-    digests = _gather(fabric, _digest(model.parameters()))
+    digests = [each.hex() for each in gather(fabric, _digest(model.parameters()))]
     if len(set(digests)) > 1:
         raise ZooError("the ranks ended with different weights", cause="a bug of zoo's")
     return digests
 
 
-def _gather(fabric: Fabric, digest: str) -> list[str]:
-    """Return the hexadecimal digests of all ranks, in their order."""
+def check_same(fabric: Fabric, number: int) -> None:
+    """Check that all ranks have the same number.
+
+    Raises:
+        ZooError: they have not.
+    """
+    if agree(fabric, number, -number) != [number, -number]:
+        raise ZooError(
+            "the ranks would go on from different checkpoints",
+            cause="they do not see the same folder runs/, or another process writes there",
+        )
+
+
+def gather(fabric: Fabric, mine: bytes) -> list[bytes]:
+    """Return what each rank gives, in their order."""
     if fabric.world_size == 1:
-        return [digest]
-    mine = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8, device=fabric.device)
-    found = [torch.empty_like(mine) for _ in range(fabric.world_size)]
-    torch.distributed.all_gather(found, mine)
-    return [bytes(each.tolist()).hex() for each in found]
+        return [mine]
+    (longest,) = agree(fabric, len(mine))
+    padded = len(mine).to_bytes(8) + mine.ljust(int(longest), b"\0")
+    tensor = torch.frombuffer(bytearray(padded), dtype=torch.uint8).to(fabric.device)
+    found = [torch.empty_like(tensor) for _ in range(fabric.world_size)]
+    torch.distributed.all_gather(found, tensor)
+    everything = [each.cpu().numpy().tobytes() for each in found]
+    return [each[8 : 8 + int.from_bytes(each[:8])] for each in everything]
 
 
 def is_lost_rank(problem: BaseException) -> bool:
@@ -114,18 +130,18 @@ def stop(fabric: Fabric) -> None:
 
     In this order, because a gloo process that exits with live models often aborts.
     """
-    gc.collect()
     if fabric.world_size > 1 and torch.distributed.is_initialized():
+        gc.collect()
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 
-def _digest(tensors: Iterable[torch.Tensor]) -> str:
+def _digest(tensors: Iterable[torch.Tensor]) -> bytes:
     """Return the sha256 of the tensors' bytes, in order."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return digest.digest()
 
 
 def _device(settings: Settings) -> str:

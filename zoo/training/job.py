@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+import torch
 
 from zoo.catalog.lookup import Offer
+from zoo.data.batches import sample_digest
 from zoo.data.store import Store
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.model.contract import Model
 from zoo.options import to_plain
+from zoo.training.checkpoint import Checkpoint
 from zoo.training.settings import Settings
 
 MAX_CONFIG_BYTES = 16 * 2**10  # tomllib is quadratic in dotted keys
@@ -56,6 +60,40 @@ class Job:
                 "options": to_plain(self.config),
             }
         )
+
+    def circumstances(self, device: str) -> dict[str, str]:
+        """Return what else a training depends on to the bit."""
+        plugin = self.offer.plugin
+        return {
+            "device": device,
+            "torch": torch.__version__,
+            plugin.distribution: plugin.version,
+            "data": self._digest,
+        }
+
+    @cached_property
+    def _digest(self) -> str:
+        return sample_digest(self.store.splits)
+
+    def changes(self, checkpoint: Checkpoint, device: str, ranks: int) -> list[str]:
+        """Say in words what is different from when a checkpoint was written.
+
+        Raises:
+            NotFoundError: the data is.
+        """
+        before = {**checkpoint.facts["circumstances"], "devices": str(checkpoint.ranks)}
+        now = {**self.circumstances(device), "devices": str(ranks)}
+        if before.get("data") != now["data"]:
+            raise NotFoundError(
+                f"{self.data!r} is not the data that the run was trained on",
+                cause="pictures were added, removed or changed since",
+                hint="zoo data check says what is there; without --resume a new run begins",
+            )
+        return [
+            f"{name} {value}, it was {before.get(name, 'not there')}"
+            for name, value in now.items()
+            if before.get(name) != value
+        ]
 
 
 def check_material(offer: Offer, data: str, store: Store) -> None:

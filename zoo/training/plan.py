@@ -51,7 +51,7 @@ def plan(job: Job) -> Plan | None:
         name: sum(each.numel() for each in seat.parameters) for name, seat in table.seats.items()
     }
     trial = Budget(WARM_UP_STEPS + MEASURED_STEPS, float("inf"))
-    times = [time.monotonic() for _ in play(table, batches, trial, lambda: False)]
+    times = [time.monotonic() for _ in play(table, batches, trial)]
     is_first, device = fabric.is_global_zero, fabric.device
     del table
     engine.stop(fabric)

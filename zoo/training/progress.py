@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -25,6 +25,7 @@ class Progress:
         self._epochs = epochs
         self._began = time.monotonic()
         self._window = Window()
+        self._illnesses = ""
         self._display: Display | None = None
         if sys.stderr.isatty():
             self._display = Display(
@@ -51,9 +52,26 @@ class Progress:
         if self._display is not None:
             self._display.stop()
 
-    def step(self, moment: Moment, metrics: Mapping[str, float]) -> None:
-        """Take note of a step and of the latest validation metrics; show them when it is time."""
-        self._window.add(moment.terms, moment.images)
+    def tell(self, message: str) -> None:
+        """Say something at once, in lines of its own."""
+        if self._display is not None:
+            self._display.console.print(message, markup=False, highlight=False)
+        else:
+            sys.stderr.write(message + "\n")
+            sys.stderr.flush()
+
+    def step(
+        self, moment: Moment, metrics: Mapping[str, float], illnesses: Sequence[str] = ()
+    ) -> None:
+        """Take note of a step, the latest validation and what ails the run; show it now and then.
+
+        Args:
+            moment: what the step came to.
+            metrics: of the latest validation.
+            illnesses: titles of the verdicts that hold.
+        """
+        self._illnesses = f"  ! {', '.join(illnesses)}" if illnesses else ""
+        self._window.add_step(moment.terms, moment.images)
         worth_a_line = moment.epoch_ends or moment.is_last
         if self._display is not None:
             if moment.is_last or self._window.seconds() >= LIVE_LINE_EVERY_SECONDS:
@@ -66,7 +84,7 @@ class Progress:
             self._task,
             completed=moment.done,
             description=self._place(moment),
-            terms=f"{_values(self._window.means())}  {self._speed()}",
+            terms=f"{_values(self._window.means())}  {self._speed()}{self._illnesses}",
         )
         self._window = Window()
 
@@ -76,7 +94,7 @@ class Progress:
             parts.append("validation " + _values(metrics))
         left = (time.monotonic() - self._began) * (1 - moment.done) / moment.done
         parts += [self._speed(), f"{_clock(left)} left"]
-        sys.stderr.write("  ".join(parts) + "\n")
+        sys.stderr.write("  ".join(parts) + self._illnesses + "\n")
         sys.stderr.flush()
         self._window = Window()
 

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 from zoo import pictures
+from zoo.atomic import write_bytes
 from zoo.catalog.lookup import needs_extra
 from zoo.data.batches import in_order
-from zoo.model.contract import Model
 from zoo.model.drawing import mappers, overview, samplers
 from zoo.model.inference import device_of, evaluation_batch, mean_metrics
-from zoo.model.weights import describe
+from zoo.model.weights import describe, read_tensors, save_weights
 from zoo.training.average import Average
-from zoo.training.checkpoint import save_checkpoint
+from zoo.training.checkpoint import Checkpoint, save_checkpoint
 from zoo.training.curves import save_curves
+from zoo.training.health import Health
+from zoo.training.illnesses import ILLNESSES, IllnessError, Verdict
 from zoo.training.job import Job
 from zoo.training.loop import Moment, check_finite
 from zoo.training.progress import Progress
 from zoo.training.run import Run
+from zoo.training.seats import Table
+from zoo.training.state import write_shared
 from zoo.training.window import Window
 
 ROW_EVERY_STEPS = 20  # a row of metrics.jsonl is the mean of so many steps
+FILES = ("metrics.jsonl", "events.jsonl")  # which grow, and are cut where a run goes on
 PREVIEWS = 10  # of a whole training, beside the first
 
 
@@ -32,50 +39,130 @@ class Record:
     """Writes into a run's folder what happens at each moment of its training."""
 
     def __init__(
-        self, job: Job, run: Run, model: Model, progress: Progress, *, tensorboard: bool
+        self, job: Job, run: Run, table: Table, progress: Progress, *, tensorboard: bool
     ) -> None:
-        self._job, self._run, self._model, self._progress = job, run, model, progress
+        self._job, self.run, self._table, self._progress = job, run, table, progress
+        self._model = table.model
         self._held_out = job.store.splits["validation"]
-        self._average = Average(model, job.settings.ema) if job.settings.ema else None
+        self._average = Average(self._model, job.settings.ema) if job.settings.ema else None
+        self._health = Health(self._model, self._held_out)
         self._window = Window()
         self._next_preview = 1 / PREVIEWS
-        self._best: float | None = None
+        self._best: dict[str, Any] | None = None
         self.metrics: dict[str, float] = {}
         self._board = _tensorboard(run) if tensorboard else None
+
+    def begin(self) -> None:
+        """Begin with nothing, and show what the model makes of things before it has learnt any."""
+        for file in FILES:
+            self.run.cut(file, 0)
+        self.run.write_info(verdicts=[], unwatched=self._health.unwatched)
         self._save_previews(step=0)
 
-    def after_step(self, moment: Moment) -> None:
-        """Take note of a step, and of the end of an epoch or of the training."""
+    def go_on(self, checkpoint: Checkpoint) -> None:
+        """Be again what `after_step` saved, and forget the rows and pictures of later steps.
+
+        Raises:
+            NotFoundError: the checkpoint does not fit.
+        """
+        saved = checkpoint.facts["record"]
+        self.metrics, self._best = saved["metrics"], saved["best"]
+        self._next_preview = saved["next_preview"]
+        self._window = Window.from_state(saved["window"])
+        self._health.restore(saved["health"])
+        if self._average:
+            self._average.restore(read_tensors(checkpoint.path / "model.safetensors")[0])
+        for file in FILES:
+            self.run.cut(file, saved["files"][file])
+        for picture in (self.run.path / "samples").glob("step-*.png"):
+            if picture.name > f"step-{checkpoint.step:07d}~":
+                picture.unlink()
+
+    def after_step(self, moment: Moment, ranks: Sequence[bytes]) -> None:
+        """Take note of a step, and of the end of an epoch or of the training.
+
+        Args:
+            moment: what the step came to.
+            ranks: what each rank alone has, where the moment is one that saves.
+
+        Raises:
+            IllnessError: something ails the run that ``--fail-on`` names; the checkpoint is saved.
+        """
         if self._average:
             self._average.update(moment.step)
-        self._window.add(moment.terms, moment.images)
-        row_is_full = self._window.steps == ROW_EVERY_STEPS or moment.epoch_ends or moment.is_last
-        if row_is_full:
+        self._window.add_step(moment.terms, moment.images)
+        with self._noting_illness(moment):
+            self._health.after_step(moment)
+        # A signal ends the training, and not the epoch: what is saved then is as in the middle.
+        epoch_is_over = moment.epoch_ends or moment.done >= 1
+        if self._window.steps == ROW_EVERY_STEPS or epoch_is_over:
             self._write_row(moment)
-        epoch_is_over = moment.epoch_ends or moment.is_last
-        preview_is_due = moment.done >= self._next_preview or moment.is_last
-        if epoch_is_over or preview_is_due:
-            with self._average.in_place() if self._average else nullcontext():
+        preview_is_due = moment.done >= self._next_preview
+        if epoch_is_over or preview_is_due or moment.saves:
+            with self._window.standing_still(), self._averages_in_place():
+                is_best = epoch_is_over and self._validate(moment)
                 if epoch_is_over:
-                    self._validate(moment)
-                    self._save_checkpoint(moment)
+                    with self._noting_illness(moment):
+                        self._health.after_epoch(moment, self.metrics)
                 if preview_is_due:
                     self._save_previews(moment.step)
                     self._next_preview = (int(moment.done * PREVIEWS) + 1) / PREVIEWS
-        self._progress.step(moment, self.metrics)
-        if row_is_full:
-            self._window = Window()  # here, so that its speed is that of the steps alone
+                if moment.saves:
+                    self._save_checkpoint(moment, ranks, is_best=is_best, validated=epoch_is_over)
+        titles = [ILLNESSES[each.illness].title for each in self.verdicts]
+        self._progress.step(moment, self.metrics, titles)
+        self.run.give_sign()
+        if moment.saves and self.fatal:
+            raise IllnessError(self.fatal)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What ails the run now."""
+        return self._health.verdicts
+
+    @property
+    def fatal(self) -> Verdict | None:
+        """What ails the run now, and is to end it."""
+        fail_on = self._job.settings.fail_on
+        return next((each for each in self.verdicts if each.illness in fail_on), None)
+
+    def note(
+        self, verdicts: Sequence[Verdict], passed: Sequence[Verdict] = (), step: int = 0
+    ) -> None:
+        """Write down what ails the run since now, and what has passed, and tell the user."""
+        for verdict in verdicts:
+            self.run.append("events.jsonl", {"event": "verdict", **verdict.to_json()})
+            self._progress.tell(f"! {verdict.message}\n  try: {verdict.advice}")
+        for verdict in passed:
+            event = {"event": "recovered", "illness": verdict.illness, "step": step}
+            self.run.append("events.jsonl", event)
+            self._progress.tell(f"{ILLNESSES[verdict.illness].title} has passed, at step {step}")
+        if verdicts or passed:
+            names = [each.illness for each in (*self.verdicts, *verdicts)]
+            self.run.write_info(verdicts=list(dict.fromkeys(names)))
+
+    @contextmanager
+    def _noting_illness(self, moment: Moment) -> Iterator[None]:
+        before = self.verdicts
+        yield
+        now = self.verdicts
+        new = [each for each in now if each not in before]
+        passed = [each for each in before if each not in now]
+        self.note(new, passed, moment.step)
 
     def finish(self, **facts: Any) -> None:
         """Draw the curves and add the last event, with the facts of the engine."""
-        self._run.append("events.jsonl", {"event": "trained", **facts})
-        save_curves(self._run.rows("metrics.jsonl"), self._run.path / "curves.png")
+        self.run.append("events.jsonl", {"event": "trained", **facts})
+        save_curves(self.run.rows("metrics.jsonl"), self.run.path / "curves.png")
         if self._board is not None:
             self._board.finalize("success")
 
+    def _averages_in_place(self) -> AbstractContextManager[None]:
+        return self._average.in_place() if self._average else nullcontext()
+
     def _write_row(self, moment: Moment) -> None:
         terms, speed = self._window.means(), self._window.images_per_second()
-        self._run.append(
+        self.run.append(
             "metrics.jsonl",
             {
                 "step": moment.step,
@@ -86,38 +173,66 @@ class Record:
             },
         )
         self._log_scalars("train", terms, moment.step)
+        self._window = Window()
 
-    def _validate(self, moment: Moment) -> None:
+    def _validate(self, moment: Moment) -> bool:
+        """Measure the model on images that were held out; return whether it was never better."""
         size = evaluation_batch(self._model.data)
         batches = in_order(self._held_out, size, device_of(self._model))
         self.metrics = mean_metrics(self._model, batches)
         check_finite(self.metrics, moment.step)
         if self.metrics:
             row = {"step": moment.step, "epoch": moment.epoch, "split": "validation"}
-            self._run.append("metrics.jsonl", {**row, "values": self.metrics})
+            self.run.append("metrics.jsonl", {**row, "values": self.metrics})
             self._log_scalars("validation", self.metrics, moment.step)
-
-    def _save_checkpoint(self, moment: Moment) -> None:
-        header = describe(self._model, self._job.offer, step=moment.step, metrics=self.metrics)
-        best = self._is_best()
-        trained = self._average.others if self._average else {}
-        save_checkpoint(self._run, self._model, header, trained=trained, is_best=best)
-        self._run.write_info(step=moment.step, epoch=moment.epoch, metrics=self.metrics)
-        if best:
-            self._run.write_info(best={"step": moment.step, "metrics": self.metrics})
-
-    def _is_best(self) -> bool:
         goal = self._model.goal
         if goal is None or goal.metric not in self.metrics:
             return False
         value = self.metrics[goal.metric]
-        if self._best is not None and not goal.is_better(value, self._best):
+        if self._best and not goal.is_better(value, self._best["metrics"][goal.metric]):
             return False
-        self._best = value
+        self._best = {"step": moment.step, "metrics": self.metrics}
         return True
 
+    def _save_checkpoint(
+        self, moment: Moment, ranks: Sequence[bytes], *, is_best: bool, validated: bool
+    ) -> None:
+        metrics = self.metrics if validated else {}
+        header = describe(self._model, self._job.offer, step=moment.step, metrics=metrics)
+        trained = self._average.others if self._average else {}
+
+        def write(folder: Path) -> dict[str, Any]:
+            save_weights(folder / "model.safetensors", self._model, header)
+            optimisers = write_shared(folder, self._table, trained)
+            for rank, state in enumerate(ranks):
+                write_bytes(folder / f"rank-{rank}.safetensors", state)
+            return {
+                "position": asdict(moment.position),
+                "ranks": len(ranks),
+                "optimisers": optimisers,
+                "record": self._state(),
+                "circumstances": self._job.circumstances(self._table.fabric.device.type),
+            }
+
+        keep = self._job.settings.keep
+        save_checkpoint(self.run, moment.step, write, is_best=is_best, keep=keep)
+        self.run.write_info(
+            step=moment.step, epoch=moment.epoch, metrics=self.metrics, best=self._best
+        )
+
+    def _state(self) -> dict[str, Any]:
+        """Return what `go_on` takes up again."""
+        return {
+            "metrics": self.metrics,
+            "best": self._best,
+            "next_preview": self._next_preview,
+            "window": self._window.state(),
+            "health": self._health.state(),
+            "files": {file: self.run.size(file) for file in FILES},
+        }
+
     def _save_previews(self, step: int) -> None:
-        folder = self._run.path / "samples"
+        folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
         for name in (*samplers(self._model), *mappers(self._model)):
             pixels = overview(self._model, name, self._held_out)

@@ -8,19 +8,19 @@ import platform
 import re
 import shutil
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from zoo.atomic import write_json, write_text
 from zoo.errors import NotFoundError, UsageError, did_you_mean
+from zoo.training import lock
 
 RUNS = Path("runs")  # of the working directory
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SCHEMA = 1
-SILENT_SECONDS = 3600.0  # after which a run on another machine is taken for dead
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 
@@ -82,6 +82,10 @@ class Run:
             info["status"] = "died"
         return info
 
+    def fact(self, key: str) -> Any:
+        """Return what run.json says of something; None when it does not, or is damaged."""
+        return self._info_or_nothing().get(key)
+
     def write_info(self, **facts: Any) -> None:
         """Add facts to run.json."""
         path = self.path / "run.json"
@@ -89,14 +93,13 @@ class Run:
         write_json(path, {**known, **facts})
 
     def start(self, **facts: Any) -> None:
-        """Write the first run.json of this process."""
+        """Say in run.json that this process trains the run, from now on."""
         self.write_info(
             schema=SCHEMA,
             id=self.name,
             status="running",
             pid=os.getpid(),
             host=platform.node(),
-            created=now(),
             command=["zoo", *sys.argv[1:]],
             **facts,
         )
@@ -127,21 +130,59 @@ class Run:
                 continue
         return found
 
-    def _is_alive(self, info: Mapping[str, Any]) -> bool:
-        """Whether the process of a running run is there, as far as this machine can tell.
+    def size(self, file: str) -> int:
+        """Return the length of one of the files that grow, in bytes."""
+        path = self.path / file
+        return path.stat().st_size if path.exists() else 0
 
-        Of a process on another machine only its files tell: they change every few steps.
+    def cut(self, file: str, size: int) -> None:
+        """Let one of the files that grow be as long as it once was.
+
+        Raises:
+            NotFoundError: it is shorter.
         """
-        if info.get("host") != platform.node():
-            latest = max(path.stat().st_mtime for path in self.path.iterdir())
-            return time.time() - latest < SILENT_SECONDS
+        if self.size(file) < size:
+            raise NotFoundError(f"{self.path / file} has lost lines since the last checkpoint")
+        if self.size(file) > size:
+            os.truncate(self.path / file, size)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training or removing this run as long as the block lasts.
+
+        Raises:
+            UsageError: another process has it.
+        """
+        with lock.locked(self.path) as ours:
+            owner = self._info_or_nothing()
+            if not ours or self._is_owned_elsewhere(owner):
+                who = f"process {owner.get('pid')} on {owner.get('host')}"
+                raise UsageError(
+                    f"run {self.name!r} is being trained, by {who}", hint="stop it first (Ctrl-C)"
+                )
+            yield
+
+    def give_sign(self) -> None:
+        """Say now and then that the owner is alive."""
+        lock.give_sign(self.path)
+
+    def _info_or_nothing(self) -> dict[str, Any]:
         try:
-            os.kill(int(info["pid"]), 0)
-        except (ProcessLookupError, KeyError, ValueError, TypeError, OverflowError):
-            return False
-        except PermissionError:
-            return True
-        return True
+            return self.info()
+        except NotFoundError:
+            return {}
+
+    def _is_owned_elsewhere(self, info: Mapping[str, Any]) -> bool:
+        """Whether another machine is at it, which the locks of a shared disk may not say."""
+        elsewhere = info.get("host") != platform.node()
+        return info.get("status") == "running" and elsewhere and not lock.is_silent(self.path)
+
+    def _is_alive(self, info: Mapping[str, Any]) -> bool:
+        """Whether the process of a running run is there, as far as this machine can tell."""
+        try:
+            return lock.is_locked(self.path) or self._is_owned_elsewhere(info)
+        except OSError:  # a folder in which we may not even open a lock
+            return not lock.is_silent(self.path)
 
     @property
     def weights(self) -> Path:
@@ -170,13 +211,8 @@ class Run:
         Raises:
             UsageError: the run is being trained.
         """
-        try:
-            running = self.info()["status"] == "running"
-        except NotFoundError:
-            running = False
-        if running:
-            raise UsageError(f"run {self.name!r} is being trained", hint="stop it first (Ctrl-C)")
-        shutil.rmtree(self.path)
+        with self.held():
+            shutil.rmtree(self.path)
 
 
 def check_run_name(name: str) -> None:

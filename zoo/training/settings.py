@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, did_you_mean
 from zoo.options import configure, option, options_of, unknown_option
+from zoo.training.illnesses import ILLNESSES
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,16 @@ class Settings:
         None, "decay of a moving average of all weights, for samples and exports; 0.999 is usual",
         above=0.0, below=1.0,
     )  # fmt: skip
+    checkpoint_every: str = option(
+        "5m", "time or steps between checkpoints, 30s or 500, beside those at each epoch's end"
+    )
+    keep: int = option(
+        2, "checkpoints that stay, beside the best; the older serve when the newest is damaged",
+        at_least=1, at_most=10**6,
+    )  # fmt: skip
+    fail_on: tuple[str, ...] = option(
+        (), "verdicts that end a run, such as collapse,overfitting; what diverges always ends"
+    )
     precision: Literal["auto", "32", "bf16"] = option(
         "auto", "bf16 mixes bfloat16 in; auto does so on GPUs that have it"
     )
@@ -61,7 +72,7 @@ def resolve(
     config: dict[str, Any] = {}
     for layer in layers:
         if any(
-            layer.get(key) not in {None, "none"} for key in BUDGETS
+            layer.get(key) not in (None, "none") for key in BUDGETS
         ):  # it replaces the weaker ones, of whichever kind
             settings = {key: value for key, value in settings.items() if key not in BUDGETS}
         for key, value in layer.items():
@@ -72,11 +83,39 @@ def resolve(
             else:
                 raise unknown_option(key, {**theirs, **ours})
     resolved = configure(Settings, settings)
+    interval(resolved.checkpoint_every)
+    _check_illnesses(resolved.fail_on)
     if all(getattr(resolved, key) is None for key in BUDGETS):
         raise UsageError(
             "nothing says when to stop", hint="--epochs 20, --steps 1000 or --time 10m"
         )
     return configure(model_config, config), resolved
+
+
+def _check_illnesses(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in {*ILLNESSES, "none"}:
+            raise UsageError(
+                f"fail_on = {name[:40]!r} is no verdict.{did_you_mean(name, ILLNESSES)}",
+                hint=f"some of: {', '.join(ILLNESSES)}; or none",
+            )
+
+
+def interval(text: str) -> tuple[int | None, float | None]:
+    """Return the steps or the seconds that a text such as ``500`` or ``5m`` stands for.
+
+    Raises:
+        UsageError: it is neither a number of steps nor a duration.
+    """
+    if re.fullmatch(r"0*[1-9]\d{0,8}", text):
+        return int(text), None
+    try:
+        return None, seconds(text)
+    except UsageError:
+        raise UsageError(
+            f"checkpoint_every = {text[:40]!r} is neither a duration nor a number of steps",
+            hint="30s, 5m or 500",
+        ) from None
 
 
 def seconds(text: str) -> float:

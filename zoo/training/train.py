@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import FrameType
 
 import torch
 from lightning_fabric import Fabric
@@ -18,12 +15,19 @@ from zoo.atomic import write_text
 from zoo.data.batches import Batches
 from zoo.errors import ZooError
 from zoo.training import engine
+from zoo.training.checkpoint import Checkpoint, damaged, newest, set_aside, tidy
+from zoo.training.due import Due
+from zoo.training.illnesses import IllnessError, Verdict
 from zoo.training.job import Job
-from zoo.training.loop import Budget, Moment, play
+from zoo.training.loop import Budget, Position, play
 from zoo.training.progress import Progress
 from zoo.training.record import Record
-from zoo.training.run import Run, Status
+from zoo.training.run import Run, Status, now
 from zoo.training.seats import Table, sit_down
+from zoo.training.signals import stopping_on_signals
+from zoo.training.state import restore, state_of_rank
+
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -35,71 +39,132 @@ class Outcome:
         path: its folder.
         model: what was trained.
         status: ``finished`` or ``interrupted``.
+        signal: number of the signal that interrupted it, or 0.
         step: rounds played.
         epoch: passes over the data.
         metrics: of the last validation.
-        seconds: wall time.
+        verdicts: what ails the model at the end.
+        seconds: time that the training has taken, with that before it was resumed.
     """
 
     run: str
     path: str
     model: str
-    status: str
+    status: Status
+    signal: int
     step: int
     epoch: int
     metrics: dict[str, float]
+    verdicts: list[Verdict]
     seconds: float
 
 
-def train(job: Job, *, name: str | None = None, tensorboard: bool = False) -> Outcome | None:
-    """Train in a new run folder and return how it ended; None on all ranks but the first.
+def train(
+    job: Job,
+    tell: Tell,
+    *,
+    name: str | None = None,
+    resumed: Run | None = None,
+    tensorboard: bool = False,
+) -> Outcome | None:
+    """Train in a new run folder or go on in an old one; return how it ended, on the first rank.
 
-    The first SIGINT or SIGTERM ends the training after the step, with a checkpoint.
+    The first SIGINT, SIGTERM or SIGUSR1 ends the training after the step, with a checkpoint.
+
+    Args:
+        job: what to train.
+        tell: told in a line what may surprise.
+        name: of the new run.
+        resumed: the run to go on with, which this process holds.
+        tensorboard: whether to log for TensorBoard as well.
 
     Raises:
-        UnhealthyError: the training diverged.
+        NotFoundError: there is no checkpoint to go on from.
+        IllnessError: the training diverged, or has what ``--fail-on`` names.
         UsageError: the device, the batch or the run's name cannot be had.
+        ZooError: the run cannot be written to, or a rank was lost.
     """
     fabric = engine.start(job.settings)
-    if fabric.is_global_zero:
-        return _train_with_record(job, fabric, name, tensorboard=tensorboard)
-    with _leaving_words_to_the_first():
-        table, batches = set_up(job, fabric)
-        _play(job, table, batches, None)
-        del table
-        engine.stop(fabric)
-    return None
-
-
-def _train_with_record(job: Job, fabric: Fabric, name: str | None, *, tensorboard: bool) -> Outcome:
-    began = time.monotonic()
+    if not fabric.is_global_zero:
+        with _leaving_words_to_the_first():
+            table, batches = set_up(job, fabric)
+            checkpoint = newest(resumed)[0] if resumed else None
+            _play(job, table, batches, checkpoint, None)
+            del table
+            engine.stop(fabric)
+        return None
     table, batches = set_up(job, fabric)
+    if resumed:
+        checkpoint, ill = newest(resumed)
+        for path, why in ill.items():
+            tell(f"{why}; it is now called {set_aside(path).name}")
+        return _train_with_record(job, table, batches, resumed, checkpoint, tell, tensorboard)
     run = Run.create(job.offer.card.name, name)
-    _introduce(run, job, fabric)
+    with run.held():
+        return _train_with_record(job, table, batches, run, None, tell, tensorboard)
+
+
+def _train_with_record(
+    job: Job,
+    table: Table,
+    batches: Batches,
+    run: Run,
+    checkpoint: Checkpoint | None,
+    tell: Tell,
+    tensorboard: bool,
+) -> Outcome:
+    _introduce(run, job, table.fabric, checkpoint, tell)
+    record = None
     try:
         with Progress(job.settings.epochs) as progress:
-            record = Record(job, run, table.model, progress, tensorboard=tensorboard)
-            moment = _play(job, table, batches, record)
+            record = Record(job, run, table, progress, tensorboard=tensorboard)
+            position, signal = _play(job, table, batches, checkpoint, record)
     except BaseException as problem:
-        run.log(traceback.format_exc())
-        stopped = isinstance(problem, KeyboardInterrupt)
-        run.end("interrupted" if stopped else "failed", error=str(problem)[:500])
-        if fabric.world_size > 1 and engine.is_lost_rank(problem):
-            raise ZooError(
-                "a rank was lost, and the training with it",
-                cause=str(problem).splitlines()[0][:200],
-                hint=f"see {run.path}/log.txt",
-            ) from problem
-        raise
-    status: Status = "interrupted" if moment.interrupted else "finished"
-    seconds = round(time.monotonic() - began, 1)
-    metrics = record.metrics
-    run.end(status, step=moment.step, epoch=moment.epoch, metrics=metrics, seconds=seconds)
-    run.log(f"{status} at step {moment.step}")
+        trouble = _as_told(problem, run, table.fabric)
+        with suppress(OSError):  # the disk may be what failed
+            run.log(traceback.format_exc())
+            if (
+                record
+                and isinstance(problem, IllnessError)
+                and problem.verdict not in record.verdicts
+            ):
+                record.note([problem.verdict])
+            stopped = isinstance(problem, KeyboardInterrupt)
+            run.end("interrupted" if stopped else "failed", error=str(trouble)[:500])
+        if trouble is problem:
+            raise
+        raise trouble from problem
+    status: Status = "interrupted" if signal else "finished"
+    outcome = Outcome(
+        run.name, str(run.path), job.offer.card.name, status, signal,
+        position.step, position.epoch, record.metrics, record.verdicts,
+        round(position.seconds, 1),
+    )  # fmt: skip
+    run.end(status, step=outcome.step, epoch=outcome.epoch, metrics=outcome.metrics,
+            seconds=outcome.seconds, error=None)  # fmt: skip
+    run.log(f"{status} at step {outcome.step}")
+    fabric = table.fabric
     del table, record
     engine.stop(fabric)
-    model, path = job.offer.card.name, str(run.path)
-    return Outcome(run.name, path, model, status, moment.step, moment.epoch, metrics, seconds)
+    return outcome
+
+
+def _as_told(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
+    """Return what went wrong as the user is told: with the way to go on, where there is one."""
+    go_on = f"zoo train --resume {run.name}"
+    if isinstance(problem, OSError):
+        return ZooError(
+            f"run {run.name!r} cannot be written: {problem.strerror or problem}",
+            cause="the disk is full or cannot be written; checkpoints of before are whole",
+            hint=f"make room, then {go_on}",
+        )
+    if fabric.world_size > 1 and engine.is_lost_rank(problem):
+        return ZooError(
+            "a rank was lost, and the training with it",
+            cause=str(problem).splitlines()[0][:200],
+            hint=f"{go_on}, or --retries 3 to do so by itself; see {run.path}/log.txt",
+        )
+    return problem
 
 
 @contextmanager
@@ -115,17 +180,57 @@ def _leaving_words_to_the_first() -> Iterator[None]:
         raise
 
 
-def _play(job: Job, table: Table, batches: Batches, record: Record | None) -> Moment:
-    """Train on this rank, the first one with a record, and return the last moment."""
+def _play(
+    job: Job,
+    table: Table,
+    batches: Batches,
+    checkpoint: Checkpoint | None,
+    record: Record | None,
+) -> tuple[Position, int]:
+    """Train on this rank, the first one with a record.
+
+    Returns:
+        Where the training stands at the end, and the number of the signal that ended it, or 0.
+    """
+    fabric, signal = table.fabric, 0
     budget = Budget.of(job.settings, batches.steps_per_epoch)
-    with stopping_on_signals() as wants_to_stop:
-        for moment in play(table, batches, budget, wants_to_stop):
-            if record:
-                record.after_step(moment)
-        digests = engine.check_ranks_agree(table.model, table.fabric)
+    position = Position()
+    if checkpoint is not None:
+        position = _go_on(table, checkpoint, record)
+    elif record:
+        record.begin()
+    due = Due.of(job.settings)
+    with stopping_on_signals() as stop_signal:
+        if budget.done(position.step, position.seconds) < 1:
+            for moment in play(
+                table, batches, budget, start=position, stop_signal=stop_signal,
+                save_is_due=lambda step: due.is_due(step) or bool(record and record.fatal),
+            ):  # fmt: skip
+                ranks = engine.gather(fabric, state_of_rank(table)) if moment.saves else []
+                if record:
+                    record.after_step(moment, ranks)
+                if moment.saves:
+                    due.saved()
+                position, signal = moment.position, moment.signal
+        digests = engine.check_ranks_agree(table.model, fabric)
         if record:
             record.finish(parameters_sha256=digests)
-    return moment
+    return position, signal
+
+
+def _go_on(table: Table, checkpoint: Checkpoint, record: Record | None) -> Position:
+    """Put everything back to where it was when the checkpoint was written."""
+    fabric = table.fabric
+    engine.check_same(fabric, checkpoint.step)
+    try:
+        position = Position(**checkpoint.facts["position"])
+        if record:
+            record.go_on(checkpoint)
+            tidy(record.run, checkpoint.facts)
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise damaged(checkpoint.path, f"what it says is not understood: {problem}") from problem
+    restore(table, checkpoint, rank=fabric.global_rank, ranks=fabric.world_size)
+    return position
 
 
 def set_up(job: Job, fabric: Fabric) -> tuple[Table, Batches]:
@@ -145,43 +250,32 @@ def set_up(job: Job, fabric: Fabric) -> tuple[Table, Batches]:
     return table, batches
 
 
-def _introduce(run: Run, job: Job, fabric: Fabric) -> None:
+def _introduce(
+    run: Run, job: Job, fabric: Fabric, checkpoint: Checkpoint | None, tell: Tell
+) -> None:
     """Write down what is about to be trained."""
     write_text(run.path / "config.toml", job.to_toml())
-    run.start(
-        model=job.offer.card.name,
-        distribution=job.offer.plugin.distribution,
-        version=job.offer.plugin.version,
-        data=job.data,
-        data_spec=job.store.spec.to_json(),
-        device=str(fabric.device),
-        devices=fabric.world_size,
-        precision=engine.precision(job.settings, fabric.device.type),
-        zoo=zoo.__version__,
-        torch=torch.__version__,
-    )
-    run.log(f"training {job.offer.card.name} on {job.data}")
-
-
-@contextmanager
-def stopping_on_signals() -> Iterator[Callable[[], bool]]:
-    """Let the first SIGINT or SIGTERM ask for a stop and the second stop at once.
-
-    Yields:
-        A function that says whether a stop was asked for.
-    """
-    asked = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        del number, frame
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    facts = {
+        "model": job.offer.card.name,
+        "distribution": job.offer.plugin.distribution,
+        "version": job.offer.plugin.version,
+        "data": job.data,
+        "data_spec": job.store.spec.to_json(),
+        "device": str(fabric.device),
+        "devices": fabric.world_size,
+        "precision": engine.precision(job.settings, fabric.device.type),
+        "zoo": zoo.__version__,
+        "torch": torch.__version__,
+    }
+    if checkpoint is None:
+        if run.fact("created"):
+            tell(f"run {run.name} has no checkpoint yet; it begins anew")
+        run.start(created=now(), **facts)
+        run.log(f"training {job.offer.card.name} on {job.data}")
+        return
+    for change in job.changes(checkpoint, fabric.device.type, fabric.world_size):
+        tell(f"{change}: the run is no longer equal, to the bit, to one without a break")
+    run.start(**facts)
+    epoch = checkpoint.facts["position"]["epoch"]
+    tell(f"going on with run {run.name} at step {checkpoint.step}, after {epoch} epochs")
+    run.log(f"going on at step {checkpoint.step}")

@@ -117,6 +117,10 @@ class VAE(Model):
             "kl": kl.sum(dim=1).mean(),
         }
 
+    def latent_kl(self, batch: Mapping[str, Tensor]) -> Tensor:
+        mu, logvar = (each.float() for each in self.encoder(batch["image"]))
+        return kl_to_standard_normal(mu, logvar).mean(dim=0)
+
     def bound(self, image: Tensor, samples: int) -> tuple[Tensor, Tensor]:
         """Return E[log p(x|z)] over samples z ~ q(z|x), (N,), and KL by dimension, (N, latent)."""
         mu, logvar = (each.float() for each in self.encoder(image))

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import log
 from typing import Literal
 
 import torch
@@ -76,7 +77,7 @@ class GAN(Model):
     def players(self) -> Mapping[str, Player]:
         adam = partial(torch.optim.Adam, lr=self.config.lr, betas=(0.5, 0.999), fused=True)
         return {
-            "discriminator": Player([self.discriminator], adam),
+            "discriminator": Player([self.discriminator], adam, chance=2 * log(2)),
             "generator": Player([self.generator], adam),
         }
 

@@ -208,7 +208,10 @@ class CycleGAN(Model):
         return {
             "generators": Player([self.a_to_b, self.b_to_a], adam, constant_then_linear),
             "discriminators": Player(
-                [self.discriminator_a, self.discriminator_b], adam, constant_then_linear
+                [self.discriminator_a, self.discriminator_b],
+                adam,
+                constant_then_linear,
+                chance=0.5,  # D = 1/2 everywhere: four terms of ½ · (1/2)²
             ),
         }
 

@@ -1,0 +1,152 @@
+"""`zoo doctor`, and what `zoo runs` tells of a run's health."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_imports import imported_by
+from tests.process import error_of, zoo, zoo_json
+from zoo.training.illnesses import ILLNESSES, Verdict, diverged
+from zoo.training.run import Run
+
+COLLAPSE = Verdict.of(
+    "collapse",
+    1200,
+    "samples of generate: 256 of them differ 31% as much as real images",
+    {"level": 0.2, "spread": 0.31, "nearest": 0.13, "images": 256.0},
+)
+UNWATCHED = {"overfitting": "the model names no metric of held-out images as its goal"}
+
+
+@pytest.fixture
+def ill(in_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The run ``first`` as it would stand had two verdicts fallen on it, of which one passed."""
+    shutil.copytree(in_trained / "runs" / "first", tmp_path / "runs" / "first")
+    monkeypatch.chdir(tmp_path)
+    run = Run(tmp_path / "runs" / "first")
+    (run.path / "events.jsonl").unlink()
+    run.append("events.jsonl", {"event": "verdict", **COLLAPSE.to_json()})
+    run.append("events.jsonl", {"event": "verdict", **diverged("critic/real", "nan", 7).to_json()})
+    run.append("events.jsonl", {"event": "recovered", "illness": "collapse", "step": 1300})
+    run.write_info(verdicts=["diverged"], unwatched=UNWATCHED, step=400)
+    return run
+
+
+def words(text: str) -> str:
+    """The text without its line breaks."""
+    return " ".join(text.split())
+
+
+def test_verdicts_are_explained_with_their_numbers(ill: Run) -> None:
+    told = words(zoo("doctor", ill.name).stdout)
+    for verdict in (COLLAPSE, diverged("critic/real", "nan", 7)):
+        row = ILLNESSES[verdict.illness]
+        assert verdict.message[1:] in told
+        assert words(row.explanation) in told
+        assert row.reason in told
+        assert f"What to try: {row.advice}" in told
+    assert "spread 0.31" in told
+    assert f"level {ILLNESSES['collapse'].limits['level']:g}" in told
+    assert "It had passed at step 1,300." in told
+
+
+def test_what_was_not_found_is_told_apart_from_what_was_not_looked_for(ill: Run) -> None:
+    told = words(zoo("doctor", ill.name).stdout)
+    assert f"Not looked for: overfitting: {UNWATCHED['overfitting']}." in told
+    assert "posterior collapse (500 steps)" in told  # too early at step 400
+    found = zoo_json("doctor", ill.name)
+    named = [each["illness"] for each in found["verdicts"]]
+    assert named == ["collapse", "diverged"]
+    assert [each["recovered"] for each in found["verdicts"]] == [1300, None]
+    groups = [named, found["not_found"], found["too_early"], found["not_watched"]]
+    assert sorted(each for group in groups for each in group) == sorted(ILLNESSES)
+
+
+def test_a_healthy_run_is_called_so(ill: Run) -> None:
+    (ill.path / "events.jsonl").unlink()
+    ill.write_info(verdicts=[], step=5000)
+    told = words(zoo("doctor", "@last").stdout)
+    assert "Nothing was found that ails this run." in told
+    assert "Looked for and not found: training diverged, mode collapse" in told
+    assert "Too early" not in told
+    ill.write_info(step=60, unwatched={})
+    assert "overfitting (3 validations); this run has 60 steps" in words(
+        zoo("doctor", "@last").stdout
+    )
+
+
+def test_a_run_that_nobody_watched_is_not_called_healthy(ill: Run) -> None:
+    (ill.path / "events.jsonl").unlink()
+    info = json.loads((ill.path / "run.json").read_text())
+    (ill.path / "run.json").write_text(json.dumps({**info, "unwatched": None}))
+    assert "Nothing is known" in zoo("doctor", ill.name).stdout
+    assert zoo_json("doctor", ill.name)["watched"] is False
+
+
+def test_an_unknown_run_is_an_error(in_trained: Path) -> None:
+    assert "Did you mean 'first'?" in error_of("doctor", "firts", code=3)
+
+
+def test_explaining_a_run_needs_no_torch(ill: Run) -> None:
+    assert imported_by("doctor", ill.name) == []
+    assert imported_by("runs", "show", ill.name) == []
+
+
+def test_runs_show_verdicts_and_curves(ill: Run) -> None:
+    told = zoo("runs", "show", ill.name).stdout
+    assert f"{COLLAPSE.message} (passed at step 1300); zoo doctor first" in told
+    assert "autoencoder/reconstruction (train)" in told
+    assert "▁" in told
+    assert "curves.png" in told
+    found = zoo_json("runs", "show", ill.name)
+    assert [each["illness"] for each in found["verdicts"]] == ["collapse", "diverged"]
+    (curve,) = [each for each in found["curves"] if each["name"] == "autoencoder/reconstruction"]
+    assert curve["first"] > curve["last"] > 0
+    assert curve["points"] == len(curve["course"])
+
+
+def test_runs_list_what_ails_them_now(ill: Run) -> None:
+    told = zoo("runs").stdout
+    assert "verdicts" in told
+    assert "diverged" in told
+    assert "collapse" not in told
+
+
+def test_a_terminal_without_blocks_gets_letters(ill: Run) -> None:
+    told = zoo("runs", "show", ill.name, PYTHONIOENCODING="ascii").stdout
+    assert [char for char in told if not char.isascii()] == []
+    assert "?" not in told
+
+
+def test_the_installation_is_told() -> None:
+    found = zoo_json("doctor")
+    assert found["torch"]["version"]
+    assert "CPUExecutionProvider" in found["onnxruntime"]["providers"]
+    assert "zoo-gans" in [each["distribution"] for each in found["plugins"]]
+    assert found["cache"]["free_bytes"] > 0
+    told = zoo("doctor").stdout
+    assert all(word in told for word in ("python", "torch", "plugin zoo-gans", "GiB free"))
+
+
+@pytest.mark.parametrize(
+    ("raises", "says"),
+    [
+        ("ModuleNotFoundError('no torch', name='torch')", "pip install 'zoo-core[train]'"),
+        ("OSError('libtorch.so: too old')", "broken: libtorch.so: too old"),
+    ],
+)
+def test_a_machine_without_a_working_torch_is_told_what_to_do(
+    tmp_path: Path, raises: str, says: str
+) -> None:
+    (tmp_path / "torch.py").write_text(f"raise {raises}\n")
+    assert says in zoo("doctor", PYTHONPATH=str(tmp_path)).stdout
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = zoo_json("doctor", ZOO_HOME=str(tmp_path / "file" / "zoo"))
+    assert "Not a directory" in found["cache"]["trouble"]

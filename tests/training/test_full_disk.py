@@ -1,0 +1,46 @@
+"""A disk that fills up while a training writes to it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.process import error_of, zoo, zoo_json
+from tests.training.trials import assert_equal, record_of, small_training
+from zoo.training.checkpoint import newest
+from zoo.training.run import Run
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file system of 3 MB, as working directory."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(tmp_path)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("only an administrator can make a small disk")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    monkeypatch.undo()
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(small_disk: Path) -> None:
+    words = small_training("zoo-autoencoders:ae", "run", steps=60)
+    said = error_of(*words, "--checkpoint-every", "1", "--keep", "1000", code=1)
+    assert "No space left on device" in said
+    assert "zoo train --resume run" in said
+    checkpoint, ill = newest(Run(Path("runs/run")))
+    assert checkpoint is not None
+    assert not ill
+    assert not list(small_disk.rglob("*.part"))
+    assert zoo_json("runs")[0]["status"] in {"failed", "died"}
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    zoo("train", "--resume", "run")
+    zoo(*small_training("zoo-autoencoders:ae", "whole", steps=60))
+    assert_equal(record_of("whole"), record_of("run"))

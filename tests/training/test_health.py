@@ -1,0 +1,349 @@
+"""Verdicts: each falls on a training that has the illness, and on no healthy one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from zoo.catalog.lookup import find_model, load_class, offers
+from zoo.data.batches import Batches, in_order
+from zoo.data.source import find_source
+from zoo.data.store import Store, prepare
+from zoo.model.contract import Goal, Model
+from zoo.model.inference import mean_metrics
+from zoo.options import configure
+from zoo.training.diagnosis import overfitting
+from zoo.training.health import Health
+from zoo.training.illnesses import ILLNESSES, Verdict, diverged, histories
+from zoo.training.loop import Moment, Position, play_round
+from zoo.training.seats import sit_down
+from zoo.training.symptoms import latent_kl
+
+CARDS = [f"{each.plugin.distribution}:{each.card.name}" for each in offers()]
+SMALLER = {"hidden": (64,), "features": 8, "discriminator_features": 8, "blocks": 1, "samples": 1}
+NARROW: dict[str, dict[str, Any]] = {  # quicker than the defaults, and yet something is learnt
+    "translation": {"features": 8, "discriminator_features": 8, "blocks": 1},
+    "generation": {"features": 32},
+    "reconstruction": {},
+}
+LATE = 2000  # a step by which every illness may be told
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decode each data set once for all tests here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("zoo-home")))
+        for each in offers():
+            store_of(each.card.data)
+        yield
+
+
+@cache
+def store_of(data: str) -> Store:
+    return prepare(find_source(data))
+
+
+def build(card: str, **options: Any) -> Model:
+    torch.manual_seed(0)
+    offer = find_model(card)
+    model_class = load_class(offer)
+    config = configure(model_class.Config, options)
+    model: Model = model_class(config, store_of(offer.card.data).spec)
+    return model
+
+
+def small(card: str, **options: Any) -> Model:
+    """The model with the smaller ones of its own options."""
+    names = {field.name for field in fields(load_class(find_model(card)).Config)}
+    return build(card, **{key: SMALLER[key] for key in SMALLER if key in names} | options)
+
+
+def splits(model: Model) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    found = store_of(model.data.name).splits
+    return found["train"], {name: array[:200] for name, array in found["validation"].items()}
+
+
+def moment(
+    step: int, terms: Mapping[str, float] | None = None, norms: Mapping[str, float] | None = None
+) -> Moment:
+    return Moment(
+        Position(step), 0.5, terms or {}, norms or {}, images=8, epoch_ends=True, signal=0,
+        saves=False,
+    )  # fmt: skip
+
+
+def train(
+    model: Model, steps: int, *, images: int = 0, batch: int = 16, validate_every: int = 0
+) -> Health:
+    """Train as the loop does, with somebody watching."""
+    split, held_out = splits(model)
+    if images:
+        split = {name: array[:images] for name, array in split.items()}
+    table = sit_down(model, Fabric(accelerator="cpu", devices=1), nullcontext())
+    health = Health(model, held_out)
+    cpu = torch.device("cpu")
+    batches = Batches(split, batch, seed=0, device=cpu)
+    stream = (each for epoch in range(10**6) for each in batches.epoch(epoch))
+    for step in range(1, steps + 1):
+        for seat in table.seats.values():
+            seat.set_rate(step / steps)
+        terms, gradients = play_round(table, next(stream), step)
+        now = moment(step, terms, gradients)
+        health.after_step(now)
+        if step == steps or (validate_every and step % validate_every == 0):
+            metrics = mean_metrics(model, in_order(held_out, 100, cpu))
+            health.after_epoch(now, metrics)
+    return health
+
+
+def illnesses(health: Health) -> set[str]:
+    for verdict in health.verdicts:
+        assert verdict.evidence
+        assert str(verdict.step) in verdict.message
+        assert "\n" not in verdict.message + verdict.advice
+        assert verdict == Verdict.from_json(json.loads(json.dumps(verdict.to_json())))
+    return {verdict.illness for verdict in health.verdicts}
+
+
+def test_minimax_against_a_strong_discriminator_stands_still() -> None:
+    model = build("gan", objective="minimax", lr=1e-2, hidden=(32, 256))
+    found = illnesses(train(model, 1350))
+    assert {"discriminator-won", "vanishing-gradient"} <= found
+
+
+def test_a_game_that_keeps_pace_is_not_told_to_have_been_won() -> None:
+    assert illnesses(train(build("gan", hidden=(64,)), 1100, batch=32)) == set()
+
+
+def test_a_generator_that_ignores_its_noise_has_collapsed() -> None:
+    model = small("gan")
+    with torch.no_grad():
+        model.generator[0].weight.zero_()  # type: ignore[index,union-attr] # a stack of layers
+    health = Health(model, splits(model)[1])
+    health.after_epoch(moment(LATE), {})
+    assert illnesses(health) == {"collapse"}
+    assert float(health.verdicts[0].evidence["spread"]) < 0.01
+
+
+class Sign(nn.Module):
+    """Noise -> the sign of its first number, so that there are two kinds of noise."""
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return latent[:, :1].sign().expand_as(latent)
+
+
+def test_a_generator_of_two_pictures_has_collapsed_though_they_differ() -> None:
+    model = small("gan")
+    layers = list(model.generator)  # type: ignore[arg-type] # a stack of layers
+    with torch.no_grad():
+        layers[-3].weight.mul_(30)  # so that the two are black and white
+    model.generator = nn.Sequential(Sign(), *layers)
+    health = Health(model, splits(model)[1])
+    health.after_epoch(moment(LATE), {})
+    assert illnesses(health) == {"collapse"}
+    assert float(health.verdicts[0].evidence["spread"]) > 0.8
+    assert float(health.verdicts[0].evidence["nearest"]) < 0.01
+
+
+def test_a_generator_that_repeats_itself_within_its_classes_has_collapsed() -> None:
+    model = small("cgan")
+    with torch.no_grad():
+        for parameter in model.generator.parameters():  # type: ignore[union-attr] # a network
+            parameter.mul_(3)  # so that the classes differ …
+        model.generator.body[0].weight[:, : model.config.latent_size].zero_()  # type: ignore[index,union-attr]
+        found = Health(model, splits(model)[1])
+    found.after_epoch(moment(LATE), {})  # … and the noise does nothing
+    assert illnesses(found) == {"collapse"}
+    assert "of 10 in 10 classes" in found.verdicts[0].message
+
+
+def test_a_translator_that_answers_everything_alike_has_collapsed() -> None:
+    model = small("cyclegan")
+    with torch.no_grad():
+        model.a_to_b.layers[-1].weight.zero_()  # type: ignore[index,union-attr] # its last layer
+    health = Health(model, splits(model)[1])
+    health.after_epoch(moment(LATE), {})
+    assert illnesses(health) == {"collapse"}
+    assert "twemoji_to_noto" in health.verdicts[0].message
+
+
+def test_nothing_is_said_before_there_is_enough_to_tell() -> None:
+    model = small("gan")
+    with torch.no_grad():
+        model.generator[0].weight.zero_()  # type: ignore[index,union-attr] # a stack of layers
+    health = Health(model, splits(model)[1])
+    assert health.after_epoch(moment(10), {}) == []
+
+
+def test_a_verdict_is_new_once_and_goes_when_the_illness_does() -> None:
+    model = small("gan")
+    health = Health(model, splits(model)[1])
+    weight = model.generator[0].weight  # type: ignore[index,union-attr] # a stack of layers
+    healthy = weight.detach().clone() * 20  # first weights give pictures that differ little
+    with torch.no_grad():
+        weight.zero_()
+    assert [each.illness for each in health.after_epoch(moment(LATE), {})] == ["collapse"]
+    assert health.after_epoch(moment(LATE + 10), {}) == []
+    assert health.verdicts[0].step == LATE
+    with torch.no_grad():
+        weight.copy_(healthy)
+        model.generator[3].weight.mul_(30)  # type: ignore[index,union-attr]
+    assert health.after_epoch(moment(LATE + 20), {}) == []
+    assert health.verdicts == []
+
+
+def test_a_beta_far_too_large_empties_the_code() -> None:
+    found = train(small("vae", beta=200.0), 520)
+    assert illnesses(found) == {"posterior-collapse"}
+    assert found.verdicts[0].evidence["active"] == 0
+
+
+def test_a_rate_far_too_small_does_not_converge() -> None:
+    assert "not-converging" in illnesses(train(small("ae", lr=1e-7), 1010, batch=4))
+
+
+def test_units_that_a_rate_too_high_has_killed_are_counted() -> None:
+    health = train(small("ae", lr=0.5), 500, batch=8)
+    assert "dead-units" in illnesses(health)
+
+
+def test_a_model_may_count_its_dead_units_itself() -> None:
+    model = small("sparse-ae")
+    health = Health(model, splits(model)[1])
+    health.after_epoch(moment(LATE), {"dead_units": 0.1})
+    assert "dead-units" not in illnesses(health)
+    health.after_epoch(moment(LATE), {"dead_units": 0.9})
+    assert "dead-units" in illnesses(health)
+
+
+def test_few_images_are_learnt_by_heart() -> None:
+    found = train(build("ae", hidden=(256,)), 600, images=60, validate_every=50)
+    assert illnesses(found) == {"overfitting"}
+
+
+@pytest.mark.parametrize(
+    ("history", "is_ill"),
+    [
+        ([(9, -100), (8, -90), (7, -95), (6, -96), (5, -97)], True),
+        ([(9, -100), (8, -90), (8.5, -95), (8.6, -96), (8.7, -97)], False),  # both became worse
+        ([(9, -100), (8, -90), (7, -95), (6, -90.5), (5, -97)], False),  # it nearly came back
+        ([(9, -100), (8, -90), (7, -95), (6, -96)], False),  # too few since the best
+        ([(9, -100), (8, -90), (7, -91), (6, -92), (5, -91)], False),  # hardly worse
+    ],
+)
+def test_overfitting_is_a_lasting_turn_while_training_goes_on(
+    history: list[tuple[float, float]], is_ill: bool
+) -> None:
+    verdict = overfitting(history, Goal("elbo", "highest"), 100)
+    assert (verdict is not None) == is_ill
+
+
+def test_the_kl_by_dimension_adds_up_to_the_kl_of_the_bound() -> None:
+    model = small("vae")
+    held_out = {name: array[:100] for name, array in splits(model)[1].items()}
+    (batch,) = in_order(held_out, 100, torch.device("cpu"))
+    nats = latent_kl(model, held_out)
+    assert len(nats) == model.config.latent_size
+    assert sum(nats) == pytest.approx(mean_metrics(model, [batch])["kl"], rel=1e-4)
+    assert latent_kl(small("ae"), held_out) == []
+
+
+def test_what_is_not_finite_is_told_by_its_name() -> None:
+    verdict = diverged("critic/real", float("nan"), 7)
+    assert verdict.message == "training diverged at step 7: critic/real is nan"
+    assert json.loads(json.dumps(verdict.to_json(), allow_nan=False))["evidence"]
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_watching_says_nothing_of_a_beginning_and_changes_nothing(card: str) -> None:
+    model = small(card)
+    train(model, 5, batch=4)
+    health = Health(model, splits(model)[1])
+    weights = {name: each.clone() for name, each in model.state_dict().items()}
+    random, modes = torch.get_rng_state(), [each.training for each in model.modules()]
+    assert health.after_epoch(moment(5), {}) == []
+    assert torch.equal(random, torch.get_rng_state())
+    assert modes == [each.training for each in model.modules()]
+    assert all(torch.equal(each, weights[name]) for name, each in model.state_dict().items())
+    assert not any(each._forward_hooks for each in model.modules())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("card", CARDS)
+def test_no_verdict_falls_on_a_healthy_training(card: str) -> None:
+    task = find_model(card).card.task
+    names = {field.name for field in fields(load_class(find_model(card)).Config)}
+    model = build(card, **{key: NARROW[task][key] for key in NARROW[task] if key in names})
+    batch = {"translation": 2, "generation": 32}.get(task, 16)
+    health = train(model, 1100, batch=batch, validate_every=100)
+    assert [verdict.message for verdict in health.verdicts] == []
+
+
+def test_what_is_remembered_survives_as_json() -> None:
+    def series(health: Health, steps: range) -> list[Verdict]:
+        found = []
+        for step in steps:
+            terms = {"discriminator/real": 1e-6 * step, "generator/fool": 3.0}
+            norms = {"discriminator": 1.0, "generator": 1.0 if step < 60 else 1e-3}
+            found += health.after_step(moment(step, terms, norms))
+        return found
+
+    model = small("gan")
+    whole, first, second = (Health(model, splits(model)[1]) for _ in range(3))
+    told = series(whole, range(1, 1311))
+    before = series(first, range(1, 977))  # in the middle of the window that brings a verdict
+    second.restore(json.loads(json.dumps(first.state(), allow_nan=False)))
+    assert before + series(second, range(977, 1311)) == told
+    assert second.state() == whole.state()
+    assert {each.illness for each in told} == {"discriminator-won", "vanishing-gradient"}
+
+
+def test_what_cannot_be_seen_of_a_model_is_said() -> None:
+    unwatched = {card: Health(small(card), splits(small(card))[1]).unwatched for card in CARDS}
+    by_name = {card.partition(":")[2]: found for card, found in unwatched.items()}
+    assert set(by_name["vae"]) == {"vanishing-gradient", "discriminator-won"}
+    assert set(by_name["gan"]) == {"not-converging", "overfitting", "posterior-collapse"}
+    assert {"discriminator-won", "vanishing-gradient"} <= set(by_name["wgan-gp"])
+    assert all(set(found) < set(ILLNESSES) for found in unwatched.values())
+
+
+def test_events_become_histories() -> None:
+    verdict = diverged("a/b", "nan", 3)
+    rows: list[dict[str, Any]] = [
+        {"event": "trained"},
+        {"event": "verdict", "illness": "collapse"},  # cut short
+        {"event": "recovered", "illness": "collapse", "step": 2},
+        {"event": "verdict", **verdict.to_json()},
+        {"event": "recovered", "illness": "diverged", "step": 9},
+        {"event": "verdict", **verdict.to_json()},
+    ]
+    assert histories(rows) == [(verdict, 9), (verdict, None)]
+
+
+def test_the_table_needs_no_torch() -> None:
+    code = (
+        "import sys, zoo.training.illnesses; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_every_row_of_the_table_has_its_reasons() -> None:
+    for row in ILLNESSES.values():
+        assert row.title and row.reason and row.advice and row.explanation
+        assert all(np.isfinite(limit) for limit in row.limits.values())

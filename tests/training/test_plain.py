@@ -1,0 +1,95 @@
+"""Optimisers of every kind, taken apart and put together: they go on as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from zoo.training.plain import put_together, take_apart
+
+OPTIMISERS = [
+    partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+    partial(torch.optim.SGD, lr=0.1),
+    partial(torch.optim.Adam, lr=0.1),
+    partial(torch.optim.Adam, lr=0.1, amsgrad=True, fused=True),
+    partial(torch.optim.AdamW, lr=0.1, foreach=True),
+    partial(torch.optim.RMSprop, lr=0.1, centered=True),
+    partial(torch.optim.Adagrad, lr=0.1),
+    partial(torch.optim.ASGD, lr=0.1),
+    partial(torch.optim.Rprop, lr=0.1),
+    partial(torch.optim.NAdam, lr=0.1),
+    partial(torch.optim.RAdam, lr=0.1),
+    partial(torch.optim.Adamax, lr=0.1),
+    partial(torch.optim.Adadelta, lr=0.1),
+]
+
+
+def steps(network: nn.Module, optimiser: Optimizer, seeds: range) -> None:
+    for seed in seeds:
+        torch.manual_seed(seed)
+        optimiser.zero_grad()
+        network(torch.randn(4, 3)).square().sum().backward()
+        optimiser.step()
+
+
+@pytest.mark.parametrize("make", OPTIMISERS, ids=lambda each: f"{each.func.__name__}")
+def test_an_optimiser_goes_on_to_the_bit(make: Any) -> None:
+    networks = []
+    for broken_off in (False, True):
+        torch.manual_seed(0)
+        network = nn.Linear(3, 2)
+        optimiser = make(network.parameters())
+        steps(network, optimiser, range(3))
+        if broken_off:
+            value, tensors = take_apart(optimiser.state_dict(), "all")
+            told = json.loads(json.dumps(value, allow_nan=False))
+            optimiser = make(network.parameters())
+            optimiser.load_state_dict(put_together(told, tensors))
+        steps(network, optimiser, range(3, 6))
+        networks.append(network)
+    for one, other in zip(*(each.parameters() for each in networks), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_goes_in_comes_out() -> None:
+    value = {
+        1: [None, True, 0.1, float("inf"), -float("inf")],
+        "two": (3, ("four", {"nested": [torch.arange(3)]})),
+        (5, 6): {},
+    }
+    plain, tensors = take_apart(value, "x")
+    found = put_together(json.loads(json.dumps(plain, allow_nan=False)), tensors)
+    (tensor,) = found["two"][1][1].pop("nested")
+    assert torch.equal(tensor, torch.arange(3))
+    value["two"][1][1].pop("nested")  # type: ignore[index, union-attr] # as written above
+    assert found == value
+    assert isinstance(next(iter(found)), int)
+
+
+def test_what_cannot_be_kept_is_named() -> None:
+    with pytest.raises(TypeError, match=r"adam\.hook is a function"):
+        take_apart({"hook": lambda: None}, "adam")
+
+
+NEVER_SAVED: list[Any] = [
+    {"tensor": "none"},
+    {"float": "1e999"},
+    {"list": []},
+    {"a": 1, "b": 2},
+    {"tuple": 3},
+    {"tensor": ["x"]},
+    {"dict": [1]},
+]
+
+
+@pytest.mark.parametrize("value", NEVER_SAVED, ids=str)
+def test_what_was_never_saved_is_refused(value: Any) -> None:
+    no_tensors: dict[str, Tensor] = {}
+    with pytest.raises((ValueError, TypeError)):
+        put_together(value, no_tensors)

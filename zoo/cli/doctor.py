@@ -1,0 +1,189 @@
+"""`zoo doctor`: a run's verdicts explained, or what this installation can do."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from zoo.training.illnesses import Verdict
+
+WIDEST = 88  # characters of a line that is read
+
+
+@click.command("doctor")
+@click.argument("run", required=False)
+@json_option
+def verb(run: str | None, as_json: bool) -> None:
+    """Explain how RUN (an id or @last) is doing; without RUN, what this installation can do."""
+    if run is None:
+        _show_installation(as_json)
+    else:
+        _show_run(run, as_json)
+
+
+def _show_run(name: str, as_json: bool) -> None:
+    from zoo.training.illnesses import ILLNESSES, histories
+    from zoo.training.run import find_run
+
+    run = find_run(name)
+    info = run.info()
+    told = histories(run.rows("events.jsonl"))
+    step = int(info.get("step") or 0)
+    not_watched = info.get("unwatched")
+    named = {verdict.illness for verdict, _ in told} | set(not_watched or {})
+    validations = sum(row["split"] == "validation" for row in run.rows("metrics.jsonl"))
+    have = {"steps": step, "validations": validations - 1}  # the first has none to compare with
+    too_early = {
+        illness: f"{limit:,g} {name}"
+        for illness, row in ILLNESSES.items()
+        for name, limit in row.limits.items()
+        if illness not in named and limit > have.get(name, limit)
+    }
+    not_found = [each for each in ILLNESSES if each not in named and each not in too_early]
+    if as_json:
+        print_json(
+            {
+                "run": run.name,
+                "status": info.get("status"),
+                "step": step,
+                "watched": not_watched is not None,
+                "verdicts": [_as_json(verdict, passed) for verdict, passed in told],
+                "not_found": not_found,
+                "too_early": too_early,
+                "not_watched": not_watched or {},
+            }
+        )
+        return
+    data = f" on {info['data']}" if info.get("data") else ""
+    click.echo(f"{run.name}: {info['model']}{data}, {info.get('status')}, {step:,} steps\n")
+    if not_watched is None and not told:
+        _say("Nothing is known of this run's health: nobody watched it.")
+        return
+    for verdict, passed in told:
+        _explain(verdict, passed)
+    if not told:
+        _say("Nothing was found that ails this run.\n")
+    _tell_rest(not_found, too_early, not_watched or {}, step)
+
+
+def _explain(verdict: Verdict, passed: int | None) -> None:
+    from zoo.training.illnesses import ILLNESSES
+
+    row = ILLNESSES.get(verdict.illness)
+    _say(_capital(verdict.message) + ".")
+    if passed is not None:
+        _say(f"It had passed at step {passed:,}.", "  ")
+    if row is not None:
+        _say(row.explanation, "  ", "What it is: ")
+    _say(verdict.advice + ".", "  ", "What to try: ")
+    numbers = ", ".join(f"{name} {_number(value)}" for name, value in verdict.evidence.items())
+    _say(numbers + ".", "  ", "Measured: ")
+    if row is not None:
+        limits = ", ".join(f"{name} {limit:g}" for name, limit in row.limits.items())
+        _say(f"{limits}; {row.reason}." if limits else f"{row.reason}.", "  ", "Limits: ")
+    click.echo()
+
+
+def _tell_rest(
+    not_found: Sequence[str],
+    too_early: Mapping[str, str],
+    not_watched: Mapping[str, str],
+    step: int,
+) -> None:
+    """Say what was looked for in vain, and what could not be looked for."""
+    if not_found:
+        _say(", ".join(map(_title, not_found)) + ".", "", "Looked for and not found: ")
+    if too_early:
+        waiting = ", ".join(f"{_title(each)} ({least})" for each, least in too_early.items())
+        _say(f"{waiting}; this run has {step:,} steps.", "", "Too early to tell: ")
+    reasons: dict[str, list[str]] = {}
+    for illness, why in not_watched.items():
+        reasons.setdefault(why, []).append(_title(illness))
+    for why, titles in reasons.items():
+        _say(f"{', '.join(titles)}: {why}.", "", "Not looked for: ")
+
+
+def _show_installation(as_json: bool) -> None:
+    from zoo.cli.installation import facts
+
+    found = facts()
+    if as_json:
+        print_json(found)
+        return
+    print_table(["what", "found", "to do"], _rows(found))
+
+
+def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    torch, runtime = found["torch"], found["onnxruntime"]
+    train = "pip install 'zoo-core[train]'"
+    rows = [
+        ("python", f"{found['python']['version']}, {found['python']['executable']}", ""),
+        (
+            "system",
+            f"{found['system']['platform']}, {found['system']['processors']} processors",
+            "",
+        ),
+        ("zoo", found["zoo"]["version"], ""),
+        ("torch", *_library(torch, torch.get("devices"), f"{train}, to train, sample and export")),
+        ("onnxruntime", *_library(runtime, runtime.get("providers"), "pip install onnxruntime")),
+    ]
+    for extra, missing in found["extras"].items():
+        told = f"missing: {', '.join(missing)}" if missing else "complete"
+        rows.append((f"extra {extra}", told, f"pip install 'zoo-core[{extra}]'" * bool(missing)))
+    for plugin in found["plugins"]:
+        name, models = f"plugin {plugin['distribution']}", ", ".join(plugin["models"])
+        rows.append((name, f"{plugin['version']}: {models}", plugin["trouble"] or ""))
+    if not found["plugins"]:
+        rows.append(("plugins", "none", "pip install zoo-autoencoders"))
+    rows.append(("cache", *_place(found["cache"], "ZOO_HOME names another folder")))
+    rows.append(("working folder", *_place(found["runs"], "runs/ needs a folder to write in")))
+    return rows
+
+
+def _library(found: Mapping[str, Any], parts: Sequence[str] | None, remedy: str) -> tuple[str, str]:
+    if found["trouble"]:
+        return found["trouble"], remedy
+    return f"{found['version']}: {', '.join(parts or ())}", ""
+
+
+def _place(found: Mapping[str, Any], remedy: str) -> tuple[str, str]:
+    if found["trouble"]:
+        return found["trouble"], remedy
+    return f"{found['path']}, {found['free_bytes'] / 2**30:,.1f} GiB free", ""
+
+
+def _as_json(verdict: Verdict, passed: int | None) -> dict[str, Any]:
+    from zoo.training.illnesses import ILLNESSES
+
+    row = ILLNESSES.get(verdict.illness)
+    told = {
+        "limits": dict(row.limits), "reason": row.reason, "explanation": row.explanation,
+    } if row else {}  # fmt: skip
+    return {**verdict.to_json(), "recovered": passed, **told}
+
+
+def _title(illness: str) -> str:
+    from zoo.training.illnesses import ILLNESSES
+
+    return ILLNESSES[illness].title if illness in ILLNESSES else illness
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def _say(text: str, indent: str = "", lead: str = "") -> None:
+    """Print a paragraph that is as wide as the terminal, but no wider than can be read."""
+    width = min(WIDEST, shutil.get_terminal_size().columns)
+    click.echo(textwrap.fill(lead + text, width, initial_indent=indent, subsequent_indent=indent))

@@ -1,0 +1,150 @@
+"""The words of ``zoo train`` -> a training that can begin, or go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from zoo.catalog.lookup import Offer
+    from zoo.training.job import Job
+    from zoo.training.run import Run
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user typed after ``zoo train``.
+
+    Args:
+        model: name of the model, perhaps.
+        data: name or path of the data, perhaps.
+        preset: name of a preset, perhaps.
+        size: of the images, perhaps.
+        config: a configuration file, perhaps.
+        flags: the other options, by name.
+        assignments: ``key=value`` words of ``--set``.
+    """
+
+    model: str | None
+    data: str | None
+    preset: str | None
+    size: str | None
+    config: Path | None
+    flags: Mapping[str, Any]
+    assignments: tuple[str, ...]
+
+    def layers(self, offer: Offer, file: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Any]:
+        """Return the options that are asked for, the later ones stronger, and a preset's size."""
+        from zoo.training.settings import seconds
+
+        given = {key: value for key, value in self.flags.items() if value not in (None, False)}
+        if "duration" in given:
+            given["max_seconds"] = seconds(given.pop("duration"))
+        start = dict(offer.card.find_preset(self.preset)) if self.preset is not None else {}
+        usual_size = start.pop("size", None)
+        in_file = {**file.get("options", {}), **file.get("training", {})}
+        return [start, in_file, given, _read(self.assignments)], usual_size
+
+
+def new_job(request: Request) -> Job:
+    """Bring together what the file, the flags and ``--set`` say; fetch and decode the data."""
+    from zoo.catalog.lookup import find_model, load_class
+    from zoo.training.job import read_config
+    from zoo.training.settings import resolve
+
+    file = read_config(request.config) if request.config else {}
+    name = request.model or file.get("model")
+    if name is None:
+        raise UsageError("which model?", hint="zoo list, then zoo train MODEL")
+    offer = find_model(str(name))
+    if "model" in file and not offer.is_called(str(file["model"])):
+        raise UsageError(
+            f"{request.config} is for {file['model']!r}, not for {name!r}",
+            hint=f"zoo train --config {request.config}",
+        )
+    layers, usual_size = request.layers(offer, file)
+    model_class = load_class(offer)
+    # Before the data: a wrong option should not cost a download first.
+    preset = asdict(model_class.training_preset)
+    config, settings = resolve(model_class.Config, preset, layers)
+    data = request.data if request.data is not None else file.get("data", offer.card.data)
+    size = request.size or file.get("size") or usual_size
+    return _job(offer, config, settings, str(data), size)
+
+
+def same_job(request: Request, run: Run) -> Job:
+    """Bring together what a run's own file says and what may be different now.
+
+    Raises:
+        NotFoundError: the run's file, its model or its data cannot be found.
+        UsageError: something is asked for that contradicts the run.
+    """
+    from zoo.catalog.lookup import find_model, load_class
+    from zoo.cli.sources import find, read_size
+    from zoo.training.job import read_config
+    from zoo.training.resume import contradiction, resolve_again
+
+    own = read_config(run.path / "config.toml")
+    file = read_config(request.config) if request.config else {}
+    try:
+        model, data, size = str(own["model"]), str(own["data"]), own["size"]
+    except KeyError as missing:
+        raise UsageError(f"{run.path / 'config.toml'} does not say {missing}") from None
+    offer = find_model(model)
+    for name in (request.model, file.get("model")):
+        if name is not None and not offer.is_called(str(name)):
+            raise contradiction(run, "model", str(name), offer.card.name)
+    layers, usual_size = request.layers(offer, file)
+    for wanted in (request.data, file.get("data")):
+        if wanted is not None and find(str(wanted)).reference != data:
+            raise contradiction(run, "data", str(wanted), data)
+    for wanted in (request.size, file.get("size"), usual_size):
+        if wanted is not None and read_size(wanted) != read_size(size):
+            raise contradiction(run, "size", str(wanted), "x".join(map(str, size)))
+    model_class = load_class(offer)
+    config, settings = resolve_again(run, own, model_class.Config, layers)
+    return _job(offer, config, settings, data, size)
+
+
+def find_resumed(wanted: str, model: str | None) -> Run:
+    """Return the run to go on with; after a model's name, ``@last`` is the last one of that model.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    from zoo.catalog.lookup import find_model
+    from zoo.training.run import all_runs, find_run
+
+    if wanted != "@last" or model is None:
+        return find_run(wanted)
+    name = find_model(model).card.name
+    for run in reversed(all_runs()):
+        if run.fact("model") == name:
+            return run
+    raise NotFoundError(f"no run of {name!r} here", hint=f"zoo train {name}, or zoo runs")
+
+
+def _job(offer: Offer, config: Any, settings: Any, data: str, size: object) -> Job:
+    from zoo.catalog.lookup import load_class
+    from zoo.cli.sources import decode, find, read_size
+    from zoo.training.job import Job, check_material
+
+    source = find(data)
+    store = decode(source, size=read_size(size), on_bad_image=settings.on_bad_image)
+    check_material(offer, source.reference, store)
+    return Job(offer, load_class(offer), config, settings, source.reference, store)
+
+
+def _read(assignments: tuple[str, ...]) -> dict[str, str]:
+    """Read ``key=value`` words."""
+    values = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {assignment[:60]!r} is not KEY=VALUE", hint="--set lr=1e-3")
+        values[key.strip().replace("-", "_")] = value.strip()
+    return values
