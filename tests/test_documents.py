@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from zoo.catalog.lookup import offers
+
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("plugins/*/*.md")]
@@ -35,3 +37,10 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_no_file_of_the_core_names_a_model() -> None:
+    names = "|".join(re.escape(each.card.name) for each in offers())
+    for path in (PROJECT / "zoo").rglob("*.py"):
+        found = re.search(rf"(?<![\w-])({names})(?![\w-])", path.read_text(encoding="utf-8"))
+        assert found is None, f"{path.relative_to(PROJECT)} names {found[0] if found else ''}"

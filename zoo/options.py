@@ -16,6 +16,7 @@ from zoo.errors import UsageError, did_you_mean
 
 ConfigType = TypeVar("ConfigType")
 
+MOST_ELEMENTS = 1000  # of a list; each is a layer, and a file of a stranger may ask for a million
 LARGEST_INTEGER = 2**63 - 1  # what TOML, JSON readers and tensors all hold
 
 
@@ -144,6 +145,8 @@ def _convert(kind: Any, value: object, limits: Mapping[str, float | None]) -> An
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             raise ValueError("a list was expected")
+        if len(parts) > MOST_ELEMENTS:
+            raise ValueError(f"a list of at most {MOST_ELEMENTS:,} was expected")
         element = get_args(kind)[0]
         return tuple(
             _convert(element, part.strip() if isinstance(part, str) else part, limits)

@@ -127,7 +127,7 @@ HOSTILE = {
     "entry is no UTF-8": (with_bytes(b"bernoulli", b"bernoull\xe8"), "what it says of itself"),
     "a name is no UTF-8": (with_bytes(b"patterns", b"pattern\xb7"), "not an ONNX file"),
     "missing external data": (with_missing_external_data, "not an ONNX file that can be run"),
-    "unknown operator": (with_unknown_operator, "Frobnicate"),
+    "unknown operator": (with_unknown_operator, "org.example"),
 }
 
 

@@ -31,10 +31,10 @@ def verb(target: str, as_onnx: bool, output: Path | None, as_json: bool) -> None
 
     folder = output or Path("exports") / name_of(target, trained)
     bundle = export_bundle(trained, folder)
+    paths = [click.format_filename(path) for path in bundle.files]
     if as_json:
-        print_json(bundle.to_json())
+        print_json({**bundle.to_json(), "files": paths})
         return
     for name, gap in bundle.max_abs_difference.items():
         say(f"verified {name}: greatest difference {gap:.2g}")
-    for path in bundle.files:
-        click.echo(path)
+    click.echo("\n".join(paths))

@@ -64,7 +64,7 @@ def verb(
     zoo run encode.onnx folder/ -o codes.npz
     zoo run decode.onnx codes.npz -o grid.png
     zoo run generate.onnx --class all -o grid.png
-    zoo run exports/cyclegan photos/ --to zebra -o out/
+    zoo run exports/horses photos/ --to zebra -o out/
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     from pathlib import Path
 
@@ -74,18 +74,18 @@ def verb(
     from zoo.runtime.outputs import MOST_PRINTED, NAMES, choose_target, collect, write_results
 
     started = time.monotonic()
-    session = open_graph(Path(file), to)
-    leave_out = Path(output or session.path.stem)
-    given = [Path(path) for path in inputs]
-    feed = prepare(session, given, count=count, seed=seed, classes=classes, leave_out=leave_out)
-    target = choose_target(session, feed, output)
-    for note in feed.notes:
-        say(note)
     bad: list[BadPictureError] = []
-    results = _with_bar(batches(session, feed, bad.append), feed)
     written: list[Path] = []
     numbers: dict[str, Any] = {}
-    with bounded_memory():
+    with bounded_memory():  # a file of a stranger may ask for any amount as soon as it is opened
+        session = open_graph(Path(file), to)
+        leave_out = Path(output or session.path.stem)
+        given = [Path(path) for path in inputs]
+        feed = prepare(session, given, count=count, seed=seed, classes=classes, leave_out=leave_out)
+        target = choose_target(session, feed, output)
+        for note in feed.notes:
+            say(note)
+        results = _with_bar(batches(session, feed, bad.append), feed)
         if target.kind == "json":
             names, values = collect(results, MOST_PRINTED)
             numbers = {

@@ -73,12 +73,11 @@ def verb(
         )
     output.parent.mkdir(parents=True, exist_ok=True)
     pictures.write_png(output, page)
+    written = click.format_filename(output)
     if as_json:
-        print_json(
-            {"file": str(output), "count": count, "seed": seed, "model": trained.header.model}
-        )
+        print_json({"file": written, "count": count, "seed": seed, "model": trained.header.model})
     else:
-        click.echo(output)
+        click.echo(written)
 
 
 def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> tuple[Pixels, int]:

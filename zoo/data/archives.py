@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import gzip
 import shutil
@@ -16,9 +17,13 @@ from typing import IO, BinaryIO
 from zoo.errors import NotFoundError, ZooError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
-MAX_MEMBERS = 2_000_000
+MAX_MEMBERS = 500_000  # who has more pictures than that has unpacked them
+TOO_MANY = f"it has more than {MAX_MEMBERS:,} entries"
 MAX_RATIO = 100  # of unpacked to packed bytes, which pictures are far from
 ALWAYS_ALLOWED = 2**30  # bytes that may be unpacked whatever the ratio
+IMPOSSIBLE_NAMES = {  # a name of 5,000 letters; one of a file and of a folder
+    errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ,
+}  # fmt: skip
 MAX_READ = 2**24  # bytes at once; a header that asks for more is a forgery
 
 
@@ -49,6 +54,8 @@ def unpack(archive: Path, folder: Path) -> None:
     except ZooError:
         raise
     except Exception as problem:  # readers of damaged bytes raise anything at all
+        if isinstance(problem, OSError) and problem.errno in IMPOSSIBLE_NAMES:
+            raise _refusal(archive, f"names in it cannot be: {problem.strerror}") from None
         if isinstance(problem, OSError) and problem.errno is not None:
             where = "" if problem.filename == str(archive) else f" to {folder}"
             raise ZooError(f"cannot unpack {archive}{where}: {problem.strerror}") from None
@@ -60,7 +67,9 @@ def _write(members: Iterator[_Member], archive: Path, folder: Path) -> None:
     total = 0
     for count, member in enumerate(members):
         total += member.size
-        if total > allowed or count >= MAX_MEMBERS:
+        if count >= MAX_MEMBERS:
+            raise _refusal(archive, TOO_MANY)
+        if total > allowed:
             raise _refusal(archive, f"it would unpack to more than {total} bytes: a bomb?")
         free = shutil.disk_usage(folder).free
         if member.size > free:
@@ -87,6 +96,8 @@ def _inside(name: str, archive: Path) -> PurePosixPath:
 
 def _zip_members(file: BinaryIO) -> Iterator[_Member]:
     with zipfile.ZipFile(file) as opened:
+        if len(opened.infolist()) > MAX_MEMBERS:
+            raise zipfile.BadZipFile(TOO_MANY)
         for info in opened.infolist():
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise zipfile.BadZipFile(f"member {info.filename[:100]!r} is a link")

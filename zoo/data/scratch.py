@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +36,9 @@ def private_folder() -> Iterator[Path]:
             newest = max(path.stat().st_mtime for path in (leftover, *leftover.iterdir()))
             if time.time() - newest > ABANDONED:
                 shutil.rmtree(leftover, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(dir=home, prefix=PREFIX))
+    # not by tempfile, whose folders nobody else may read; several users may share a cache
+    folder = home / f"{PREFIX}{secrets.token_hex(8)}"
+    folder.mkdir()
     try:
         yield folder
     finally:

@@ -28,10 +28,10 @@ from zoo.export.verify import verify
 from zoo.model.drawing import overview, samplers
 from zoo.model.weights import Trained
 from zoo.ports import Signature
+from zoo.runtime.bundles import MANIFEST
 from zoo.runtime.description import describe_port, translates_to
 
 SCHEMA = 1
-MANIFEST = "manifest.json"
 GRAPH_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.ports import as_word
 from zoo.runtime.description import translates_to
 from zoo.runtime.session import Session, open_session
+
+MANIFEST = "manifest.json"  # lists the files of an export with their hashes
 
 
 def open_graph(path: Path, to: str | None = None) -> Session:
@@ -19,11 +23,12 @@ def open_graph(path: Path, to: str | None = None) -> Session:
 
     Raises:
         UsageError: no graph leads to the domain, several do, or a folder needs one.
-        NotFoundError: there is no such file, or it is damaged.
+        NotFoundError: there is no such file, it is damaged, or a manifest beside it lists another.
         PluginError: onnxruntime is not installed.
     """
     if not path.is_dir():
         session = open_session(path)
+        _check_manifest(path)
         if to is not None and not _leads_to(session, to):
             raise _unknown(path, to, [translates_to(session.description.signature)])
         return session
@@ -47,7 +52,32 @@ def open_graph(path: Path, to: str | None = None) -> Session:
         raise UsageError(
             f"{path} holds several graphs to {to}: {names}", hint=f"zoo run {found[0].path}"
         )
+    _check_manifest(found[0].path)
     return found[0]
+
+
+def _check_manifest(path: Path) -> None:
+    """Hold a file against the manifest beside it, where there is one that lists it.
+
+    Raises:
+        NotFoundError: the file is not the one that was exported.
+    """
+    try:
+        manifest = json.loads((path.parent / MANIFEST).read_text(encoding="utf-8"))
+        told = {entry["file"]: entry["sha256"] for entry in manifest["files"].values()}
+        expected = told.get(path.name)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return  # there is none, or it is another program's
+    if expected is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise NotFoundError(
+            f"{path} is not the file that {MANIFEST} beside it lists",
+            cause=f"its sha256 is {found[:12]}…, not {str(expected)[:12]}…: damaged, or exchanged",
+            hint="zoo export MODEL --onnx, or the file alone in another folder",
+        )
 
 
 def _usable(files: list[Path]) -> list[Session]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import NotFoundError, PluginError, UsageError, ZooError, did_you_mean
+from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
 from zoo.ports import Port
 from zoo.runtime.description import METADATA_KEY, Description
+from zoo.runtime.screening import check_file, unusable
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Arrays = dict[str, NDArray[Any]]
 
-MAX_BYTES = 2**31 - 1  # a protocol buffer cannot be longer
 MOST_THREADS = 8  # small graphs gain nothing beyond, and the machine may have other work
+LONGEST_RUN = 1800.0  # seconds for one batch, of at most 64 rows
+TERMINATED = "terminate flag"  # how ONNX Runtime says that it was told to stop
 OUT_OF_MEMORY = ("bad_alloc", "Failed to alloc")  # how ONNX Runtime says it
 SILENT = 4  # of ONNX Runtime's logger; what goes wrong arrives as an exception
 ELEMENT_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
@@ -63,7 +67,8 @@ class Session:
         sizes = _sizes(self.description.signature.inputs, inputs)
         ports = self.description.signature.outputs
         try:
-            outputs = self.engine.run([port.name for port in ports], dict(inputs))
+            with _time_limit() as limit:
+                outputs = self.engine.run([port.name for port in ports], dict(inputs), limit)
         except Exception as problem:  # its exceptions have no base of their own
             raise self._failure(problem, inputs) from None
         rows = len(next(iter(inputs.values())))
@@ -80,6 +85,8 @@ class Session:
                 f"{self.path}: not enough memory for {taken}",
                 hint="smaller pictures, or a machine with more memory",
             )
+        if TERMINATED in str(problem):
+            return RunError(f"{self.path} was not done with {taken} after {LONGEST_RUN:,.0f} s")
         return RunError(f"{self.path} could not be run on {taken}", cause=_in_short(problem))
 
     def _check_output(
@@ -106,11 +113,12 @@ def open_session(path: Path, *, threads: int | None = None) -> Session:
         threads: threads to compute with; as many as there are CPUs, up to 8, when not given.
 
     Raises:
-        NotFoundError: the file is missing, damaged, not the zoo's, or contradicts itself.
+        NotFoundError: the file is missing, damaged, not the zoo's, contradicts itself, or may not
+            be run (`screening`).
         UsageError: the path is a folder.
         PluginError: onnxruntime is not installed.
     """
-    _check_file(path)
+    check_file(path)
     engine = _load(path, threads or min(_cpus(), MOST_THREADS))
     try:
         text = engine.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
@@ -128,29 +136,6 @@ def open_session(path: Path, *, threads: int | None = None) -> Session:
             f"{path}: what it says of itself cannot be used", cause=_in_short(problem)
         ) from None
     return Session(path, description, engine)
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        inside = sorted(path.glob("*.onnx"))
-        raise UsageError(
-            f"{path} is a folder; zoo run takes one .onnx file",
-            hint=f"zoo run {inside[0]}" if inside else "zoo export MODEL --onnx",
-        )
-    if not path.exists():
-        near = did_you_mean(path.name, (each.name for each in path.parent.glob("*.onnx")))
-        model = path.name if path.name.isidentifier() and str(path) == path.name else "MODEL"
-        raise NotFoundError(f"{path} not found.{near}", hint=f"zoo export {model} --onnx")
-    if not path.is_file():
-        raise NotFoundError(f"{path} is not a regular file")
-    size = path.stat().st_size
-    if not 0 < size <= MAX_BYTES:
-        raise NotFoundError(
-            f"{path} is empty" if size == 0 else f"{path} is too large: {size:,} bytes",
-            cause="not an ONNX file, or not written to its end",
-            hint="zoo export MODEL --onnx",
-        )
-    path.open("rb").close()  # says "permission denied", which ONNX Runtime does not
 
 
 def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -174,11 +159,22 @@ def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
             enable_fallback=0,  # it would print
         )
     except Exception as problem:  # its exceptions have no base of their own
-        raise NotFoundError(
-            f"{path} is not an ONNX file that can be run",
-            cause=_in_short(problem),
-            hint="zoo export MODEL --onnx",
-        ) from None
+        raise unusable(path, _in_short(problem)) from None
+
+
+@contextmanager
+def _time_limit() -> Iterator[onnxruntime.RunOptions]:
+    """Yield options that stop a run between two operators once it has taken too long."""
+    import onnxruntime  # noqa: PLC0415 - as in `_load`
+
+    options = onnxruntime.RunOptions()
+    clock = threading.Timer(LONGEST_RUN, setattr, (options, "terminate", True))
+    clock.daemon = True
+    clock.start()
+    try:
+        yield options
+    finally:
+        clock.cancel()
 
 
 def _compare(side: str, ports: Sequence[Port], arguments: Sequence[onnxruntime.NodeArg]) -> None:
