@@ -30,7 +30,7 @@ def verb(run: str | None, as_json: bool) -> None:
 
 def _show_run(name: str, as_json: bool) -> None:
     from zoo.training.illnesses import ILLNESSES, histories
-    from zoo.training.run import find_run
+    from zoo.training.runs import find_run
 
     run = find_run(name)
     info = run.info()

@@ -117,7 +117,7 @@ def find_resumed(wanted: str, model: str | None) -> Run:
         NotFoundError: there is none.
     """
     from zoo.catalog.lookup import find_model
-    from zoo.training.run import all_runs, find_run
+    from zoo.training.runs import all_runs, find_run
 
     if wanted != "@last" or model is None:
         return find_run(wanted)

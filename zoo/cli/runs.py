@@ -24,7 +24,7 @@ def verb(context: click.Context, as_json: bool) -> None:
 def list_runs(as_json: bool) -> None:
     """List the runs, the oldest first."""
     from zoo.errors import NotFoundError
-    from zoo.training.run import all_runs
+    from zoo.training.runs import all_runs
 
     rows = []
     for run in all_runs():
@@ -55,7 +55,7 @@ def show_run(run: str, as_json: bool) -> None:
     """Show what RUN (an id or @last) is, how it went, and what lies in its folder."""
     from zoo.cli.curves import curves
     from zoo.training.illnesses import histories
-    from zoo.training.run import find_run
+    from zoo.training.runs import find_run
 
     found = find_run(run)
     info = found.info()
@@ -97,7 +97,7 @@ def show_run(run: str, as_json: bool) -> None:
 @json_option
 def remove_runs(runs: tuple[str, ...], as_json: bool) -> None:
     """Remove RUNS with all that they hold."""
-    from zoo.training.run import find_run
+    from zoo.training.runs import find_run
 
     named = [find_run(name) for name in runs]
     found = list({run.name: run for run in named}.values())  # one may be named twice, as @last too

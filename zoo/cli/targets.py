@@ -73,7 +73,8 @@ def find_weights(target: str) -> Path:
 def _find(target: str) -> Path:
     from zoo.catalog.lookup import offers, published_weights
     from zoo.cli.downloading import fetch_aloud
-    from zoo.training.run import Run, all_runs, find_run
+    from zoo.training.run import Run
+    from zoo.training.runs import all_runs, find_run
 
     given = Path(target)
     if given.suffix == ".safetensors":

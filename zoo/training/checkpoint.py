@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoo.atomic import as_json, building, write_json
 from zoo.errors import NotFoundError
 from zoo.training.run import Run
+from zoo.training.settings import Settings, interval
 
 SCHEMA = 1
 NAME = re.compile(r"step-(\d{7,12})")
@@ -42,6 +45,34 @@ class Checkpoint:
     def ranks(self) -> int:
         """How many processes were training."""
         return int(self.facts["ranks"])
+
+
+@dataclass
+class Due:
+    """When a checkpoint is due beside those at the end of each epoch: by steps, or by time.
+
+    Args:
+        steps: save at each multiple of so many steps.
+        seconds: save when so much time has gone by.
+    """
+
+    steps: float
+    seconds: float
+    began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Due:
+        """Return what ``--checkpoint-every`` asks for."""
+        steps, seconds = interval(settings.checkpoint_every)
+        return cls(steps or math.inf, seconds or math.inf)
+
+    def is_due(self, step: int) -> bool:
+        """Whether this rank wants a checkpoint after a step."""
+        return step % self.steps == 0 or time.monotonic() - self.began >= self.seconds
+
+    def saved(self) -> None:
+        """Take note that there is one now."""
+        self.began = time.monotonic()
 
 
 def save_checkpoint(

@@ -10,7 +10,7 @@ from zoo.data.batches import length
 from zoo.training import engine
 from zoo.training.job import Job
 from zoo.training.loop import Budget, play
-from zoo.training.train import set_up
+from zoo.training.worker import set_up
 
 MEASURED_STEPS = 10
 WARM_UP_STEPS = 5

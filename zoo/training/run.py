@@ -1,4 +1,4 @@
-"""A run's folder: what it holds, how it is made, listed and removed. Imports no torch."""
+"""A run's folder: what it holds, how it is made and removed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.atomic import write_json, write_text
-from zoo.errors import NotFoundError, UsageError, did_you_mean
+from zoo.errors import NotFoundError, UsageError
 from zoo.training import lock
 
 RUNS = Path("runs")  # of the working directory
@@ -56,7 +56,7 @@ class Run:
             except FileExistsError:
                 raise name_taken(name) from None
             return cls(RUNS / name)
-        number = 1 + max((_number(path.name, model) for path in RUNS.iterdir()), default=0)
+        number = 1 + max((number_of(path.name, model) for path in RUNS.iterdir()), default=0)
         while True:  # another training may take the number first
             path = RUNS / f"{model}-{number}"
             try:
@@ -233,49 +233,12 @@ def name_taken(name: str) -> UsageError:
     return UsageError(f"run {name!r} exists already", hint=f"another --name, or zoo runs rm {name}")
 
 
-def all_runs() -> list[Run]:
-    """Return the runs of the working directory, the oldest first; other folders are passed over."""
-    if not RUNS.is_dir():
-        return []
-    folders = [path for path in RUNS.iterdir() if (path / "run.json").is_file()]
-    return [Run(path) for path in sorted(folders, key=_age)]
-
-
-def find_run(name: str) -> Run:
-    """Return the run called `name`, or the latest for ``@last``.
-
-    Raises:
-        NotFoundError: there is none.
-    """
-    runs = all_runs()
-    if name == "@last":
-        if not runs:
-            raise NotFoundError(
-                f"no runs in {RUNS.resolve()}", hint="zoo list, then zoo train MODEL"
-            )
-        return runs[-1]
-    for run in runs:
-        if run.name == name:
-            return run
-    near = did_you_mean(name, [run.name for run in runs])
-    raise NotFoundError(f"run {name[:60]!r} not found.{near}", hint="zoo runs")
-
-
 def now() -> str:
     """Return the time as runs record it, ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _age(path: Path) -> tuple[float, int, str]:
-    """Order runs by when they began; numbers decide between those of one moment."""
-    try:
-        created = json.loads((path / "run.json").read_text(encoding="utf-8")).get("created", "")
-        began = datetime.fromisoformat(created).timestamp()
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        began = 0.0
-    return began, _number(path.name, path.name.rpartition("-")[0]), path.name
-
-
-def _number(name: str, model: str) -> int:
+def number_of(name: str, model: str) -> int:
+    """Return the number of a run that was named by its model and a number, or 0."""
     match = re.fullmatch(re.escape(model) + r"-(\d{1,9})", name)
     return int(match[1]) if match else 0

@@ -14,7 +14,8 @@ from contextlib import suppress
 from types import FrameType
 
 from zoo.errors import UsageError
-from zoo.training.run import Run, all_runs
+from zoo.training.run import Run
+from zoo.training.runs import all_runs
 from zoo.training.signals import ASKING
 
 CRASHED = 1  # exit code of what may go better another time, as that of a lost rank

@@ -15,17 +15,14 @@ from zoo.atomic import write_text
 from zoo.data.batches import Batches
 from zoo.errors import ZooError
 from zoo.training import engine
-from zoo.training.checkpoint import Checkpoint, damaged, newest, set_aside, tidy
-from zoo.training.due import Due
+from zoo.training.checkpoint import Checkpoint, newest, set_aside
 from zoo.training.illnesses import IllnessError, Verdict
 from zoo.training.job import Job
-from zoo.training.loop import Budget, Position, play
 from zoo.training.progress import Progress
 from zoo.training.record import Record
 from zoo.training.run import Run, Status, now
-from zoo.training.seats import Table, sit_down
-from zoo.training.signals import stopping_on_signals
-from zoo.training.state import restore, state_of_rank
+from zoo.training.seats import Table
+from zoo.training.worker import play_through, set_up
 
 Tell = Callable[[str], None]
 
@@ -89,7 +86,7 @@ def train(
         with _leaving_words_to_the_first():
             table, batches = set_up(job, fabric)
             checkpoint = newest(resumed)[0] if resumed else None
-            _play(job, table, batches, checkpoint, None)
+            play_through(job, table, batches, checkpoint, None)
             del table
             engine.stop(fabric)
         return None
@@ -118,7 +115,7 @@ def _train_with_record(
     try:
         with Progress(job.settings.epochs) as progress:
             record = Record(job, run, table, progress, tensorboard=tensorboard)
-            position, signal = _play(job, table, batches, checkpoint, record)
+            position, signal = play_through(job, table, batches, checkpoint, record)
     except BaseException as problem:
         trouble = _as_told(problem, run, table.fabric)
         with suppress(OSError):  # the disk may be what failed
@@ -178,76 +175,6 @@ def _leaving_words_to_the_first() -> Iterator[None]:
         if engine.is_lost_rank(problem):
             raise SystemExit(1) from None
         raise
-
-
-def _play(
-    job: Job,
-    table: Table,
-    batches: Batches,
-    checkpoint: Checkpoint | None,
-    record: Record | None,
-) -> tuple[Position, int]:
-    """Train on this rank, the first one with a record.
-
-    Returns:
-        Where the training stands at the end, and the number of the signal that ended it, or 0.
-    """
-    fabric, signal = table.fabric, 0
-    budget = Budget.of(job.settings, batches.steps_per_epoch)
-    position = Position()
-    if checkpoint is not None:
-        position = _go_on(table, checkpoint, record)
-    elif record:
-        record.begin()
-    due = Due.of(job.settings)
-    with stopping_on_signals() as stop_signal:
-        if budget.done(position.step, position.seconds) < 1:
-            for moment in play(
-                table, batches, budget, start=position, stop_signal=stop_signal,
-                save_is_due=lambda step: due.is_due(step) or bool(record and record.fatal),
-            ):  # fmt: skip
-                ranks = engine.gather(fabric, state_of_rank(table)) if moment.saves else []
-                if record:
-                    record.after_step(moment, ranks)
-                if moment.saves:
-                    due.saved()
-                position, signal = moment.position, moment.signal
-        digests = engine.check_ranks_agree(table.model, fabric)
-        if record:
-            record.finish(parameters_sha256=digests)
-    return position, signal
-
-
-def _go_on(table: Table, checkpoint: Checkpoint, record: Record | None) -> Position:
-    """Put everything back to where it was when the checkpoint was written."""
-    fabric = table.fabric
-    engine.check_same(fabric, checkpoint.step)
-    try:
-        position = Position(**checkpoint.facts["position"])
-        if record:
-            record.go_on(checkpoint)
-            tidy(record.run, checkpoint.facts)
-    except (KeyError, TypeError, AttributeError) as problem:
-        raise damaged(checkpoint.path, f"what it says is not understood: {problem}") from problem
-    restore(table, checkpoint, rank=fabric.global_rank, ranks=fabric.world_size)
-    return position
-
-
-def set_up(job: Job, fabric: Fabric) -> tuple[Table, Batches]:
-    """Build the model alike on every rank, then let each rank draw noise of its own."""
-    settings = job.settings
-    fabric.seed_everything(settings.seed, verbose=False)
-    table = sit_down(job.build(), fabric, engine.autocast(fabric, settings))
-    fabric.seed_everything(settings.seed + fabric.global_rank, verbose=False)
-    batches = Batches(
-        job.store.splits["train"],
-        settings.batch_size,
-        seed=settings.seed,
-        device=fabric.device,
-        rank=fabric.global_rank,
-        ranks=fabric.world_size,
-    )
-    return table, batches
 
 
 def _introduce(
