@@ -70,7 +70,7 @@ def test_a_healthy_run_is_called_so(ill: Run) -> None:
     (ill.path / "events.jsonl").unlink()
     ill.write_info(verdicts=[], step=5000)
     told = words(zoo("doctor", "@last").stdout)
-    assert "Nothing was found that ails this run." in told
+    assert "Nothing was found that ails the model." in told
     assert "Looked for and not found: training diverged, mode collapse" in told
     assert "Too early" not in told
     ill.write_info(step=60, unwatched={})

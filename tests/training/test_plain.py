@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zoo.training.plain import put_together, take_apart
+from zoo.training.state import laid_out
 
 OPTIMISERS = [
     partial(torch.optim.SGD, lr=0.1, momentum=0.9),
@@ -70,6 +71,40 @@ def test_what_goes_in_comes_out() -> None:
     value["two"][1][1].pop("nested")  # type: ignore[index, union-attr] # as written above
     assert found == value
     assert isinstance(next(iter(found)), int)
+
+
+def test_keys_that_look_alike_keep_their_own_tensors() -> None:
+    value = {
+        "a.b": torch.zeros(1),
+        "a": {"b": torch.ones(1)},
+        1: torch.ones(1),
+        "1": torch.zeros(1),
+    }
+    plain, tensors = take_apart(value, "x")
+    found = put_together(json.loads(json.dumps(plain)), tensors)
+    assert [float(found[key]) for key in ("a.b", 1, "1")] == [0, 1, 0]
+    assert float(found["a"]["b"]) == 1
+
+
+class Counting(torch.optim.SGD):
+    """Remembers something that belongs to no parameter."""
+
+    def step(self, closure: Any = None) -> Any:
+        self.state["rounds"] = self.state.get("rounds", 0) + 1  # type: ignore[index, call-overload] # any key is allowed
+        return super().step(closure)
+
+
+def test_what_an_optimiser_remembers_of_no_parameter_is_left_as_it_is() -> None:
+    network = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
+    optimiser = Counting(network.parameters(), lr=0.1, momentum=0.9)
+    network(torch.randn(1, 2, 5, 5)).sum().backward()
+    optimiser.step()
+    state = optimiser.state_dict()
+    flat = {index: {key: each.contiguous() for key, each in one.items()}
+            for index, one in state["state"].items() if isinstance(one, dict)}  # fmt: skip
+    found = laid_out({**state, "state": {**flat, "rounds": 1}}, optimiser)
+    assert found["state"]["rounds"] == 1
+    assert found["state"][0]["momentum_buffer"].stride() == network.weight.stride()
 
 
 def test_what_cannot_be_kept_is_named() -> None:

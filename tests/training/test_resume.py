@@ -118,7 +118,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew() -> None:
     assert_equal(record_of("whole"), record_of("broken"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_stopped_in_the_middle_of_an_epoch_it_goes_on_there(number: signal.Signals) -> None:
     words = small_training(VAE, "broken", steps=100)
     process = start(words)
@@ -135,6 +135,27 @@ def test_stopped_in_the_middle_of_an_epoch_it_goes_on_there(number: signal.Signa
     assert_equal(record_of("whole"), record_of("broken"))
 
 
+def test_a_warning_and_then_the_end_save_once_and_are_no_second_ctrl_c() -> None:
+    process = start(small_training(VAE, "run", steps=10**6))
+    wait_for(Path("runs/run/metrics.jsonl"))
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP):
+        os.kill(process, number)
+    assert nursery().wait(process) == 143
+    assert steps_saved("run")
+
+
+def test_a_second_ctrl_c_stops_at_once_and_says_what_is_kept() -> None:
+    process = start([*small_training(VAE, "run", steps=10**6), *OFTEN])
+    wait_for(Path("runs/run/metrics.jsonl"))
+    for _ in range(2):
+        os.kill(process, signal.SIGINT)
+        time.sleep(0.002)
+    assert nursery().wait(process) == 130
+    said = Path("err.txt").read_text()
+    assert "zoo train --resume run" in said
+    assert "Traceback" not in said
+
+
 def test_a_budget_of_time_counts_what_was_spent_before() -> None:
     words = [*small_training(VAE, "timed", steps=10**6), "--keep", "100000"]
     words += ["--set=max_seconds=4", "--set=steps=none"]
@@ -149,8 +170,10 @@ def test_a_budget_of_time_counts_what_was_spent_before() -> None:
 
 
 def test_a_longer_budget_goes_on_and_a_finished_run_stays_as_it_is() -> None:
-    zoo(*small_training(VAE, "run", steps=5))
-    assert zoo_json("train", "--resume", "run")["step"] == 5
+    first = zoo_json(*small_training(VAE, "run", steps=5))
+    done = zoo("train", "--resume", "run", "--json")
+    assert "finished already, at step 5" in done.stderr
+    assert json.loads(done.stdout) == first
     outcome = zoo_json("train", "--resume", "run", "--steps", "9")
     assert (outcome["step"], outcome["run"]) == (9, "run")
     rows = Path("runs/run/metrics.jsonl").read_text().splitlines()
@@ -238,6 +261,37 @@ def test_a_run_without_a_whole_checkpoint_says_so(copy: Path) -> None:
     assert len(list(copy.glob("step-*"))) == 8, "nothing is touched"
 
 
+def test_a_damaged_run_file_is_written_anew(copy: Path) -> None:
+    Path("runs/whole/run.json").write_text("[]")
+    assert "--resume whole goes on" in error_of("runs", "show", "whole", code=3)
+    zoo("train", "--resume", "whole", "--steps", "9")
+    (run,) = zoo_json("runs")
+    assert (run["status"], run["step"]) == ("finished", 9)
+    assert copy.is_dir()
+
+
+def test_rows_that_are_lost_do_not_keep_a_run_from_going_on(copy: Path) -> None:
+    Path("runs/whole/metrics.jsonl").write_bytes(b"\xff\x00{\n")
+    said = zoo("train", "--resume", "whole", "--steps", "9").stderr
+    assert "metrics.jsonl has lost lines" in said
+    zoo("doctor", "whole")
+    zoo("runs", "show", "whole")
+    assert copy.is_dir()
+
+
+def test_the_checkpoint_says_what_was_trained_when_the_file_is_lost_or_edited(copy: Path) -> None:
+    config = Path("runs/whole/config.toml")
+    text = config.read_text()
+    config.write_text(text.replace("seed = 5", "seed = 6"))
+    assert "seed = 6 contradicts run 'whole', which has seed = 5" in error_of(
+        "train", "--resume", "whole", code=2
+    )
+    config.unlink()
+    zoo("train", "--resume", "whole", "--steps", "9")
+    assert config.read_text() == text.replace("steps = 8", "steps = 9")
+    assert copy.is_dir()
+
+
 def test_keep_is_how_many_stay_beside_the_best() -> None:
     zoo(*small_training(VAE, "run", steps=8), *OFTEN, "--keep", "3")
     assert steps_saved("run") == [6, 7, 8]
@@ -258,6 +312,7 @@ def test_keep_is_how_many_stay_beside_the_best() -> None:
         (["--name", "other"], "name = other"),
         (["--set", "hiden=16"], "Did you mean 'hidden'?"),
         (["--dry-run"], "--dry-run is for a new run"),
+        (["--data", "mnist"], "data = mnist contradicts"),
     ],
 )
 def test_what_contradicts_the_run_is_refused(words: list[str], says: str) -> None:
@@ -270,6 +325,13 @@ def test_what_does_not_contradict_it_is_taken() -> None:
     assert zoo_json("train", "vae", "--resume", "whole", *words, "--steps", "9")["step"] == 9
     assert "contradicts" in error_of("train", "ae", "--resume", "whole", code=2)
     assert "no run of 'ae' here" in error_of("train", "ae", "--resume", code=3)
+    assert "'whole' is a run" in error_of("train", "whole", "--resume", code=2)
+
+
+def test_two_budgets_end_at_the_first_also_when_one_of_them_is_the_old_one() -> None:
+    zoo(*small_training(VAE, "run", steps=5), "--set=epochs=1", "--batch-size", "2500")
+    outcome = zoo_json("train", "--resume", "run", "--epochs", "1", "--steps", "50")
+    assert (outcome["epoch"], outcome["step"]) == (1, 1)
 
 
 def test_other_data_than_before_is_refused() -> None:
@@ -321,4 +383,5 @@ def test_an_owner_on_another_machine_is_believed_while_it_gives_signs() -> None:
     long_ago = time.time() - 3600
     os.utime(path, (long_ago, long_ago))
     assert zoo_json("runs")[0]["status"] == "died"
-    zoo("train", "--resume", "far")
+    assert "killed" in zoo("doctor", "far").stdout
+    zoo("train", "--resume", "runs/far/")

@@ -8,6 +8,7 @@ import pytest
 
 from zoo import option
 from zoo.errors import UsageError
+from zoo.training.ranks import is_first_rank
 from zoo.training.settings import resolve, seconds
 from zoo.training.window import Window
 
@@ -68,3 +69,24 @@ def test_a_term_is_averaged_over_the_steps_that_had_it() -> None:
     window.add_step({"loss": 1.0, "penalty": 8.0}, images=4)
     window.add_step({"loss": 3.0}, images=4)
     assert window.means() == {"loss": 2.0, "penalty": 8.0}
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_first"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"RANK": "4", "LOCAL_RANK": "0"}, False),
+        ({"SLURM_PROCID": "1"}, False),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, False),
+    ],
+)
+def test_the_first_rank_is_known_before_the_ranks_have_met(
+    variables: dict[str, str], is_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_rank() is is_first

@@ -63,14 +63,32 @@ def _show_run(name: str, as_json: bool) -> None:
         return
     data = f" on {info['data']}" if info.get("data") else ""
     click.echo(f"{run.name}: {info['model']}{data}, {info.get('status')}, {step:,} steps\n")
+    _tell_end(run.name, info)
     if not_watched is None and not told:
         _say("Nothing is known of this run's health: nobody watched it.")
         return
     for verdict, passed in told:
         _explain(verdict, passed)
     if not told:
-        _say("Nothing was found that ails this run.\n")
+        _say("Nothing was found that ails the model.\n")
     _tell_rest(not_found, too_early, not_watched or {}, step)
+
+
+def _tell_end(name: str, info: Mapping[str, Any]) -> None:
+    """Say how a run ended that did not come to its end, and how to go on."""
+    status = info.get("status")
+    if status in {None, "running", "finished"}:
+        return
+    how = {
+        "died": "Its process is gone without a word: it was killed, or the machine stopped.",
+        "interrupted": "Somebody stopped it.",
+        "failed": "It ended with an error:",
+    }
+    _say(how.get(status, f"It ended as {status}."))
+    if status == "failed":
+        for line in str(info.get("error") or "none is recorded").splitlines():
+            _say(line, "  ")
+    _say(f"zoo train --resume {name} goes on where its last checkpoint stands.\n")
 
 
 def _explain(verdict: Verdict, passed: int | None) -> None:

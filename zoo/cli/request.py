@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import NotFoundError, UsageError
+from zoo.errors import NotFoundError, PluginError, UsageError
 
 if TYPE_CHECKING:
     from zoo.catalog.lookup import Offer
@@ -73,41 +73,58 @@ def new_job(request: Request) -> Job:
     config, settings = resolve(model_class.Config, preset, layers)
     data = request.data if request.data is not None else file.get("data", offer.card.data)
     size = request.size or file.get("size") or usual_size
-    return _job(offer, config, settings, str(data), size)
+    return _job(offer, model_class, config, settings, str(data), size)
 
 
-def same_job(request: Request, run: Run) -> Job:
-    """Bring together what a run's own file says and what may be different now.
+def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
+    """Bring together what a run itself was trained with and what may be different now.
+
+    Returns:
+        The training, and the settings in which it is not as before.
 
     Raises:
-        NotFoundError: the run's file, its model or its data cannot be found.
+        NotFoundError: the run does not say what it is any more, or its data cannot be found.
+        PluginError: its model is not installed.
         UsageError: something is asked for that contradicts the run.
     """
-    from zoo.catalog.lookup import find_model, load_class
-    from zoo.cli.sources import find, read_size
+    from zoo.catalog.lookup import load_class
+    from zoo.cli.sources import read_size
     from zoo.training.job import read_config
-    from zoo.training.resume import contradiction, resolve_again
+    from zoo.training.resume import contradiction, is_other_data, resolve_again, what_it_was
 
-    own = read_config(run.path / "config.toml")
-    file = read_config(request.config) if request.config else {}
-    try:
-        model, data, size = str(own["model"]), str(own["data"]), own["size"]
-    except KeyError as missing:
-        raise UsageError(f"{run.path / 'config.toml'} does not say {missing}") from None
-    offer = find_model(model)
-    for name in (request.model, file.get("model")):
+    own, beside = what_it_was(run)
+    model, data, size = str(own["model"]), str(own["data"]), own["size"]
+    offer = _installed(model, run)
+    files = [beside, read_config(request.config) if request.config else {}]
+    for name in (request.model, *(file.get("model") for file in files)):
         if name is not None and not offer.is_called(str(name)):
             raise contradiction(run, "model", str(name), offer.card.name)
-    layers, usual_size = request.layers(offer, file)
-    for wanted in (request.data, file.get("data")):
-        if wanted is not None and find(str(wanted)).reference != data:
+    layers, usual_size = request.layers(offer, files[1])
+    for wanted in (request.data, *(file.get("data") for file in files)):
+        if wanted is not None and is_other_data(str(wanted), data):
             raise contradiction(run, "data", str(wanted), data)
-    for wanted in (request.size, file.get("size"), usual_size):
+    for wanted in (request.size, usual_size, *(file.get("size") for file in files)):
         if wanted is not None and read_size(wanted) != read_size(size):
             raise contradiction(run, "size", str(wanted), "x".join(map(str, size)))
+    before = {**own.get("options", {}), **own.get("training", {})}
+    in_run = {**beside.get("options", {}), **beside.get("training", {})}
+    edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(offer)
-    config, settings = resolve_again(run, own, model_class.Config, layers)
-    return _job(offer, config, settings, data, size)
+    config, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
+    return _job(offer, model_class, config, settings, data, size), changes
+
+
+def _installed(model: str, run: Run) -> Offer:
+    from zoo.catalog.lookup import find_model
+
+    try:
+        return find_model(model)
+    except NotFoundError:
+        distribution, _, name = model.rpartition(":")
+        raise PluginError(
+            f"run {run.name!r} needs model {name!r}, which no installed plugin provides",
+            hint=f"pip install {distribution}",
+        ) from None
 
 
 def find_resumed(wanted: str, model: str | None) -> Run:
@@ -121,6 +138,8 @@ def find_resumed(wanted: str, model: str | None) -> Run:
 
     if wanted != "@last" or model is None:
         return find_run(wanted)
+    if model in {run.name for run in all_runs()}:
+        raise UsageError(f"{model!r} is a run", hint=f"zoo train --resume {model}")
     name = find_model(model).card.name
     for run in reversed(all_runs()):
         if run.fact("model") == name:
@@ -128,15 +147,16 @@ def find_resumed(wanted: str, model: str | None) -> Run:
     raise NotFoundError(f"no run of {name!r} here", hint=f"zoo train {name}, or zoo runs")
 
 
-def _job(offer: Offer, config: Any, settings: Any, data: str, size: object) -> Job:
-    from zoo.catalog.lookup import load_class
+def _job(
+    offer: Offer, model_class: type[Any], config: Any, settings: Any, data: str, size: object
+) -> Job:
     from zoo.cli.sources import decode, find, read_size
     from zoo.training.job import Job, check_material
 
     source = find(data)
     store = decode(source, size=read_size(size), on_bad_image=settings.on_bad_image)
     check_material(offer, source.reference, store)
-    return Job(offer, load_class(offer), config, settings, source.reference, store)
+    return Job(offer, model_class, config, settings, source.reference, store)
 
 
 def _read(assignments: tuple[str, ...]) -> dict[str, str]:

@@ -71,7 +71,7 @@ def show_run(run: str, as_json: bool) -> None:
     for key in ("id", "model", "distribution", "version", "data", "status", "created", "ended",
                 "device", "devices", "precision", "epoch", "step", "seconds", "error"):  # fmt: skip
         if info.get(key) not in (None, ""):
-            click.echo(f"{key:<13} {info[key]}")
+            click.echo(f"{key:<13} " + str(info[key]).replace("\n", f"\n{'':<14}"))
     click.echo(f"{'metrics':<13} {_metrics(info)}")
     if info.get("best"):
         click.echo(f"{'best':<13} step {info['best']['step']}: {_metrics(info['best'])}")

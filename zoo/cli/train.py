@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from zoo.training.ranks import is_first_rank
 
 if TYPE_CHECKING:
     from zoo.training.plan import Plan
+    from zoo.training.run import Run
     from zoo.training.train import Outcome
 
 
@@ -106,15 +108,7 @@ def verb(
     if resume is not None:
         if dry_run:
             raise UsageError("--dry-run is for a new run", hint="zoo runs show RUN")
-        run = find_resumed(resume, model)
-        with run.held() if is_first_rank() else nullcontext():
-            if name not in {None, run.name}:
-                from zoo.training.resume import contradiction
-
-                raise contradiction(run, "name", str(name), run.name)
-            job = same_job(request, run)
-            board = tensorboard or (run.path / "tensorboard").exists()
-            outcome = train(job, say, resumed=run, tensorboard=board)
+        outcome = _go_on(request, resume, name, tensorboard=tensorboard, as_json=as_json)
     else:
         job = new_job(request)
         if dry_run:
@@ -129,6 +123,58 @@ def verb(
     if as_json:
         print_json(asdict(outcome))
     _say_how_it_ended(outcome)
+
+
+def _go_on(
+    request: Request, resume: str, name: str | None, *, tensorboard: bool, as_json: bool
+) -> Outcome | None:
+    """Go on with a run; None where there is nothing left to train, and on ranks but the first."""
+    from zoo.training.resume import contradiction
+    from zoo.training.train import train
+
+    run = find_resumed(resume, request.model)
+    with run.held() if is_first_rank() else nullcontext():
+        if name not in {None, run.name}:
+            raise contradiction(run, "name", str(name), run.name)
+        job, changes = same_job(request, run)
+        if _is_complete(run, changes):
+            if as_json:
+                print_json(_outcome_of(run))
+            return None
+        board = tensorboard or (run.path / "tensorboard").exists()
+        return train(job, say, resumed=run, tensorboard=board)
+
+
+def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
+    """Whether a run has nothing left to train; tell that, or what another budget means."""
+    from zoo.training.checkpoint import newest
+    from zoo.training.settings import BUDGETS
+
+    new = [f"{key} = {value}" for key, value in changes.items() if key in BUDGETS]
+    if new:
+        say(f"with {', '.join(new)}, what follows the share of training that is done, such as "
+            "learning rates, follows the new share")  # fmt: skip
+    if new or run.fact("status") != "finished":
+        return False
+    last, _ = newest(run)
+    if last is None or last.step != run.fact("step"):
+        return False
+    say(f"run {run.name} is finished already, at step {last.step}")
+    say(f"zoo train --resume {run.name} --epochs N, of more epochs, trains on")
+    return True
+
+
+def _outcome_of(run: Run) -> dict[str, Any]:
+    """Return what ``--json`` printed when the run ended."""
+    from zoo.training.illnesses import histories
+
+    info = run.info()
+    told = [
+        each.to_json() for each, passed in histories(run.rows("events.jsonl")) if passed is None
+    ]
+    keys = ("model", "status", "step", "epoch", "metrics", "seconds")
+    facts = {key: info.get(key) for key in keys}
+    return {"run": run.name, "path": str(run.path), **facts, "signal": 0, "verdicts": told}
 
 
 def _check_new_name(name: str) -> None:

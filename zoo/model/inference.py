@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,17 +26,23 @@ EVALUATION_SEED = 0  # noise of every evaluation, so that two evaluations can be
 def evaluating(model: Model) -> Iterator[None]:
     """Put the model in evaluation mode without gradients, and leave it as it was found.
 
-    Random numbers drawn inside start from a fixed seed and do not disturb those outside.
+    Random numbers drawn inside, torch's, NumPy's and Python's, start from a fixed seed and do not
+    disturb those outside.
     """
     was_training = model.training
     model.eval()
     device = device_of(model)
     others = [] if device.type == "cpu" else [device]
+    generators = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(others, device_type=device.type), torch.no_grad():
             torch.manual_seed(EVALUATION_SEED)
+            random.seed(EVALUATION_SEED)
+            np.random.seed(EVALUATION_SEED)
             yield
     finally:
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])
         model.train(was_training)
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ def newest(run: Run) -> tuple[Checkpoint | None, dict[Path, str]]:
             return read_checkpoint(path), ill
         except NotFoundError as problem:
             ill[path] = problem.message
+        except OSError as problem:  # a disk with a bad place
+            ill[path] = damaged(path, problem.strerror or str(problem)).message
     if not ill:
         return None, ill
     raise NotFoundError(
@@ -133,12 +136,24 @@ def newest(run: Run) -> tuple[Checkpoint | None, dict[Path, str]]:
     )
 
 
+def own_job(run: Run) -> dict[str, Any] | None:
+    """Return what the newest checkpoint that can be read says was being trained; None without."""
+    for path in reversed(_checkpoints(run.path / "checkpoints")):
+        with suppress(NotFoundError):
+            job = _read_json(path / STATE).get("job")
+            if isinstance(job, dict):
+                return job
+    return None
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return a checkpoint after comparing every byte with what its manifest says.
 
     Raises:
         NotFoundError: something is missing or has changed.
     """
+    if not (path / MANIFEST).exists() and not (path / STATE).exists():
+        raise NotFoundError(f"checkpoint {path} is of an earlier zoo and holds weights only")
     manifest = _read_json(path / MANIFEST)
     files = manifest.get("files")
     is_ours = (path / MANIFEST).read_text(encoding="utf-8") == as_json(manifest)
@@ -168,19 +183,18 @@ def set_aside(path: Path) -> Path:
     return path.rename(aside)
 
 
-def tidy(run: Run, facts: Mapping[str, Any]) -> None:
-    """Remove what a killed process left half-written, and let ``last`` and ``best`` be right.
-
-    Args:
-        run: that nobody else trains.
-        facts: of the checkpoint that it goes on from.
-    """
-    folder = run.path / "checkpoints"
+def remove_leftovers(run: Run) -> None:
+    """Remove what a killed process left half-written in a run that nobody else trains."""
     for leftover in (*run.path.glob(".*.part"), *run.path.glob("*/.*.part")):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def set_pointers(run: Run, facts: Mapping[str, Any]) -> None:
+    """Let ``last`` and ``best`` be as the checkpoint says that the run goes on from."""
+    folder = run.path / "checkpoints"
     run.point("last", f"step-{facts['step']:07d}")
     best = (facts["record"]["best"] or {}).get("step")
     if best is not None and (folder / f"step-{best:07d}").is_dir():

@@ -93,13 +93,13 @@ def check_ranks_agree(model: Model, fabric: Fabric) -> list[str]:
     return digests
 
 
-def check_same(fabric: Fabric, number: int) -> None:
-    """Check that all ranks have the same number.
+def check_same_checkpoint(fabric: Fabric, step: int) -> None:
+    """Check that all ranks go on from the same step.
 
     Raises:
         ZooError: they have not.
     """
-    if agree(fabric, number, -number) != [number, -number]:
+    if agree(fabric, step, -step) != [step, -step]:
         raise ZooError(
             "the ranks would go on from different checkpoints",
             cause="they do not see the same folder runs/, or another process writes there",

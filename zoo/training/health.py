@@ -15,11 +15,9 @@ import numpy as np
 
 from zoo.model.contract import Model
 from zoo.training import diagnosis, symptoms
-from zoo.training.illnesses import ILLNESSES, Verdict, diverged
+from zoo.training.illnesses import ILLNESSES, Verdict
 from zoo.training.loop import Moment
 from zoo.training.window import Means
-
-__all__ = ["ILLNESSES", "Health", "Verdict", "diverged"]
 
 WINDOW = 50  # steps that are brought together before they are judged
 GRADIENT = "gradient norm"
@@ -40,9 +38,7 @@ class Health:
         self._model, self._held_out = model, held_out
         players = model.players()
         self._players = list(players)
-        self._judges = {
-            name: player.chance for name, player in players.items() if player.chance is not None
-        }
+        self._judges = {name: player.chance for name, player in players.items() if player.chance}
         self._window, self._steps = Means(), 0
         self._beginning: dict[str, float] = {}  # means of the first window
         self._in_a_row: dict[str, int] = {}  # steps of ill windows, by illness and player
@@ -179,7 +175,7 @@ class Health:
         return next(filter(None, lasting), None)
 
     def _not_converging(self, means: Mapping[str, float], step: int) -> Verdict | None:
-        if len(self._players) > 1:
+        if len(self._players) > 1 or self._players[0] not in means:
             return None
         (player,) = self._players
         return diagnosis.not_converging(player, means[player], self._beginning[player], step)

@@ -11,12 +11,14 @@ from typing import Any
 import tomli_w
 import torch
 
+import zoo
 from zoo.catalog.lookup import Offer
 from zoo.data.batches import sample_digest
 from zoo.data.store import Store
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.model.contract import Model
 from zoo.options import to_plain
+from zoo.training import engine
 from zoo.training.checkpoint import Checkpoint
 from zoo.training.settings import Settings
 
@@ -48,25 +50,31 @@ class Job:
         """Return a new, untrained model."""
         return self.model_class(self.config, self.store.spec)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what asks for this training again, as plain values."""
+        spec = self.store.spec
+        return {
+            "model": f"{self.offer.plugin.distribution}:{self.offer.card.name}",
+            "data": self.data,
+            "size": [spec.height, spec.width],
+            "training": to_plain(self.settings),
+            "options": to_plain(self.config),
+        }
+
     def to_toml(self) -> str:
         """Return the configuration file that asks for this training again."""
-        spec = self.store.spec
-        return tomli_w.dumps(
-            {
-                "model": f"{self.offer.plugin.distribution}:{self.offer.card.name}",
-                "data": self.data,
-                "size": [spec.height, spec.width],
-                "training": to_plain(self.settings),
-                "options": to_plain(self.config),
-            }
-        )
+        return tomli_w.dumps(self.to_json())
 
-    def circumstances(self, device: str) -> dict[str, str]:
+    def circumstances(self, device: torch.device) -> dict[str, str]:
         """Return what else a training depends on to the bit."""
         plugin = self.offer.plugin
+        kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         return {
-            "device": device,
+            "device": kind,
+            "precision": engine.precision(self.settings, device.type),
+            "threads": str(torch.get_num_threads()),
             "torch": torch.__version__,
+            "zoo-core": zoo.__version__,
             plugin.distribution: plugin.version,
             "data": self._digest,
         }
@@ -75,7 +83,7 @@ class Job:
     def _digest(self) -> str:
         return sample_digest(self.store.splits)
 
-    def changes(self, checkpoint: Checkpoint, device: str, ranks: int) -> list[str]:
+    def changes(self, checkpoint: Checkpoint, device: torch.device, ranks: int) -> list[str]:
         """Say in words what is different from when a checkpoint was written.
 
         Raises:

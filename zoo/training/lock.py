@@ -1,7 +1,8 @@
 """A run belongs to one process at a time.
 
 The lock is the operating system's: it goes with its process, however that ends, so that no lock is
-ever stale. For those who look from another machine, where a shared disk may not tell of locks, the
+ever stale. (On a disk that knows no locks, filelock's file stands in; it may have to be removed by
+hand.) For those who look from another machine, where a shared disk may not tell of locks, the
 time of ``run.json`` is that of the owner's last sign of life.
 """
 
@@ -57,7 +58,7 @@ def give_sign(folder: Path) -> None:
         os.utime(folder / SIGN)
 
 
-def is_silent(folder: Path) -> bool:
+def is_taken_for_dead(folder: Path) -> bool:
     """Whether the owner has given no sign for so long that it must be dead."""
     try:
         return time.time() - (folder / SIGN).stat().st_mtime > SILENT

@@ -173,7 +173,7 @@ def _move(table: Table, update: Update, step: int) -> tuple[dict[str, float], fl
     seat.optimiser.zero_grad(set_to_none=True)
     table.fabric.backward(terms.sum(), inputs=seat.parameters)
     gradients = [each.grad for each in seat.parameters if each.grad is not None]
-    gradient = torch.nn.utils.get_total_norm(gradients)
+    gradient = torch.nn.utils.get_total_norm(gradients) if gradients else terms.new_zeros(())
     # What is not finite on one rank is not finite in the mean: all ranks stop alike.
     values = average(table.fabric, torch.cat([terms.detach(), gradient.float().reshape(1)]))
     names = [f"{update.player}/{name}" for name in (*update.terms, "gradient norm")]

@@ -27,8 +27,9 @@ def take_apart(value: Any, name: str) -> tuple[Any, dict[str, Tensor]]:
 
     def plain(part: Any, path: str) -> Any:
         if isinstance(part, Tensor):
-            tensors[path] = part
-            return {"tensor": path}
+            key = f"{name}.{len(tensors)}"  # a path of keys might be that of two
+            tensors[key] = part
+            return {"tensor": key}
         if isinstance(part, float) and not math.isfinite(part):
             return {"float": repr(part)}
         if part is None or isinstance(part, bool | int | float | str):
@@ -69,6 +70,6 @@ def put_together(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     raise ValueError(f"not a value that was saved: {str(kind)[:40]!r}")
 
 
-def like(tensor: Tensor, model: Tensor) -> Tensor:
+def like(tensor: Tensor, pattern: Tensor) -> Tensor:
     """Return the tensor on the device of another one and laid out in memory like it."""
-    return torch.empty_like(model, dtype=tensor.dtype).copy_(tensor)
+    return torch.empty_like(pattern, dtype=tensor.dtype).copy_(tensor)

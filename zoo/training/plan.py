@@ -46,14 +46,15 @@ def plan(job: Job) -> Plan | None:
     Nothing is written.
     """
     fabric = engine.start(job.settings)
-    table, batches = set_up(job, fabric)
+    setup = set_up(job, fabric)
+    table, batches = setup.table, setup.batches
     sizes = {
         name: sum(each.numel() for each in seat.parameters) for name, seat in table.seats.items()
     }
     trial = Budget(WARM_UP_STEPS + MEASURED_STEPS, float("inf"))
     times = [time.monotonic() for _ in play(table, batches, trial)]
     is_first, device = fabric.is_global_zero, fabric.device
-    del table
+    del setup, table
     engine.stop(fabric)
     if not is_first:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
@@ -23,7 +22,6 @@ class Progress:
 
     def __init__(self, epochs: int | None) -> None:
         self._epochs = epochs
-        self._began = time.monotonic()
         self._window = Window()
         self._illnesses = ""
         self._display: Display | None = None
@@ -92,7 +90,7 @@ class Progress:
         parts = [self._place(moment), f"step {moment.step}", _values(self._window.means())]
         if metrics:
             parts.append("validation " + _values(metrics))
-        left = (time.monotonic() - self._began) * (1 - moment.done) / moment.done
+        left = moment.position.seconds * (1 - moment.done) / moment.done
         parts += [self._speed(), f"{_clock(left)} left"]
         sys.stderr.write("  ".join(parts) + self._illnesses + "\n")
         sys.stderr.flush()

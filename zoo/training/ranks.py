@@ -7,4 +7,5 @@ import os
 
 def is_first_rank() -> bool:
     """Whether this process is the only one of a training, or the first of several."""
-    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+    numbers = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # by torchrun, by zoo itself, by srun
+    return all(os.environ.get(name, "0") == "0" for name in numbers)

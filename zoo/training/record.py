@@ -18,7 +18,7 @@ from zoo.model.drawing import mappers, overview, samplers
 from zoo.model.inference import device_of, evaluation_batch, mean_metrics
 from zoo.model.weights import describe, read_tensors, save_weights
 from zoo.training.average import Average
-from zoo.training.checkpoint import Checkpoint, save_checkpoint
+from zoo.training.checkpoint import Checkpoint, remove_leftovers, save_checkpoint, set_pointers
 from zoo.training.curves import save_curves
 from zoo.training.health import Health
 from zoo.training.illnesses import ILLNESSES, IllnessError, Verdict
@@ -54,6 +54,7 @@ class Record:
 
     def begin(self) -> None:
         """Begin with nothing, and show what the model makes of things before it has learnt any."""
+        remove_leftovers(self.run)
         for file in FILES:
             self.run.cut(file, 0)
         self.run.write_info(verdicts=[], unwatched=self._health.unwatched)
@@ -66,6 +67,8 @@ class Record:
             NotFoundError: the checkpoint does not fit.
         """
         saved = checkpoint.facts["record"]
+        remove_leftovers(self.run)
+        set_pointers(self.run, checkpoint.facts)
         self.metrics, self._best = saved["metrics"], saved["best"]
         self._next_preview = saved["next_preview"]
         self._window = Window.from_state(saved["window"])
@@ -73,7 +76,10 @@ class Record:
         if self._average:
             self._average.restore(read_tensors(checkpoint.path / "model.safetensors")[0])
         for file in FILES:
-            self.run.cut(file, saved["files"][file])
+            if not self.run.cut(file, saved["files"][file]):
+                self._progress.tell(f"{self.run.path / file} has lost lines; they stay lost")
+        names = [each.illness for each in self.verdicts]
+        self.run.write_info(verdicts=names, unwatched=self._health.unwatched)
         for picture in (self.run.path / "samples").glob("step-*.png"):
             if picture.name > f"step-{checkpoint.step:07d}~":
                 picture.unlink()
@@ -140,6 +146,11 @@ class Record:
         if verdicts or passed:
             names = [each.illness for each in (*self.verdicts, *verdicts)]
             self.run.write_info(verdicts=list(dict.fromkeys(names)))
+
+    def note_end(self, verdict: Verdict) -> None:
+        """Write down what the training ends of, unless that is known."""
+        if verdict not in self.verdicts:
+            self.note([verdict])
 
     @contextmanager
     def _noting_illness(self, moment: Moment) -> Iterator[None]:
@@ -211,7 +222,8 @@ class Record:
                 "ranks": len(ranks),
                 "optimisers": optimisers,
                 "record": self._state(),
-                "circumstances": self._job.circumstances(self._table.fabric.device.type),
+                "job": self._job.to_json(),
+                "circumstances": self._job.circumstances(self._table.fabric.device),
             }
 
         keep = self._job.settings.keep

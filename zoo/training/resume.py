@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo.errors import UsageError
+from zoo.catalog.lookup import datasets
+from zoo.data.source import find_source
+from zoo.errors import UsageError, ZooError
 from zoo.options import options_of, show_value, unknown_option
+from zoo.training.checkpoint import own_job
+from zoo.training.job import read_config
 from zoo.training.run import Run
 from zoo.training.settings import BUDGETS, Settings, resolve
 
@@ -14,35 +18,67 @@ from zoo.training.settings import BUDGETS, Settings, resolve
 MAY_CHANGE = {*BUDGETS, "devices", "checkpoint_every", "keep", "fail_on"}
 
 
+def what_it_was(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a run was trained with, and what its ``config.toml`` says now.
+
+    The newest checkpoint decides, where there is one: the file lies open to be edited, or lost.
+
+    Raises:
+        NotFoundError: neither can be read.
+        UsageError: there is no checkpoint, and the file is none of a run.
+    """
+    path = run.path / "config.toml"
+    own = own_job(run)
+    if own is None:
+        own = read_config(path)
+        missing = [key for key in ("model", "data", "size") if key not in own]
+        if missing:
+            raise UsageError(f"{path} does not say the {missing[0]} of the run")
+        return own, {}
+    try:
+        return own, read_config(path)
+    except ZooError:
+        return own, {}
+
+
+def is_other_data(wanted: str, own: str) -> bool:
+    """Whether a name or a path means other data than a run's; nothing is downloaded to know."""
+    if wanted == own:
+        return False
+    in_catalogue = any(row.name == wanted.partition(":")[0] for row in datasets())
+    return in_catalogue or find_source(wanted).reference != own
+
+
 def resolve_again(
-    run: Run, file: Mapping[str, Any], model_config: type, layers: Sequence[Mapping[str, Any]]
-) -> tuple[Any, Settings]:
-    """Return the configuration and the settings of a run that goes on.
+    run: Run, own: Mapping[str, Any], model_config: type, layers: Sequence[Mapping[str, Any]]
+) -> tuple[Any, Settings, dict[str, Any]]:
+    """Return the configuration and the settings of a run that goes on, and what changes.
 
     Args:
         run: the run.
-        file: what its ``config.toml`` says.
+        own: what it was trained with.
         model_config: the model's `Config`.
         layers: what is asked for now, the later ones stronger.
 
     Raises:
         UsageError: something is asked for that contradicts the run.
     """
-    own = {**file.get("options", {}), **file.get("training", {})}
-    config, settings = resolve(model_config, {}, [own])
+    before = {**own.get("options", {}), **own.get("training", {})}
+    config, settings = resolve(model_config, {}, [before])
     options = {**options_of(model_config), **options_of(Settings)}
     asked = {key: value for layer in layers for key, value in layer.items()}
-    changes = {}
+    wanted: dict[str, Any] = {}
     for key, value in asked.items():
         if key not in options:
             raise unknown_option(key, options)
-        wanted = options[key].parse(value)
-        holder = settings if hasattr(settings, key) else config
-        if wanted != (now := getattr(holder, key)):
-            if key not in MAY_CHANGE:
-                raise contradiction(run, key, show_value(wanted), show_value(now))
-            changes[key] = wanted
-    return resolve(model_config, {}, [own, changes])
+        wanted[key] = options[key].parse(value)
+        now = getattr(settings if hasattr(settings, key) else config, key)
+        if wanted[key] != now and key not in MAY_CHANGE:
+            raise contradiction(run, key, show_value(wanted[key]), show_value(now))
+    config, new = resolve(model_config, {}, [before, wanted])
+    new_values = {key: getattr(new, key) for key in options_of(Settings)}
+    changes = {key: each for key, each in new_values.items() if each != getattr(settings, key)}
+    return config, new, changes
 
 
 def contradiction(run: Run, what: str, asked: str, own: str) -> UsageError:

@@ -9,18 +9,19 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.atomic import write_json, write_text
+from zoo.atomic import flush, write_json, write_text
 from zoo.errors import NotFoundError, UsageError
 from zoo.training import lock
 
 RUNS = Path("runs")  # of the working directory
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SCHEMA = 1
+ATTEMPT = "ZOO_ATTEMPT"  # environment variable: by which a supervisor knows what it has started
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 
@@ -77,7 +78,11 @@ class Run:
             if not isinstance(info, dict) or not isinstance(info.get("model"), str):
                 raise ValueError("not a run")
         except (OSError, ValueError, RecursionError) as problem:
-            raise NotFoundError(f"run {self.name!r} is damaged: {problem}") from None
+            raise NotFoundError(
+                f"run {self.name!r} is damaged: run.json: {problem}",
+                hint=f"zoo train --resume {self.name} goes on with its checkpoints",
+            ) from None
+        info["id"] = self.name  # the folder's name, which somebody may have changed
         if info.get("status") == "running" and not self._is_alive(info):
             info["status"] = "died"
         return info
@@ -89,8 +94,11 @@ class Run:
     def write_info(self, **facts: Any) -> None:
         """Add facts to run.json."""
         path = self.path / "run.json"
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        write_json(path, {**known, **facts})
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):  # not there yet, or damaged
+            known = {}
+        write_json(path, {**(known if isinstance(known, dict) else {}), **facts})
 
     def start(self, **facts: Any) -> None:
         """Say in run.json that this process trains the run, from now on."""
@@ -101,6 +109,9 @@ class Run:
             pid=os.getpid(),
             host=platform.node(),
             command=["zoo", *sys.argv[1:]],
+            attempt=os.environ.get(ATTEMPT),
+            ended=None,
+            error=None,
             **facts,
         )
 
@@ -120,31 +131,33 @@ class Run:
             stream.write(f"{now()} {message}\n")
 
     def rows(self, file: str) -> list[dict[str, Any]]:
-        """Return the lines of a ``.jsonl`` file; a last line that was cut short is left out."""
+        """Return the rows of a ``.jsonl`` file; other lines, as one cut short, are left out."""
         path = self.path / file
+        content = path.read_bytes() if path.exists() else b""
         found: list[dict[str, Any]] = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
+        for line in content.split(b"\n"):
+            with suppress(ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
+                row = json.loads(line)
+                found += [row] if isinstance(row, dict) else []
         return found
 
     def size(self, file: str) -> int:
-        """Return the length of one of the files that grow, in bytes."""
+        """Return the length of one of the files that grow, in bytes, all of them on the disk."""
         path = self.path / file
-        return path.stat().st_size if path.exists() else 0
+        if not path.exists():
+            return 0
+        flush(path)
+        return path.stat().st_size
 
-    def cut(self, file: str, size: int) -> None:
-        """Let one of the files that grow be as long as it once was.
-
-        Raises:
-            NotFoundError: it is shorter.
-        """
-        if self.size(file) < size:
-            raise NotFoundError(f"{self.path / file} has lost lines since the last checkpoint")
-        if self.size(file) > size:
-            os.truncate(self.path / file, size)
+    def cut(self, file: str, size: int) -> bool:
+        """Let one of the files that grow be as long as it once was; False when it is shorter."""
+        path, now = self.path / file, self.size(file)
+        if now > size:
+            os.truncate(path, size)
+        elif now and now < size and not path.read_bytes().endswith(b"\n"):
+            with path.open("ab") as stream:
+                stream.write(b"\n")  # what comes next is no part of a torn line
+        return now >= size
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -158,7 +171,9 @@ class Run:
             if not ours or self._is_owned_elsewhere(owner):
                 who = f"process {owner.get('pid')} on {owner.get('host')}"
                 raise UsageError(
-                    f"run {self.name!r} is being trained, by {who}", hint="stop it first (Ctrl-C)"
+                    f"run {self.name!r} is being trained, by {who}",
+                    hint=f"stop it first (Ctrl-C there, or kill {owner.get('pid')}); on another "
+                    f"machine, it is taken for dead after {lock.SILENT:.0f} s without a sign",
                 )
             yield
 
@@ -174,15 +189,15 @@ class Run:
 
     def _is_owned_elsewhere(self, info: Mapping[str, Any]) -> bool:
         """Whether another machine is at it, which the locks of a shared disk may not say."""
-        elsewhere = info.get("host") != platform.node()
-        return info.get("status") == "running" and elsewhere and not lock.is_silent(self.path)
+        runs_elsewhere = info.get("status") == "running" and info.get("host") != platform.node()
+        return runs_elsewhere and not lock.is_taken_for_dead(self.path)
 
     def _is_alive(self, info: Mapping[str, Any]) -> bool:
         """Whether the process of a running run is there, as far as this machine can tell."""
         try:
             return lock.is_locked(self.path) or self._is_owned_elsewhere(info)
         except OSError:  # a folder in which we may not even open a lock
-            return not lock.is_silent(self.path)
+            return not lock.is_taken_for_dead(self.path)
 
     @property
     def weights(self) -> Path:
@@ -212,7 +227,8 @@ class Run:
             UsageError: the run is being trained.
         """
         with self.held():
-            shutil.rmtree(self.path)
+            removed = self.path.rename(self.path.with_name(f".removed-{self.name}-{os.getpid()}"))
+        shutil.rmtree(removed)
 
 
 def check_run_name(name: str) -> None:

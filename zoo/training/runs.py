@@ -7,24 +7,27 @@ from datetime import datetime
 from pathlib import Path
 
 from zoo.errors import NotFoundError, did_you_mean
-from zoo.training.run import RUNS, Run, number_of
+from zoo.training.run import NAME, RUNS, Run, number_of
+
+FILES = ("run.json", "config.toml")  # by which a folder is known for a run
 
 
 def all_runs() -> list[Run]:
     """Return the runs of the working directory, the oldest first; other folders are passed over."""
     if not RUNS.is_dir():
         return []
-    folders = [path for path in RUNS.iterdir() if (path / "run.json").is_file()]
+    folders = [path for path in RUNS.iterdir() if any((path / file).is_file() for file in FILES)]
     return [Run(path) for path in sorted(folders, key=_age)]
 
 
 def find_run(name: str) -> Run:
-    """Return the run called `name`, or the latest for ``@last``.
+    """Return the run called `name`, or ``runs/name``, or the latest for ``@last``.
 
     Raises:
         NotFoundError: there is none.
     """
     runs = all_runs()
+    name = name.removeprefix(f"{RUNS}/").rstrip("/")
     if name == "@last":
         if not runs:
             raise NotFoundError(
@@ -34,8 +37,11 @@ def find_run(name: str) -> Run:
     for run in runs:
         if run.name == name:
             return run
+    path = RUNS / name
+    if NAME.fullmatch(name) and path.is_dir() and not list(path.glob("[!l]*")):
+        return Run(path)  # whose process was killed before it could say what it was
     near = did_you_mean(name, [run.name for run in runs])
-    raise NotFoundError(f"run {name[:60]!r} not found.{near}", hint="zoo runs")
+    raise NotFoundError(f"run {name[:60]!r} not found in {RUNS.resolve()}.{near}", hint="zoo runs")
 
 
 def _age(path: Path) -> tuple[float, int, str]:

@@ -7,14 +7,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# SIGUSR1 is how clusters warn before they take a machine away.
-NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
+# SIGUSR1 is how clusters warn before they take a machine away, SIGHUP comes when a terminal closes.
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 ASKING = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+
+
+class SecondSignal(KeyboardInterrupt):
+    """Somebody who has asked for a stop already wants it at once.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 @contextmanager
 def stopping_on_signals() -> Iterator[Callable[[], int]]:
-    """Let the first signal ask for a stop and the second stop at once.
+    """Let the first signal ask for a stop, and Ctrl-C after it stop at once.
+
+    Clusters may send several kinds, one after the other; these do not add up.
 
     Yields:
         A function that returns the number of the signal that came, or 0.
@@ -24,11 +38,13 @@ def stopping_on_signals() -> Iterator[Callable[[], int]]:
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         del frame
-        if asked:
-            raise KeyboardInterrupt
-        asked = number
+        if asked and number == signal.SIGINT:
+            raise SecondSignal(number)
+        asked = asked or number
 
-    before = {number: signal.signal(number, ask) for number in ASKING}
+    # What the parent process has us ignore, as nohup does with SIGHUP, stays ignored.
+    heard = [number for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield lambda: asked
     finally:

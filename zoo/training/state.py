@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from lightning_fabric.wrappers import is_wrapped
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 
 from zoo.errors import PluginError
 from zoo.model.contract import Model
-from zoo.model.weights import in_plain_order, read_tensors, save_tensors
+from zoo.model.weights import in_plain_order, save_tensors
 from zoo.training.checkpoint import Checkpoint, damaged
 from zoo.training.plain import like, put_together, take_apart
 from zoo.training.randomness import random_state, set_random_state
@@ -72,33 +73,43 @@ def restore(table: Table, checkpoint: Checkpoint, *, rank: int, ranks: int) -> N
     """
     path = checkpoint.path
     try:
-        shared, _ = read_tensors(path / "training.safetensors")
-        weights, _ = read_tensors(path / "model.safetensors")
+        shared, _ = _read(path / "training.safetensors")
+        weights, _ = _read(path / "model.safetensors")
         averaged = any(name.startswith("trained.") for name in shared)
         for name, tensor in table.model.state_dict().items():
             is_averaged = averaged and tensor.is_floating_point()
             _fill(tensor, shared[f"trained.{name}"] if is_averaged else weights[name], name)
         for player, seat in table.seats.items():
             state = put_together(checkpoint.facts["optimisers"][player], shared)
-            seat.optimiser.load_state_dict(_laid_out(state, seat.optimiser))
+            seat.optimiser.load_state_dict(laid_out(state, seat.optimiser))
         as_before = ranks == checkpoint.ranks
-        own, metadata = read_tensors(path / f"rank-{rank if as_before else 0}.safetensors")
+        own, metadata = _read(path / f"rank-{rank if as_before else 0}.safetensors")
         for name, buffer in _buffers(table.model).items():
             _fill(buffer, own[f"buffer.{name}"], name)
         if as_before:
             generators = put_together(json.loads(metadata[GENERATORS]), own)
             set_random_state(generators, table.fabric.device)
-    except (KeyError, ValueError, TypeError, RecursionError) as problem:
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        safetensors.SafetensorError,
+    ) as problem:
         raise damaged(path, f"it does not fit the model: {problem}") from problem
 
 
 def _fill(tensor: Tensor, saved: Tensor, name: str) -> None:
     if tensor.shape != saved.shape or tensor.dtype != saved.dtype:
-        raise ValueError(f"{name!r} is {tuple(saved.shape)}, the model has {tuple(tensor.shape)}")
+        raise ValueError(
+            f"{name!r} is {saved.dtype} {tuple(saved.shape)}, "
+            f"the model has {tensor.dtype} {tuple(tensor.shape)}"
+        )
     tensor.copy_(saved)
 
 
-def _laid_out(state: dict[str, Any], optimiser: Optimizer) -> dict[str, Any]:
+def laid_out(state: dict[str, Any], optimiser: Optimizer) -> dict[str, Any]:
     """Give what an optimiser remembers of a parameter the layout in memory of that parameter.
 
     Fused optimisers go through both side by side.
@@ -107,10 +118,19 @@ def _laid_out(state: dict[str, Any], optimiser: Optimizer) -> dict[str, Any]:
         each for group in optimiser.param_groups for each in group["params"]
     ]
     for index, remembered in state["state"].items():
+        if not isinstance(index, int) or not isinstance(remembered, dict):
+            continue  # of all parameters together
         for key, value in remembered.items():
-            if isinstance(value, Tensor) and value.shape == parameters[index].shape:
+            if isinstance(value, Tensor) and value.ndim and value.shape == parameters[index].shape:
                 remembered[key] = like(value, parameters[index])
     return state
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a file whose every byte is known to be our own."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        names = file.keys()
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
 
 
 def _buffers(model: Model) -> dict[str, Tensor]:

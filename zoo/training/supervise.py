@@ -6,6 +6,7 @@ A new process, because one whose partners are gone cannot be trusted to find the
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from contextlib import suppress
 from types import FrameType
 
 from zoo.errors import UsageError
-from zoo.training.run import Run
+from zoo.training.run import ATTEMPT, Run
 from zoo.training.runs import all_runs
 from zoo.training.signals import ASKING
 
@@ -40,12 +41,12 @@ def supervise(retries: int, tell: Callable[[str], None]) -> int:
             "--retries is for a training whose ranks zoo starts itself",
             hint="--max-restarts of torchrun, or --requeue of SLURM, with zoo train --resume RUN",
         )
-    words = without_retries(sys.argv[1:])
+    words, run = without_retries(sys.argv[1:]), None
     for left in reversed(range(retries + 1)):
-        process = _try(words)
-        code = process.returncode
-        run = _run_of(process.pid)
-        if not left or run is None or not (code < 0 or code == CRASHED):
+        attempt = secrets.token_hex(8)
+        code, was_stopped = _try(words, attempt)
+        run = _run_of(attempt) or run
+        if not left or run is None or was_stopped or not (code < 0 or code == CRASHED):
             break
         tell(f"the training crashed; going on with run {run.name}, {left - 1} tries are left")
         kept = [word for word in words if word in KEPT]
@@ -65,12 +66,23 @@ def without_retries(words: list[str]) -> list[str]:
     return found
 
 
-def _try(words: list[str]) -> subprocess.Popen[bytes]:
-    """Train once; signals are handed on, and no rank is left behind."""
-    process = subprocess.Popen([sys.executable, "-m", "zoo", *words], start_new_session=True)
+def _try(words: list[str], attempt: str) -> tuple[int, bool]:
+    """Train once; signals are handed on, and no rank is left behind.
+
+    Returns:
+        The exit code, below 0 where a signal killed it, and whether somebody asked it to stop.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", *words],
+        start_new_session=True,
+        env={**os.environ, ATTEMPT: attempt},
+    )
+    was_stopped = False
 
     def hand_on(number: int, frame: FrameType | None) -> None:
+        nonlocal was_stopped
         del frame
+        was_stopped = True
         process.send_signal(number)
 
     before = {number: signal.signal(number, hand_on) for number in ASKING}
@@ -81,9 +93,9 @@ def _try(words: list[str]) -> subprocess.Popen[bytes]:
             os.killpg(process.pid, signal.SIGKILL)
         for number, handler in before.items():
             signal.signal(number, handler)
-    return process
+    return process.returncode, was_stopped
 
 
-def _run_of(pid: int) -> Run | None:
-    """Return the run that a process trained, if it came so far."""
-    return next((run for run in reversed(all_runs()) if run.fact("pid") == pid), None)
+def _run_of(attempt: str) -> Run | None:
+    """Return the run that an attempt trained, if it came so far."""
+    return next((run for run in reversed(all_runs()) if run.fact("attempt") == attempt), None)

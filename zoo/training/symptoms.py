@@ -71,7 +71,8 @@ def diversities(model: Model, held_out: Split) -> list[Diversity]:
     for name in samplers(model):
         if classes := _classes(graphs[name], held_out):
             for number, label in classes:
-                real = _some(held_out["image"][held_out["label"] == number], IMAGES_OF_A_CLASS)
+                places = _some(np.flatnonzero(held_out["label"] == number), IMAGES_OF_A_CLASS)
+                real = np.asarray(held_out["image"][places])
                 made = draw_samples(model, name, count=len(real), seed=0, classes=[number])
                 found.append(_compare(name, label, made, real, drawn=True))
         else:

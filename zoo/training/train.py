@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 import torch
@@ -12,19 +14,20 @@ from lightning_fabric import Fabric
 
 import zoo
 from zoo.atomic import write_text
-from zoo.data.batches import Batches
-from zoo.errors import ZooError
+from zoo.errors import InterruptedRunError, ZooError
 from zoo.training import engine
-from zoo.training.checkpoint import Checkpoint, newest, set_aside
+from zoo.training.checkpoint import set_aside
 from zoo.training.illnesses import IllnessError, Verdict
 from zoo.training.job import Job
 from zoo.training.progress import Progress
 from zoo.training.record import Record
 from zoo.training.run import Run, Status, now
-from zoo.training.seats import Table
-from zoo.training.worker import play_through, set_up
+from zoo.training.signals import SecondSignal, exit_code, stopping_on_signals
+from zoo.training.worker import Setup, play_through, set_up
 
 Tell = Callable[[str], None]
+
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES}
 
 
 @dataclass(frozen=True)
@@ -82,74 +85,72 @@ def train(
         ZooError: the run cannot be written to, or a rank was lost.
     """
     fabric = engine.start(job.settings)
-    if not fabric.is_global_zero:
-        with _leaving_words_to_the_first():
-            table, batches = set_up(job, fabric)
-            checkpoint = newest(resumed)[0] if resumed else None
-            play_through(job, table, batches, checkpoint, None)
-            del table
-            engine.stop(fabric)
-        return None
-    table, batches = set_up(job, fabric)
-    if resumed:
-        checkpoint, ill = newest(resumed)
-        for path, why in ill.items():
-            tell(f"{why}; it is now called {set_aside(path).name}")
-        return _train_with_record(job, table, batches, resumed, checkpoint, tell, tensorboard)
-    run = Run.create(job.offer.card.name, name)
-    with run.held():
-        return _train_with_record(job, table, batches, run, None, tell, tensorboard)
-
-
-def _train_with_record(
-    job: Job,
-    table: Table,
-    batches: Batches,
-    run: Run,
-    checkpoint: Checkpoint | None,
-    tell: Tell,
-    tensorboard: bool,
-) -> Outcome:
-    _introduce(run, job, table.fabric, checkpoint, tell)
-    record = None
-    try:
-        with Progress(job.settings.epochs) as progress:
-            record = Record(job, run, table, progress, tensorboard=tensorboard)
-            position, signal = play_through(job, table, batches, checkpoint, record)
-    except BaseException as problem:
-        trouble = _as_told(problem, run, table.fabric)
-        with suppress(OSError):  # the disk may be what failed
-            run.log(traceback.format_exc())
-            if (
-                record
-                and isinstance(problem, IllnessError)
-                and problem.verdict not in record.verdicts
-            ):
-                record.note([problem.verdict])
-            stopped = isinstance(problem, KeyboardInterrupt)
-            run.end("interrupted" if stopped else "failed", error=str(trouble)[:500])
-        if trouble is problem:
-            raise
-        raise trouble from problem
-    status: Status = "interrupted" if signal else "finished"
-    outcome = Outcome(
-        run.name, str(run.path), job.offer.card.name, status, signal,
-        position.step, position.epoch, record.metrics, record.verdicts,
-        round(position.seconds, 1),
-    )  # fmt: skip
-    run.end(status, step=outcome.step, epoch=outcome.epoch, metrics=outcome.metrics,
-            seconds=outcome.seconds, error=None)  # fmt: skip
-    run.log(f"{status} at step {outcome.step}")
-    fabric = table.fabric
-    del table, record
+    with stopping_on_signals() as stop_signal:
+        if fabric.is_global_zero:
+            outcome = _train_first(job, fabric, tell, name, resumed, tensorboard, stop_signal)
+        else:
+            outcome = None
+            with _leaving_words_to_the_first(fabric.global_rank):
+                play_through(set_up(job, fabric, resumed), None, stop_signal)
     engine.stop(fabric)
     return outcome
+
+
+def _train_first(
+    job: Job,
+    fabric: Fabric,
+    tell: Tell,
+    name: str | None,
+    resumed: Run | None,
+    tensorboard: bool,
+    stop_signal: Callable[[], int],
+) -> Outcome:
+    """Train on the first rank, which keeps the record."""
+    setup = set_up(job, fabric, resumed)
+    run = resumed or Run.create(job.offer.card.name, name)
+    with nullcontext() if resumed else run.held():
+        _introduce(run, setup, tell)
+        record = None
+        try:
+            with Progress(job.settings.epochs) as progress:
+                record = Record(job, run, setup.table, progress, tensorboard=tensorboard)
+                position, signal = play_through(setup, record, stop_signal)
+        except BaseException as problem:
+            trouble = _as_told(problem, run, fabric)
+            with suppress(OSError):  # the disk may be what failed
+                run.log(traceback.format_exc())
+                if record and isinstance(problem, IllnessError):
+                    record.note_end(problem.verdict)
+                stopped = isinstance(problem, KeyboardInterrupt)
+                run.end("interrupted" if stopped else "failed", error=str(trouble)[:500])
+            if trouble is problem:
+                raise
+            raise trouble from problem
+        status: Status = "interrupted" if signal else "finished"
+        outcome = Outcome(
+            run.name, str(run.path), job.offer.card.name, status, signal,
+            position.step, position.epoch, record.metrics, record.verdicts,
+            round(position.seconds, 1),
+        )  # fmt: skip
+        run.end(status, step=outcome.step, epoch=outcome.epoch, metrics=outcome.metrics,
+                seconds=outcome.seconds)  # fmt: skip
+        run.log(f"{status} at step {outcome.step}")
+        return outcome
 
 
 def _as_told(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
     """Return what went wrong as the user is told: with the way to go on, where there is one."""
     go_on = f"zoo train --resume {run.name}"
-    if isinstance(problem, OSError):
+    if isinstance(problem, SecondSignal):
+        last = run.path / "checkpoints" / "last"
+        kept = last.read_text(encoding="utf-8").strip() if last.exists() else "nothing yet"
+        stop = InterruptedRunError(
+            f"run {run.name!r} was stopped at once; what it keeps is {kept}",
+            hint=f"{go_on} goes on there",
+        )
+        stop.exit_code = exit_code(problem.number)
+        return stop
+    if isinstance(problem, OSError) and problem.errno in OF_THE_DISK:
         return ZooError(
             f"run {run.name!r} cannot be written: {problem.strerror or problem}",
             cause="the disk is full or cannot be written; checkpoints of before are whole",
@@ -165,11 +166,14 @@ def _as_told(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
 
 
 @contextmanager
-def _leaving_words_to_the_first() -> Iterator[None]:
-    """End this rank without a word when something goes wrong: the first rank tells."""
+def _leaving_words_to_the_first(rank: int) -> Iterator[None]:
+    """End another rank quietly when the first one knows what is wrong; else say it in a line."""
     try:
         yield
+    except IllnessError as problem:  # which all ranks have
+        raise SystemExit(problem.exit_code) from None
     except ZooError as problem:
+        sys.stderr.write(f"rank {rank}: {problem.message}\n")
         raise SystemExit(problem.exit_code) from None
     except RuntimeError as problem:
         if engine.is_lost_rank(problem):
@@ -177,32 +181,34 @@ def _leaving_words_to_the_first() -> Iterator[None]:
         raise
 
 
-def _introduce(
-    run: Run, job: Job, fabric: Fabric, checkpoint: Checkpoint | None, tell: Tell
-) -> None:
+def _introduce(run: Run, setup: Setup, tell: Tell) -> None:
     """Write down what is about to be trained."""
-    write_text(run.path / "config.toml", job.to_toml())
-    facts = {
-        "model": job.offer.card.name,
-        "distribution": job.offer.plugin.distribution,
-        "version": job.offer.plugin.version,
-        "data": job.data,
-        "data_spec": job.store.spec.to_json(),
-        "device": str(fabric.device),
-        "devices": fabric.world_size,
-        "precision": engine.precision(job.settings, fabric.device.type),
-        "zoo": zoo.__version__,
-        "torch": torch.__version__,
-    }
-    if checkpoint is None:
-        if run.fact("created"):
-            tell(f"run {run.name} has no checkpoint yet; it begins anew")
-        run.start(created=now(), **facts)
-        run.log(f"training {job.offer.card.name} on {job.data}")
-        return
-    for change in job.changes(checkpoint, fabric.device.type, fabric.world_size):
+    job, fabric, checkpoint = setup.job, setup.table.fabric, setup.checkpoint
+    changes = job.changes(checkpoint, fabric.device, fabric.world_size) if checkpoint else []
+    for path, why in setup.ill.items():
+        tell(f"{why}; it is now called {set_aside(path).name}")
+    for change in changes:
         tell(f"{change}: the run is no longer equal, to the bit, to one without a break")
-    run.start(**facts)
-    epoch = checkpoint.facts["position"]["epoch"]
-    tell(f"going on with run {run.name} at step {checkpoint.step}, after {epoch} epochs")
-    run.log(f"going on at step {checkpoint.step}")
+    write_text(run.path / "config.toml", job.to_toml())
+    created = run.fact("created")
+    run.start(
+        created=created or now(),
+        model=job.offer.card.name,
+        distribution=job.offer.plugin.distribution,
+        version=job.offer.plugin.version,
+        data=job.data,
+        data_spec=job.store.spec.to_json(),
+        device=str(fabric.device),
+        devices=fabric.world_size,
+        precision=engine.precision(job.settings, fabric.device.type),
+        zoo=zoo.__version__,
+        torch=torch.__version__,
+    )
+    if checkpoint is not None:
+        epoch = checkpoint.facts["position"]["epoch"]
+        tell(f"going on with run {run.name} at step {checkpoint.step}, after {epoch} epochs")
+        run.log(f"going on at step {checkpoint.step}")
+        return
+    if created:
+        tell(f"run {run.name} has no checkpoint yet; it begins anew")
+    run.log(f"training {job.offer.card.name} on {job.data}")
