@@ -35,6 +35,7 @@ readme: $(READY) ## Write the outputs in the README anew.
 
 bench: $(READY) ## Print the benchmarks.
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/plugins.py
 
 clean: ## Remove the environment and what the tools left behind.
 	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,7 +13,8 @@ build-backend = "hatchling.build"
 
 [project]
 name = "{name}"
-version = "1.0"
+version = "{version}"
+dependencies = [{needs}]
 
 [project.entry-points.zoo]
 {module} = "{module}"
@@ -39,8 +40,20 @@ def zoo_models():
 """
 
 
-def install(folder: Path, plugins: dict[str, str | dict[str, str]]) -> dict[str, str]:
+def install(
+    folder: Path,
+    plugins: dict[str, str | dict[str, str]],
+    *,
+    version: str = "1.0",
+    needs: dict[str, str] | None = None,
+) -> dict[str, str]:
     """Build and install one distribution a name, of one source or of several files.
+
+    Args:
+        folder: where the projects and what is installed of them lie.
+        plugins: the sources.
+        version: of them all.
+        needs: what a plugin says that it depends on, such as ``"zoo-core>=9"``.
 
     Returns:
         Environment variables under which Python finds them.
@@ -53,7 +66,8 @@ def install(folder: Path, plugins: dict[str, str | dict[str, str]]) -> dict[str,
         files = {"__init__.py": source} if isinstance(source, str) else source
         for file, text in files.items():
             (package / file).write_text(text)
-        toml = PROJECT_FILE.format(name=name, module=module)
+        needed = f'"{needs[name]}"' if needs and name in needs else ""
+        toml = PROJECT_FILE.format(name=name, module=module, version=version, needs=needed)
         (package.parent / "pyproject.toml").write_text(toml)
         projects.append(str(package.parent))
     site = folder / "site"

@@ -2,66 +2,196 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.installing import CARD, install
 from tests.process import error_of, zoo, zoo_json
 
+HANGS = """
+import os, pathlib, time
+if "MARKER" in os.environ:
+    pathlib.Path(os.environ["MARKER"]).touch()
+while True:
+    try:
+        time.sleep(60)
+    except Exception:
+        pass
+"""
+SWALLOWS = """
+import os, pathlib, time
+try:
+    pathlib.Path(os.environ["SWALLOWS"]).touch()
+    time.sleep(60)
+except BaseException:
+    pass
+"""
+MUTE = "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\n\nraise Mute\n"
+PRINTS = "import os\n\nprint('hello')\nos.write(1, b'from below')\nos.write(2, b'and beside')\n"
+HOOK = "import zoo\n\n@zoo.hookimpl\ndef {hook}:\n    return []\n"
+
 SOURCES: dict[str, str | dict[str, str]] = {
-    "zoo-raises": "import zoo\n\nraise RuntimeError('the licence server is away')\n",
-    "zoo-misspells": "import zoo\n\n@zoo.hookimpl\ndef zoo_modles():\n    return []\n",
-    "zoo-heavy": "import torch\n" + CARD.format(model="heavy", module="zoo_heavy"),
-    "zoo-exits": "import sys\n\nsys.exit(0)\n",
-    "zoo-silent": "X = 1\n",
+    "zoo-argument": HOOK.format(hook="zoo_models(everything)"),
     "zoo-careless": "import zoo\n\n@zoo.hookimpl\ndef zoo_models():\n    return ['vae']\n",
+    "zoo-exits": "import sys\n\nsys.exit(0)\n",
+    "zoo-future": CARD.format(model="future", module="zoo_future"),
     "zoo-good": CARD.format(model="good", module="zoo_good"),
+    "zoo-hangs": HANGS,
+    "zoo-heavy": "import torch\n" + CARD.format(model="heavy", module="zoo_heavy"),
+    "zoo-interrupts": "raise KeyboardInterrupt\n",
+    "zoo-leaves": "import os\n\nos._exit(0)\n",
+    "zoo-misspells": HOOK.format(hook="zoo_modles()"),
+    "zoo-mute": MUTE,
+    "zoo-prints": PRINTS + CARD.format(model="chatty", module="zoo_prints"),
+    "zoo-raises": "import zoo\n\nraise RuntimeError('the licence server is away')\n",
     "zoo-rival": CARD.format(model="vae", module="zoo_rival"),
+    "zoo-silent": "X = 1\n",
+    "zoo-swallows": SWALLOWS,
 }
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return install(tmp_path_factory.mktemp("plugins"), SOURCES)
+def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("plugins")
+    needs = {"zoo-future": "zoo-core[train]>=7,<8", "zoo-good": "zoo-core>=0.1,!=0.0.9"}
+    return install(folder, SOURCES, needs=needs)
 
 
 @pytest.fixture(scope="module")
-def troubles(site: dict[str, str]) -> dict[str, str]:
-    rows = zoo_json("plugins", "list", **site)
-    return {row["distribution"]: row["trouble"] for row in rows}
+def site(everything: dict[str, str]) -> dict[str, str]:
+    """Without the one that takes its time."""
+    first = ["zoo-autoencoders", "zoo-gans", "zoo-translation"]
+    return everything | {"ZOO_PLUGINS": ",".join({*SOURCES, *first} - {"zoo-hangs"})}
+
+
+@pytest.fixture(scope="module")
+def rows(everything: dict[str, str]) -> dict[str, Any]:
+    return {row["distribution"]: row for row in zoo_json("plugins", "list", **everything)}
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("zoo-raises", ["RuntimeError", "the licence server is away", "__init__.py, line 3"]),
-        ("zoo-misspells", ["unknown hook", "zoo_modles"]),
+        ("zoo-misspells", ["unknown hook 'zoo_modles'", "newer zoo-core", "typo", "'zoo_models'",
+                           "__init__.py, line 3"]),
+        ("zoo-argument", ["unknown argument 'everything' of hook 'zoo_models'", "newer zoo-core",
+                          "__init__.py, line 3"]),
         ("zoo-heavy", ["imports torch", "__init__.py, line 1"]),
-        ("zoo-exits", ["SystemExit"]),
+        ("zoo-exits", ["SystemExit", "__init__.py, line 3"]),
+        ("zoo-leaves", ["SystemExit", "os._exit(0)", "__init__.py, line 3"]),
+        ("zoo-interrupts", ["KeyboardInterrupt", "__init__.py, line 1"]),
+        ("zoo-hangs", ["longer than 3 s", "zoo_hangs/__init__.py, line 7"]),
+        ("zoo-mute", ["Mute", "__init__.py, line 5"]),
         ("zoo-silent", ["provides nothing", "hookimpl"]),
         ("zoo-careless", ["Card", "str"]),
+        ("zoo-future", ["needs zoo-core <8,>=7", "0.1.0 is installed"]),
     ],
-)
-def test_trouble_is_named(troubles: dict[str, str], name: str, words: list[str]) -> None:
+)  # fmt: skip
+def test_trouble_is_named(rows: dict[str, Any], name: str, words: list[str]) -> None:
     for word in words:
-        assert word in troubles[name]
+        assert word in rows[name]["trouble"]
+    assert rows[name]["models"] == []
 
 
-def test_the_others_are_untouched(troubles: dict[str, str], site: dict[str, str]) -> None:
-    assert troubles["zoo-good"] is None
-    assert troubles["zoo-autoencoders"] is None
+def test_the_others_are_untouched(rows: dict[str, Any], site: dict[str, str]) -> None:
+    assert rows["zoo-good"]["trouble"] is None
+    assert rows["zoo-good"]["version"] == "1.0"
+    assert 0 < rows["zoo-good"]["import_ms"] < 1000 < rows["zoo-hangs"]["import_ms"]
+    assert rows["zoo-future"]["import_ms"] is None, "it was not imported"
+    assert rows["zoo-autoencoders"]["trouble"] is None
     done = zoo("list", **site)
     assert "good" in done.stdout
     assert "zoo-raises" in done.stderr, "broken plugins are mentioned where models are listed"
 
 
-def test_two_providers_of_a_name_are_an_error_only_when_it_is_used(site: dict[str, str]) -> None:
-    zoo("list", **site)
-    said = error_of("show", "vae", code=2, **site)
-    assert "zoo-autoencoders:vae" in said
-    assert "zoo-rival:vae" in said
-    assert "Kingma" in zoo("show", "zoo-autoencoders:vae", **site).stdout
+def test_what_a_plugin_prints_is_told_and_spoils_no_output(rows: dict[str, Any]) -> None:
+    """The rows are there at all because stdout was JSON."""
+    assert rows["zoo-prints"]["trouble"] is None
+    assert rows["zoo-prints"]["models"] == ["chatty"]
+    (note,) = rows["zoo-prints"]["notes"]
+    for words in ("prints when it is imported", "hello", "from below", "and beside"):
+        assert words in note
+
+
+def test_a_plugin_of_another_core_is_not_imported(tmp_path: Path) -> None:
+    """What it needs is read from its metadata, in whatever way it is written."""
+    needs = {"zoo-early": "zoo-core>=0.1rc1,<0.1"}
+    site = install(tmp_path, {"zoo-early": HANGS}, needs=needs)
+    marker = tmp_path / "marker"
+    rows = zoo_json("plugins", "list", MARKER=str(marker), **site)
+    (row,) = (row for row in rows if row["distribution"] == "zoo-early")
+    assert "needs zoo-core <0.1,>=0.1rc1" in row["trouble"]
+    assert not marker.exists()
+
+
+def test_a_disabled_plugin_is_listed_and_not_imported(
+    everything: dict[str, str], tmp_path: Path
+) -> None:
+    marker = tmp_path / "marker"
+    environment = everything | {"MARKER": str(marker)}
+    said = error_of("plugins", "disable", "zoo-hang", code=3, **environment)
+    assert "Did you mean 'zoo-hangs'?" in said
+    assert "zoo-hangs is disabled" in zoo("plugins", "disable", "Zoo_Hangs", **environment).stderr
+    rows = zoo_json("plugins", "list", **environment)
+    (row,) = (row for row in rows if row["distribution"] == "zoo-hangs")
+    assert row["left_out"] == "disabled"
+    assert row["trouble"] is None
+    assert not marker.exists()
+    assert "left out: zoo-hangs" in zoo("list", **environment).stderr
+    zoo("plugins", "enable", "zoo-hangs", **environment)
+    assert not marker.exists(), "neither verb imports anything"
+    zoo("list", **environment)
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("plugin", ["zoo-hangs", "zoo-swallows"])
+def test_ctrl_c_still_works_while_a_plugin_is_imported(
+    everything: dict[str, str], tmp_path: Path, plugin: str
+) -> None:
+    """Even in a plugin that catches it."""
+    marker = tmp_path / "marker"
+    environment = {**os.environ, **everything, "ZOO_PLUGINS": plugin}
+    environment |= {"MARKER": str(marker), "SWALLOWS": str(marker)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "zoo", "list"], env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not marker.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 2.5
+    assert said.strip() == "interrupted"
+
+
+def test_a_first_party_name_is_taken_by_nobody(rows: dict[str, Any], site: dict[str, str]) -> None:
+    assert "vae" in rows["zoo-autoencoders"]["models"]
+    assert any("zoo-rival:vae" in note for note in rows["zoo-rival"]["notes"])
+    assert any("zoo-rival:vae" in note for note in rows["zoo-autoencoders"]["notes"])
+    listed = {row["name"]: row["plugin"] for row in zoo_json("list", **site)}
+    assert listed["vae"] == "zoo-autoencoders"
+    assert listed["zoo-rival:vae"] == "zoo-rival"
+    assert "Kingma" in zoo("show", "vae", **site).stdout
+    assert "zoo_rival.model" in error_of("show", "zoo-rival:vae", code=4, **site)
+
+
+def test_a_first_party_name_stays_reserved_when_its_plugin_is_not_here(
+    site: dict[str, str],
+) -> None:
+    said = error_of("show", "vae", code=3, **site | {"ZOO_PLUGINS": "zoo-rival"})
+    assert "zoo-autoencoders offers it" in said
+    listed = zoo_json("list", **site | {"ZOO_PLUGINS": "zoo-rival"})
+    assert [row["name"] for row in listed] == ["zoo-rival:vae"]
 
 
 def test_a_card_without_its_model_file_says_so_when_it_is_used(site: dict[str, str]) -> None:
@@ -70,12 +200,16 @@ def test_a_card_without_its_model_file_says_so_when_it_is_used(site: dict[str, s
     assert "zoo_good.model" in said
 
 
-def test_discovery_leaves_imports_as_they_were(tmp_path: Path) -> None:
-    """The refusal of heavy imports ends with discovery."""
-    import sys
-
+def test_discovery_leaves_the_process_as_it_was() -> None:
+    """What is refused, limited and swallowed ends with discovery."""
     from zoo.catalog.plugins import installed
 
-    before = list(sys.meta_path)
+    def state() -> list[object]:
+        handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGALRM)]
+        streams = [os.fstat(number).st_ino for number in (1, 2)]
+        return [list(sys.meta_path), os._exit, *handlers, *streams]
+
+    before = state()
+    installed.cache_clear()
     installed()
-    assert sys.meta_path == before
+    assert state() == before

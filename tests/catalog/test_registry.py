@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from zoo.catalog.dataset import Dataset, RemoteFile
 from zoo.catalog.lookup import find_dataset
-from zoo.catalog.registry import check_registry, read_registry
+from zoo.catalog.registry import read_registry
+from zoo.catalog.registry_file import check_registry
 from zoo.errors import NotFoundError, UsageError
 
 PROJECT = Path(__file__).parents[2]
@@ -82,7 +83,7 @@ def test_a_good_row_passes(tmp_path: Path) -> None:
     [
         ("schema = 1", "schema = 2", "schema = 1 was expected"),
         ("schema = 1", "", "schema = 1 was expected"),
-        ("schema = 1", "schema = 1\nplugin = 3", "unknown key 'plugin'"),
+        ("schema = 1", "schema = 1\nplugins = 3", "unknown key 'plugins'"),
         ("[dataset.toy]", "[dataset.Toy]", "lower-case"),
         ("[dataset.toy]", '[dataset."../toy"]', "lower-case"),
         ("[dataset.toy]", "[dataset.toy.more]", "unknown key 'more'"),

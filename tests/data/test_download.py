@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 from tests.data.loopback import Loopback, loopback
 from zoo.catalog.dataset import Dataset, RemoteFile
+from zoo.catalog.home import cache_home
 from zoo.catalog.lookup import find_dataset
 from zoo.data import transfer
-from zoo.data.cache import cache_home, state, verified_hash
+from zoo.data.cache import state, verified_hash
 from zoo.data.download import fetch
 from zoo.data.parts import Progress
 from zoo.errors import NotFoundError, ZooError

@@ -71,7 +71,8 @@ def samples_pictures_and_numbers(run: Run) -> None:
 def the_list_is_empty_and_says_how_to_fill_it(run: Run) -> None:
     listed = run("zoo", "list")
     assert listed.returncode == 0
-    assert "zoo-autoencoders" in listed.stdout + listed.stderr
+    assert "zoo plugins search" in listed.stderr
+    assert "zoo-autoencoders" in run("zoo", "plugins", "search").stdout
     assert json.loads(run("zoo", "list", "--json").stdout) == []
 
 

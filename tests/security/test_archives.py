@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.security.inside import listing, nothing_left, refused
+from zoo.catalog.home import cache_home
 from zoo.data import archives
-from zoo.data.cache import cache_home
 
 ENTRIES = 1_000_000
 

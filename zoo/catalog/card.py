@@ -14,6 +14,7 @@ Material = Literal["images", "labelled images", "two domains"]
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # what models, data sets and plugins are called
 MAX_NAME = 40
+DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 
 
 def check_name(name: str, what: str) -> None:
@@ -29,6 +30,16 @@ def check_name(name: str, what: str) -> None:
         )
 
 
+def check_full_name(name: str, what: str) -> None:
+    """Check a name as `check_name` does, or ``distribution:name``.
+
+    Raises:
+        ValueError: the name is neither.
+    """
+    distribution, colon, plain = str(name).rpartition(":")
+    check_name(plain if DISTRIBUTION.fullmatch(distribution) and colon else name, what)
+
+
 @dataclass(frozen=True)
 class Paper:
     """Where a model comes from."""
@@ -37,6 +48,12 @@ class Paper:
     authors: str
     year: int
     url: str
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(each, str) for each in (self.title, self.authors, self.url)):
+            raise ValueError(f"paper {str(self.title)[:60]!r}: title, authors and url must be text")
+        if not isinstance(self.year, int):
+            raise ValueError(f"paper {self.title[:60]!r}: year must be a number")
 
 
 @dataclass(frozen=True)
@@ -50,7 +67,8 @@ class Card:
         model: dotted path of the class, ``"package.module:Class"``; imported only when needed.
         paper: where the model comes from.
         learns_from: the material that training needs.
-        data: name of the data set used when the user names none.
+        data: name of the data set used when the user names none; ``"distribution:name"`` where
+            the name alone could mean another.
         presets: named sets of values for the options of model and trainer, and for ``size`` (the
             image size, ``64`` or ``"48x64"``); `zoo train MODEL --preset NAME` starts from one.
     """
@@ -66,14 +84,18 @@ class Card:
 
     def __post_init__(self) -> None:
         check_name(self.name, "model")
-        check_name(self.data, "data set")
+        check_full_name(self.data, "data set")
         if self.task not in get_args(Task):
             raise ValueError(f"card {self.name!r}: task must be one of {get_args(Task)}")
         if self.learns_from not in get_args(Material):
             raise ValueError(f"card {self.name!r}: learns_from must be one of {get_args(Material)}")
-        for name in self.presets:
+        if not isinstance(self.summary, str) or not re.fullmatch(r"[^\r\n]{1,200}", self.summary):
+            raise ValueError(f"card {self.name!r}: summary must be one line")
+        if not isinstance(self.paper, Paper):
+            raise ValueError(f"card {self.name!r}: paper must be a zoo.Paper")
+        for name, values in self.presets.items():
             check_name(name, "preset")
-            if not isinstance(self.presets[name], Mapping):
+            if not isinstance(values, Mapping) or not all(map(_is_plain, values.values())):
                 raise ValueError(f"card {self.name!r}: preset {name!r} must map options to values")
         if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.model):
             raise ValueError(f"card {self.name!r}: model must read 'package.module:Class'")
@@ -92,3 +114,9 @@ class Card:
             cause=has,
             hint=f"zoo show {self.name}",
         )
+
+
+def _is_plain(value: object) -> bool:
+    """Whether TOML and JSON can hold a value."""
+    each = value if isinstance(value, list | tuple) else [value]
+    return all(isinstance(part, str | int | float) for part in each)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol, get_args
 
-from zoo.catalog.card import check_name
+from zoo.catalog.card import check_full_name, check_name
 
 Layout = Literal[
     "idx",
@@ -67,8 +68,8 @@ class Download(Protocol):
         """What to download."""
 
     @property
-    def embedded(self) -> bool:
-        """Whether it lies inside the package instead."""
+    def embedded(self) -> bool | Path:
+        """Whether it lies inside zoo-core instead, or the folder of a plugin that holds it."""
 
     @property
     def licence(self) -> str:
@@ -130,7 +131,8 @@ class Dataset:
     """One row of `zoo data list`.
 
     Args:
-        name: what users type after ``--data``.
+        name: what users type after ``--data``; where it also names another one, the catalogue puts
+            the distribution before it: ``distribution:name``.
         summary: one line, without a full stop.
         layout: how the files are laid out.
         licence: the licence as its owners give it, or a word that there is none.
@@ -141,7 +143,8 @@ class Dataset:
         pairs: of unpaired folders, the splits (``train``, ``validation``, ``test``) whose pictures
             of one name, without its suffix, show one thing on both sides.
         files: what to download; empty for embedded data.
-        embedded: whether the data lies inside the package, under this name.
+        embedded: what holds the data, where nothing is downloaded: of a plugin, a folder of its
+            package, such as ``Path(__file__).parent / "tones"``; True for zoo-core's own.
     """
 
     name: str
@@ -154,10 +157,10 @@ class Dataset:
     domains: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
     files: tuple[RemoteFile, ...] = ()
-    embedded: bool = False
+    embedded: bool | Path = False
 
     def __post_init__(self) -> None:
-        check_name(self.name, "data set")
+        check_full_name(self.name, "data set")
         for field in ("summary", "licence"):
             self._require(_matches(r"[^\r\n]{1,200}", getattr(self, field)), f"{field}: one line")
         self._require(self.layout in LAYOUTS, f"layout: one of {', '.join(LAYOUTS)}")
@@ -177,7 +180,7 @@ class Dataset:
         names = [file.name.lower() for file in self.files]
         self._require(len(names) == len(set(names)), "files: no name twice")
         self._require(
-            isinstance(self.embedded, bool) and bool(self.files) != self.embedded,
+            isinstance(self.embedded, bool | Path) and bool(self.files) != bool(self.embedded),
             "files, unless it is embedded",
         )
 
@@ -193,7 +196,7 @@ class Dataset:
     @property
     def folder(self) -> str:
         """Where its files lie in the cache."""
-        return f"downloads/{self.name}"
+        return f"downloads/{self.name.replace(':', '--')}"
 
     @property
     def bytes(self) -> int | None:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zoo.catalog import choice
 from zoo.catalog.card import Card
 from zoo.catalog.dataset import Dataset, Weights
 from zoo.catalog.plugins import Plugin, installed
-from zoo.catalog.registry import read_registry
+from zoo.catalog.registry import plugin_of, read_registry, reserved_names
 from zoo.errors import NotFoundError, PluginError, UsageError, did_you_mean
 
 
@@ -21,10 +22,19 @@ class Offer:
     card: Card
     plugin: Plugin
 
+    @property
+    def full_name(self) -> str:
+        """``distribution:name``, which means this one and no other."""
+        return f"{self.plugin.distribution}:{self.card.name}"
+
+    @property
+    def name(self) -> str:
+        """What users type: the card's name, or the full one where that means another or none."""
+        return self.full_name if self.card.name in self.plugin.shadowed else self.card.name
+
     def is_called(self, name: str) -> bool:
-        """Whether a user who types `name`, or ``distribution:name``, may mean this one."""
-        distribution, _, plain = name.rpartition(":")
-        return self.card.name == plain and distribution in {"", self.plugin.distribution}
+        """Whether a user who types `name`, or ``distribution:name``, means this one."""
+        return name in {self.name, self.full_name}
 
 
 def offers() -> list[Offer]:
@@ -40,13 +50,14 @@ def find_model(name: str) -> Offer:
         NotFoundError: no installed plugin offers it.
         UsageError: several do, and the name does not say which.
     """
-    matches = [offer for offer in offers() if offer.is_called(name)]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        names = [f"{offer.plugin.distribution}:{offer.card.name}" for offer in matches]
-        raise UsageError(f"several plugins offer {name!r}", hint=" or ".join(names))
-    raise _no_model(name)
+    found = offers()
+    for offer in found:
+        if offer.is_called(name):
+            return offer
+    alike = [offer.full_name for offer in found if offer.card.name == name]
+    if alike and name not in reserved_names():
+        raise UsageError(f"several plugins offer {name!r}", hint=" or ".join(alike))
+    raise _no_model(name, alike)
 
 
 def load_class(offer: Offer) -> type[Any]:
@@ -75,44 +86,70 @@ def needs_extra(extra: str, module: str) -> PluginError:
 
 
 def datasets() -> list[Dataset]:
-    """Return every data set of the registry and of the plugins, by name."""
+    """Return every data set of the registry and of the plugins, by what users call it."""
     rows = list(read_registry().datasets)
     rows += [dataset for plugin in installed() for dataset in plugin.datasets]
     return sorted(rows, key=lambda dataset: dataset.name)
 
 
+def dataset_called(name: str) -> Dataset | None:
+    """Return the data set that `name`, or ``distribution:name``, means, if it means one."""
+    plain = name
+    for plugin in installed():  # a full name is understood where the plain one would do as well
+        distribution, _, rest = name.rpartition(":")
+        if plugin.distribution == distribution and rest in {row.name for row in plugin.datasets}:
+            plain = rest
+    return next((dataset for dataset in datasets() if dataset.name == plain), None)
+
+
 def find_dataset(name: str) -> Dataset:
-    """Return the data set called `name`.
+    """Return the data set called `name`, or ``distribution:name``.
 
     Raises:
         NotFoundError: the catalogue has none of that name.
         UsageError: several plugins bring one of that name.
     """
-    matches = [dataset for dataset in datasets() if dataset.name == name]
-    if len(matches) > 1:
-        raise UsageError(
-            f"several plugins bring a data set {name!r}", hint="zoo plugins list shows which"
+    found = dataset_called(name)
+    if found is not None:
+        return found
+    known = [dataset.name for dataset in datasets()]
+    alike = [each for each in known if each.endswith(f":{name}")]
+    if alike:
+        raise UsageError(f"several plugins bring a data set {name!r}", hint=" or ".join(alike))
+    near = did_you_mean(name, known)
+    raise NotFoundError(f"data set {name[:60]!r} not found.{near}", hint="zoo data list")
+
+
+def published_weights(offer: Offer) -> Weights | None:
+    """Return the published weights of a model, if the registry has any; it knows plain names."""
+    return next((row for row in read_registry().weights if row.model == offer.name), None)
+
+
+def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
+    """Return the error for a model that is not here: broken, to be installed, or misspelt."""
+    known = plugin_of(name)
+    plugins = {plugin.distribution: plugin for plugin in installed()}
+    here = plugins.get(known.distribution) if known else None
+    missing = f"model {name[:60]!r} not found"
+    if known and here is None:
+        others = f"; {' and '.join(alike)} is another model" if alike else ""
+        return NotFoundError(
+            missing,
+            cause=f"{known.distribution} offers it and is not installed{others}",
+            hint=known.how_to_install,
         )
-    if not matches:
-        near = did_you_mean(name, [dataset.name for dataset in datasets()])
-        raise NotFoundError(f"data set {name[:60]!r} not found.{near}", hint="zoo data list")
-    return matches[0]
-
-
-def published_weights(model: str) -> Weights | None:
-    """Return the published weights of a model, if the registry has any."""
-    return next((row for row in read_registry().weights if row.model == model), None)
-
-
-def _no_model(name: str) -> NotFoundError:
-    near = did_you_mean(name.rpartition(":")[2], _names(offers()))
-    broken = [plugin.distribution for plugin in installed() if plugin.trouble]
-    cause = f"{', '.join(broken)} could not be loaded (zoo plugins list)" if broken else ""
-    return NotFoundError(f"model {name[:60]!r} not found.{near}", cause=cause, hint="zoo list")
-
-
-def _names(found: Sequence[Offer]) -> list[str]:
-    return [offer.card.name for offer in found]
+    if here and (here.trouble or here.left_out):
+        is_disabled = here.left_out == choice.DISABLED
+        return NotFoundError(
+            missing,
+            cause=f"{here.distribution} offers it and is not loaded: "
+            f"{here.trouble or here.left_out}",
+            hint=f"zoo plugins {'enable ' + here.distribution if is_disabled else 'list'}",
+        )
+    near = did_you_mean(name.rpartition(":")[2], [offer.card.name for offer in offers()])
+    absent = [each.distribution for each in plugins.values() if each.trouble or each.left_out]
+    cause = f"not loaded: {', '.join(absent)} (zoo plugins list says why)" if absent else ""
+    return NotFoundError(f"{missing}.{near}", cause=cause, hint="zoo list")
 
 
 def _broken(offer: Offer, problem: Exception) -> PluginError:

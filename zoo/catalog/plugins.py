@@ -1,20 +1,17 @@
 """Discovery of plugins through entry points, each apart from all others.
 
 Every entry point is loaded by itself and registered with a plugin manager of its own, so that a
-plugin that raises, misspells a hook or imports torch spoils nothing but its own row in
+plugin that raises, misspells a hook, hangs or imports torch spoils nothing but its own row in
 `zoo plugins list`.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
+import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -22,13 +19,16 @@ from typing import TypeVar
 
 import pluggy
 
-from zoo.catalog import hookspecs
+import zoo
+from zoo.catalog import choice, hookspecs
 from zoo.catalog.card import Card
 from zoo.catalog.dataset import Dataset
+from zoo.catalog.isolation import Isolation, isolated
+from zoo.catalog.metadata import Metadata, read_metadata, unmet
+from zoo.catalog.names import settle
+from zoo.errors import did_you_mean
 
-HEAVY = frozenset({"torch", "onnx", "onnxruntime", "onnxscript", "lightning_fabric"})
-
-Entry = TypeVar("Entry")
+Entry = TypeVar("Entry", Card, Dataset)
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Plugin:
         models: cards it provides.
         datasets: data sets it provides.
         trouble: why it provides nothing, with file and line where known; empty when all is well.
+        notes: what does not keep it from working: what it printed, whose names it shares.
+        left_out: why it was not loaded although nothing ails it; empty when it was.
+        seconds: that its import and its hooks took; 0 where it was not imported.
+        shadowed: models of it that only ``distribution:name`` means.
     """
 
     distribution: str
@@ -50,99 +54,150 @@ class Plugin:
     models: tuple[Card, ...] = ()
     datasets: tuple[Dataset, ...] = ()
     trouble: str = ""
+    notes: tuple[str, ...] = ()
+    left_out: str = ""
+    seconds: float = 0.0
+    shadowed: frozenset[str] = frozenset()
 
 
 @functools.cache
 def installed() -> tuple[Plugin, ...]:
-    """Return every plugin that is installed, broken ones included, ordered by distribution."""
-    found = entry_points(group=hookspecs.PROJECT)
-    plugins = [_load(entry) for entry in found]
-    return tuple(sorted(plugins, key=lambda plugin: (plugin.distribution, plugin.module)))
+    """Return every plugin that is installed, broken ones included, ordered by distribution.
+
+    Raises:
+        UsageError: ``ZOO_PLUGINS`` names a plugin that is not installed.
+        ZooError: it cannot be read which plugins are disabled.
+    """
+    found = _entries()
+    left_out = choice.left_out([plugin.distribution for plugin, _ in found])
+    plugins = []
+    with isolated() as isolation:
+        for plugin, entry in found:
+            if plugin.distribution in left_out:
+                plugins.append(replace(plugin, left_out=left_out[plugin.distribution]))
+            else:
+                plugins.append(plugin if plugin.trouble else _load(plugin, entry, isolation))
+    return settle(plugins)
 
 
-def _load(entry: EntryPoint) -> Plugin:
-    distribution, version = (
-        (entry.dist.name, entry.dist.version) if entry.dist else (entry.name, "")
-    )
+def distributions() -> list[str]:
+    """Return what the installed plugins are called; none of them is imported."""
+    return sorted({plugin.distribution for plugin, _ in _entries()})
+
+
+def _entries() -> list[tuple[Plugin, EntryPoint]]:
+    """Return what the metadata says of every plugin, without importing any."""
+    found = []
+    for entry in entry_points(group=hookspecs.PROJECT):
+        about = read_metadata(entry.dist) if entry.dist else Metadata()
+        ranges = [unmet(requirement, zoo.__version__) for requirement in about.needs]
+        needed = ",".join(each for each in ranges if each)
+        trouble = f"needs zoo-core {needed}; {zoo.__version__} is installed" if needed else ""
+        name = about.name or entry.name
+        found.append((Plugin(name, about.version, entry.value, trouble=trouble), entry))
+    return sorted(found, key=lambda pair: (pair[0].distribution, pair[0].module))
+
+
+def _load(plugin: Plugin, entry: EntryPoint, isolation: Isolation) -> Plugin:
     models: tuple[Card, ...] = ()
     datasets: tuple[Dataset, ...] = ()
     trouble = ""
+    began = time.perf_counter()
     try:
-        with _refusing_heavy_imports():
+        with isolation.watch():
             models, datasets = _ask(entry.load(), entry.name)
         if not models and not datasets:
             trouble = "provides nothing: is @zoo.hookimpl missing on its functions?"
-    except (Exception, SystemExit) as problem:  # a plugin may raise anything; its row tells
-        trouble = _explain(problem)
-    return Plugin(distribution, version, entry.value, models, datasets, trouble)
+    except BaseException as problem:  # a plugin may raise anything; its row tells
+        if isolation.interrupted:
+            raise
+        trouble = _explain(problem, plugin.module.partition(".")[0])
+    return replace(
+        plugin,
+        models=models,
+        datasets=datasets,
+        trouble=trouble,
+        notes=(f"prints when it is imported: {isolation.printed}",) if isolation.printed else (),
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _ask(module: ModuleType, name: str) -> tuple[tuple[Card, ...], tuple[Dataset, ...]]:
     """Register a module with a manager of its own and call its hooks."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    manager.register(module, name)
-    manager.check_pending()  # a hook that nobody specified is a misspelling
+    try:
+        manager.register(module, name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as problem:
+        raise _HookError(_unknown_hook(manager, module) or str(problem)) from None
     models = _flatten(manager.hook.zoo_models(), Card, "zoo_models")
     datasets = _flatten(manager.hook.zoo_datasets(), Dataset, "zoo_datasets")
     return models, datasets
 
 
-def _flatten(answers: Sequence[Sequence[Entry]], kind: type[Entry], hook: str) -> tuple[Entry, ...]:
+def _flatten(answers: Sequence[Iterable[Entry]], kind: type[Entry], hook: str) -> tuple[Entry, ...]:
     entries = [entry for answer in answers for entry in answer]
     for entry in entries:
         if not isinstance(entry, kind):
             raise TypeError(f"{hook}() must return {kind.__name__}s, not {type(entry).__name__}")
-    names = [entry.name for entry in entries]  # type: ignore[attr-defined] # both kinds have one
+        if ":" in entry.name:
+            raise ValueError(f"{hook}() returns {entry.name!r}: a plugin names its own plainly")
+    names = [entry.name for entry in entries]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise ValueError(f"{hook}() returns {sorted(repeated)[0]!r} twice")
     return tuple(entries)
 
 
-def _explain(problem: BaseException) -> str:
-    """Return kind, message, file and line of what a plugin raised, in one line."""
+class _HookError(Exception):
+    """A plugin implements what no hook of this zoo-core is; told as it stands."""
+
+
+def _unknown_hook(manager: pluggy.PluginManager, module: ModuleType) -> str:
+    """Return which hook, or argument of a hook, of a module is specified nowhere."""
+    known = {name: getattr(manager.hook, name).spec for name in dir(hookspecs)
+             if hasattr(hookspecs.__dict__[name], f"{hookspecs.PROJECT}_spec")}  # fmt: skip
+    for name, function in vars(module).items():
+        options = manager.parse_hookimpl_opts(module, name)
+        if options is None:
+            continue
+        hook = options["specname"] or name
+        code = function.__code__
+        where = f"({code.co_filename}, line {code.co_firstlineno})"
+        why = "a newer zoo-core needed, or a typo"
+        if hook not in known:
+            return f"unknown hook {hook!r}: {why}.{did_you_mean(hook, known)} {where}"
+        for argument in code.co_varnames[: code.co_argcount]:
+            arguments = known[hook].argnames
+            if argument not in arguments:
+                near = did_you_mean(argument, arguments)
+                return f"unknown argument {argument!r} of hook {hook!r}: {why}.{near} {where}"
+    return ""
+
+
+def _explain(problem: BaseException, package: str) -> str:
+    """Return kind, message, file and line of what a plugin raised, in one line.
+
+    The line is the last one of the plugin's own package, or of what it called by another name.
+    """
+    if isinstance(problem, _HookError):
+        return str(problem)
     frames = [
-        frame
-        for frame in traceback.extract_tb(problem.__traceback__)
-        if not frame.filename.startswith("<") and Path(frame.filename) != Path(__file__)
+        (Path(frame.f_code.co_filename), line)
+        for frame, line in traceback.walk_tb(problem.__traceback__)
+        if not frame.f_code.co_filename.startswith("<")
     ]
-    own = [frame for frame in frames if "pluggy" not in Path(frame.filename).parts]
-    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
-    message = " ".join(str(problem).split())[:300]
-    return f"{type(problem).__name__}: {message}{where}"
-
-
-class HeavyImportError(Exception):
-    """A plugin imported at the top level what makes every command slow."""
-
-
-class _RefusingLoader(Loader):
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        raise HeavyImportError(
-            f"imports {spec.name} when it is discovered, which would slow down every command; "
-            "import it in the model's own file"
-        )
-
-    def exec_module(self, module: ModuleType) -> None:
-        raise AssertionError(f"create_module refused {module} before")
-
-
-class _RefusingFinder(MetaPathFinder):
-    """Finds heavy modules, as `importlib.util.find_spec` may ask, but refuses to load them."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        del path, target
-        return ModuleSpec(name, _RefusingLoader()) if name in HEAVY else None
-
-
-@contextmanager
-def _refusing_heavy_imports() -> Iterator[None]:
-    finder = _RefusingFinder()
-    sys.meta_path.insert(0, finder)
+    own = [(file, line) for file, line in frames if package in {*file.parts, file.stem}]
+    others = [(file, line) for file, line in frames if not _is_ours(file)]
+    where = "".join(f" ({file}, line {line})" for file, line in (own or others)[-1:])
     try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
+        message = " ".join(str(problem).split())[:300]
+    except Exception:  # an exception of the plugin's own making, which cannot say what it is
+        message = "(its message cannot be shown)"
+    kind = type(problem).__name__
+    return f"{kind}: {message}{where}" if message else f"{kind}{where}"
+
+
+def _is_ours(file: Path) -> bool:
+    return file.parent == Path(__file__).parent or "pluggy" in file.parts

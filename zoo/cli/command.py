@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +15,8 @@ import click
 
 import zoo
 from zoo.cli.output import say
-from zoo.errors import PluginError, UsageError, ZooError, did_you_mean
+from zoo.cli.verbs import Verbs
+from zoo.errors import PluginError, UsageError, ZooError
 
 VERBS = {
     "list": "Show the models that are installed.",
@@ -28,7 +29,7 @@ VERBS = {
     "runs": "List, show or remove runs.",
     "doctor": "Explain how a run is doing, or what this installation can do.",
     "data": "List, download or check data sets.",
-    "plugins": "List the plugins and what ails them.",
+    "plugins": "List, write, check, find or install plugins.",
 }
 
 
@@ -36,47 +37,16 @@ MOST_LINES = 6  # of an error
 LONGEST_LINE = 1000  # characters; a list of what to fetch by hand takes some hundreds
 
 
-class Verbs(click.Group):
-    """Verbs that are imported when they are used, so that `zoo --help` is quick."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order in which a newcomer needs them."""
-        del ctx
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb."""
-        del ctx
-        if cmd_name not in VERBS:
-            return None
-        module = importlib.import_module(f"zoo.cli.{cmd_name}")
-        command = module.verb
-        assert isinstance(command, click.Command)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb, or name the nearest one."""
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            raise UsageError(
-                f"no verb {args[0][:40]!r}.{did_you_mean(args[0], VERBS)}", hint="zoo -h"
-            )
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of verbs without importing any of them."""
-        del ctx
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
-
-
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Verbs,
+    verbs={name: (told, f"zoo.cli.{name}:verb") for name, told in VERBS.items()},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(zoo.__version__, prog_name="zoo")
 def group() -> None:
     """A model zoo: train generative models, sample them, export them to ONNX.
 
-    Every verb takes -h, --debug (tracebacks) and --no-color.
+    Every verb takes -h, --debug (tracebacks), --no-color and --no-plugins.
     """
 
 
@@ -91,10 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until we end
             setattr(sys, stream, nowhere)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options_end = words.index("--") if "--" in words else len(words)
-    debug = _take(words, "--debug", options_end)
-    if _take(words, "--no-color", options_end):
+    debug = _take(words, "--debug")
+    if _take(words, "--no-color"):
         os.environ["NO_COLOR"] = "1"
+    if _take(words, "--no-plugins"):
+        os.environ["ZOO_PLUGINS"] = ""  # also for the processes that a verb starts
     try:
         answer: Any = group.main(words, prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()
@@ -171,7 +142,9 @@ def _plugin_at_fault(problem: Exception) -> str:
     """Return the file and line of the plugin that raised, or nothing when none took part."""
     from zoo.catalog.plugins import installed
 
-    packages = {plugin.module.partition(".")[0] for plugin in installed()}
+    packages: set[str] = set()
+    with suppress(ZooError):  # where the plugins cannot be told, none is at fault
+        packages = {plugin.module.partition(".")[0] for plugin in installed()}
     found = ""
     for frame, line in traceback.walk_tb(problem.__traceback__):
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] in packages:
@@ -179,8 +152,9 @@ def _plugin_at_fault(problem: Exception) -> str:
     return found
 
 
-def _take(words: list[str], flag: str, end: int) -> bool:
+def _take(words: list[str], flag: str) -> bool:
     """Remove a flag that may stand anywhere before ``--``; say whether it was there."""
+    end = words.index("--") if "--" in words else len(words)
     there = flag in words[:end]
     if there:
         words.remove(flag)

@@ -9,7 +9,7 @@ def models(context: click.Context, parameter: click.Parameter, incomplete: str) 
     """Return the models whose names begin so."""
     from zoo.catalog.lookup import offers
 
-    return _beginning(incomplete, [offer.card.name for offer in offers()])
+    return _beginning(incomplete, [offer.name for offer in offers()])
 
 
 def targets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -29,6 +29,13 @@ def datasets(context: click.Context, parameter: click.Parameter, incomplete: str
     from zoo.catalog import lookup
 
     return _beginning(incomplete, [dataset.name for dataset in lookup.datasets()])
+
+
+def plugins(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the plugins whose names begin so."""
+    from zoo.catalog.plugins import distributions
+
+    return _beginning(incomplete, distributions())
 
 
 def presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -31,7 +31,7 @@ def verb(context: click.Context, as_json: bool) -> None:
 def list_data(as_json: bool) -> None:
     """List the data sets that --data knows by name, and which of them are here.
 
-    ZOO_REGISTRY=FILE adds the rows of a catalogue of your own.
+    ZOO_REGISTRY=FILE or =URL adds the rows of a catalogue of your own.
     """
     from zoo.catalog.lookup import datasets
     from zoo.catalog.registry import read_registry
@@ -162,7 +162,7 @@ def _facts(dataset: Dataset) -> dict[str, object]:
         "domains": dataset.domains,
         "pairs": dataset.pairs,
         "bytes": dataset.bytes,
-        "embedded": dataset.embedded,
+        "embedded": bool(dataset.embedded),
     }
 
 

@@ -38,7 +38,7 @@ def fetch_aloud(row: Download, *, patience: float | None = None) -> Path:
         return fetch(row)
     say(f"{row.title}: {describe_size(row)}; licence: {row.licence}")
     try:
-        with _display() as report:
+        with download_display() as report:
             return fetch(row, report=report, patience=patience or PATIENCE)
     except KeyboardInterrupt:
         say("stopped; the same command goes on where this one stopped")
@@ -55,7 +55,8 @@ def describe_size(row: Download) -> str:
 
 
 @contextmanager
-def _display() -> Iterator[Report]:
+def download_display() -> Iterator[Report]:
+    """Yield what a download reports to: bars on a terminal, otherwise plain lines."""
     if not sys.stderr.isatty():
         yield _plain_lines()
         return

@@ -29,21 +29,26 @@ def verb(task: str | None, as_json: bool) -> None:
         )
     found = [offer for offer in offers() if task in (None, offer.card.task)]
     if as_json:
-        print_json([{**asdict(offer.card), "plugin": offer.plugin.distribution} for offer in found])
+        print_json(
+            [
+                {**asdict(offer.card), "name": offer.name, "plugin": offer.plugin.distribution}
+                for offer in found
+            ]
+        )
     elif found:
         print_table(
             ["model", "task", "data", "plugin", "summary"],
             [
-                (offer.card.name, offer.card.task, offer.card.data, offer.plugin.distribution,
+                (offer.name, offer.card.task, offer.card.data, offer.plugin.distribution,
                  offer.card.summary)
                 for offer in found
             ],
         )  # fmt: skip
     else:
-        say(
-            "no models"
-            + (f" for {task}" if task else "; install some: pip install zoo-autoencoders")
-        )
-    broken = [plugin.distribution for plugin in installed() if plugin.trouble]
-    if broken:
-        say(f"not loaded: {', '.join(broken)} (zoo plugins list says why)")
+        say(f"no models for {task}" if task else "no models; zoo plugins search lists known ones")
+    for plugins, what in (
+        ([each.distribution for each in installed() if each.trouble], "not loaded"),
+        ([each.distribution for each in installed() if each.left_out], "left out"),
+    ):
+        if plugins:
+            say(f"{what}: {', '.join(plugins)} (zoo plugins list says why)")

@@ -68,6 +68,7 @@ def verb(
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     from pathlib import Path
 
+    from zoo.cli.targets import tell_version
     from zoo.runtime.bundles import open_graph
     from zoo.runtime.feed import batches, prepare
     from zoo.runtime.memory import bounded_memory
@@ -79,6 +80,8 @@ def verb(
     numbers: dict[str, Any] = {}
     with bounded_memory():  # a file of a stranger may ask for any amount as soon as it is opened
         session = open_graph(Path(file), to)
+        about = session.description
+        tell_version(session.path, about.distribution, about.version)
         leave_out = Path(output or session.path.stem)
         given = [Path(path) for path in inputs]
         feed = prepare(session, given, count=count, seed=seed, classes=classes, leave_out=leave_out)

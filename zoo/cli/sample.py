@@ -68,8 +68,15 @@ def verb(
         count = count or SHOWN
         page = _compare(trained, count, data)
     else:
+        needs = [
+            f"{name} needs {', '.join(port.name for port in graph.signature.missing)}"
+            for name, graph in trained.model.graphs().items()
+            if graph.signature.missing
+        ]
         raise UsageError(
-            f"{trained.header.model} cannot be sampled", cause="none of its graphs makes pictures"
+            f"{trained.header.model} makes no pictures of noise, or of pictures, alone",
+            cause="; ".join(needs),
+            hint="zoo export and zoo run, which takes numbers from .npz files",
         )
     output.parent.mkdir(parents=True, exist_ok=True)
     pictures.write_png(output, page)

@@ -32,7 +32,7 @@ def verb(model: str, as_json: bool) -> None:
     signatures = {name: graph.signature for name, graph in built.graphs().items()}
     options = options_of(model_class.Config)
     trainer = _trainer_options(preset)
-    weights = published_weights(offer.card.name)
+    weights = published_weights(offer)
     if as_json:
         print_json(
             {

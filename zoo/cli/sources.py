@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 def find(data: str) -> Source:
     """Find a data set; one of the catalogue is downloaded before the user's eyes, where needed."""
-    from zoo.catalog.lookup import datasets
+    from zoo.catalog.lookup import dataset_called
     from zoo.cli.downloading import fetch_aloud
     from zoo.data.source import find_source
 
-    for dataset in datasets():
-        if dataset.name == data.partition(":")[0]:
-            fetch_aloud(dataset)
-            break
+    dataset = dataset_called(data) or dataset_called(data.rpartition(":")[0])
+    if dataset:
+        fetch_aloud(dataset)
     return find_source(data)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def load(path: Path) -> Trained:
-    """Build the model of a weight file.
+    """Build the model of a weight file; say so where another version of its plugin wrote it.
 
     Raises:
         PluginError: torch or the model's plugin is not installed.
@@ -25,10 +24,32 @@ def load(path: Path) -> Trained:
     from zoo.catalog.lookup import needs_extra
 
     try:
-        from zoo.model.weights import load_weights
+        from zoo.model.weights import load_weights, offer_of, other_version
     except ModuleNotFoundError as problem:
         raise needs_extra("train", str(problem.name)) from None
-    return load_weights(path)
+    trained = load_weights(path)
+    difference = other_version(trained.header, offer_of(trained.header, path))
+    if difference:
+        say(f"note on {path.name}: {difference}")
+    return trained
+
+
+def tell_version(path: Path, distribution: str, version: str) -> None:
+    """Say so where an export is of another version of its plugin than the installed one, if any.
+
+    The plugin is not imported: an export does not need it.
+    """
+    from importlib import metadata
+
+    try:
+        now = metadata.version(distribution)
+    except (metadata.PackageNotFoundError, ValueError):  # ValueError: no name of a distribution
+        return
+    if now != version:
+        say(
+            f"note on {path.name}: it was written by {distribution} {version}; "
+            f"{distribution} {now} is installed"
+        )
 
 
 def trained_on(weights: Path) -> str:
@@ -71,7 +92,7 @@ def find_weights(target: str) -> Path:
 
 
 def _find(target: str) -> Path:
-    from zoo.catalog.lookup import offers, published_weights
+    from zoo.catalog.lookup import find_model, offers, published_weights
     from zoo.cli.downloading import fetch_aloud
     from zoo.training.run import Run
     from zoo.training.runs import all_runs, find_run
@@ -87,34 +108,44 @@ def _find(target: str) -> Path:
     for run in runs:
         if run.name == target:
             return run.weights
-    matches = [offer for offer in offers() if offer.is_called(target)]
-    if matches:
-        for run in reversed(runs):
-            if _is_finished_run_of(run, target, matches):
-                return run.weights
-        name = matches[0].card.name
-        published = published_weights(name)
-        if published is not None:
-            return fetch_aloud(published) / published.file.name
-        raise NotFoundError(
-            f"{name} has no finished run here and no published weights", hint=f"zoo train {target}"
+    try:
+        offer = find_model(target)
+    except NotFoundError as problem:
+        near = did_you_mean(
+            target, [*(each.name for each in offers()), *(run.name for run in runs)]
         )
-    models = [offer.card.name for offer in offers()]
-    near = did_you_mean(target, [*models, *(run.name for run in runs)])
+        raise NotFoundError(
+            f"{target[:60]!r} is no run, model or weight file.{near}",
+            cause=problem.cause,
+            hint=f"zoo runs, or {problem.hint}",
+        ) from None
+    for run in reversed(runs):
+        if _is_finished_run_of(run, offer, named=":" in target):
+            return run.weights
+    published = published_weights(offer)
+    if published is not None:
+        return fetch_aloud(published) / published.file.name
     raise NotFoundError(
-        f"{target[:60]!r} is no run, model or weight file.{near}", hint="zoo runs, or zoo list"
+        f"{offer.name} has no finished run here and no published weights",
+        hint=f"zoo train {target}",
     )
 
 
-def _is_finished_run_of(run: Run, target: str, matches: Sequence[Offer]) -> bool:
-    """Whether a run is finished and of the model; of that distribution, where one is named."""
+def _is_finished_run_of(run: Run, offer: Offer, *, named: bool) -> bool:
+    """Whether a run is finished and of the model.
+
+    It is of that distribution, where one is `named`; otherwise of any that offers no other model
+    of that name now, because plugins move from one distribution to another.
+    """
+    from zoo.catalog.lookup import offers
+
     try:
         info = run.info()
     except NotFoundError:  # damaged, as `zoo runs` says; it hides no other
         return False
-    distributions = {offer.plugin.distribution for offer in matches}
-    return (
-        info["model"] == matches[0].card.name
-        and info.get("status") == "finished"
-        and (":" not in target or info.get("distribution") in distributions)
-    )
+    if info["model"] != offer.card.name or info.get("status") != "finished":
+        return False
+    own = offer.plugin.distribution
+    others = {each.plugin.distribution for each in offers() if each.card.name == offer.card.name}
+    written_by = info.get("distribution")
+    return written_by == own or not (named or written_by in others)

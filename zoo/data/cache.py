@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from zoo.atomic import write_json
 from zoo.catalog.dataset import Download, RemoteFile
-from zoo.errors import NotFoundError, UsageError, ZooError
+from zoo.catalog.home import cache_home
+from zoo.errors import NotFoundError, ZooError
 
 RECORDS = ".verified.json"
 LOCK = ".lock"
@@ -24,39 +25,21 @@ LOCK = ".lock"
 State = Literal["yes", "partly", "no"]
 
 
-def cache_home() -> Path:
-    """Return the folder of everything that can be had anew; it need not exist yet.
-
-    ``ZOO_HOME`` names it; otherwise it is the place that the platform gives to caches.
-
-    Raises:
-        UsageError: ``ZOO_HOME`` names the home of a user that there is not.
-    """
-    named = os.environ.get("ZOO_HOME", "")
-    if not named:
-        import platformdirs
-
-        return platformdirs.user_cache_path("zoo", appauthor=False)
-    try:
-        return Path(named).expanduser().absolute()
-    except RuntimeError as problem:
-        raise UsageError(f"ZOO_HOME={named} cannot be used: {problem}") from None
-
-
 def data_folder(row: Download) -> Path:
     """Return where the files of a row lie, or will lie once they are downloaded.
 
     Raises:
-        NotFoundError: the row says that the package holds the data, and it does not.
+        NotFoundError: the row says that a package holds the data, and it does not.
     """
     if not row.embedded:
         return cache_home() / row.folder
-    folder = Path(__file__).parent / "embedded" / Path(row.folder).name
+    own = Path(__file__).parent / "embedded" / Path(row.folder).name
+    folder = row.embedded if isinstance(row.embedded, Path) else own
     if not folder.is_dir():
         raise NotFoundError(
             f"{row.title} should lie inside the package, at {folder}",
-            cause="the installation is damaged, or the row is not one of zoo-core's own",
-            hint="pip install --force-reinstall zoo-core",
+            cause="the installation is damaged, or a plugin without the folder says it has one",
+            hint="zoo plugins list says which plugins there are; install that one again",
         )
     return folder
 

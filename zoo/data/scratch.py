@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo.data.cache import cache_home, make_folder
+from zoo.catalog.home import cache_home
+from zoo.data.cache import make_folder
 
 PREFIX = ".unfinished-"
 ABANDONED = 24 * 3600  # seconds without a change after which a killed process must have left it

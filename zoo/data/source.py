@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from zoo.catalog.dataset import LAYOUTS, Dataset, Layout
-from zoo.catalog.lookup import datasets, find_dataset
+from zoo.catalog.lookup import dataset_called, find_dataset
 from zoo.data import tree
 from zoo.data.archives import SUFFIXES, is_archive, unpack
 from zoo.data.download import fetch
@@ -118,8 +118,8 @@ def find_source(text: str, *, report: Report | None = None) -> Source:
     if not text:
         raise UsageError("the data set has no name", hint="zoo data list")
     place, layout = _split_layout(text)
-    if any(dataset.name == place for dataset in datasets()):
-        dataset = find_dataset(place)
+    dataset = dataset_called(place)
+    if dataset:
         folder = fetch(dataset, report=report)
         return Source(dataset.name, folder, layout or dataset.layout, dataset)
     path = _expand(place)
@@ -140,12 +140,11 @@ def find_source(text: str, *, report: Report | None = None) -> Source:
 def _split_layout(text: str) -> tuple[str, Layout | None]:
     """Take ``:LAYOUT`` off; other colons belong to the path, as after a drive's letter."""
     place, colon, word = text.rpartition(":")
-    if not colon or _expand(text).exists():
+    if not colon or dataset_called(text) or _expand(text).exists():
         return text, None
     if word in LAYOUTS and place:
         return place, cast(Layout, word)
-    named = any(dataset.name == place for dataset in datasets())
-    if len(place) > 1 and (named or _expand(place).exists()):
+    if len(place) > 1 and (dataset_called(place) or _expand(place).exists()):
         raise UsageError(
             f"unknown layout {word[:40]!r}.{did_you_mean(word, LAYOUTS)}",
             hint=f"one of: {', '.join(LAYOUTS)}",

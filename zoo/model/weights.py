@@ -163,7 +163,7 @@ def load_weights(path: Path) -> Trained:
     header = read_header(path)
     offer = offer_of(header, path)
     model_class = load_class(offer)
-    note = _version_note(header, offer)
+    note = other_version(header, offer) or "the file is damaged"
     try:
         config = configure(model_class.Config, header.config)
         expected = _shapes_of(model_class, config, header.data)
@@ -217,6 +217,13 @@ def offer_of(header: Header, path: Path) -> Offer:
         ) from None
 
 
+def other_version(header: Header, offer: Offer) -> str:
+    """Return that another plugin, or another version of it, wrote a file; empty where none did."""
+    now = f"{offer.plugin.distribution} {offer.plugin.version}"
+    then = f"{header.distribution} {header.version}"
+    return f"it was written by {then}; {now} is installed" if now != then else ""
+
+
 def _shapes_of(model_class: type[Model], config: Any, data: DataSpec) -> Mapping[str, Shape]:
     """Return the shapes of a model's weights, if possible without taking memory for them.
 
@@ -257,12 +264,6 @@ def _check_values(
             )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise damaged(path, f"tensor {key!r} holds values that are not finite")
-
-
-def _version_note(header: Header, offer: Offer) -> str:
-    now = f"{offer.plugin.distribution} {offer.plugin.version}"
-    then = f"{header.distribution} {header.version}"
-    return f"it was written by {then}; {now} is installed" if now != then else "the file is damaged"
 
 
 def _is_finite(value: object) -> bool:

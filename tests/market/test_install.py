@@ -1,0 +1,302 @@
+"""`zoo plugins install` into environments of its own, from wheels and registries of the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+import zoo
+from tests.data.loopback import loopback
+from tests.market.environments import (
+    Environment,
+    farm,
+    make_environment,
+    offline,
+    registry_text,
+    release,
+    see,
+    write_wheel,
+)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    return make_environment(tmp_path / "environment")
+
+
+def listed(folder: Path, *releases: dict[str, str], name: str = "zoo-star") -> str:
+    """Write a registry that lists one plugin, and return its path."""
+    path = folder / "registry.toml"
+    path.write_text(registry_text({name: releases}))
+    return str(path)
+
+
+def test_a_listed_plugin_is_installed_and_looked_at(
+    tmp_path: Path, environment: Environment
+) -> None:
+    registry = listed(tmp_path, release(write_wheel(tmp_path / "wheels", "zoo-star")))
+    Path("pip.py").write_text("open('was-run', 'w')\n")  # in the working directory
+    out, err = environment.zoo("plugins", "install", "Zoo_Star", ZOO_REGISTRY=registry)
+    assert out == "zoo-star 1.0 brings zoo-star-model\n"
+    assert "reviewed" in err
+    assert environment.version("zoo-star") == "1.0"
+    assert not Path("was-run").exists()
+    out, err = environment.zoo("plugins", "install", "zoo-star", "--json", ZOO_REGISTRY=registry)
+    assert json.loads(out)["models"]
+    assert "installed already" in err
+    out, _ = environment.zoo(
+        "plugins", "install", "zoo-star", ZOO_REGISTRY=registry, ZOO_PLUGINS=""
+    )
+    assert "is not loaded" in out
+
+
+def test_the_newest_release_that_fits_is_chosen_and_the_others_are_told(tmp_path: Path) -> None:
+    here = make_environment(tmp_path / "environment")
+    wheels = tmp_path / "wheels"
+    with loopback() as server:
+        releases = []
+        for version, core in (("1.9", ""), ("1.10", ">=0.1,<9"), ("2.0", ">=9")):
+            wheel = write_wheel(wheels, "zoo-star", version=version)
+            server.put(f"/{wheel.name}", wheel.read_bytes())
+            bounds = {"requires-core": core} if core else {}
+            releases.append(release(wheel, wheel.name, **bounds))
+        server.put("/registry.toml", registry_text({"zoo-star": releases}).encode())
+        url = server.url("/registry.toml")
+        err = here.zoo("plugins", "install", "zoo-star==3", "--registry", url, code=3)[1]
+        assert "the registry lists 1.9, 1.10, 2.0" in err
+        err = here.zoo("plugins", "install", "zoo-star==2", "--registry", url, code=4)[1]
+        assert f"needs zoo-core >=9, and this is {zoo.__version__}" in err
+        out, err = here.zoo("plugins", "install", "zoo-star", "--registry", url)
+        assert "passed over: 2.0, which needs zoo-core >=9" in err
+        assert out.startswith("zoo-star 1.10 brings")
+    assert here.version("zoo-star") == "1.10"
+
+
+@pytest.mark.parametrize("way", ["file", "http"])
+def test_a_wheel_with_another_hash_is_not_installed(
+    tmp_path: Path, environment: Environment, way: str
+) -> None:
+    wheel = write_wheel(tmp_path / "wheels", "zoo-star")
+    with loopback() as server:
+        server.put(f"/{wheel.name}", wheel.read_bytes())
+        url = server.url(f"/{wheel.name}") if way == "http" else ""
+        registry = listed(tmp_path, {**release(wheel, url), "sha256": "f" * 64})
+        words = ("plugins", "install", "zoo-star", "--registry", registry)
+        said = environment.zoo(*words, code=3)[1]
+    assert "sha256" in said
+    assert "instead of ffffffffffff…" in said
+    assert environment.version("zoo-star") == ""
+    left = [path for path in Path(os.environ["ZOO_HOME"]).rglob("*.whl") if path.is_file()]
+    assert left == []
+
+
+def test_a_wheel_that_was_changed_after_it_was_verified_is_not_installed(
+    tmp_path: Path, environment: Environment
+) -> None:
+    wheel = write_wheel(tmp_path / "wheels", "zoo-star")
+    entry = release(wheel)
+    registry = listed(tmp_path, entry)
+    write_wheel(tmp_path / "wheels", "zoo-star", source="raise SystemExit('evil')\n")
+    words = ("plugins", "install", "zoo-star", "--registry", registry)
+    assert "not the one that the registry lists" in environment.zoo(*words, code=3)[1]
+    wheel.unlink()
+    assert "is not there" in environment.zoo(*words, code=3)[1]
+    assert environment.version("zoo-star") == ""
+
+
+def test_an_unlisted_plugin_needs_the_word_and_comes_from_the_index(
+    tmp_path: Path, environment: Environment
+) -> None:
+    index = tmp_path / "index"
+    write_wheel(index, "zoo-stray", requires=[f"zoo-core=={zoo.__version__}", "zoo-helper"])
+    write_wheel(index, "zoo-helper", is_plugin=False)
+    variables = {"PIP_FIND_LINKS": str(index)}
+    said = environment.zoo("plugins", "install", "zoo-stray", code=3, **variables)[1]
+    assert "--unlisted" in said
+    said = environment.zoo("plugins", "install", "zoo-gnas", code=3, **variables)[1]
+    assert "Did you mean 'zoo-gans'" in said
+    assert "--unlisted" not in said, "whoever mistypes is not led to a stranger's"
+    assert environment.version("zoo-stray") == ""
+    words = ("plugins", "install", "zoo-stray==1.0", "--unlisted")
+    out, err = environment.zoo(*words, **variables)
+    assert "nobody has reviewed it" in err
+    assert out == "zoo-stray 1.0 brings zoo-stray-model\n"
+    assert environment.version("zoo-helper") == "1.0"
+
+
+def test_a_listed_plugin_is_not_taken_from_the_index(
+    tmp_path: Path, environment: Environment
+) -> None:
+    """Else whoever takes its name there would be installed."""
+    write_wheel(tmp_path / "index", "zoo-gans")
+    words = ("plugins", "install", "zoo-gans", "--unlisted")
+    said = environment.zoo(*words, code=2, PIP_FIND_LINKS=str(tmp_path / "index"))[1]
+    assert "only its listed releases" in said
+
+
+def test_sources_are_never_built(tmp_path: Path, environment: Environment) -> None:
+    project = tmp_path / "zoo_stray-1.0"
+    project.mkdir()
+    witness = tmp_path / "was-built"
+    (project / "maker.py").write_text(f"open({str(witness)!r}, 'w')\n")
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "maker"\nbackend-path = ["."]\n'
+    )
+    index = tmp_path / "index"
+    index.mkdir()
+    shutil.make_archive(str(index / "zoo_stray-1.0"), "gztar", tmp_path, project.name)
+    words = ("plugins", "install", "zoo-stray", "--unlisted")
+    said = environment.zoo(*words, code=1, PIP_FIND_LINKS=str(index))[1]
+    assert "No matching distribution" in said
+    assert not witness.exists()
+
+
+def test_what_is_installed_already_is_not_changed(tmp_path: Path, environment: Environment) -> None:
+    index = tmp_path / "index"
+    write_wheel(index, "zoo-helper", version="1.0", is_plugin=False)
+    install = [sys.executable, "-m", "pip", "--python", str(environment.python), "install", "-q"]
+    subprocess.run(
+        [*install, str(index / "zoo_helper-1.0-py3-none-any.whl")],
+        check=True,
+        env={**os.environ, **offline()},
+    )
+    write_wheel(index, "zoo-helper", version="2.0", is_plugin=False)
+    wheel = write_wheel(tmp_path / "wheels", "zoo-star", requires=["zoo-helper>=2"])
+    registry = listed(tmp_path, release(wheel))
+    words = ("plugins", "install", "zoo-star", "--registry", registry)
+    said = environment.zoo(*words, code=1, PIP_FIND_LINKS=str(index))[1]
+    assert "zoo-helper>=2" in said
+    assert "the environment is as it was" in said
+    assert environment.version("zoo-helper") == "1.0"
+    assert environment.version("zoo-star") == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "is_plugin", "told"),
+    [
+        ("raise RuntimeError('the licence server is away')\n", True, "the licence server is away"),
+        ("X = 1\n", False, "brings no plugin"),
+    ],
+)
+def test_trouble_is_told_at_once(
+    tmp_path: Path, environment: Environment, source: str, is_plugin: bool, told: str
+) -> None:
+    wheel = write_wheel(tmp_path / "wheels", "zoo-star", source=source, is_plugin=is_plugin)
+    registry = listed(tmp_path, release(wheel))
+    said = environment.zoo("plugins", "install", "zoo-star", "--registry", registry, code=4)[1]
+    assert told in said
+    assert "pip uninstall zoo-star" in said
+
+
+@pytest.fixture(scope="module")
+def without_pip(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    place = tmp_path_factory.mktemp("bare")
+    site = farm(
+        place / "site", Path(sysconfig.get_path("purelib")), "pip", "_editable", "__editable"
+    )
+    return make_environment(place / "environment", site)
+
+
+def test_without_pip_uv_installs(
+    tmp_path: Path, without_pip: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in takes the words that uv takes, and installs by the pip of these tests."""
+    registry = listed(tmp_path, release(write_wheel(tmp_path / "wheels", "zoo-star")))
+    words = ("plugins", "install", "zoo-star", "--registry", registry)
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert "ensurepip" in without_pip.zoo(*words, code=1)[1]
+    uv = tmp_path / "bin" / "uv"
+    uv.write_text(
+        f'#!/bin/sh\n[ "$1 $2 $3" = "pip install --python" ] || exit 9\nenv="$4"; shift 4\n'
+        f'exec {sys.executable} -m pip --python "$env" install "$@"\n'
+    )
+    uv.chmod(0o755)
+    assert "zoo-star-model" in without_pip.zoo(*words)[0]
+    assert without_pip.version("zoo-star") == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("marks", "told"),
+    [
+        (["pipx_metadata.json"], "pipx inject zoo-core 'zoo-star @ file://"),
+        (["uv-receipt.toml"], "uv tool install zoo-core --with 'zoo-star @ file://"),
+        (["conda-meta/", "condabin/"], "conda create -n zoo"),
+    ],
+)
+def test_an_environment_of_another_manager_is_left_to_it(
+    tmp_path: Path, environment: Environment, marks: list[str], told: str
+) -> None:
+    entry = release(write_wheel(tmp_path / "wheels", "zoo-star"))
+    for mark in marks:
+        path = environment.python.parents[1] / mark
+        path.mkdir() if mark.endswith("/") else path.write_text("")
+    words = ("plugins", "install", "zoo-star", "--registry", listed(tmp_path, entry))
+    said = environment.zoo(*words, code=1)[1]
+    assert told in said
+    assert f"#sha256={entry['sha256']}" in said
+    assert environment.version("zoo-star") == ""
+
+
+def test_an_externally_managed_python_is_left_alone(tmp_path: Path) -> None:
+    """A Python of its own, made of links to the one that runs the tests."""
+    standard = Path(sysconfig.get_path("stdlib"))
+    home = tmp_path / "python"
+    lib = farm(home / "lib" / standard.name, standard, "site-packages")
+    (lib / "site-packages").mkdir()
+    see(lib / "site-packages", Path(sysconfig.get_path("purelib")))
+    python = Path(getattr(sys, "_base_executable", sys.executable))
+    here = Environment(python, {**offline(), "PYTHONHOME": str(home)})
+    registry = listed(tmp_path, release(write_wheel(tmp_path / "wheels", "zoo-star")))
+    words = ("plugins", "install", "zoo-star", "--registry", registry)
+    (lib / "EXTERNALLY-MANAGED").write_text("[externally-managed]\nError=ask apt\n")
+    said = here.zoo(*words, code=1)[1]
+    assert "managed by the system" in said
+    assert "-m venv" in said
+    (lib / "EXTERNALLY-MANAGED").unlink()
+    here.zoo(*words)
+    assert (lib / "site-packages" / "zoo_star").is_dir()
+
+
+def test_an_environment_that_cannot_be_written_to_is_told(
+    tmp_path: Path, environment: Environment
+) -> None:
+    registry = listed(tmp_path, release(write_wheel(tmp_path / "wheels", "zoo-star")))
+    (site,) = environment.python.parents[1].glob("lib/python*/site-packages")
+    site.chmod(0o555)
+    words = [str(environment.python), "-m", "zoo", "plugins", "install", "zoo-star"]
+    if os.geteuid() == 0:  # who may write anywhere
+        if not shutil.which("setpriv"):
+            pytest.skip("root may write anywhere, and there is no setpriv to take that right away")
+        words = ["setpriv", "--bounding-set=-dac_override", *words]
+    done = subprocess.run(
+        [*words, "--registry", registry], capture_output=True, text=True, check=False
+    )
+    site.chmod(0o755)
+    assert done.returncode == 1, done.stderr
+    assert "no permission to install into" in done.stderr
+
+
+def test_a_server_that_dawdles_is_left_after_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zoo.catalog.home import copy_of
+    from zoo.errors import NotFoundError
+    from zoo.market.registries import refresh
+
+    with loopback() as server:
+        server.put("/registry.toml", b"schema = 1\n" * 99, drip=0.05)
+        url = server.url("/registry.toml")
+        begin = time.monotonic()
+        with pytest.raises(NotFoundError, match="could not be fetched"):
+            refresh(url, lambda _: None, seconds=0.5)
+        assert time.monotonic() - begin < 2
+        assert not copy_of(url).exists()

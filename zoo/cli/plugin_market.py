@@ -1,0 +1,139 @@
+"""`zoo plugins search` and `zoo plugins install`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.output import json_option, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from zoo.catalog.known import KnownPlugin
+
+registry_option = click.option(
+    "--registry",
+    metavar="PATH|URL",
+    help="A second registry, of a class or a company; ZOO_REGISTRY names one for all verbs.",
+)
+
+
+@click.command("search")
+@click.argument("word", default="")
+@registry_option
+@json_option
+def search(word: str, registry: str | None, as_json: bool) -> None:
+    """Show the known plugins whose name, models or summary hold WORD; all, without one.
+
+    The registry comes with the zoo and needs no network. A second one with a URL is fetched, and
+    its copy is used where that fails.
+    """
+    from zoo.market.search import matching, registry_now
+
+    plugins = registry_now(registry, say).plugins
+    rows = [_facts(plugin) for plugin in matching(plugins, word)]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ["plugin", "tier", "installed", "release", "models", "summary"],
+        [
+            (row["distribution"], row["tier"], row["installed"] or "no", row["release"] or "none",
+             ", ".join(row["models"]), row["summary"])
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+@click.command("install")
+@click.argument("plugin", metavar="NAME[==VERSION]")
+@click.option(
+    "--unlisted", is_flag=True, help="Install what is in no registry; nobody has reviewed it."
+)
+@registry_option
+@json_option
+def install(plugin: str, unlisted: bool, registry: str | None, as_json: bool) -> None:
+    """Install a plugin: a wheel with the sha256 that the registry lists, by pip or uv.
+
+    What the plugin needs beside it comes from your own package index, as wheels only. Nothing
+    that is installed already is changed, but for the plugin itself.
+    """
+    from zoo.market.search import find_listed, read_wish, registry_now
+
+    name, version = read_wish(plugin)
+    known = find_listed(name, registry_now(registry, say).plugins, unlisted=unlisted)
+    if known is None:
+        _install_unlisted(name, version)
+    else:
+        _install_listed(known, version)
+    _tell_what_it_brings(name, as_json)
+
+
+def _install_unlisted(name: str, version: str) -> None:
+    from zoo.market.environment import installer
+    from zoo.market.install import run_installer
+
+    requirement = f"{name}=={version}" if version else name
+    command = installer(requirement)
+    say(f"{requirement}: nobody has reviewed it, and a plugin is code that can do whatever you can")
+    run_installer(command, requirement, name, say)
+
+
+def _install_listed(known: KnownPlugin, version: str) -> None:
+    from zoo.cli.downloading import download_display
+    from zoo.market.environment import installer
+    from zoo.market.install import installed_version, run_installer
+    from zoo.market.releases import Wheel, choose, newest, verified_wheel
+
+    chosen = choose(known, version)
+    if installed_version(known.distribution) == chosen.version:
+        say(f"{known.distribution} {chosen.version} is installed already")
+        return
+    pinned = f"{known.distribution} @ {chosen.wheel}#sha256={chosen.sha256}"
+    command = installer(pinned)
+    latest = newest(known.releases)
+    if latest and latest != chosen and not version:
+        say(f"passed over: {latest.version}, which needs zoo-core {latest.requires_core}")
+    say(f"{known.distribution} {chosen.version} ({known.tier}); licence: {known.licence}")
+    with download_display() as report:
+        path = verified_wheel(Wheel(known, chosen), report)
+    run_installer(command, str(path), known.distribution, say)
+
+
+def _tell_what_it_brings(name: str, as_json: bool) -> None:
+    from zoo.errors import PluginError
+    from zoo.market.install import look
+
+    row = look(name)
+    if row["trouble"]:
+        raise PluginError(
+            f"{name} {row['version']} is installed, but cannot be used: {row['trouble']}",
+            hint=f"pip uninstall {name}",
+        )
+    if as_json:
+        print_json(row)
+        return
+    if row["left_out"]:
+        click.echo(f"{name} {row['version']} is not loaded: {row['left_out']}")
+        return
+    click.echo(f"{name} {row['version']} brings {', '.join([*row['models'], *row['datasets']])}")
+    for note in row["notes"]:
+        say(note)
+
+
+def _facts(plugin: KnownPlugin) -> dict[str, Any]:
+    from zoo.market.install import installed_version
+    from zoo.market.releases import fits, newest
+
+    release = newest([each for each in plugin.releases if fits(each)])
+    return {
+        "distribution": plugin.distribution,
+        "tier": plugin.tier,
+        "installed": installed_version(plugin.distribution),
+        "release": release.version if release else None,
+        "models": list(plugin.models),
+        "summary": plugin.summary,
+        "licence": plugin.licence,
+        "repository": plugin.repository or None,
+        "listed_in": plugin.listed_in,
+    }

@@ -1,0 +1,59 @@
+"""The environment that runs the zoo: who installs into it, and whether we may."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+from zoo.errors import ZooError
+
+
+def installer(requirement: str) -> list[str]:
+    """Return the beginning of the command that installs into this environment.
+
+    Args:
+        requirement: what is to be installed, for the command that a refusal names.
+
+    Raises:
+        ZooError: somebody else manages the environment, it cannot be written to, or there is
+            neither pip nor uv.
+    """
+    _refuse_foreign_management(shlex.quote(requirement))
+    if importlib.util.find_spec("pip"):
+        pip = [sys.executable, "-P", "-m", "pip"]  # -P: not a pip.py of the working directory
+        return [*pip, "install", "--disable-pip-version-check", "--no-input"]
+    uv = shutil.which("uv")
+    if uv:
+        return [uv, "pip", "install", "--python", sys.executable]
+    raise ZooError(
+        f"neither pip nor uv is there to install into {sys.prefix}",
+        hint=f"{sys.executable} -m ensurepip",
+    )
+
+
+def _refuse_foreign_management(requirement: str) -> None:
+    prefix = Path(sys.prefix)
+    new = f"python3 -m venv zoo-env && zoo-env/bin/pip install zoo-core {requirement}"
+    if (prefix / "pipx_metadata.json").exists():
+        raise _managed("pipx", f"pipx inject zoo-core {requirement}")
+    if (prefix / "uv-receipt.toml").exists():
+        raise _managed("uv tool", f"uv tool install zoo-core --with {requirement}")
+    if (prefix / "conda-meta").is_dir() and (prefix / "condabin").is_dir():
+        inside = "conda run -n zoo pip install zoo-core"
+        hint = f"conda create -n zoo python pip && {inside} {requirement}"
+        raise _managed("conda itself, as its base environment", hint)
+    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"  # PEP 668
+    if sys.prefix == sys.base_prefix and marker.exists():
+        raise _managed(f"the system ({marker})", new)
+    site = sysconfig.get_path("purelib")
+    if not os.access(site, os.W_OK):
+        raise ZooError(f"no permission to install into {site}", hint=new)
+
+
+def _managed(manager: str, hint: str) -> ZooError:
+    return ZooError(f"the environment {sys.prefix} is managed by {manager}", hint=hint)

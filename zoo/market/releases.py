@@ -1,0 +1,147 @@
+"""A known plugin -> the release that fits this zoo-core, and its wheel, verified."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+import zoo
+from zoo.atomic import replacing
+from zoo.catalog.dataset import RemoteFile
+from zoo.catalog.known import KnownPlugin, Release
+from zoo.data import cache
+from zoo.data.download import fetch
+from zoo.data.parts import Progress, Report
+from zoo.errors import NotFoundError, PluginError, ZooError, did_you_mean
+
+MAX_WHEEL = 2**30  # bytes
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """The wheel of a release, as the downloader sees it."""
+
+    plugin: KnownPlugin
+    release: Release
+    embedded: ClassVar[bool] = False
+    bytes: ClassVar[None] = None
+
+    @property
+    def title(self) -> str:
+        """What errors call it."""
+        return f"{self.plugin.distribution} {self.release.version}"
+
+    @property
+    def folder(self) -> str:
+        """Where it lies in the cache."""
+        return f"wheels/{self.plugin.distribution}"
+
+    @property
+    def files(self) -> tuple[RemoteFile, ...]:
+        """What to download."""
+        release = self.release
+        return (RemoteFile(release.file, (release.wheel,), sha256=release.sha256),)
+
+    @property
+    def licence(self) -> str:
+        """Under which it is published."""
+        return self.plugin.licence
+
+
+def fits(release: Release) -> bool:
+    """Whether a release was made for the zoo-core that is installed."""
+    return SpecifierSet(release.requires_core).contains(zoo.__version__, prereleases=True)
+
+
+def newest(releases: Sequence[Release]) -> Release | None:
+    """Return the highest version; one before its final release only where there is no other."""
+    ordered = sorted(releases, key=lambda release: Version(release.version))
+    final = [each for each in ordered if not Version(each.version).is_prerelease]
+    candidates = final or ordered
+    return candidates[-1] if candidates else None
+
+
+def choose(plugin: KnownPlugin, version: str = "") -> Release:
+    """Return the newest release that fits, or the one that is asked for.
+
+    Raises:
+        NotFoundError: there is none, or none of that version.
+        PluginError: what there is was made for another zoo-core.
+    """
+    name = plugin.distribution
+    if not plugin.releases:
+        raise NotFoundError(f"{name} has no release yet", hint=plugin.how_to_install)
+    wanted = Version(version or "0")
+    asked = [each for each in plugin.releases if not version or Version(each.version) == wanted]
+    if not asked:
+        there = [each.version for each in plugin.releases]
+        raise NotFoundError(
+            f"{name} has no release {version}.{did_you_mean(version, there)}",
+            cause=f"the registry lists {', '.join(there[-8:])}",
+            hint=f"zoo plugins install {name}",
+        )
+    chosen = newest([each for each in asked if fits(each)])
+    if chosen is None:
+        latest = newest(asked)
+        assert latest is not None
+        raise PluginError(
+            f"{name} {latest.version} needs zoo-core {latest.requires_core}, "
+            f"and this is {zoo.__version__}",
+            hint="pip install --upgrade zoo-core, or another release of the plugin",
+        )
+    return chosen
+
+
+def verified_wheel(wheel: Wheel, report: Report) -> Path:
+    """Return the wheel in the cache, fetched if need be, with the sha256 of the registry.
+
+    Raises:
+        NotFoundError: it cannot be had, or is another file than the one that was listed.
+        ZooError: it is too large, or the cache cannot be written to.
+    """
+    release = wheel.release
+    if urlsplit(release.wheel).scheme == "file":
+        path = _copied(wheel)
+    else:
+
+        def limited(moment: Progress) -> None:
+            if max(moment.done, moment.total or 0) > MAX_WHEEL:
+                raise ZooError(f"the wheel of {wheel.title} is larger than {MAX_WHEEL} bytes")
+            report(moment)
+
+        path = fetch(wheel, report=limited) / release.file
+    found = cache.digest(path)  # of the very file that is going to be installed
+    if found != release.sha256:
+        path.unlink()
+        raise NotFoundError(
+            f"the wheel of {wheel.title} is not the one that the registry lists",
+            cause=f"sha256 {found[:12]}… instead of {release.sha256[:12]}…; nothing was installed",
+            hint=f"tell who keeps {wheel.plugin.listed_in}",
+        )
+    return path
+
+
+def _copied(wheel: Wheel) -> Path:
+    """Copy a wheel of this machine, so that nobody changes it between check and installation."""
+    source = Path(url2pathname(urlsplit(wheel.release.wheel).path))
+    folder = cache.data_folder(wheel)
+    cache.make_folder(folder)
+    if not source.is_file():
+        raise NotFoundError(
+            f"the wheel of {wheel.title} is not there: {source}",
+            cause=f"{wheel.plugin.listed_in} names it",
+            hint="put it there, or correct the registry",
+        )
+    if source.stat().st_size > MAX_WHEEL:
+        raise ZooError(f"the wheel of {wheel.title} is larger than {MAX_WHEEL} bytes")
+    with replacing(folder / wheel.release.file) as temporary:
+        shutil.copyfile(source, temporary)
+    return folder / wheel.release.file
