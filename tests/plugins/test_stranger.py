@@ -1,0 +1,44 @@
+"""A stranger's plugin that uses the API in unusual ways passes the kit, installed as a wheel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+from tests.process import zoo, zoo_json
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment in which the plugin is found, built and installed from a wheel."""
+    folder = tmp_path_factory.mktemp("stranger")
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    offline = ["--no-deps", "--no-build-isolation"]
+    source = PROJECT / "tests" / "stranger"
+    subprocess.run([*pip, "wheel", *offline, "-w", folder, source], check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([*pip, "install", *offline, "--target", folder / "site", wheel], check=True)
+    return {"PYTHONPATH": str(folder / "site")}
+
+
+def test_it_passes_every_check(site: dict[str, str]) -> None:
+    found = json.loads(zoo("plugins", "check", "zoo-stranger", "--json", **site).stdout)
+    assert not [each for each in found["checks"] if each["kind"] == "failed"]
+    assert found["passed"] >= 30
+
+
+def test_it_is_trained_exported_and_run_like_any_other(site: dict[str, str]) -> None:
+    words = ["--set", "layers=conv,linear", "--set", "critic_dropout=0.1"]
+    outcome = zoo_json("train", "three-players", "--steps", "12", *words, **site)
+    rows = Path(outcome["path"], "metrics.jsonl").read_text()
+    assert "prior/moments" in rows
+    zoo("export", "three-players", "--onnx", **site)
+    zoo("sample", "three-players", "-n", "4", **site)
+    zoo("run", "exports/three-players/generate.onnx", "-n", "4", "-o", "grid.png")
+    with_data = zoo_json("eval", "three-players", **site)
+    assert "error" in with_data["metrics"]

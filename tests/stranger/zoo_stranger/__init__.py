@@ -1,0 +1,43 @@
+"""A model of three players, and a data set that lies in the package."""
+
+from pathlib import Path
+
+import zoo
+
+
+@zoo.hookimpl
+def zoo_models() -> list[zoo.Card]:
+    """Return the card."""
+    return [
+        zoo.Card(
+            name="three-players",
+            summary="an autoencoder with a critic, and a prior that is learnt now and then",
+            task="generation",
+            model="zoo_stranger.three_players:ThreePlayers",
+            paper=zoo.Paper(
+                "Autoencoding beyond pixels using a learned similarity metric",
+                "Larsen et al.",
+                2016,
+                "https://arxiv.org/abs/1512.09300",
+            ),
+            data="crosses",
+            presets={"tiny": {"layers": "conv,linear", "epochs": 2}},
+        )
+    ]
+
+
+@zoo.hookimpl
+def zoo_datasets() -> list[zoo.Dataset]:
+    """Return the data set."""
+    return [
+        zoo.Dataset(
+            name="crosses",
+            summary="Upright and slanted crosses, 16x16",
+            layout="npz",
+            licence="CC0",
+            size=(16, 16),
+            channels=1,
+            classes=("upright", "slanted"),
+            embedded=Path(__file__).parent / "crosses",
+        )
+    ]

@@ -1,0 +1,150 @@
+"""A correct plugin passes; what its author expects, what cannot be run, and what is printed."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+import zoo.testing
+from tests.process import zoo as command
+from tests.testing.tiny import forget, write
+from zoo.catalog.lookup import find_model
+from zoo.catalog.plugins import installed
+from zoo.errors import PluginError
+from zoo.testing import conformance
+from zoo.testing.check import Outcome
+from zoo.testing.subject import Subject
+from zoo.testing.suite import (
+    OF_DISTRIBUTIONS,
+    OF_MODELS,
+    check_distribution,
+    check_model,
+    check_one,
+    chosen,
+)
+
+ALL = [*OF_DISTRIBUTIONS, *OF_MODELS]
+NAMES = {check.name: check for check in ALL}
+GAN_STEP = '        yield Update("generator", fool=fool)\n'
+EXPECTED = '[tool.zoo.expected-failures.tiny]\n"CHECK" = "the wind is against it"\n'
+
+
+def outcomes_of(model: str) -> list[Outcome]:
+    offer = find_model(model)
+    ((package,), _) = chosen(installed(), offer.plugin.distribution)
+    return [*check_distribution(package), *check_model(Subject.of(offer))]
+
+
+def test_a_correct_plugin_passes_every_check(site: Path) -> None:
+    write(site, "tiny", {}, project=True)
+    forget()
+    found = outcomes_of("tiny")
+    assert [each.check for each in found] == list(NAMES)
+    others = {each.check: each.message for each in found if each.kind != "passed"}
+    assert others == {"ports/given": "no graph takes something to the same kind of thing"}
+
+
+def test_a_player_may_be_changed_after_its_own_update(site: Path) -> None:
+    """As the weights of a Wasserstein critic are clipped."""
+    fool = "        fool = softplus(-self.critic(fake)).mean()\n"
+    clip = (
+        "        for each in self.critic.parameters():\n            each.data.clamp_(-0.01, 0.01)\n"
+    )
+    write(site, "tiny", {"MODULE/model.py": {fool: clip + fool}})
+    forget()
+    subject = Subject.of(find_model("tiny"))
+    for check in OF_MODELS:
+        if check.group == "training":
+            outcome = check_one(check, subject, {})
+            assert outcome.kind == "passed", outcome
+
+
+def test_what_the_author_expects_to_fail_does_not_fail_the_plugin(site: Path) -> None:
+    never = {"MODULE/model.py": {GAN_STEP: ""}}
+    write(site, "tiny", never, project=True)
+    with (site / "pyproject.toml").open("a") as file:
+        file.write(EXPECTED.replace("CHECK", "training/all-move"))
+    forget()
+    outcome = check_one(NAMES["training/all-move"], Subject.of(find_model("tiny")), {})
+    assert (outcome.kind, outcome.message) == ("expected failure", "the wind is against it")
+
+
+def test_what_is_expected_to_fail_and_passes_fails(site: Path) -> None:
+    write(site, "tiny", {})
+    forget()
+    expected = {"static/summary": "no words", "training/players": "old"}
+    for name, reason in expected.items():
+        outcome = check_one(NAMES[name], Subject.of(find_model("tiny")), expected)
+        assert outcome.kind == "failed"
+        assert reason in outcome.message
+    with pytest.raises(PluginError, match="Did you mean 'static/summary'"):
+        check_one(NAMES["static/paper"], Subject.of(find_model("tiny")), {"static/sumary": "why"})
+
+
+def test_what_is_expected_to_fail_does_not_excuse_the_checks_behind_it(site: Path) -> None:
+    write(site, "tiny", {"MODULE/model.py": {"class Tiny(": "class Small("}})
+    forget()
+    subject = Subject.of(find_model("tiny"))
+    name = "training/same-seed"
+    assert check_one(NAMES[name], subject, {}).kind == "skipped", "the cause is told elsewhere"
+    assert check_one(NAMES[name], subject, {"static/model-class": "why"}).kind == "failed"
+
+
+def test_as_a_test_each_check_is_a_case(site: Path) -> None:
+    write(site, "tiny", {"MODULE/__init__.py": {"both small": "both small."}})
+    forget()
+    test_tiny = conformance("tiny", expected_failures={"static/wheel": "why"})
+    (mark,) = test_tiny.pytestmark  # type: ignore[attr-defined] # pytest's
+    assert [mark.kwargs["ids"](check) for check in mark.args[1]] == list(NAMES)
+    test_tiny(NAMES["static/paper"])
+    with pytest.raises(pytest.fail.Exception, match=r"full stop .*line 13"):
+        test_tiny(NAMES["static/summary"])
+    with pytest.raises(pytest.skip.Exception, match="not installed from a folder"):
+        conformance("tiny")(NAMES["static/wheel"])
+
+
+def test_the_command_tells_each_check_and_fails_with_the_plugin(site: Path) -> None:
+    write(site, "tiny", {"MODULE/__init__.py": {"import os": "import os\n\n1 / 0"}})
+    done = command("plugins", "check", "--json", code=4, PYTHONPATH=str(site))
+    told = json.loads(done.stdout)
+    kinds = {each["check"]: each["kind"] for each in told["checks"]}
+    assert kinds == {check.name: kinds[check.name] for check in OF_DISTRIBUTIONS}
+    assert kinds["import/loads"] == "failed"
+    assert told["failed"] == 1
+    assert told["ran"] == told["passed"] + 1 == len(kinds) - told["skipped"]
+    assert "import/loads of zoo-tiny" in done.stderr
+    lines = command(
+        "plugins", "check", "zoo-tiny", code=4, PYTHONPATH=str(site)
+    ).stdout.splitlines()
+    assert "passed            zoo-tiny  static/names" in lines
+    complaint = lines[lines.index("failed            zoo-tiny  import/loads") + 1]
+    assert f"{site}/tiny/__init__.py, line 5" in complaint
+    assert lines[-1] == f"ran {told['ran']}, passed {told['passed']}, failed 1, " + (
+        f"skipped {told['skipped']}, expected failures 0"
+    )
+
+
+def test_the_command_knows_what_is_installed() -> None:
+    assert "Did you mean 'zoo-gans'" in command("plugins", "check", "zoo-gasn", code=3).stderr
+    assert "no plugin but the zoo's own" in command("plugins", "check").stderr
+
+
+def test_every_check_says_what_must_hold_and_is_called_by_its_name() -> None:
+    assert len(NAMES) == len(ALL)
+    folder = Path(zoo.testing.__file__).parent
+    texts = [path.read_text() for path in folder.glob("*.py")]
+    strings = {
+        node.value
+        for text in texts
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    groups = {check.group for check in ALL}
+    named = {each for each in strings if each.partition("/")[0] in groups and " " not in each}
+    assert named <= {*NAMES, *groups}
+    for check in ALL:
+        assert check.sentence.endswith("."), check.name
+        assert "\n" not in check.sentence

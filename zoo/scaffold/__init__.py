@@ -1,0 +1,1 @@
+"""A new plugin from templates: its names, and the files of a whole distribution."""

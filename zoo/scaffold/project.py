@@ -1,0 +1,117 @@
+"""The files of a new plugin, written from templates: a whole distribution in one folder."""
+
+from __future__ import annotations
+
+import functools
+import json
+import keyword
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import zoo
+from zoo.atomic import building, write_text
+from zoo.errors import UsageError
+from zoo.scaffold.naming import Names
+
+TEMPLATES = files("zoo.scaffold") / "templates"
+NOBODY = ("TODO: your name", "TODO@example.org")
+
+
+@functools.cache
+def kinds() -> Mapping[str, Mapping[str, str]]:
+    """Return the kinds of models to start from, each with what its card says."""
+    return tomllib.loads(_read("kinds.toml"))
+
+
+def write_project(names: Names, kind: str, folder: Path) -> list[str]:
+    """Write a distribution with one model into a new folder, and return its files.
+
+    The folder takes its name when everything is in it.
+
+    Args:
+        names: of everything in it.
+        kind: one of `kinds`.
+        folder: where; its parents are made.
+
+    Raises:
+        UsageError: there is something at `folder`.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise UsageError(f"{folder} exists already", hint="another folder: -o FOLDER")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    written = _fill(names, kind)
+    with building(folder) as place:
+        for name, text in written.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            write_text(place / name, text)
+    return sorted(written)
+
+
+def _fill(names: Names, kind: str) -> dict[str, str]:
+    """Return the text of every file by its path in the project."""
+    model_file = f"{kind}.py.tmpl"
+    class_name = names.class_name
+    if keyword.iskeyword(class_name) or re.search(rf"\b{class_name}\b", _read(model_file)):
+        class_name += "Model"  # the file needs the plain name for something else
+    author, email = _author()
+    words = {
+        "model": names.model,
+        "distribution": names.distribution,
+        "package": names.package,
+        "module": names.module,
+        "class_name": class_name,
+        "bounds": bounds_of(zoo.__version__),
+        "author": json.dumps(author, ensure_ascii=False),  # a string of JSON is one of TOML
+        "email": json.dumps(email),
+        **kinds()[kind],
+    }
+    templates = {
+        "pyproject.toml": "pyproject.toml.tmpl",
+        "README.md": "README.md.tmpl",
+        "CHANGELOG.md": "CHANGELOG.md.tmpl",
+        ".gitignore": "gitignore.tmpl",
+        ".github/workflows/ci.yml": "ci.yml.tmpl",
+        f"{names.package}/__init__.py": "package.py.tmpl",
+        f"{names.package}/{names.module}.py": model_file,
+        f"tests/test_{names.module}.py": "test.py.tmpl",
+    }
+    filled = {path: Template(_read(name)).substitute(words) for path, name in templates.items()}
+    return {**filled, "LICENSE": _read("LICENSE")}
+
+
+def _read(template: str) -> str:
+    return (TEMPLATES / template).read_text(encoding="utf-8")
+
+
+def bounds_of(version: str) -> str:
+    """Return which versions of zoo-core a plugin made with `version` may meet.
+
+    Before 1.0 a minor release may break plugins: ``0.1.3`` -> ``>=0.1,<0.2``, ``1.2.0`` ->
+    ``>=1.2,<2``. A pre-release counts as itself: ``0.2.0rc1`` -> ``>=0.2.0rc1,<0.3``.
+    """
+    major, minor = (int(part) for part in re.findall(r"\d+", version)[:2])
+    lowest = f"{major}.{minor}" if re.fullmatch(r"[\d.]+", version) else version
+    return f">={lowest},<{major + 1}" if major else f">={lowest},<0.{minor + 1}"
+
+
+def _author() -> tuple[str, str]:
+    """Return name and e-mail as git knows them, each with what to fill in where it does not."""
+    name, email = (_ask_git(key) for key in ("user.name", "user.email"))
+    usable = re.fullmatch(r"[\w.+-]+@[\w.-]+", email, flags=re.ASCII)
+    return (name if name.isprintable() and name else NOBODY[0], email if usable else NOBODY[1])
+
+
+def _ask_git(key: str) -> str:
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    asked = subprocess.run(
+        [git, "config", "--get", key], capture_output=True, check=False, timeout=10
+    )
+    return asked.stdout.decode(errors="replace").strip()

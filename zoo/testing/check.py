@@ -1,0 +1,146 @@
+"""A check: what must hold, said in one sentence, and a function that finds out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from zoo.catalog.card import Card
+from zoo.errors import ZooError
+from zoo.testing.places import blame
+from zoo.training.randomness import random_state, set_random_state
+
+Kind = Literal["passed", "failed", "skipped", "expected failure"]
+
+CPU = torch.device("cpu")
+
+
+class Finding(Exception):  # noqa: N818 - it is what a check has found
+    """A promise that is not kept.
+
+    Args:
+        message: what is wrong.
+        where: the file and line to look at.
+    """
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(f"{message} ({where})" if where else message)
+
+
+class Skip(Exception):  # noqa: N818 - nothing went wrong
+    """There is nothing to check, or no way to check it here; the message says why."""
+
+
+class Obstacle(Exception):  # noqa: N818 - it is another check's finding
+    """What a check stands on failed; its cause is the finding of the check called `owner`."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
+
+
+def always(card: Card) -> bool:
+    """Every card demands it."""
+    del card
+    return True
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold.
+
+    Args:
+        group: what it belongs to, the first half of its name.
+        function: takes a `Package` or a `Subject`; returns where the promise is kept, and raises
+            `Finding` or `Skip` where not. Its docstring says what must hold.
+        demanded: whether a card's abilities demand that the check can be run; skipped, it fails.
+    """
+
+    group: str
+    function: Callable[[Any], None]
+    demanded: Callable[[Card], bool] = always
+
+    @property
+    def name(self) -> str:
+        """What it is called: ``group/name``."""
+        return f"{self.group}/{self.function.__name__.replace('_', '-')}"
+
+    @property
+    def sentence(self) -> str:
+        """What must hold."""
+        return (self.function.__doc__ or "").strip()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a check.
+
+    Args:
+        check: its name.
+        subject: the distribution or model that was checked.
+        kind: how it ended.
+        message: the finding, or the reason for what is skipped or expected.
+    """
+
+    check: str
+    subject: str
+    kind: Kind
+    message: str = ""
+
+
+def run(check: Check, thing: Any, expected: Mapping[str, str]) -> Outcome:
+    """Run one check; random numbers outside go on as if nothing had been.
+
+    Args:
+        check: to run.
+        thing: the `Package` or `Subject` that it is about.
+        expected: names of checks that may fail, each with the reason.
+    """
+    kind, message = _try(check, thing, expected)
+    if check.name in expected:
+        if kind == "failed":
+            kind, message = "expected failure", expected[check.name]
+        elif kind == "passed":
+            kind, message = "failed", f"it was expected to fail: {expected[check.name]}"
+    return Outcome(check.name, thing.name, kind, message)
+
+
+def _try(check: Check, thing: Any, expected: Mapping[str, str]) -> tuple[Kind, str]:
+    before = random_state(CPU)
+    try:
+        with redirect_stdout(sys.stderr):  # what a model prints must not stand among the results
+            check.function(thing)
+    except Skip as reason:
+        card = getattr(thing, "card", None)
+        if card is not None and check.demanded(card):
+            why = f"not run, but a card of task {card.task!r} demands it: {reason}"
+            return "failed", f"{why} ({thing.line_of_card()})"
+        return "skipped", str(reason)
+    except Obstacle as obstacle:
+        if obstacle.owner == check.name:
+            return "failed", _explain(obstacle.__cause__ or obstacle, thing)
+        if obstacle.owner in expected:
+            return "failed", f"cannot be run, because {obstacle.owner} is expected to fail"
+        return "skipped", f"needs {obstacle.owner}"
+    except (Exception, SystemExit) as problem:  # a plugin may raise anything
+        return "failed", _explain(problem, thing)
+    finally:
+        set_random_state(before, CPU)
+    return "passed", ""
+
+
+def _explain(problem: BaseException, thing: Any) -> str:
+    """Return what was raised in one line, with the plugin's line that led there."""
+    if isinstance(problem, Finding):
+        return str(problem)
+    where = blame(problem, thing.folder)
+    if isinstance(problem, ZooError):
+        said = f"{problem.message}; {problem.cause}" if problem.cause else problem.message
+    else:
+        said = f"{type(problem).__name__}: {problem}"
+    return " ".join(said.split())[:400] + (f" ({where})" if where else "")

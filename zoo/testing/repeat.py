@@ -1,0 +1,61 @@
+"""A training that is played again, saved, and gone on with by a model that was built anew."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from zoo.model.weights import describe, save_weights
+from zoo.testing.course import LATER, SAVED, Course, seed_everything, watch
+from zoo.training.checkpoint import Checkpoint
+from zoo.training.seats import Table
+from zoo.training.state import restore, state_of_rank, write_shared
+
+if TYPE_CHECKING:
+    from zoo.testing.subject import Subject
+
+
+@dataclass
+class Repeat:
+    """What became of it.
+
+    Args:
+        first: the training up to the step at which it was saved.
+        rest: the training from there, by the new model; None where it could not go on.
+        problem: why not.
+    """
+
+    first: Course
+    rest: Course | None = None
+    problem: Exception | None = None
+
+
+def repeat(subject: Subject, table: Table) -> Repeat:
+    """Train with players that have sat down, save, build the model anew, restore and go on.
+
+    Everything goes through files, and from one model to the other nothing else does.
+    """
+    outcome = Repeat(watch(table, subject.batches(), SAVED, keep={SAVED}))
+    with TemporaryDirectory() as folder:
+        try:
+            checkpoint = _save(subject, table, Path(folder))
+            another = subject.seat(subject.fresh)
+            seed_everything(2)  # as in a new process: nothing is where it was
+            restore(another, checkpoint, rank=0, ranks=1)
+            outcome.rest = watch(another, subject.batches(), LATER,
+                                 start=outcome.first.position, keep={LATER})  # fmt: skip
+        except Exception as problem:  # what a plugin remembers may be anything; a check reports it
+            outcome.problem = problem
+    return outcome
+
+
+def _save(subject: Subject, table: Table, folder: Path) -> Checkpoint:
+    header = describe(table.model, subject.offer)
+    save_weights(folder / "model.safetensors", table.model, header)
+    (folder / "rank-0.safetensors").write_bytes(state_of_rank(table))
+    facts: dict[str, Any] = {"step": SAVED, "ranks": 1}
+    facts["optimisers"] = write_shared(folder, table, {})
+    return Checkpoint(folder, json.loads(json.dumps(facts)))

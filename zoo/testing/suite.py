@@ -1,0 +1,76 @@
+"""All checks, and a distribution or a model put through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from zoo.catalog.lookup import Offer
+from zoo.catalog.plugins import Plugin
+from zoo.errors import PluginError, did_you_mean
+from zoo.testing import export, imports, ports, static, training
+from zoo.testing.check import Check, Outcome, run
+from zoo.testing.package import Package
+from zoo.testing.subject import Subject
+
+OF_DISTRIBUTIONS: Sequence[Check] = (*static.CHECKS, *imports.CHECKS)
+OF_MODELS: Sequence[Check] = (
+    *static.MODEL_CHECKS, *training.CHECKS, *ports.CHECKS, *export.CHECKS
+)  # fmt: skip
+
+
+def check_distribution(package: Package) -> Iterator[Outcome]:
+    """Put a distribution through the checks that are not about one of its models."""
+    expected = _expected(package, package.name)
+    for check in OF_DISTRIBUTIONS:
+        yield run(check, package, expected)
+
+
+def check_model(model: Subject) -> Iterator[Outcome]:
+    """Put a model through the checks that are about it."""
+    expected = _expected(model.package, model.name)
+    for check in OF_MODELS:
+        yield run(check, model, expected)
+
+
+def check_one(check: Check, model: Subject, expected: Mapping[str, str]) -> Outcome:
+    """Put a model, or the distribution that it comes with, through one check."""
+    thing = model if check in OF_MODELS else model.package
+    return run(check, thing, {**_expected(model.package, thing.name), **known(expected)})
+
+
+def known(expected: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what is expected to fail, all of which there is.
+
+    Raises:
+        PluginError: there is no check of such a name.
+    """
+    names = [check.name for check in (*OF_DISTRIBUTIONS, *OF_MODELS)]
+    for name in expected:
+        if name not in names:
+            raise PluginError(
+                f"{name[:60]!r} is expected to fail, but is no check.{did_you_mean(name, names)}",
+                hint="zoo plugins check prints the names",
+            )
+    return expected
+
+
+def chosen(plugins: Sequence[Plugin], word: str) -> tuple[list[Package], list[Offer]]:
+    """Return what a word means: a distribution with its models, or one model.
+
+    Args:
+        plugins: all that are installed.
+        word: the name of a distribution, of a model, or ``distribution:model``.
+
+    Returns:
+        Distributions to check, and models; both empty where nothing is called like that.
+    """
+    whole = [each for each in plugins if each.distribution == word]
+    if whole:
+        offers = [Offer(card, plugin) for plugin in whole for card in plugin.models]
+        return [Package(word, whole)], offers
+    offers = [Offer(card, plugin) for plugin in plugins for card in plugin.models]
+    return [], [each for each in offers if each.is_called(word)]
+
+
+def _expected(package: Package, name: str) -> Mapping[str, str]:
+    return known(package.expected_failures(name))

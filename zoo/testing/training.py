@@ -1,0 +1,223 @@
+"""What a model must do while it is trained, on a few images of its card's own data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from zoo.data.batches import in_order
+from zoo.model.inference import evaluating, mean_metrics
+from zoo.model.weights import describe, load_weights, save_weights
+from zoo.testing.check import CPU, Check, Finding, Obstacle
+from zoo.testing.course import BATCH, SAVED, Course, seed_everything, watch
+from zoo.testing.inputs import inputs_of, outputs_of
+from zoo.testing.places import assignment, blame
+from zoo.testing.subject import Subject
+from zoo.training.illnesses import IllnessError
+from zoo.training.seats import check_players, parameters_of
+
+ODD = 3  # images of a batch that no usual batch size is a multiple of
+
+
+def data(model: Subject) -> None:
+    """The card's own data set can be had, and holds what the model learns from."""
+    assert model.split
+
+
+def builds(model: Subject) -> None:
+    """The model is built with its defaults for that data."""
+    assert model.fresh
+
+
+def players(model: Subject) -> None:
+    """Every parameter belongs to exactly one player, whose networks are the model's attributes."""
+    fresh = model.fresh
+    try:
+        check_players(fresh, fresh.players())
+        model.seat(fresh)
+    except Exception as problem:
+        raise Finding(
+            str(problem).partition("\n")[0], blame(problem, model.folder) or model.place("players")
+        ) from problem
+    assert model.course
+
+
+def finite(model: Subject) -> None:
+    """Twenty steps of training end without an error, and every term and gradient is finite."""
+    course = model.course
+    if isinstance(course.problem, IllnessError):
+        raise Finding(course.problem.message, course.where)
+    if course.problem is not None:
+        raise course.problem
+    assert model.trained
+
+
+def own_moves(model: Subject) -> None:
+    """Each update moves the player that it names, and nothing else moves anybody."""
+    if model.course.foreign:
+        raise Finding(*model.course.foreign)
+
+
+def all_move(model: Subject) -> None:
+    """Every player is moved by an update of its own within twenty steps."""
+    course = _complete(model)
+    still = model.trained.players().keys() - course.moved
+    if still:
+        raise Finding(f"{_named(still)} never moved", model.place("training_step"))
+
+
+def gradients(model: Subject) -> None:
+    """Every parameter is reached by a gradient within twenty steps."""
+    course = _complete(model)
+    moved: set[int] = set()  # the others are the finding of `all_move`
+    for name, player in model.trained.players().items():
+        moved |= parameters_of(player).keys() if name in course.moved else set()
+    names = {name for name, each in model.trained.named_parameters() if id(each) in moved}
+    if names & course.unreached:
+        raise Finding(
+            f"no gradient ever reached {_named(names & course.unreached)}",
+            model.place("training_step"),
+        )
+
+
+def validation(model: Subject) -> None:
+    """Validation gives finite scalars for whole and odd batches, and the goal is among them."""
+    rows = {name: array[: BATCH + ODD] for name, array in model.split.items()}
+    metrics = mean_metrics(model.trained, in_order(rows, BATCH, CPU))
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise Finding(f"{name} is {value}", model.place("validation_step"))
+    goal = model.model_class.goal
+    if goal is not None and goal.metric not in metrics:
+        raise Finding(
+            f"the goal {goal.metric!r} is none of the metrics {_named(metrics)}",
+            model.place("validation_step"),
+        )
+
+
+def same_seed(model: Subject) -> None:
+    """The same seed gives the same terms, to the bit."""
+    if model.repeat.first.problem is not None:
+        raise model.repeat.first.problem
+    _compare(model, model.repeat.first, start=0, said="the same seed gave",
+             cause="something random is drawn elsewhere than from torch's, NumPy's or Python's "
+             "global generator, or kept outside of the model")  # fmt: skip
+
+
+def resume(model: Subject) -> None:
+    """Saved, ended and gone on with, a training equals one that was not interrupted, to the bit."""
+    repeat = model.repeat
+    if repeat.first.problem or _difference(model.course, repeat.first, start=0):
+        raise Obstacle("training/same-seed")
+    if repeat.problem is not None:
+        raise repeat.problem
+    assert repeat.rest is not None
+    if repeat.rest.problem is not None:
+        raise repeat.rest.problem
+    forgotten = [f"{name} of {kind.__name__}" for name, kind in model.course.remembered]
+    cause = "something is kept outside of networks and buffers"
+    if forgotten:
+        cause = f"no checkpoint holds {', '.join(forgotten)}: make it a buffer"
+    where = assignment(*model.course.remembered[0]) if forgotten else ""
+    _compare(model, repeat.rest, start=SAVED, said=f"going on from step {SAVED} gave",
+             cause=cause, where=where)  # fmt: skip
+
+
+def batch_of_one(model: Subject) -> None:
+    """A batch of one image is learnt from."""
+    _one_round(model, 1)
+
+
+def odd_batch(model: Subject) -> None:
+    """A batch of an odd number of images is learnt from."""
+    _one_round(model, ODD)
+
+
+def weight_file(model: Subject) -> None:
+    """Written to a weight file and read again, the trained model does the same."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model.safetensors")
+        save_weights(path, model.trained, describe(model.trained, model.offer))
+        loaded = load_weights(path).model
+    for name, graph in model.graphs.items():
+        inputs = inputs_of(model, graph, count=2, seed=0)
+        with evaluating(model.trained):
+            before = outputs_of(name, graph, inputs)
+        with evaluating(loaded):
+            after = outputs_of(name, loaded.graphs()[name], inputs)
+        for port, one, other in zip(graph.outputs, before, after, strict=True):
+            # not to the bit: after training, weights lie in another order in memory
+            if not torch.allclose(one.double(), other.double(), rtol=1e-4, atol=1e-5):
+                raise Finding(
+                    f"graph {name!r} gives another {port.name!r} after loading: something it uses "
+                    "is no part of the weights",
+                    model.place("graphs"),
+                )
+
+
+CHECKS = [
+    Check("training", each)
+    for each in (
+        data, builds, players, finite, own_moves, all_move, gradients, validation, same_seed,
+        resume, batch_of_one, odd_batch, weight_file,
+    )
+]  # fmt: skip
+
+
+def _complete(model: Subject) -> Course:
+    """Return the watched training.
+
+    Raises:
+        Obstacle: it ended early.
+    """
+    assert model.trained
+    return model.course
+
+
+def _one_round(model: Subject, size: int) -> None:
+    _complete(model)
+    table = model.seat(model.fresh)
+    seed_everything(1)
+    course = watch(table, model.batches(size), 1, keep=set())
+    if isinstance(course.problem, IllnessError):
+        raise Finding(f"batch of {size}: {course.problem.message}", course.where)
+    if course.problem is not None:
+        where = blame(course.problem, model.folder) or model.place("training_step")
+        raise Finding(f"batch of {size}: {course.problem}"[:300], where) from course.problem
+
+
+def _compare(
+    model: Subject, course: Course, *, start: int, said: str, cause: str, where: str = ""
+) -> None:
+    """Compare a course with the watched training from a step on.
+
+    Raises:
+        Finding: they differ.
+    """
+    different = _difference(model.course, course, start=start)
+    if different:
+        raise Finding(f"{said} {different}: {cause}", where or model.place("training_step"))
+
+
+def _difference(whole: Course, other: Course, *, start: int) -> str:
+    """Return the first difference of two courses in words, or nothing."""
+    for step, terms in enumerate(other.terms, start=start + 1):
+        wanted = whole.terms[step - 1]
+        if terms.keys() != wanted.keys():
+            return f"other updates in step {step}"
+        for name, value in terms.items():
+            if value != wanted[name]:
+                return f"{name} = {value:.9g} instead of {wanted[name]:.9g} in step {step}"
+    for step in other.weights.keys() & whole.weights.keys():
+        for name, tensor in other.weights[step].items():
+            if not torch.equal(tensor, whole.weights[step][name]):
+                return f"another {name!r} after step {step}"
+    return ""
+
+
+def _named(names: object) -> str:
+    assert hasattr(names, "__iter__")
+    return ", ".join(repr(each) for each in sorted(names))
