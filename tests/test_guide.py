@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents import check, files, write_anew
+from tests.market.environments import make_environment
 
 GUIDE = Path(__file__).parents[1] / "docs" / "writing-a-plugin.md"
 
@@ -49,6 +51,29 @@ def test_the_models_of_the_guide_pass_the_kit(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_what_is_typed_into_a_shell_does_what_the_guide_says(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```sh\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    environment = make_environment(tmp_path / "venv")
+    environment.variables["PIP_NO_BUILD_ISOLATION"] = "0"  # pip's way to say that there is none
+    outcomes = []
+    for line in ["zoo plugins new tiny-ae --kind autoencoder", *block.splitlines()]:
+        done = subprocess.run(
+            [str(environment.python), "-m", *line.split()],
+            cwd=tmp_path,
+            env={**os.environ, **environment.variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        outcomes.append((line.split()[0:3], done.returncode, done.stdout, done.stderr))
+    assert [code for _, code, _, _ in outcomes] == [0, 0, 4, 0], outcomes[1][3][-1500:]
+    checked = outcomes[2][2]
+    assert [line for line in checked.splitlines() if line.startswith("failed")] == [
+        line for line in checked.splitlines() if "static/placeholders" in line
+    ]
 
 
 if __name__ == "__main__":
