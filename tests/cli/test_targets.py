@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -293,3 +294,15 @@ def test_published_weights_serve_where_there_is_no_run(
         assert "60 steps" in zoo("show", "vae").stdout
         assert "licence: CC0" in zoo("sample", "vae", "-n", "1").stderr
     zoo("sample", "vae", "-n", "1")  # the server has gone, the file is in the cache
+
+
+def test_a_run_of_another_distributions_model_of_that_name_is_not_taken(in_trained: Path) -> None:
+    shutil.copytree(in_trained / "runs" / "first", "elsewhere/runs/theirs")
+    path = Path("elsewhere/runs/theirs/run.json")
+    path.write_text(path.read_text().replace('"zoo-autoencoders"', '"zoo-of-theirs"'))
+    os.chdir("elsewhere")
+    try:
+        assert "no finished run here" in error_of("sample", "vae", code=3)
+    finally:
+        os.chdir("..")
+        shutil.rmtree("elsewhere")

@@ -120,7 +120,7 @@ def _find(target: str) -> Path:
             hint=f"zoo runs, or {problem.hint}",
         ) from None
     for run in reversed(runs):
-        if _is_finished_run_of(run, offer, named=":" in target):
+        if _is_finished_run_of(run, offer):
             return run.weights
     published = published_weights(offer)
     if published is not None:
@@ -131,21 +131,11 @@ def _find(target: str) -> Path:
     )
 
 
-def _is_finished_run_of(run: Run, offer: Offer, *, named: bool) -> bool:
-    """Whether a run is finished and of the model.
-
-    It is of that distribution, where one is `named`; otherwise of any that offers no other model
-    of that name now, because plugins move from one distribution to another.
-    """
-    from zoo.catalog.lookup import offers
-
+def _is_finished_run_of(run: Run, offer: Offer) -> bool:
+    """Whether a run is finished and of the model of that distribution."""
     try:
         info = run.info()
     except NotFoundError:  # damaged, as `zoo runs` says; it hides no other
         return False
-    if info["model"] != offer.card.name or info.get("status") != "finished":
-        return False
-    own = offer.plugin.distribution
-    others = {each.plugin.distribution for each in offers() if each.card.name == offer.card.name}
-    written_by = info.get("distribution")
-    return written_by == own or not (named or written_by in others)
+    of_model = info["model"] == offer.card.name and info.get("status") == "finished"
+    return of_model and info.get("distribution") == offer.plugin.distribution
