@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,35 @@ except BaseException:
 """
 MUTE = "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\n\nraise Mute\n"
 PRINTS = "import os\n\nprint('hello')\nos.write(1, b'from below')\nos.write(2, b'and beside')\n"
+CHANGES = """
+import io, os, signal, sys, warnings
+sys.stdout.close()
+sys.__stderr__.close()
+sys.stdout = io.StringIO()
+os.close(1)
+os.environ["ZOO_HOME"] = "elsewhere"
+os.chdir("/")
+warnings.simplefilter("error")
+del sys.meta_path[0]
+for each in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
+    signal.signal(each, signal.SIG_IGN)
+"""
+STAYS = (
+    "import threading, time\n\nthreading.Thread(target=time.sleep, args=[99], name='x').start()\n"
+)
+UNTOLD = """
+import {module}
+class Untold(Exception):
+    def __str__(self):
+        {what}
+
+raise Untold
+"""
 HOOK = "import zoo\n\n@zoo.hookimpl\ndef {hook}:\n    return []\n"
 
 SOURCES: dict[str, str | dict[str, str]] = {
     "zoo-argument": HOOK.format(hook="zoo_models(everything)"),
+    "zoo-a-changes": CHANGES + CARD.format(model="changing", module="zoo_a_changes"),
     "zoo-careless": "import zoo\n\n@zoo.hookimpl\ndef zoo_models():\n    return ['vae']\n",
     "zoo-exits": "import sys\n\nsys.exit(0)\n",
     "zoo-future": CARD.format(model="future", module="zoo_future"),
@@ -53,8 +79,13 @@ SOURCES: dict[str, str | dict[str, str]] = {
     "zoo-raises": "import zoo\n\nraise RuntimeError('the licence server is away')\n",
     "zoo-rival": CARD.format(model="vae", module="zoo_rival"),
     "zoo-silent": "X = 1\n",
+    "zoo-stays": STAYS + CARD.format(model="staying", module="zoo_stays"),
     "zoo-swallows": SWALLOWS,
+    "zoo-untold": UNTOLD.format(module="sys", what="sys.exit(0)"),
+    "zoo-untold-slow": UNTOLD.format(module="time", what="time.sleep(60)"),
 }
+
+SLOW = {"zoo-hangs", "zoo-swallows", "zoo-untold-slow"}
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +97,9 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def site(everything: dict[str, str]) -> dict[str, str]:
-    """Without the one that takes its time."""
+    """Without those that take their time."""
     first = ["zoo-autoencoders", "zoo-gans", "zoo-translation"]
-    return everything | {"ZOO_PLUGINS": ",".join({*SOURCES, *first} - {"zoo-hangs"})}
+    return everything | {"ZOO_PLUGINS": ",".join({*SOURCES, *first} - SLOW)}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +121,9 @@ def rows(everything: dict[str, str]) -> dict[str, Any]:
         ("zoo-interrupts", ["KeyboardInterrupt", "__init__.py, line 1"]),
         ("zoo-hangs", ["longer than 3 s", "zoo_hangs/__init__.py, line 7"]),
         ("zoo-mute", ["Mute", "__init__.py, line 5"]),
+        ("zoo-untold", ["Untold", "cannot be shown", "__init__.py, line 7"]),
+        ("zoo-untold-slow", ["Untold", "cannot be shown"]),
+        ("zoo-stays", ["leaves a thread running: x"]),
         ("zoo-silent", ["provides nothing", "hookimpl"]),
         ("zoo-careless", ["Card", "str"]),
         ("zoo-future", ["needs zoo-core <8,>=7", "0.1.0 is installed"]),
@@ -200,16 +234,49 @@ def test_a_card_without_its_model_file_says_so_when_it_is_used(site: dict[str, s
     assert "zoo_good.model" in said
 
 
-def test_discovery_leaves_the_process_as_it_was() -> None:
-    """What is refused, limited and swallowed ends with discovery."""
+def test_a_plugin_that_changes_the_process_changes_nothing_for_others(
+    rows: dict[str, Any],
+) -> None:
+    """It comes first: the limit holds for the next ones, and there is output at all."""
+    assert rows["zoo-a-changes"]["trouble"] is None
+    assert "longer than 3 s" in rows["zoo-hangs"]["trouble"]
+    assert "imports torch" in rows["zoo-heavy"]["trouble"]
+
+
+def test_a_thread_that_a_plugin_leaves_running_does_not_keep_the_command(
+    everything: dict[str, str],
+) -> None:
+    began = time.monotonic()
+    done = zoo("list", **everything | {"ZOO_PLUGINS": "zoo-stays"})
+    assert time.monotonic() - began < 30
+    assert "zoo-stays" in done.stderr.partition("left out")[0]
+
+
+def test_discovery_leaves_the_process_as_it_was(
+    everything: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is refused, limited and swallowed ends with discovery; so does what a plugin changes."""
     from zoo.catalog.plugins import installed
 
     def state() -> list[object]:
-        handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGALRM)]
+        handlers = [signal.getsignal(each) for each in sorted(signal.valid_signals())]
         streams = [os.fstat(number).st_ino for number in (1, 2)]
-        return [list(sys.meta_path), os._exit, *handlers, *streams]
+        streams += [id(each) for each in (sys.stdin, sys.stdout, sys.stderr, sys.__stderr__)]
+        closed = [sys.stdout.closed, sys.stderr.closed]
+        place = [Path.cwd(), dict(os.environ), list(warnings.filters)]
+        return [list(sys.meta_path), os._exit, *handlers, *streams, *closed, *place]
 
-    before = state()
-    installed.cache_clear()
-    installed()
-    assert state() == before
+    monkeypatch.syspath_prepend(everything["PYTHONPATH"])
+    for name in ("zoo-gans", "zoo-a-changes"):
+        monkeypatch.setenv("ZOO_PLUGINS", name)
+        before = state()
+        signal.setitimer(signal.ITIMER_REAL, 60)
+        try:
+            installed.cache_clear()
+            (row,) = (row for row in installed() if not row.left_out)
+            assert not row.trouble
+            assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60, "the caller's timer"
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            installed.cache_clear()
+        assert state() == before

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import zoo
 from tests.data.loopback import loopback
+from tests.installing import CARD
 from tests.market.environments import (
     Environment,
     farm,
@@ -142,14 +146,20 @@ def test_a_listed_plugin_is_not_taken_from_the_index(
     assert "only its listed releases" in said
 
 
-def test_sources_are_never_built(tmp_path: Path, environment: Environment) -> None:
-    project = tmp_path / "zoo_stray-1.0"
+def source_project(folder: Path) -> tuple[Path, Path]:
+    """Write a project, and return it with the file that its build would write."""
+    project = folder / "zoo_stray-1.0"
     project.mkdir()
-    witness = tmp_path / "was-built"
+    witness = folder / "was-built"
     (project / "maker.py").write_text(f"open({str(witness)!r}, 'w')\n")
     (project / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "maker"\nbackend-path = ["."]\n'
     )
+    return project, witness
+
+
+def test_sources_are_never_built(tmp_path: Path, environment: Environment) -> None:
+    project, witness = source_project(tmp_path)
     index = tmp_path / "index"
     index.mkdir()
     shutil.make_archive(str(index / "zoo_stray-1.0"), "gztar", tmp_path, project.name)
@@ -157,6 +167,86 @@ def test_sources_are_never_built(tmp_path: Path, environment: Environment) -> No
     said = environment.zoo(*words, code=1, PIP_FIND_LINKS=str(index))[1]
     assert "No matching distribution" in said
     assert not witness.exists()
+
+
+@pytest.mark.parametrize("way", ["listed", "unlisted", "through another", "through an extra"])
+def test_sources_that_a_requirement_names_are_never_built(
+    tmp_path: Path, environment: Environment, way: str
+) -> None:
+    project, witness = source_project(tmp_path)
+    index = tmp_path / "index"
+    need = f"zoo-stray @ {project.as_uri()}"
+    marked = f"{need} ; extra == 'all'" if way == "through an extra" else need
+    write_wheel(index, "zoo-helper", requires=[marked], is_plugin=False)
+    direct = way in {"listed", "unlisted"}
+    helper = "zoo-helper[all]" if way == "through an extra" else "zoo-helper"
+    wheel = write_wheel(index, "zoo-star", requires=[need if direct else helper])
+    words = ["plugins", "install", "zoo-star", "--registry", listed(tmp_path, release(wheel))]
+    if way == "unlisted":
+        words = [*words[:3], "--unlisted"]
+    said = environment.zoo(*words, code=1, PIP_FIND_LINKS=str(index))[1]
+    assert "needs zoo-stray from file://" in said
+    assert not witness.exists()
+    assert environment.version("zoo-star") == environment.version("zoo-helper") == ""
+
+
+def test_what_is_needed_fits_together_and_markers_hold(
+    tmp_path: Path, environment: Environment
+) -> None:
+    index = tmp_path / "index"
+    for version in ("1.0", "2.0"):
+        write_wheel(index, "zoo-helper", version=version, is_plugin=False)
+    write_wheel(index, "zoo-other", requires=["zoo-helper<2"], is_plugin=False)
+    elsewhere = "zoo-nowhere @ https://example.org/x.whl ; sys_platform == 'moon'"
+    wheel = write_wheel(
+        tmp_path / "wheels", "zoo-star", requires=["zoo-helper", "zoo-other", "numpy", elsewhere]
+    )
+    words = ("plugins", "install", "zoo-star", "--registry", listed(tmp_path, release(wheel)))
+    environment.zoo(*words, PIP_FIND_LINKS=str(index))
+    assert environment.version("zoo-helper") == "1.0"
+    assert environment.version("zoo-other") == "1.0"
+
+
+def test_a_listed_plugin_that_another_needs_is_not_taken_from_the_index(
+    tmp_path: Path, environment: Environment
+) -> None:
+    index = tmp_path / "index"
+    moon = write_wheel(tmp_path / "wheels", "zoo-moon")
+    write_wheel(index, "zoo-moon", source="raise SystemExit('evil')\n")
+    write_wheel(index, "zoo-stray", requires=["Zoo_Moon"])
+    registry = listed(tmp_path, release(moon), name="zoo-moon")
+    variables = {"PIP_FIND_LINKS": str(index), "ZOO_REGISTRY": registry}
+    words = ("plugins", "install", "zoo-stray", "--unlisted")
+    said = environment.zoo(*words, code=1, **variables)[1]
+    assert "zoo plugins install zoo-moon" in said
+    assert environment.version("zoo-moon") == environment.version("zoo-stray") == ""
+    environment.zoo("plugins", "install", "zoo-moon", **variables)
+    environment.zoo(*words, **variables)
+
+
+def test_a_model_whose_name_is_anothers_is_told_by_what_to_type(
+    tmp_path: Path, environment: Environment
+) -> None:
+    source = CARD.format(model="vae", module="zoo_star")
+    wheel = write_wheel(tmp_path / "wheels", "zoo-star", source=source)
+    registry = listed(tmp_path, release(wheel))
+    out, err = environment.zoo("plugins", "install", "zoo-star", "--registry", registry)
+    assert out == "zoo-star 1.0 brings zoo-star:vae\n"
+    assert "zoo-autoencoders's" in err
+
+
+def test_a_package_that_is_no_plugin_is_not_installed_over(
+    tmp_path: Path, environment: Environment
+) -> None:
+    wheel = write_wheel(tmp_path / "wheels", "numpy", version="99.0")
+    registry = listed(tmp_path, release(wheel), name="numpy")
+    before = environment.version("numpy")
+    for words in (("--registry", registry), ("--unlisted",)):
+        said = environment.zoo(
+            "plugins", "install", "numpy", *words, code=2, PIP_FIND_LINKS=str(wheel.parent)
+        )[1]
+        assert "is no plugin, so it is not installed over" in said
+    assert environment.version("numpy") == before
 
 
 def test_what_is_installed_already_is_not_changed(tmp_path: Path, environment: Environment) -> None:
@@ -222,6 +312,50 @@ def test_without_pip_uv_installs(
     uv.chmod(0o755)
     assert "zoo-star-model" in without_pip.zoo(*words)[0]
     assert without_pip.version("zoo-star") == "1.0"
+
+
+def test_the_installer_checks_the_hash_as_well(
+    tmp_path: Path, without_pip: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in changes the wheel after the zoo has looked at it."""
+    registry = listed(tmp_path, release(write_wheel(tmp_path / "wheels", "zoo-sun"), ""),
+                      name="zoo-sun")  # fmt: skip
+    evil = write_wheel(tmp_path / "evil", "zoo-sun", source="raise SystemExit('evil')\n")
+    folder = Path(os.environ["ZOO_HOME"]).absolute()
+    (tmp_path / "bin").mkdir()
+    uv = tmp_path / "bin" / "uv"
+    uv.write_text(
+        f"#!{sys.executable}\nimport pathlib, shutil, subprocess, sys\n"
+        f"(wheel,) = pathlib.Path({str(folder)!r}).rglob('zoo_sun*.whl')\n"
+        f"shutil.copyfile({str(evil)!r}, wheel)\n"
+        f"pip = [{sys.executable!r}, '-m', 'pip', '--python', sys.argv[4], 'install']\n"
+        "sys.exit(subprocess.run([*pip, *sys.argv[5:]]).returncode)\n"
+    )
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    said = without_pip.zoo("plugins", "install", "zoo-sun", "--registry", registry, code=1)[1]
+    assert "could not be installed" in said
+    assert without_pip.version("zoo-sun") == ""
+
+
+def test_where_uv_installs_a_listed_plugin_comes_from_no_index_either(
+    tmp_path: Path, without_pip: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index"
+    moon = write_wheel(index, "zoo-moon")
+    write_wheel(index, "zoo-stray", requires=["zoo-moon"])
+    (tmp_path / "bin").mkdir()
+    uv = tmp_path / "bin" / "uv"
+    uv.write_text(
+        f'#!/bin/sh\nenv="$4"; shift 4\nexec {sys.executable} -m pip --python "$env" install "$@"\n'
+    )
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    registry = listed(tmp_path, release(moon), name="zoo-moon")
+    words = ("plugins", "install", "zoo-stray", "--unlisted", "--registry", registry)
+    said = without_pip.zoo(*words, code=1, PIP_FIND_LINKS=str(index))[1]
+    assert f"zoo plugins install --registry {registry} zoo-moon" in said
+    assert without_pip.version("zoo-moon") == ""
 
 
 @pytest.mark.parametrize(
@@ -300,3 +434,27 @@ def test_a_server_that_dawdles_is_left_after_a_time(
             refresh(url, lambda _: None, seconds=0.5)
         assert time.monotonic() - begin < 2
         assert not copy_of(url).exists()
+
+
+def test_a_server_that_dawdles_over_its_headers_is_left_as_well() -> None:
+    from zoo.errors import NotFoundError
+    from zoo.market.registries import refresh
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            with suppress(OSError):
+                client, _ = server.accept()
+                with client:
+                    client.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                    for _ in range(60):
+                        client.sendall(b"a")
+                        time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/registry.toml"
+        begin = time.monotonic()
+        with pytest.raises(NotFoundError) as caught:
+            refresh(url, lambda _: None, seconds=0.5)
+        assert time.monotonic() - begin < 2
+    assert "slower than" in caught.value.cause

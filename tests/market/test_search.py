@@ -13,6 +13,7 @@ from tests.market.environments import registry_text
 from tests.process import error_of, zoo, zoo_json
 from zoo.catalog.registry import plugin_of, read_registry, reserved_names
 from zoo.catalog.registry_file import check_registry
+from zoo.cli.output import say
 from zoo.errors import UsageError
 
 ENTRY = {
@@ -62,6 +63,17 @@ def test_a_second_registry_adds_plugins() -> None:
         assert row["installed"] is None
         assert row["listed_in"] == second
     assert "zoo-gans" in zoo("plugins", "search", "--registry", second).stdout
+
+
+def test_the_next_command_looks_into_the_same_registry() -> None:
+    second = written(registry_text({"zoo-star": [ENTRY]}))
+    again = f"--registry {second}"
+    said = error_of("plugins", "search", "zoo-sta-", "--registry", second, code=3)
+    assert f"zoo plugins search {again}" in said
+    said = error_of("plugins", "install", "zoo-star-model", "--registry", second, code=3)
+    assert f"zoo plugins install {again} zoo-star" in said
+    said = error_of("plugins", "install", "zoo-star==7", "--registry", second, code=3)
+    assert f"zoo plugins install {again} zoo-star" in said
 
 
 def test_a_model_of_a_known_plugin_that_is_not_installed_says_what_to_type() -> None:
@@ -154,6 +166,9 @@ def test_a_second_registry_cannot_pass_itself_off_as_the_zoos(
         ('["zoo-star-model"]', '"zoo-star-model"', "models must be a list"),
         ('["zoo-star-model"]', '["a", "a"]', "no name twice"),
         ('"what zoo-star is"', '"\\u001b[2J\\n"', "needs summary"),
+        ('"what zoo-star is"', '"\\u001b[2J"', "needs summary"),
+        ('"MIT"', '"M\\u202eIT"', "needs licence"),
+        ('"reviewed"', '"reviewed"\nrepository = "https://a/\\u001b[2J"', "needs repository"),
         ('"what zoo-star is"', "3", "needs summary"),
         ('"MIT"', '""', "needs licence"),
         ('"reviewed"', '"trusted"', "needs tier"),
@@ -191,13 +206,20 @@ def test_the_check_says_what_is_wrong_with_a_plugin(old: str, new: str, told: st
     read_registry("second.toml")  # leniently: the row is passed over, and nothing is raised
 
 
-def test_a_file_of_this_machine_cannot_be_named_from_the_network() -> None:
+@pytest.mark.parametrize("scheme", ["file", "FILE"])
+def test_a_file_of_this_machine_cannot_be_named_from_the_network(scheme: str) -> None:
     with loopback() as server:
-        wheel = {**ENTRY, "wheel": "file:///zoo_star-1.0-py3-none-any.whl"}
+        wheel = {**ENTRY, "wheel": f"{scheme}:///zoo_star-1.0-py3-none-any.whl"}
         server.put("/r", registry_text({"zoo-star": [wheel]}).encode())
-        done = zoo("plugins", "search", "--registry", server.url("/r"))
+        url = server.url("/r").replace("http:", "HTTP:" if scheme == "FILE" else "http:")
+        done = zoo("plugins", "search", "--registry", url)
     assert "files of this machine" in done.stderr
     assert "zoo-star " not in done.stdout
+
+
+def test_messages_hold_nothing_that_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say("first\n\x1b[2J\u202elast")
+    assert capsys.readouterr().err == "first\n?[2J?last\n"
 
 
 def test_the_catalogue_that_ships_names_wheels_by_https() -> None:

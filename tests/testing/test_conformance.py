@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import json
+import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import zoo.testing
 from tests.process import zoo as command
+from tests.testing.test_planted_bugs import FILE, GRAPHS, WITH_REPEAT
 from tests.testing.tiny import forget, write
 from zoo.catalog.lookup import find_model
 from zoo.catalog.plugins import installed
 from zoo.errors import PluginError
 from zoo.testing import conformance
-from zoo.testing.check import Outcome
+from zoo.testing.check import Check, Outcome, run
+from zoo.testing.package import Package
+from zoo.testing.static import PLACEHOLDERS
 from zoo.testing.subject import Subject
 from zoo.testing.suite import (
     OF_DISTRIBUTIONS,
@@ -106,6 +113,87 @@ def test_as_a_test_each_check_is_a_case(site: Path) -> None:
         conformance("tiny")(NAMES["static/wheel"])
 
 
+def test_a_model_may_take_two_pictures_and_give_more_than_one(site: Path) -> None:
+    write(site, "tiny", {FILE: {GRAPHS: WITH_REPEAT.replace("VALUE", "image")}})
+    forget()
+    subject = Subject.of(find_model("tiny"))
+    for check in OF_MODELS:
+        if check.group == "ports":
+            outcome = check_one(check, subject, {})
+            assert outcome.kind == "passed", outcome
+
+
+def test_a_wheel_holds_packages_of_any_name_and_no_litter(site: Path) -> None:
+    write(site, "tiny", {}, project=True)
+    for name in ("exports", "runs"):
+        (site / "tiny" / name).mkdir()
+        (site / "tiny" / name / "__init__.py").touch()
+    (site / "runs").mkdir()
+    (site / "runs" / "left").touch()
+    (site / ".gitignore").write_text(".notes/\n*~\n")
+    (site / "tiny" / ".notes").mkdir()
+    (site / "tiny" / ".notes" / "today").touch()
+    (site / "tiny" / "model.py~").touch()
+    forget()
+    outcome = check_one(NAMES["static/wheel"], Subject.of(find_model("tiny")), {})
+    assert outcome.kind == "passed", outcome
+
+
+def test_without_pip_no_wheel_is_built(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(site, "tiny", {}, project=True)
+    forget()
+    monkeypatch.setitem(sys.modules, "pip", None)
+    outcome = check_one(NAMES["static/wheel"], Subject.of(find_model("tiny")), {})
+    assert (outcome.kind, outcome.message) == (
+        "skipped",
+        "pip, which builds wheels, is not installed here",
+    )
+
+
+def test_a_bad_project_file_stops_no_other_check(site: Path) -> None:
+    write(site, "tiny", {"pyproject.toml": {"[build-system]": "[build-system"}}, project=True)
+    done = command("plugins", "check", "--json", "zoo-tiny", code=4, PYTHONPATH=str(site),
+                   ZOO_HOME=os.environ["ZOO_HOME"])  # fmt: skip
+    told = json.loads(done.stdout)
+    kinds = {each["check"]: each["kind"] for each in told["checks"]}
+    assert [name for name in kinds if kinds[name] == "failed"] == ["static/project-file"]
+    assert kinds["static/wheel"] == "skipped"
+    assert kinds["training/finite"] == "passed"
+
+
+def test_names_of_distributions_are_compared_as_installers_do() -> None:
+    gans, offers = chosen(installed(), "Zoo_GANs")
+    assert [each.name for each in gans] == ["zoo-gans"]
+    name = offers[0].card.name
+    assert chosen(installed(), f"Zoo_GANs:{name}") == chosen(installed(), f"zoo-gans:{name}")
+    assert chosen(installed(), f"Zoo_GANs:{name}")[1]
+    plugins = [replace(each, distribution="Zoo_GANs") for each in gans[0].plugins]
+    assert run(NAMES["static/reserved"], Package("Zoo_GANs", plugins), {}).kind == "passed"
+
+
+def test_what_stands_for_something_else_is_told_by_its_capitals() -> None:
+    for text in ("a todo list", "as somebody draws", "a paper on drawing"):
+        assert not PLACEHOLDERS.search(text)
+    for text in ("TODO: say it", "Somebody", "https://Example.org/paper"):
+        assert PLACEHOLDERS.search(text)
+
+
+def test_what_is_printed_below_python_stands_among_no_results(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def prints(thing: object) -> None:
+        os.write(1, b"by the system\n")
+        ctypes.CDLL(None).puts(b"by the library of C")
+        print("by Python", file=sys.__stdout__)
+
+    assert run(Check("static", prints), Package("zoo-tiny", ()), {}).kind == "passed"
+    os.write(1, b"a result\n")
+    told, aside = capfd.readouterr()
+    assert told == "a result\n"
+    for way in ("system", "library of C"):
+        assert f"by the {way}\n" in aside
+
+
 def test_the_command_tells_each_check_and_fails_with_the_plugin(site: Path) -> None:
     write(site, "tiny", {"MODULE/__init__.py": {"import os": "import os\n\n1 / 0"}})
     done = command("plugins", "check", "--json", code=4, PYTHONPATH=str(site))
@@ -148,3 +236,9 @@ def test_every_check_says_what_must_hold_and_is_called_by_its_name() -> None:
     for check in ALL:
         assert check.sentence.endswith("."), check.name
         assert "\n" not in check.sentence
+
+
+def test_a_models_name_means_what_brings_it_as_well() -> None:
+    packages, offers = chosen(installed(), "vae")
+    assert [each.name for each in packages] == ["zoo-autoencoders"]
+    assert [each.card.name for each in offers] == ["vae"]

@@ -10,6 +10,7 @@ import pytest
 from tests.testing.tiny import forget, write
 from zoo.catalog.lookup import find_model
 from zoo.catalog.plugins import Plugin, installed
+from zoo.testing import imports
 from zoo.testing.check import Check, Outcome, run
 from zoo.testing.package import Package
 from zoo.testing.subject import Subject
@@ -22,6 +23,19 @@ FOOL = "        fool = softplus(-self.critic(fake)).mean()\n"
 CRITIC = '        yield Update("critic", real=softplus(-true)'
 SAMPLE = "        return self.generator(noise)\n"
 MOVE = '        yield Update("generator", fool=fool)\n'
+GRAPHS = """        return {"sample": Graph(self.sample, [noise], [image])}
+"""
+WITH_REPEAT = """        old = [Port.image("first", self.data), Port.image("second", self.data)]
+        new = [Port.latent("noise", 4, prior=None), image]
+        return {
+            "sample": Graph(self.sample, [noise], [image]),
+            "repeat": Graph(self.repeat, old, new),
+        }
+
+    def repeat(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        image = (first + second) / 2
+        return image.flatten(1)[:, :4] * 0, VALUE
+"""
 
 
 class Bug(NamedTuple):
@@ -85,6 +99,8 @@ MODEL_BUGS = {
         "ports/draws", 'name="'),
     "a full stop": Bug(INIT, "both small", "both small.",
         "static/summary", "both small"),
+    "ignores its picture": Bug(FILE, GRAPHS, WITH_REPEAT.replace("VALUE", "image * 0"),
+        "ports/given", "def repeat"),
     "a placeholder": Bug(INIT, "On small models", "A Paper", "static/placeholders", "A Paper"),
     "a preset of nothing": Bug(INIT, '"width": 8', '"widht": 8', "static/presets", 'name="'),
     "no such class": Bug(FILE, "class Tiny(", "class Small(", "static/model-class", 'name="'),
@@ -102,6 +118,20 @@ IMPORT_BUGS = {
     "raises": Bug(INIT, HEAD, HEAD + "1 / 0\n", "import/loads", "1 / 0"),
     "exits": Bug(INIT, "import os\n", "import os\n\nos._exit(0)\n", "import/loads",
         "The card of a small model"),
+    "waits": Bug(INIT, "import os\n", "import os\nimport time\n\ntime.sleep(0.6)\n", "import/quick",
+        "The card of a small model"),
+    "takes the streams": Bug(INIT, "import os\n", "import io\nimport sys\n\n"
+        "sys.stdout = io.StringIO()\n", "import/leaves-state", "sys.stdout ="),
+    "takes the signals": Bug(INIT, "import os\n", "import signal\n\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n", "import/leaves-state",
+        "signal.signal("),
+    "changes the path": Bug(INIT, "import os\n", "import sys\n\nsys.path.append('there')\n",
+        "import/leaves-state", "sys.path"),
+    "finds modules": Bug(INIT, "import os\n", "import sys\n\nsys.meta_path.append(object())\n",
+        "import/leaves-state", "sys.meta_path"),
+    "leaves a thread": Bug(INIT, "import os\n", "import threading\n\n"
+        "threading.Thread(target=threading.Event().wait).start()\n", "import/leaves-state",
+        "threading.Thread("),
     "seeds": Bug(FILE, "class Tiny(", "torch.manual_seed(0)\n\n\nclass Tiny(",
         "import/leaves-state", "torch.manual_seed(0)"),
 }  # fmt: skip
@@ -122,6 +152,16 @@ STATIC_BUGS = {
         "Name:"),
     "a file is left out": Bug("pyproject.toml", 'packages = ["MODULE"]',
         'packages = ["MODULE"]\nexclude = ["model.py"]', "static/wheel", "packages"),
+    "no such check": Bug("pyproject.toml", "[build-system]", "[tool.zoo.expected-failures.tiny]\n"
+        '"static/sumary" = "why"\n\n[build-system]', "static/project-file",
+        "[tool.zoo.expected-failures.tiny]"),
+    "no reason": Bug("pyproject.toml", "[build-system]", "[tool.zoo.expected-failures.tiny]\n"
+        '"static/summary" = 1\n\n[build-system]', "static/project-file",
+        "[tool.zoo.expected-failures.tiny]"),
+    "no table": Bug("pyproject.toml", "[build-system]", '[tool.zoo]\nexpected-failures = "x"\n\n'
+        "[build-system]", "static/project-file", "expected-failures"),
+    "no TOML": Bug("pyproject.toml", "[build-system]", "[build-system", "static/project-file",
+        "[build-system"),
     "a name of the zoo's": Bug(INIT, 'name="MODULE"', 'name="emoji"', "static/reserved", "emoji"),
 }  # fmt: skip
 
@@ -179,10 +219,23 @@ def test_a_bug_at_import(name: str, site: Path) -> None:
     assert line in found[bug.check]
 
 
+def test_an_import_that_does_not_end(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is imported, but Python waits at its end."""
+    write(site, "tiny", {INIT: {"import os": "import atexit\nimport time"}})
+    with (site / "tiny" / "__init__.py").open("a") as file:
+        file.write("\n\natexit.register(time.sleep, 60)\n")
+    forget()
+    monkeypatch.setattr(imports, "SECONDS", 3)
+    package = Package("zoo-tiny", [Plugin("zoo-tiny", "1.0", "tiny", ())])
+    found = failed([run(check, package, {}) for check in imports.CHECKS])
+    assert list(found) == ["import/loads"]
+    assert "did not end within 3 s" in found["import/loads"]
+
+
 @pytest.mark.parametrize("name", STATIC_BUGS)
 def test_a_bug_of_the_distribution(name: str, site: Path) -> None:
     bug = STATIC_BUGS[name]
-    line = plant(site, bug, project=bug.check == "static/wheel")
+    line = plant(site, bug, project=bug.file == "pyproject.toml")
     package = Package("zoo-tiny", [each for each in installed() if each.distribution == "zoo-tiny"])
     checks = [check for check in OF_DISTRIBUTIONS if check.group == "static"]
     found = failed([run(check, package, {}) for check in checks])

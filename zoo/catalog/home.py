@@ -1,4 +1,7 @@
-"""The folder of everything that can be had anew: downloads, decoded data, copies of registries."""
+"""The folder of what can be had anew: downloads, decoded data, copies of registries.
+
+Where ``ZOO_HOME`` names it, it also holds ``plugins.json``: which plugins the user has disabled.
+"""
 
 from __future__ import annotations
 

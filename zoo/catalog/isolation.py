@@ -1,31 +1,41 @@
 """What a plugin may do while it is discovered, and what is done when it does something else.
 
 Heavy imports are refused, time is limited, output is kept from the user's, and an exit or an
-interrupt that the plugin raises ends its own import only. What no process can defend itself
-against from within remains: code in C that crashes or never returns, a loop that catches every
-`BaseException`. `zoo plugins disable`, ``ZOO_PLUGINS`` and `--no-plugins` import nothing of a
-plugin that does so, and `zoo plugins check` imports in a process of its own.
+interrupt that the plugin raises ends its own import only. Streams, signal handlers, environment,
+folder and warning filters that it changes are put back, and a thread that it leaves running is
+told. What no process can defend itself against from within remains: code in C that crashes or never
+returns, a loop that catches every `BaseException`. Such a plugin ends every command that discovers,
+`zoo plugins list` and `zoo plugins check` among them; `zoo plugins disable`, ``ZOO_PLUGINS`` and
+`--no-plugins` import nothing of it.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import IO, NoReturn
+from typing import IO, NoReturn, TextIO, TypeVar
+
+Answer = TypeVar("Answer")
 
 HEAVY = frozenset({"torch", "onnx", "onnxruntime", "onnxscript", "lightning_fabric"})
 LIMIT = 3.0  # seconds for one import; a light one takes a thousandth of it
 AGAIN = 0.5  # seconds until an import that went on all the same is told again to stop
+GRACE = 0.05  # seconds for a thread that is about to end
 MOST_TOLD = 100  # characters of what a plugin printed
+STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")  # of sys
+
+left_running: list[threading.Thread] = []  # by plugins; Python would wait for them at its end
 
 
 class HeavyImportError(Exception):
@@ -37,7 +47,7 @@ class TooSlowError(BaseException):
 
 
 class Isolation:
-    """The state of a discovery: one plugin after the other is loaded under `watch`.
+    """The state of a discovery: one plugin after the other is loaded by `run`.
 
     Args:
         sink: where the output of plugins goes.
@@ -46,32 +56,60 @@ class Isolation:
     def __init__(self, sink: IO[bytes]) -> None:
         self.interrupted = False  # by the user, not by a plugin
         self.printed = ""  # by the plugin that was loaded last
+        self.left_behind = ""  # by the same: what goes on although its import is over
+        self.finder = _RefusingFinder()
         self._sink = sink
+        self._redirected = [each for each in (1, 2) if _is_open(each)]
         self._busy = False
         self._process = os.getpid()
-        self._timed = hasattr(signal, "setitimer") and _in_main_thread()
+        # A timer that is armed already is the caller's, and there is only one.
+        self._timed = _has_timer() and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+        self._guarded = _in_main_thread() and (
+            signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
 
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        """Load one plugin in the block.
+    def run(self, load: Callable[[], Answer]) -> Answer:
+        """Load one plugin; return what `load` does.
 
         Raises:
-            TooSlowError: it took longer than `LIMIT`; not on Windows and not in other threads.
+            TooSlowError: it took longer than `LIMIT`; not on Windows, not in other threads and not
+                while a timer of the caller's is armed.
             KeyboardInterrupt: the user interrupted it, even if the plugin caught that.
         """
         began = self._end_of_output()
-        self._busy = True
+        threads = set(threading.enumerate())
+        with _stand_ins(), warnings.catch_warnings():
+            self._prepare()
+            try:
+                try:
+                    self._busy = True
+                    if self._timed:
+                        signal.setitimer(signal.ITIMER_REAL, LIMIT, AGAIN)
+                    return load()
+                finally:  # the timer may ring once more before this line; the outer one still runs
+                    self._busy = False
+            finally:
+                self._busy = False
+                if self._timed:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                for descriptor in self._redirected:  # a plugin may have closed them
+                    with suppress(OSError):
+                        os.dup2(self._sink.fileno(), descriptor)
+                self.printed = self._printed_since(began)
+                self.left_behind = _told_of_threads(threads)
+                if self.interrupted:
+                    raise KeyboardInterrupt
+
+    def _prepare(self) -> None:
+        """Set anew what the plugin before may have taken away."""
+        if self.finder not in sys.meta_path[:1]:
+            _remove(self.finder)
+            sys.meta_path.insert(0, self.finder)
+        os._exit = self.leave
         if self._timed:
-            signal.setitimer(signal.ITIMER_REAL, LIMIT, AGAIN)
-        try:
-            yield
-        finally:
-            self._busy = False
-            if self._timed:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            self.printed = self._printed_since(began)
-            if self.interrupted:
-                raise KeyboardInterrupt
+            signal.signal(signal.SIGALRM, self.stop)
+        if self._guarded:
+            signal.signal(signal.SIGINT, self.interrupt)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Take the timer's signal."""
@@ -111,20 +149,82 @@ _EXIT = os._exit
 def isolated() -> Iterator[Isolation]:
     """Yield what plugins are loaded under; at the end everything is as it was."""
     with ExitStack() as stack:
+        stack.enter_context(_handlers())
         isolation = Isolation(stack.enter_context(_sink()))
-        finder = _RefusingFinder()
-        sys.meta_path.insert(0, finder)
-        stack.callback(_remove, finder)
-        os._exit = isolation.leave
+        stack.callback(_remove, isolation.finder)
         stack.callback(setattr, os, "_exit", _EXIT)
-        if _in_main_thread():
-            if hasattr(signal, "setitimer"):
-                before = signal.signal(signal.SIGALRM, isolation.stop)
-                stack.callback(signal.signal, signal.SIGALRM, before)
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, isolation.interrupt)
-                stack.callback(signal.signal, signal.SIGINT, signal.default_int_handler)
         yield isolation
+
+
+@contextmanager
+def _handlers() -> Iterator[None]:
+    """Put back, at the end, what handles signals."""
+    if not _in_main_thread():  # no other may set them
+        yield
+        return
+    before = {each: signal.getsignal(each) for each in signal.valid_signals()}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            if handler is not None and signal.getsignal(each) is not handler:
+                signal.signal(each, handler)
+
+
+@contextmanager
+def _stand_ins() -> Iterator[None]:
+    """Give one plugin streams that it may replace or close; put back what else it may change."""
+    streams = {name: getattr(sys, name) for name in STREAMS}
+    environment = os.environ.copy()
+    folder = _folder()
+    given = {"stdin": io.StringIO(), "stdout": _stream(1), "stderr": _stream(2)}
+    for name in STREAMS:
+        setattr(sys, name, given[name.strip("_")])
+    try:
+        yield
+    finally:
+        for name, stream in streams.items():
+            setattr(sys, name, stream)
+        if os.environ.copy() != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+        if folder and _folder() != folder:
+            with suppress(OSError):  # the plugin has removed it
+                os.chdir(folder)
+
+
+def _stream(descriptor: int) -> TextIO:
+    try:
+        return open(  # of a descriptor that outlives it
+            descriptor, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False
+        )
+    except OSError:  # closed by the caller
+        return io.StringIO()
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - thrice as fast, and asked for each plugin
+    except OSError:  # removed
+        return ""
+
+
+def _told_of_threads(before: set[threading.Thread]) -> str:
+    """Return what is to be said of threads that were not there before; remember them."""
+    new = [each for each in threading.enumerate() if each not in before]
+    for each in new:
+        threading.Thread.join(each, GRACE)
+    new = [each for each in new if each.is_alive()]
+    left_running.extend(new)
+    return f"leaves a thread running: {str(new[0].name)[:40]}" if new else ""
 
 
 @contextmanager
@@ -150,6 +250,10 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, or none at all
             stream.flush()
+
+
+def _has_timer() -> bool:
+    return hasattr(signal, "setitimer") and _in_main_thread()
 
 
 def _in_main_thread() -> bool:

@@ -87,10 +87,14 @@ class KnownPlugin:
             check_name(model, f"plugin {self.distribution!r}: model")
         self._require(len(self.models) == len(set(self.models)), "models: no name twice")
         for field in ("summary", "licence"):
-            self._require(_matches(r"[^\r\n]{1,200}", getattr(self, field)), f"{field}: one line")
+            text = getattr(self, field)
+            self._require(
+                _matches(r".{1,200}", text) and text.isprintable(),
+                f"{field}: one line of what can be shown",
+            )
         self._require(self.tier in TIERS, f"tier: one of {', '.join(TIERS)}")
         self._require(
-            self.repository == "" or _matches(r"https://[^\s]{1,300}", self.repository),
+            self.repository == "" or _matches(r"https://[!-~]{1,300}", self.repository),
             "repository: an https URL, or none",
         )
         for release in self.releases:
@@ -119,6 +123,11 @@ class KnownPlugin:
 def normalised(name: str) -> str:
     """Return the name of a distribution as installers compare it, such as ``my-plugin``."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def is_url(address: str) -> bool:
+    """Whether a registry is fetched, and not a file."""
+    return address.lower().startswith(("http://", "https://"))
 
 
 def is_trusted_way(url: object) -> bool:

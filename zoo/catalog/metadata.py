@@ -1,7 +1,8 @@
 """What the metadata of an installed distribution says, read before any of its code runs.
 
 `importlib.metadata` parses the whole text as an e-mail, once for each question; here the few lines
-that matter are read once.
+that matter are read once, by the same rules. What is broken of one distribution is told in its own
+row and keeps no other from being read.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import Distribution
+from dataclasses import dataclass, replace
+from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import PurePath
 
 from zoo.catalog.known import normalised
 
 CORE = "zoo-core"
 PLAIN_VERSION = re.compile(r"\d+(?:\.\d+)*")
-PLAIN_BOUND = re.compile(r"(>=|<=|>|<)\s*(\d+(?:\.\d+)*)")
+PLAIN_BOUND = re.compile(r"(>=|<=|>|<)\s*(\d{1,9}(?:\.\d{1,9})*)")
+HEADER = re.compile(r"([!-9;-~]+):(.*)", re.DOTALL)
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;)]*)\)?")
 
 
@@ -35,22 +39,64 @@ class Metadata:
     needs: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Declared:
+    """A distribution that has entry points of a group.
+
+    Args:
+        about: what else its metadata says.
+        entries: the entry points; none where they cannot be read.
+        trouble: what is wrong with its metadata; empty when nothing is.
+    """
+
+    about: Metadata
+    entries: tuple[EntryPoint, ...] = ()
+    trouble: str = ""
+
+
+def declared(group: str) -> list[Declared]:
+    """Return every installed distribution that has entry points of a group.
+
+    Of one that several folders of the path hold, the first is meant, as where Python imports it.
+    """
+    places: dict[str, PurePath] = {}
+    found: dict[str, Declared] = {}
+    for distribution in distributions():
+        place = PurePath(str(getattr(distribution, "_path", "")))
+        project = _project(distribution, place)
+        first = places.setdefault(project, place)
+        if first is place:
+            one = _declared(distribution, project, group)
+            if one:
+                found[project] = one
+        elif first != place and first.parent == place.parent and project in found:
+            twice = f"is installed twice in one folder: {first.name} and {place.name}"
+            found[project] = replace(found[project], trouble=twice)
+    return list(found.values())
+
+
 def read_metadata(distribution: Distribution) -> Metadata:
-    """Read name, version and the requirements of zoo-core."""
-    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-    name = version = ""
+    """Read name, version and the requirements of zoo-core.
+
+    As for installers, the first of several names holds, and what follows an empty line or one that
+    is no header is the description.
+    """
+    text = _text(distribution, "METADATA") or _text(distribution, "PKG-INFO")
+    found: dict[str, str] = {}
     needs = []
-    for line in text.splitlines():
-        if not line:  # a description follows
+    for line in re.split(r"\n(?![ \t])", text.partition("\n\n")[0]):
+        header = HEADER.match(line)
+        if header is None:
             break
-        key, _, value = line.partition(": ")
-        if key == "Name":
-            name = value.strip()
-        elif key == "Version":
-            version = value.strip()
-        elif key == "Requires-Dist" and _is_for_core(value):
+        key, value = header[1].lower(), header[2].strip()
+        if key in {"name", "version"}:
+            found.setdefault(key, value)
+        elif key == "requires-dist" and _is_for_core(value):
             needs.append(value)
-    return Metadata(name, version, tuple(needs))
+    name = found.get("name", "")
+    return Metadata(
+        name if NAME.fullmatch(name) else "", found.get("version", "")[:80], tuple(needs)
+    )
 
 
 @functools.cache
@@ -64,16 +110,68 @@ def unmet(requirement: str, version: str) -> str:
     if plain:
         return ""
     # Only here, because it takes longer to import than twenty plugins.
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import Requirement
 
     try:
         asked = Requirement(requirement)
-    except InvalidRequirement:
+        applies = asked.marker is None or asked.marker.evaluate({"extra": ""})
+        if not applies or asked.specifier.contains(version, prereleases=True):
+            return ""
+    except (ValueError, RecursionError):  # a marker, or a number, that nobody can evaluate as well
         return requirement.strip()[:80]
-    applies = asked.marker is None or asked.marker.evaluate({"extra": ""})
-    if not applies or asked.specifier.contains(version, prereleases=True):
-        return ""
     return str(asked.specifier)
+
+
+def _project(distribution: Distribution, place: PurePath) -> str:
+    """Return what a distribution is called by the folder of its metadata, normalised."""
+    if place.suffix in {".dist-info", ".egg-info"}:
+        return normalised(place.stem.partition("-")[0])
+    try:
+        return normalised(distribution.name)  # of a kind that is rare
+    except Exception:  # whatever the parser, or a finder of somebody else's, makes of it
+        return ""
+
+
+def _declared(distribution: Distribution, project: str, group: str) -> Declared | None:
+    try:
+        entries = tuple(each for each in distribution.entry_points if each.group == group)
+        if not entries:
+            return None
+    except Exception as problem:  # one broken file must not stop every command
+        if not _mentions(distribution, group):
+            return None
+        return Declared(Metadata(project), (), f"its entry points cannot be read: {_told(problem)}")
+    try:
+        about = read_metadata(distribution)
+    except Exception as problem:  # likewise
+        return Declared(Metadata(), entries, f"its metadata cannot be read: {_told(problem)}")
+    if not about.name:
+        return Declared(about, entries, f"its metadata gives no name; it is installed as {project}")
+    if normalised(about.name) != project:
+        told = f"its metadata calls it {about.name}, but it is installed as {project}"
+        return Declared(replace(about, name=""), entries, told)
+    return Declared(about, entries)
+
+
+def _mentions(distribution: Distribution, group: str) -> bool:
+    try:
+        lines = _text(distribution, "entry_points.txt").splitlines()
+    except Exception:  # what cannot be read at all says nothing of plugins
+        return False
+    return f"[{group}]" in (line.strip() for line in lines)
+
+
+def _text(distribution: Distribution, file: str) -> str:
+    """Return a file of the metadata; what is not UTF-8 in it becomes a question mark."""
+    try:
+        return distribution.read_text(file) or ""
+    except UnicodeDecodeError as problem:
+        text = bytes(problem.object).decode("utf-8", "replace")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _told(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:120]}"
 
 
 def _is_for_core(requirement: str) -> bool:

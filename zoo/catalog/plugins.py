@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -23,8 +23,9 @@ import zoo
 from zoo.catalog import choice, hookspecs
 from zoo.catalog.card import Card
 from zoo.catalog.dataset import Dataset
-from zoo.catalog.isolation import Isolation, isolated
-from zoo.catalog.metadata import Metadata, read_metadata, unmet
+from zoo.catalog.isolation import Isolation, TooSlowError, isolated
+from zoo.catalog.known import normalised
+from zoo.catalog.metadata import declared, unmet
 from zoo.catalog.names import settle
 from zoo.errors import did_you_mean
 
@@ -36,7 +37,8 @@ class Plugin:
     """One entry point and what became of it.
 
     Args:
-        distribution: the installed package that brings it.
+        distribution: the installed package that brings it, normalised; ``?`` and the name of the
+            entry point where the package's own name is lost.
         version: version of that package.
         module: what the entry point names.
         models: cards it provides.
@@ -88,38 +90,54 @@ def distributions() -> list[str]:
 def _entries() -> list[tuple[Plugin, EntryPoint]]:
     """Return what the metadata says of every plugin, without importing any."""
     found = []
-    for entry in entry_points(group=hookspecs.PROJECT):
-        about = read_metadata(entry.dist) if entry.dist else Metadata()
+    for one in declared(hookspecs.PROJECT):
+        about = one.about
         ranges = [unmet(requirement, zoo.__version__) for requirement in about.needs]
         needed = ",".join(each for each in ranges if each)
         trouble = f"needs zoo-core {needed}; {zoo.__version__} is installed" if needed else ""
-        name = about.name or entry.name
-        found.append((Plugin(name, about.version, entry.value, trouble=trouble), entry))
+        trouble = one.trouble or trouble
+        for entry in one.entries or [EntryPoint("", "", hookspecs.PROJECT)]:
+            # A name of its own choosing could be one that belongs to somebody else.
+            name = normalised(about.name) or f"?{entry.name}"
+            found.append((Plugin(name, about.version, entry.value, trouble=trouble), entry))
     return sorted(found, key=lambda pair: (pair[0].distribution, pair[0].module))
 
 
 def _load(plugin: Plugin, entry: EntryPoint, isolation: Isolation) -> Plugin:
-    models: tuple[Card, ...] = ()
-    datasets: tuple[Dataset, ...] = ()
-    trouble = ""
     began = time.perf_counter()
+    package = plugin.module.partition(".")[0]
     try:
-        with isolation.watch():
-            models, datasets = _ask(entry.load(), entry.name)
-        if not models and not datasets:
-            trouble = "provides nothing: is @zoo.hookimpl missing on its functions?"
+        models, datasets, trouble = isolation.run(lambda: _answers(entry, package))
     except BaseException as problem:  # a plugin may raise anything; its row tells
         if isolation.interrupted:
             raise
-        trouble = _explain(problem, plugin.module.partition(".")[0])
+        is_ours = type(problem) is TooSlowError
+        models, datasets = (), ()
+        trouble = _explain(problem, package) if is_ours else "raises what cannot be shown"
+    trouble = trouble or isolation.left_behind
     return replace(
         plugin,
-        models=models,
-        datasets=datasets,
+        models=() if trouble else models,
+        datasets=() if trouble else datasets,
         trouble=trouble,
         notes=(f"prints when it is imported: {isolation.printed}",) if isolation.printed else (),
         seconds=time.perf_counter() - began,
     )
+
+
+def _answers(entry: EntryPoint, package: str) -> tuple[tuple[Card, ...], tuple[Dataset, ...], str]:
+    """Return what a plugin provides, and why it provides nothing.
+
+    What it raises is told here, under the same watch: showing it may run the plugin's code.
+    """
+    try:
+        models, datasets = _ask(entry.load(), entry.name)
+    except TooSlowError:
+        raise
+    except BaseException as problem:  # a plugin may raise anything; its row tells
+        return (), (), _explain(problem, package)
+    nothing = "provides nothing: is @zoo.hookimpl missing on its functions?"
+    return models, datasets, "" if models or datasets else nothing
 
 
 def _ask(module: ModuleType, name: str) -> tuple[tuple[Card, ...], tuple[Dataset, ...]]:
@@ -193,7 +211,7 @@ def _explain(problem: BaseException, package: str) -> str:
     where = "".join(f" ({file}, line {line})" for file, line in (own or others)[-1:])
     try:
         message = " ".join(str(problem).split())[:300]
-    except Exception:  # an exception of the plugin's own making, which cannot say what it is
+    except BaseException:  # an exception of the plugin's own making, which cannot say what it is
         message = "(its message cannot be shown)"
     kind = type(problem).__name__
     return f"{kind}: {message}{where}" if message else f"{kind}{where}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zoo.catalog.home import copy_of
-from zoo.catalog.known import KnownPlugin
+from zoo.catalog.known import KnownPlugin, is_url
 from zoo.catalog.registry_file import Registry, load_registry
 from zoo.errors import UsageError, ZooError
 
@@ -67,11 +67,6 @@ def plugin_of(model: str) -> KnownPlugin | None:
         if name in plugin.models and distribution in {"", plugin.distribution}:
             return plugin
     return None
-
-
-def is_url(registry: str) -> bool:
-    """Whether a registry is fetched, and not a file."""
-    return registry.startswith(("http://", "https://"))
 
 
 def load_second(path: Path, named: str) -> Registry:

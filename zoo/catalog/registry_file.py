@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from zoo.catalog.dataset import Dataset, RemoteFile, Weights
-from zoo.catalog.known import KnownPlugin, Release
+from zoo.catalog.known import KnownPlugin, Release, is_url
 
 Row = TypeVar("Row", Dataset, Weights, KnownPlugin)
 
@@ -177,11 +177,12 @@ def _plugin(name: str, row: Mapping[str, Any], address: str) -> KnownPlugin:
 def _release(entry: object, address: str) -> Release:
     if not isinstance(entry, Mapping):
         raise ValueError("a release must be a table: { version = …, wheel = …, sha256 = … }")
-    is_remote = address.startswith(("http:", "https:"))
+    is_remote = is_url(address)
     base = address if is_remote else Path(address).absolute().as_uri()
     wheel = entry.get("wheel")
     try:
         wheel = urljoin(base, wheel) if isinstance(wheel, str) else ""
+        wheel = urlsplit(wheel).geturl()  # FILE: and file: are one
     except ValueError as problem:  # brackets without an address
         raise ValueError(f"wheel: {problem}") from None
     if is_remote and wheel.startswith("file:"):

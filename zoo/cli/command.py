@@ -67,6 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if _take(words, "--no-plugins"):
         os.environ["ZOO_PLUGINS"] = ""  # also for the processes that a verb starts
     try:
+        _run(words, debug)
+    except SystemExit as end:
+        _leave_threads(end.code)
+        raise
+
+
+def _run(words: list[str], debug: bool) -> NoReturn:
+    try:
         answer: Any = group.main(words, prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(answer if isinstance(answer, int) else 0)
@@ -86,6 +94,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         first, *rest = _lines(error)
         say("\n".join([f"error: {first}", *(f"  {line}" for line in rest)]))
         sys.exit(error.exit_code)
+
+
+def _leave_threads(code: object) -> None:
+    """End the process here if a plugin has left a thread running that Python would wait for."""
+    isolation = sys.modules.get("zoo.catalog.isolation")
+    left = isolation.left_running if isolation else []
+    if any(thread.is_alive() and not thread.daemon for thread in left):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else 0)
 
 
 def as_zoo_error(problem: Exception) -> ZooError:
@@ -143,8 +162,8 @@ def _plugin_at_fault(problem: Exception) -> str:
     from zoo.catalog.plugins import installed
 
     packages: set[str] = set()
-    with suppress(ZooError):  # where the plugins cannot be told, none is at fault
-        packages = {plugin.module.partition(".")[0] for plugin in installed()}
+    with suppress(Exception):  # where the plugins cannot be told, none is at fault
+        packages = {plugin.module.partition(".")[0] for plugin in installed() if plugin.module}
     found = ""
     for frame, line in traceback.walk_tb(problem.__traceback__):
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] in packages:

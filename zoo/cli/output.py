@@ -32,9 +32,14 @@ def print_json(value: Any) -> None:
 
 
 def say(message: str) -> None:
-    """Print a message on stderr, where it disturbs no pipe; of several ranks, one speaks."""
+    """Print a message on stderr, where it disturbs no pipe; of several ranks, one speaks.
+
+    A message may quote a registry, a server or a plugin: what could steer the terminal becomes
+    a question mark.
+    """
     if is_first_rank():
-        click.echo(message, err=True)
+        shown = (char if char.isprintable() or char == "\n" else "?" for char in message)
+        click.echo("".join(shown), err=True)
 
 
 class Choice(click.Choice[str]):

@@ -57,6 +57,7 @@ def _choose(names: tuple[str, ...]) -> Chosen:
 
     Where no name is given, that is everything but the zoo's own and what is disabled.
     """
+    from zoo.catalog.known import normalised
     from zoo.catalog.lookup import needs_extra
     from zoo.catalog.plugins import installed
     from zoo.catalog.registry import reserved_names
@@ -68,17 +69,20 @@ def _choose(names: tuple[str, ...]) -> Chosen:
         raise needs_extra("train", str(problem.name)) from None
     plugins = installed()
     distributions = sorted({each.distribution for each in plugins})
-    left = set(reserved_names().values()) | {each.distribution for each in plugins if each.left_out}
+    left = {*reserved_names().values(), *(each.distribution for each in plugins if each.left_out)}
+    left = {normalised(each) for each in left}
     packages: dict[str, Package] = {}
     offers: dict[str, Offer] = {}
-    for name in names or [each for each in distributions if each not in left]:
+    for name in names or [each for each in distributions if normalised(each) not in left]:
         whole, models = chosen(plugins, name)
         if not whole and not models:
             known = [*distributions, *(card.name for each in plugins for card in each.models)]
             near = did_you_mean(name, known)
+            broken = [each.distribution for each in plugins if each.trouble]
             raise NotFoundError(
-                f"no plugin and no model {name[:60]!r} is installed.{near}",
-                hint="zoo plugins list",
+                f"no plugin and no model {name[:60]!r} is installed and loaded.{near}",
+                cause=f"not loaded: {', '.join(broken)}" if broken else "",
+                hint=f"zoo plugins check {broken[0]}" if broken else "zoo plugins list",
             )
         packages |= {each.name: each for each in whole}
         offers |= {each.full_name: each for each in models}

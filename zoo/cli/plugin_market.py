@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,7 +34,8 @@ def search(word: str, registry: str | None, as_json: bool) -> None:
     from zoo.market.search import matching, registry_now
 
     plugins = registry_now(registry, say).plugins
-    rows = [_facts(plugin) for plugin in matching(plugins, word)]
+    with _hints_that_name(registry):
+        rows = [_facts(plugin) for plugin in matching(plugins, word)]
     if as_json:
         print_json(rows)
         return
@@ -58,28 +62,33 @@ def install(plugin: str, unlisted: bool, registry: str | None, as_json: bool) ->
     What the plugin needs beside it comes from your own package index, as wheels only. Nothing
     that is installed already is changed, but for the plugin itself.
     """
+    from zoo.market.install import refuse_other_packages
     from zoo.market.search import find_listed, read_wish, registry_now
 
     name, version = read_wish(plugin)
-    known = find_listed(name, registry_now(registry, say).plugins, unlisted=unlisted)
-    if known is None:
-        _install_unlisted(name, version)
-    else:
-        _install_listed(known, version)
+    plugins = registry_now(registry, say).plugins
+    listed = {plugin.distribution for plugin in plugins}
+    with _hints_that_name(registry):
+        known = find_listed(name, plugins, unlisted=unlisted)
+        refuse_other_packages(name)
+        if known is None:
+            _install_unlisted(name, version, listed)
+        else:
+            _install_listed(known, version, listed)
     _tell_what_it_brings(name, as_json)
 
 
-def _install_unlisted(name: str, version: str) -> None:
+def _install_unlisted(name: str, version: str, listed: Collection[str]) -> None:
     from zoo.market.environment import installer
     from zoo.market.install import run_installer
 
     requirement = f"{name}=={version}" if version else name
     command = installer(requirement)
     say(f"{requirement}: nobody has reviewed it, and a plugin is code that can do whatever you can")
-    run_installer(command, requirement, name, say)
+    run_installer(command, requirement, name, say, listed)
 
 
-def _install_listed(known: KnownPlugin, version: str) -> None:
+def _install_listed(known: KnownPlugin, version: str, listed: Collection[str]) -> None:
     from zoo.cli.downloading import download_display
     from zoo.market.environment import installer
     from zoo.market.install import installed_version, run_installer
@@ -97,18 +106,20 @@ def _install_listed(known: KnownPlugin, version: str) -> None:
     say(f"{known.distribution} {chosen.version} ({known.tier}); licence: {known.licence}")
     with download_display() as report:
         path = verified_wheel(Wheel(known, chosen), report)
-    run_installer(command, str(path), known.distribution, say)
+    target = f"{path.as_uri()}#sha256={chosen.sha256}"  # so that the installer checks it as well
+    run_installer(command, target, known.distribution, say, listed)
 
 
 def _tell_what_it_brings(name: str, as_json: bool) -> None:
     from zoo.errors import PluginError
+    from zoo.market.environment import removal
     from zoo.market.install import look
 
     row = look(name)
     if row["trouble"]:
         raise PluginError(
             f"{name} {row['version']} is installed, but cannot be used: {row['trouble']}",
-            hint=f"pip uninstall {name}",
+            hint=removal(name),
         )
     if as_json:
         print_json(row)
@@ -116,9 +127,32 @@ def _tell_what_it_brings(name: str, as_json: bool) -> None:
     if row["left_out"]:
         click.echo(f"{name} {row['version']} is not loaded: {row['left_out']}")
         return
-    click.echo(f"{name} {row['version']} brings {', '.join([*row['models'], *row['datasets']])}")
+    brought = [_typed(name, model, row["notes"]) for model in row["models"]]
+    click.echo(f"{name} {row['version']} brings {', '.join([*brought, *row['datasets']])}")
     for note in row["notes"]:
         say(note)
+
+
+@contextmanager
+def _hints_that_name(registry: str | None) -> Iterator[None]:
+    """Let the next command, where an error suggests one, look into the same registry."""
+    from zoo.errors import ZooError
+
+    try:
+        yield
+    except ZooError as problem:
+        for verb in ("zoo plugins search", "zoo plugins install"):
+            if registry and problem.hint.startswith(verb):
+                rest = problem.hint.removeprefix(verb)
+                problem.hint = f"{verb} --registry {shlex.quote(registry)}{rest}"
+                break
+        raise
+
+
+def _typed(distribution: str, model: str, notes: Sequence[str]) -> str:
+    """Return what users type for a model: a note says so where its plain name means another."""
+    whole = f"{distribution}:{model}"
+    return whole if any(note.endswith(f"this one is {whole}") for note in notes) else model
 
 
 def _facts(plugin: KnownPlugin) -> dict[str, Any]:

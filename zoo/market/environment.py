@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.errors import ZooError
@@ -34,6 +35,18 @@ def installer(requirement: str) -> list[str]:
         f"neither pip nor uv is there to install into {sys.prefix}",
         hint=f"{sys.executable} -m ensurepip",
     )
+
+
+def removal(distribution: str) -> str:
+    """Return what to type to remove a distribution from this environment."""
+    if importlib.util.find_spec("pip") or not shutil.which("uv"):
+        return f"pip uninstall {distribution}"
+    return f"uv pip uninstall {distribution} --python {shlex.quote(sys.executable)}"
+
+
+def is_pip(command: Sequence[str]) -> bool:
+    """Whether what `installer` returned is pip, and not uv."""
+    return command[0] == sys.executable
 
 
 def _refuse_foreign_management(requirement: str) -> None:

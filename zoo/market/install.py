@@ -6,16 +6,18 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import InvalidName, canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from zoo.catalog.known import normalised
-from zoo.errors import PluginError, ZooError
+from zoo.errors import PluginError, UsageError, ZooError
+from zoo.market.environment import is_pip, removal
+from zoo.market.requirements import UnansweredError, follow
 
 WORTH_TELLING = ("Downloading", "Installing", "Successfully", "Installed", "Resolved", " + ")
 LOOK_SECONDS = 120  # for discovery, which on a cold disk and with many plugins takes seconds
@@ -31,48 +33,93 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
-def run_installer(command: Sequence[str], target: str, distribution: str, tell: Tell) -> None:
+def refuse_other_packages(distribution: str) -> None:
+    """Refuse to install over what is installed and is no plugin, such as numpy.
+
+    Raises:
+        UsageError: it is such a package.
+    """
+    try:
+        entries = metadata.distribution(distribution).entry_points
+        is_other = not any(entry.group == "zoo" for entry in entries)
+    except metadata.PackageNotFoundError:
+        return
+    except Exception:  # entry points that nobody can read
+        is_other = True
+    if is_other:
+        raise UsageError(
+            f"{distribution} is installed and is no plugin, so it is not installed over",
+            hint=f"{removal(distribution)}, if it may go",
+        )
+
+
+def run_installer(
+    command: Sequence[str], target: str, distribution: str, tell: Tell, listed: Collection[str]
+) -> None:
     """Install one thing, and what it needs beside it.
 
     What is installed already keeps its version, except for the plugin itself: a plugin may add
-    to an environment, not rearrange it.
+    to an environment, not rearrange it. Nothing comes from a URL that a requirement names, and
+    no listed plugin comes from an index. (What uv installs is not followed here: uv itself
+    refuses URLs of requirements and builds nothing.)
 
     Args:
         command: what `environment.installer` returned.
-        target: a wheel's path, or a requirement to look up in the installer's index.
+        target: a wheel's URL with its sha256, or a requirement to look up in the index.
         distribution: the plugin's.
         tell: told of downloads and of what was installed.
+        listed: the plugins of the registries.
 
     Raises:
-        ZooError: the installer failed. It has then left the environment as it was.
+        ZooError: the installer failed, or something needed is refused. It has then left the
+            environment as it was.
     """
+    words = [*command, "--only-binary", ":all:"]
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder, "kept.txt")
-        kept.write_text(_constraints(distribution), "utf-8")
-        words = [*command, "--only-binary", ":all:"]
-        process = subprocess.Popen(
-            [*words, "-c", str(kept), target],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-        assert process.stdout is not None
-        lines = []
-        with process:
-            for line in process.stdout:
-                lines.append(line.rstrip())
-                if line.startswith(WORTH_TELLING):
-                    tell(f"  {line.strip()}")
-        code = process.returncode
+        constraints = _constraints(distribution, listed)
+        kept.write_text(constraints, "utf-8")
+        bound = [*words, "-c", str(kept)]
+        try:
+            if is_pip(command):
+                tell(f"  reading what {distribution} needs")
+                chosen = follow(bound, target, Path(folder), listed={*listed} - {distribution})
+                kept.write_text(constraints + chosen, "utf-8")
+            code, lines = _run([*bound, target], tell)
+        except UnansweredError as problem:
+            code, lines = 1, str(problem).splitlines()
     if code:
+        cause = _cause(lines)
+        hint = " ".join([*words, target]) + ", which may change other packages"
+        for name in listed:
+            if f"{name}<0" in cause:  # how `_constraints` keeps it from coming from the index
+                hint = f"zoo plugins install {name}"
         raise ZooError(
             f"{distribution} could not be installed; the environment is as it was",
-            cause=_cause(lines) or f"the installer ended with {code}",
-            hint=" ".join([*words, target]) + ", which may change other packages",
+            cause=cause or f"the installer ended with {code}",
+            hint=hint,
         )
+
+
+def _run(words: Sequence[str], tell: Tell) -> tuple[int, list[str]]:
+    """Run the installer; return its exit code and what it printed."""
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    assert process.stdout is not None
+    lines = []
+    with process:
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if line.startswith(WORTH_TELLING):
+                tell(f"  {line.strip()}")
+    return process.returncode, lines
 
 
 def look(distribution: str) -> dict[str, Any]:
@@ -94,30 +141,33 @@ def look(distribution: str) -> dict[str, Any]:
             hint="zoo plugins list",
         ) from None
     for row in rows:
-        if normalised(row["distribution"]) == distribution:
+        if normalised(row["distribution"]) == normalised(distribution):
             return dict(row)
     raise PluginError(
         f"{distribution} is installed, but brings no plugin: it has no entry point 'zoo'",
-        hint=f"pip uninstall {distribution}",
+        hint=removal(distribution),
     )
 
 
-def _constraints(leave_out: str) -> str:
+def _constraints(leave_out: str, listed: Collection[str]) -> str:
+    """Return the versions of what is installed, and none for listed plugins that are not."""
     lines = set()
+    absent = {*listed} - {leave_out}
     for each in metadata.distributions():
         try:
             name = canonicalize_name(each.name, validate=True)
             version = Version(metadata.version(name))
-        except (InvalidName, InvalidVersion, TypeError, metadata.PackageNotFoundError):
+        except (ValueError, TypeError, metadata.PackageNotFoundError):
             continue  # a damaged installation of something else, which pip will judge for itself
         if name != leave_out:
             lines.add(f"{name}=={version}\n")
-    return "".join(sorted(lines))
+            absent.discard(name)
+    return "".join(sorted(lines | {f"{name}<0\n" for name in absent}))
 
 
 def _cause(lines: Sequence[str]) -> str:
     """Return what the installer gives as the reason, in one line."""
-    telling = ("error:", "depends on", "(constraint)", "because", "╰─▶")
+    telling = ("error:", "depends on", "(constraint)", "because", "╰─▶", "no such option")
     found = [line.strip() for line in lines if any(word in line.lower() for word in telling)]
     plain = [line.removeprefix("ERROR: ") for line in found if "ResolutionImpossible" not in line]
     return "; ".join(plain)[:600]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,7 @@ from zoo.data.cache import make_folder
 from zoo.data.transfer import open_client
 from zoo.errors import NotFoundError
 
-SECONDS = 15.0  # for the whole file; it is small
+SECONDS = 15.0  # for all of it, headers and redirects included; it is small
 
 Tell = Callable[[str], None]
 
@@ -60,8 +61,31 @@ def refresh(url: str, tell: Tell, *, seconds: float = SECONDS) -> None:
 
 
 def _get(url: str, seconds: float) -> bytes:
+    """Fetch a registry in a thread that is left behind when the time is over.
+
+    A timeout of the client would hold for each piece that comes, headers included, not for all.
+    """
+    outcome: list[bytes | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(_read(url, seconds))
+        except BaseException as problem:  # raised again where it is waited for
+            outcome.append(problem)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise UnfetchedError(f"slower than {seconds:g} seconds")
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _read(url: str, seconds: float) -> bytes:
     content = b""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds  # the thread ends as well, at the next piece
     with open_client(seconds) as client, client.stream("GET", url) as answer:
         if not all(is_trusted_way(str(hop.url)) for hop in (*answer.history, answer)):
             raise UnfetchedError("it leads to an address that is not https")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from packaging.version import InvalidVersion, Version
 
-from zoo.catalog.known import KnownPlugin, normalised
-from zoo.catalog.registry import is_url, read_registry
+from zoo.catalog.known import KnownPlugin, is_url, normalised
+from zoo.catalog.registry import read_registry
 from zoo.catalog.registry_file import Registry
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.market.registries import Tell, refresh

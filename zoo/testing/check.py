@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -113,7 +115,7 @@ def run(check: Check, thing: Any, expected: Mapping[str, str]) -> Outcome:
 def _try(check: Check, thing: Any, expected: Mapping[str, str]) -> tuple[Kind, str]:
     before = random_state(CPU)
     try:
-        with redirect_stdout(sys.stderr):  # what a model prints must not stand among the results
+        with _printing_apart():
             check.function(thing)
     except Skip as reason:
         card = getattr(thing, "card", None)
@@ -132,6 +134,29 @@ def _try(check: Check, thing: Any, expected: Mapping[str, str]) -> tuple[Kind, s
     finally:
         set_random_state(before, CPU)
     return "passed", ""
+
+
+@contextmanager
+def _printing_apart() -> Iterator[None]:
+    """Send what a model prints, in Python or below it, to where it stands among no results."""
+    _flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _flush() -> None:
+    """Let nobody hold back what is printed, neither Python nor the library of C."""
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
+    if os.name == "posix":
+        ctypes.CDLL(None).fflush(None)
 
 
 def _explain(problem: BaseException, thing: Any) -> str:

@@ -18,8 +18,9 @@ from zoo.testing.export import python_path
 from zoo.testing.package import Package, folder_of
 from zoo.testing.places import line_with
 
-SECONDS = 120  # for all of a distribution, torch included
-MOST_CPU_SECONDS = 0.1  # for the modules that every command imports
+SECONDS = 60  # for all of a distribution, torch included
+MOST_COMPUTING = 0.1  # seconds for the modules that every command imports
+MOST_WAITING = 0.5  # seconds likewise, on the clock
 
 Event = dict[str, str]
 
@@ -39,12 +40,18 @@ def light(package: Package) -> None:
 
 
 def quick(package: Package) -> None:
-    """The module of the cards is imported in less than a tenth of a second of computing."""
+    """The module of the cards is imported within half a second, a tenth of it computing."""
     if _events(package, "heavy"):
         raise Obstacle("import/light")
-    taken = _look(package)["seconds"]
-    if taken > MOST_CPU_SECONDS:
-        raise Finding(f"importing the cards took {taken:.2f} s", _first_line(package))
+    tries = [_look(package)]
+    if _is_slow(tries[0]):  # perhaps the machine was busy
+        tries.append(_import_alone(_modules(package), (), python_path()))
+    if all(map(_is_slow, tries)):
+        computing, waiting = (min(each[key] for each in tries) for key in ("computing", "waiting"))
+        raise Finding(
+            f"importing the cards took {waiting:.2f} s, {computing:.2f} s of them computing",
+            _first_line(package),
+        )
 
 
 def silent(package: Package) -> None:
@@ -69,7 +76,7 @@ def writes_nothing(package: Package) -> None:
 
 
 def leaves_state(package: Package) -> None:
-    """Importing a model leaves random generators, dtypes, warnings and environment as they were."""
+    """Importing a model leaves generators, warnings, streams, signals, threads as they were."""
     _none(package, "state", "importing it changes {}")
 
 
@@ -97,13 +104,19 @@ def _first_line(package: Package) -> str:
 
 
 def _look(package: Package) -> dict[str, Any]:
-    modules = sorted({each.module.partition(":")[0] for each in package.plugins})
     models = {card.model.partition(":")[0] for each in package.plugins for card in each.models}
-    return _probe(tuple(modules), tuple(sorted(models)), python_path())
+    return _import_once(_modules(package), tuple(sorted(models)), python_path())
 
 
-@functools.cache
-def _probe(modules: Sequence[str], models: Sequence[str], path: str) -> dict[str, Any]:
+def _modules(package: Package) -> tuple[str, ...]:
+    return tuple(sorted({each.module.partition(":")[0] for each in package.plugins}))
+
+
+def _is_slow(found: dict[str, Any]) -> bool:
+    return bool(found["computing"] > MOST_COMPUTING or found["waiting"] > MOST_WAITING)
+
+
+def _import_alone(modules: Sequence[str], models: Sequence[str], path: str) -> dict[str, Any]:
     """Import modules in a process that has imported nothing yet, away from the user's files."""
     found_at = {folder for each in (*modules, *models) if (folder := folder_of(each))}
     folders = sorted(f"{each}{os.sep}" if each.is_dir() else str(each) for each in found_at)
@@ -121,11 +134,15 @@ def _probe(modules: Sequence[str], models: Sequence[str], path: str) -> dict[str
             printed = (done.stdout + done.stderr).strip()[:200]
         except subprocess.TimeoutExpired:
             ended, printed = f"importing it did not end within {SECONDS} s", ""
-        found: dict[str, Any] = {"events": [], "seconds": 0.0}
+            done = None
+        found: dict[str, Any] = {"events": [], "computing": 0.0, "waiting": 0.0}
         if result.exists():
             found = json.loads(result.read_text())
-    if "done" not in found:
+    if done is None or "done" not in found:
         where = line_with(Path(folders[0]) / "__init__.py") if folders else ""
         event = {"stage": "card", "kind": "error", "what": ended, "where": where}
         found["events"].insert(0, event)
     return {**found, "printed": printed if "done" in found else ""}
+
+
+_import_once = functools.cache(_import_alone)

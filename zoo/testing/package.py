@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from zoo.catalog.known import normalised
 from zoo.catalog.plugins import Plugin
+from zoo.testing.check import Finding, Obstacle
 from zoo.testing.places import line_with
+
+EXPECTED = "[tool.zoo.expected-failures"
 
 
 @dataclass(frozen=True)
@@ -54,20 +58,40 @@ class Package:
 
     @property
     def project_file(self) -> Mapping[str, Any]:
-        """What ``pyproject.toml`` says, where it can be found."""
+        """What ``pyproject.toml`` says, where it can be found.
+
+        Raises:
+            Obstacle: it cannot be read.
+        """
         path = self.project / "pyproject.toml" if self.project else None
         if path is None or not path.is_file():
             return {}
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            found = Finding(f"it cannot be read: {problem}", line_with(path))
+            raise Obstacle("static/project-file") from found
 
-    def expected_failures(self, name: str) -> dict[str, str]:
-        """Return the checks that the author declares to fail, with the reasons.
+    @property
+    def all_expected(self) -> Mapping[str, Mapping[str, str]]:
+        """The checks that the author declares to fail, with the reasons.
 
         They stand in ``[tool.zoo.expected-failures.NAME]`` of ``pyproject.toml``, where NAME is a
-        model or the distribution.
+        model or the distribution, here as installers compare it.
+
+        Raises:
+            Obstacle: the file cannot be read, or they are no such tables.
         """
-        told = self.project_file.get("tool", {}).get("zoo", {}).get("expected-failures", {})
-        return {str(check): str(reason) for check, reason in told.get(name, {}).items()}
+        tables: Any = self.project_file
+        for key in ("tool", "zoo", "expected-failures"):
+            tables = tables.get(key, {}) if isinstance(tables, dict) else None
+        if not isinstance(tables, dict) or not all(map(_is_of_reasons, tables.values())):
+            found = Finding(
+                f"{EXPECTED}.NAME] must be a table of checks, each with the reason in quotes",
+                self.line_of_metadata(EXPECTED, "expected-failures"),
+            )
+            raise Obstacle("static/project-file") from found
+        return {normalised(name): checks for name, checks in tables.items()}
 
     def line_of_metadata(self, *words: str) -> str:
         """Return where the metadata is written that holds one of the words: file and line."""
@@ -100,6 +124,10 @@ def folder_of(module: str) -> Path | None:
         return None
     path = Path(os.path.abspath(spec.origin))  # noqa: PTH100 - as in tracebacks: links stay links
     return path.parent if path.name == "__init__.py" else path
+
+
+def _is_of_reasons(checks: object) -> bool:
+    return isinstance(checks, dict) and all(isinstance(each, str) for each in checks.values())
 
 
 def _provided(plugin: Plugin) -> Sequence[Any]:

@@ -156,8 +156,8 @@ def _check_ranges(name: str, graph: Graph, inputs: Arrays) -> None:
 
 
 def _maps(graph: Graph) -> bool:
-    missing = graph.signature.missing
-    return len(missing) == 1 and missing[0].kind == graph.outputs[0].kind
+    given = {port.kind for port in graph.signature.missing}
+    return any(port.kind in given for port in graph.outputs)
 
 
 def _every_input_counts(model: Subject, fits: Callable[[Graph], bool], what: str) -> None:

@@ -13,7 +13,9 @@ import linecache
 import os
 import random
 import re
+import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -31,6 +33,7 @@ CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.syml
            "os.truncate", "os.chmod"}  # fmt: skip
 PROCESSES = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+SIGNALS = sorted(signal.valid_signals())
 MOST_EVENTS = 50
 MOST_LINES = 5000  # of the plugin after which its state is compared at the end only
 
@@ -41,7 +44,7 @@ class Probe:
     def __init__(self, folders: Sequence[str]) -> None:
         self.folders = tuple(folders)
         self.events: list[dict[str, Any]] = []
-        self.seconds = 0.0
+        self.computing = self.waiting = 0.0  # seconds of the processor, and of the clock
         self.stage = ""
         self.lines = 0
         self.state: dict[str, object] = {}
@@ -90,7 +93,7 @@ class Probe:
 
     def compare(self) -> None:
         """Take note of what is not as it was; an import may change what is not the plugin's."""
-        began = time.process_time()
+        began = time.process_time(), time.perf_counter()
         now = _state()
         name, line = self.last
         is_import = re.match(r"\s*(import|from)\s", linecache.getline(name, line)) is not None
@@ -98,12 +101,17 @@ class Probe:
             if key in self.state and self.state[key] != value and not is_import:
                 self.tell("state", key, f"{name}, line {line}" if name else "")
         self.state = now
-        self.seconds -= time.process_time() - began
+        self.take(began, -1)
+
+    def take(self, began: tuple[float, float], sign: int) -> None:
+        """Add the time since then to what is taken so far, or leave it out."""
+        self.computing += sign * (time.process_time() - began[0])
+        self.waiting += sign * (time.perf_counter() - began[1])
 
     def load(self, module: str, stage: str) -> None:
         """Import one module, call its hooks, and watch."""
         self.state, self.last, self.stage = _state(), ("", 0), stage
-        began = time.process_time()
+        began = time.process_time(), time.perf_counter()
         try:
             sys.settrace(self.trace)
             loaded = importlib.import_module(module)
@@ -117,7 +125,7 @@ class Probe:
         finally:
             sys.settrace(None)
             self.compare()
-            self.seconds += time.process_time() - began
+            self.take(began, 1)
             self.stage = ""
 
 
@@ -148,6 +156,10 @@ def _state() -> dict[str, object]:
         "the filters of warnings": repr(warnings.filters),
         "the working directory": str(Path.cwd()),
         "the environment": dict(os.environ),
+        "the standard streams": (id(sys.stdin), id(sys.stdout), id(sys.stderr)),
+        "what happens on signals": [signal.getsignal(each) for each in SIGNALS],
+        "where modules are looked for": [*sys.path, *map(id, sys.meta_path)],
+        "the threads that run": sorted(each.name for each in threading.enumerate()),
     }
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if torch is not None and numpy is not None:
@@ -177,8 +189,8 @@ def main(task: dict[str, Any]) -> None:
     result = Path(task["result"])
     for module in task["modules"]:
         probe.load(module, "card")
-    seconds = probe.seconds
-    result.write_text(json.dumps({"events": probe.events, "seconds": seconds}))
+    taken = {"computing": probe.computing, "waiting": probe.waiting}
+    result.write_text(json.dumps({"events": probe.events, **taken}))
     if task["models"]:
         importlib.import_module("torch")
         for name in zoo.__all__:
@@ -187,8 +199,13 @@ def main(task: dict[str, Any]) -> None:
         for module in task["models"]:
             probe.load(module, "model")
     sys.stdout, sys.stderr = stdout, stderr
-    done = {"events": probe.events, "seconds": seconds, "done": True}
-    result.write_text(json.dumps(done))
+    left = [each.name for each in threading.enumerate()
+            if each is not threading.main_thread() and not each.daemon]  # fmt: skip
+    for name in left:
+        probe.tell("state", f"the threads that run: {name} keeps Python from ending", "")
+    result.write_text(json.dumps({"events": probe.events, **taken, "done": True}))
+    if left:
+        os._exit(0)  # nobody need wait for them
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ import tempfile
 import zipfile
 from dataclasses import asdict
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from zoo.catalog.card import check_name
+from zoo.catalog.known import normalised
 from zoo.catalog.registry import reserved_names
 from zoo.testing.check import Check, Finding, Skip
 from zoo.testing.package import Package, folder_of
@@ -28,14 +29,15 @@ from zoo.training.settings import resolve
 CORE = "zoo-core"
 LONGEST_SUMMARY = 90  # characters; a row of `zoo list` has room for no more
 PLACEHOLDERS = re.compile(
-    r"\b(TODO|FIXME|XXX)\b|\bA Paper\b|\bSomebody\b|\bexample\.(org|com|net)\b", re.IGNORECASE
+    r"\b(TODO|FIXME|XXX)\b|\bA Paper\b|\bSomebody\b|(?i:\bexample\.(org|com|net)\b)"
 )
 BUILD_SECONDS = 300
-NOT_BUILT = (".venv", "venv", ".tox", ".nox", "runs", "exports", "__pycache__")  # by any project
+NOT_BUILT = {".venv", "venv", ".tox", ".nox", "runs", "exports"}  # large; beside any plugin
+LITTER = ("__pycache__", ".*", "*.pyc", "*~", "*.orig", "*.rej", "Thumbs.db")
 
 
 def names(package: Package) -> None:
-    """The distribution, its models, data sets and presets are named as the zoo names things."""
+    """The distribution is named as the zoo names things."""
     try:
         check_name(package.name, "distribution")
     except ValueError as problem:
@@ -48,7 +50,7 @@ def reserved(package: Package) -> None:
     for plugin in package.plugins:
         for name in (each.name for kind in (plugin.models, plugin.datasets) for each in kind):
             owner = owners.get(name, package.name)
-            if owner != package.name:
+            if normalised(owner) != normalised(package.name):
                 raise Finding(f"the name {name!r} belongs to {owner}", package.line_of_card(name))
 
 
@@ -80,6 +82,8 @@ def wheel(package: Package) -> None:
     backend = package.project_file.get("build-system", {}).get("build-backend", "setuptools")
     if not _is_importable(backend.partition(".")[0]):
         raise Skip(f"what builds it, {backend}, is not installed here")
+    if not _is_importable("pip"):
+        raise Skip("pip, which builds wheels, is not installed here")
     held = _files_in_wheel(package.project)
     for plugin in package.plugins:
         folder = folder_of(plugin.module)
@@ -160,7 +164,7 @@ def _requirement(text: str) -> Requirement | None:
 def _is_core(requirement: Requirement) -> bool:
     """Whether it asks for zoo-core always, and not only as an extra."""
     in_extra = requirement.marker is not None and "extra" in str(requirement.marker)
-    return canonicalize_name(requirement.name) == CORE and not in_extra
+    return normalised(requirement.name) == CORE and not in_extra
 
 
 def _is_importable(module: str) -> bool:
@@ -168,8 +172,27 @@ def _is_importable(module: str) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*"))
-            if path.is_file() and "__pycache__" not in path.parts]  # fmt: skip
+    """Return the files of a package, without what editors and other programs leave there."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(map(_is_litter, path.relative_to(folder).parts))
+    ]
+
+
+def _is_litter(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in LITTER)
+
+
+def _not_copied(project: Path, folder: str, names: list[str]) -> list[str]:
+    """Return what the build of a project does without; a package may be called as it likes."""
+    at_top = Path(folder) == project
+    return [
+        name
+        for name in names
+        if name == "__pycache__"
+        or (at_top and name in NOT_BUILT and not Path(folder, name, "__init__.py").exists())
+    ]
 
 
 @functools.cache
@@ -181,7 +204,7 @@ def _files_in_wheel(project: Path) -> frozenset[str]:
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copytree(project, Path(folder, "project"), symlinks=True,
-                               ignore=shutil.ignore_patterns(*NOT_BUILT))  # fmt: skip
+                               ignore=functools.partial(_not_copied, project))  # fmt: skip
         words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index",
                  "--no-build-isolation", "--disable-pip-version-check",
                  "--wheel-dir", folder, str(copy)]  # fmt: skip

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from zoo.catalog.known import normalised
 from zoo.catalog.lookup import Offer
 from zoo.catalog.plugins import Plugin
 from zoo.errors import PluginError, did_you_mean
 from zoo.testing import export, imports, ports, static, training
-from zoo.testing.check import Check, Outcome, run
-from zoo.testing.package import Package
+from zoo.testing.check import Check, Finding, Obstacle, Outcome, run
+from zoo.testing.package import EXPECTED, Package
 from zoo.testing.subject import Subject
 
-OF_DISTRIBUTIONS: Sequence[Check] = (*static.CHECKS, *imports.CHECKS)
+
+def project_file(package: Package) -> None:
+    """The project's ``pyproject.toml`` can be read; what it expects to fail are checks."""
+    for expected in package.all_expected.values():
+        try:
+            known(expected)
+        except PluginError as problem:
+            raise Finding(problem.message, package.line_of_metadata(EXPECTED)) from problem
+
+
+OF_DISTRIBUTIONS: Sequence[Check] = (
+    Check("static", project_file), *static.CHECKS, *imports.CHECKS
+)  # fmt: skip
 OF_MODELS: Sequence[Check] = (
     *static.MODEL_CHECKS, *training.CHECKS, *ports.CHECKS, *export.CHECKS
 )  # fmt: skip
@@ -55,7 +68,7 @@ def known(expected: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def chosen(plugins: Sequence[Plugin], word: str) -> tuple[list[Package], list[Offer]]:
-    """Return what a word means: a distribution with its models, or one model.
+    """Return what a word means: a distribution with its models, or one model and what brings it.
 
     Args:
         plugins: all that are installed.
@@ -64,13 +77,27 @@ def chosen(plugins: Sequence[Plugin], word: str) -> tuple[list[Package], list[Of
     Returns:
         Distributions to check, and models; both empty where nothing is called like that.
     """
-    whole = [each for each in plugins if each.distribution == word]
+    whole = [each for each in plugins if normalised(each.distribution) == normalised(word)]
     if whole:
         offers = [Offer(card, plugin) for plugin in whole for card in plugin.models]
-        return [Package(word, whole)], offers
+        return [Package(whole[0].distribution, whole)], offers
     offers = [Offer(card, plugin) for plugin in plugins for card in plugin.models]
-    return [], [each for each in offers if each.is_called(word)]
+    distribution, _, name = word.rpartition(":")
+    for each in offers:
+        if distribution and normalised(each.plugin.distribution) == normalised(distribution):
+            word = f"{each.plugin.distribution}:{name}"
+    found = [each for each in offers if each.is_called(word)]
+    brought_by = {each.plugin.distribution for each in found}
+    packages = [
+        Package(name, [each for each in plugins if each.distribution == name])
+        for name in sorted(brought_by)
+    ]
+    return packages, found
 
 
 def _expected(package: Package, name: str) -> Mapping[str, str]:
-    return known(package.expected_failures(name))
+    """Return what a project expects to fail; where it is wrong, `project_file` says so."""
+    try:
+        return package.all_expected.get(normalised(name), {})
+    except Obstacle:
+        return {}
