@@ -17,10 +17,10 @@ from tests.process import zoo as command
 from tests.testing.test_planted_bugs import FILE, GRAPHS, WITH_REPEAT
 from tests.testing.tiny import forget, write
 from zoo.catalog.lookup import find_model
-from zoo.catalog.plugins import installed
+from zoo.catalog.plugins import Plugin, installed
 from zoo.errors import PluginError
-from zoo.testing import conformance
-from zoo.testing.check import Check, Outcome, run
+from zoo.testing import conformance, static
+from zoo.testing.check import Check, Finding, Outcome, run
 from zoo.testing.package import Package
 from zoo.testing.static import PLACEHOLDERS
 from zoo.testing.subject import Subject
@@ -242,3 +242,14 @@ def test_a_models_name_means_what_brings_it_as_well() -> None:
     packages, offers = chosen(installed(), "vae")
     assert [each.name for each in packages] == ["zoo-autoencoders"]
     assert [each.card.name for each in offers] == ["vae"]
+
+
+def test_a_name_that_another_installed_plugin_has_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (card,) = find_model("vae").plugin.models[:1]
+    theirs = Plugin("zoo-theirs", "1.0", "theirs", models=(replace(card, name="walrus"),))
+    mine = Plugin("zoo-mine", "1.0", "mine", models=(replace(card, name="walrus"),))
+    monkeypatch.setattr(static, "installed", lambda: (theirs, mine))
+    with pytest.raises(Finding, match="'walrus' belongs to zoo-theirs"):
+        static.reserved(Package("zoo-mine", [mine]))

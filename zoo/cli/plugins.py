@@ -70,7 +70,8 @@ def list_plugins(as_json: bool) -> None:
 def disable(plugin: str) -> None:
     """Load the plugin DIST no longer, in none of your environments.
 
-    It stays installed, and none of its code runs until `zoo plugins enable DIST`.
+    It stays installed, and none of its code runs until `zoo plugins enable DIST`, but for
+    `zoo plugins check DIST`.
     """
     from zoo.catalog import choice
     from zoo.catalog.plugins import distributions

@@ -20,6 +20,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from zoo.catalog.card import check_name
 from zoo.catalog.known import normalised
+from zoo.catalog.plugins import installed
 from zoo.catalog.registry import reserved_names
 from zoo.testing.check import Check, Finding, Skip
 from zoo.testing.package import Package, folder_of
@@ -45,8 +46,15 @@ def names(package: Package) -> None:
 
 
 def reserved(package: Package) -> None:
-    """No model and no data set takes a name that belongs to the zoo."""
-    owners = reserved_names()
+    """No model and no data set takes a name that belongs to the zoo, or to another plugin here."""
+    others = {
+        each.name: plugin.distribution
+        for plugin in installed()
+        for kind in (plugin.models, plugin.datasets)
+        for each in kind
+        if normalised(plugin.distribution) != normalised(package.name)
+    }
+    owners = {**others, **reserved_names()}
     for plugin in package.plugins:
         for name in (each.name for kind in (plugin.models, plugin.datasets) for each in kind):
             owner = owners.get(name, package.name)
