@@ -96,9 +96,11 @@ def test_a_dry_run_measures_and_writes_nothing() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["vae", "--set", "hidden=32"],
+        pytest.param(["vae", "--set", "hidden=32"], marks=pytest.mark.slow),
         ["dcgan", "--set", "features=4", "--set", "spectral_norm=true"],
-        ["wgan-gp", "--set", "features=4", "--set", "critic_steps=2"],
+        pytest.param(
+            ["wgan-gp", "--set", "features=4", "--set", "critic_steps=2"], marks=pytest.mark.slow
+        ),
         ["cyclegan", "--set", "features=4", "--set", "blocks=1", "--set", "pool_size=8"],
     ],
     ids=lambda words: words[0],

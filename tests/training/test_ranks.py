@@ -76,6 +76,7 @@ def test_two_ranks_killed_and_resumed_are_the_same_run() -> None:
     assert own[0] != own[1], "each rank has statistics and generators of its own"
 
 
+@pytest.mark.slow
 def test_another_number_of_ranks_is_taken_with_a_word() -> None:
     zoo(*small_training(DCGAN, "run", steps=5), *TWO)
     said = zoo("train", "--resume", "run", "--devices", "1", "--steps", "8").stderr
