@@ -162,9 +162,12 @@ def interleave(*sets: Pixels, columns: int) -> Pixels:
     return page.reshape(-1, *page.shape[3:])
 
 
-def write_png(path: Path, pixels: Pixels) -> None:
-    """Write a picture (H, W, 1 or 3) as PNG in one piece; its folder must be there."""
+def write_png(path: Path | BinaryIO, pixels: Pixels) -> None:
+    """Write a picture (H, W, 1 or 3) as PNG: to a stream, or in one piece into a folder."""
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    if not isinstance(path, Path):
+        picture.save(path, format="PNG")
+        return
     with replacing(path) as temporary:
         picture.save(temporary, format="PNG")
 

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 if TYPE_CHECKING:
     import numpy as np
 
-Kind = Literal["image", "latent", "label", "value"]
+Kind = Literal["image", "latent", "label", "audio", "value"]
 Prior = Literal["normal", "uniform"]
-DType = Literal["float32", "int64"]
+DType = Literal["float32", "int64", "uint8"]
+Layout = Literal["NCHW", "NHWC"]
 
 MAX_DIMENSION = 2**20
 MAX_PIXELS = 2**26  # numbers in one image, about 4,700 × 4,700 in colour
 MAX_NAMES = 100_000
+MAX_RATE = 10**7  # hertz
 
 
 def as_word(name: str) -> str:
@@ -41,6 +43,7 @@ class DataSpec:
         width: image width in pixels.
         classes: names of the classes, by label number; empty without labels.
         domains: names of the two sides of a translation; empty for one set of images.
+        licence: of the images, as their owners give it; empty where nobody has told.
     """
 
     name: str
@@ -49,6 +52,7 @@ class DataSpec:
     width: int
     classes: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    licence: str = ""
 
     def __post_init__(self) -> None:
         _require(isinstance(self.name, str) and 0 < len(self.name) <= 200, "data set name")
@@ -58,6 +62,7 @@ class DataSpec:
         _require(self.pixels <= MAX_PIXELS, "size of the data's images")
         for names in (self.classes, self.domains):
             _require(_are_names(names), "class or domain names")
+        _require(_are_names((self.licence,)), "licence of the data")
 
     @property
     def pixels(self) -> int:
@@ -106,6 +111,8 @@ class Port:
             `range`; None for what somebody must supply.
         classes: names of a label's classes.
         domain: which of the data's two domains the images are of; empty where there is one.
+        layout: order of an image's dimensions: channels before height and width, or after.
+        rate: samples a second of an audio port, in hertz; None for other kinds.
         tolerance: greatest absolute difference between the exported graph and the model.
     """
 
@@ -117,6 +124,8 @@ class Port:
     prior: Prior | None = None
     classes: tuple[str, ...] = ()
     domain: str = ""
+    layout: Layout = "NCHW"
+    rate: int | None = None
     tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
@@ -127,11 +136,14 @@ class Port:
         _require(self.prior != "uniform" or self.range is not None, "range of a uniform prior")
         _require(_is_shape(self.shape), f"shape of port {self.name!r}")
         _require(self.kind != "image" or len(self.shape) == 4, "shape of an image port")
+        _require(self.layout in get_args(Layout), f"layout of port {self.name!r}")
         _require(self.range is None or _is_range(self.range), f"range of port {self.name!r}")
+        has_rate = _is_integer(self.rate) and 0 < (self.rate or 0) <= MAX_RATE
+        _require(has_rate == (self.kind == "audio"), f"rate of port {self.name!r}")
         names_are_usable = _are_names(self.classes) and _are_names((self.domain,))
         _require(names_are_usable, f"names in port {self.name!r}")
         _require(
-            isinstance(self.tolerance, float) and self.tolerance > 0,
+            isinstance(self.tolerance, float) and 0 < self.tolerance < float("inf"),
             f"tolerance of port {self.name!r}",
         )
 
@@ -161,6 +173,17 @@ class Port:
         names = tuple(classes)
         return cls(name, "label", ("batch",), "int64", (0.0, last), "uniform", names)
 
+    @property
+    def channels(self) -> int | str:
+        """Channels of an image port, whatever its layout."""
+        return self.shape[1 if self.layout == "NCHW" else 3]
+
+    @property
+    def image_size(self) -> tuple[int | str, int | str]:
+        """Height and width of an image port, whatever its layout; a word for what may vary."""
+        height, width = self.shape[2:] if self.layout == "NCHW" else self.shape[1:3]
+        return height, width
+
     def draw(self, count: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
         """Draw `count` values from the port's prior: (count, …) in the port's dtype.
 
@@ -179,8 +202,10 @@ class Port:
         return generator.uniform(low, high, shape).astype(self.dtype)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the port as plain JSON values."""
-        return asdict(self)
+        """Return the port as plain JSON values, for an image with the order of its colours."""
+        if self.kind != "image" or self.channels not in {1, 3}:
+            return asdict(self)
+        return {**asdict(self), "colours": "grey" if self.channels == 1 else "RGB"}
 
     @classmethod
     def from_json(cls, value: object) -> Port:

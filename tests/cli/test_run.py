@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from PIL import Image
 
-import zoo.cli
+from tests.cli.running import Zoo, photo, pixels
 from tests.runtime.graphs import (
     PHOTOS,
     conditional,
@@ -28,66 +29,19 @@ from tests.runtime.graphs import (
     encoder,
     entry_of,
     labelled,
+    mirrored,
     negative,
     save,
     translator,
 )
 from zoo.ports import DataSpec, Port
+from zoo.runtime.description import Precision
 from zoo.runtime.files import file_word
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-
-class Zoo:
-    """The command, in this process for speed; `apart` runs it as users do."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
-        self.capfd = capfd
-
-    def run(self, *words: object) -> Outcome:
-        with pytest.raises(SystemExit) as left:
-            zoo.cli.main(["run", *map(str, words)])
-        captured = self.capfd.readouterr()
-        assert isinstance(left.value.code, int)
-        assert "Traceback" not in captured.err
-        assert len(captured.err.splitlines()) <= 7
-        return Outcome(left.value.code, captured.out, captured.err)
-
-    def apart(self, *words: object, **environment: str) -> Outcome:
-        done = subprocess.run(
-            [sys.executable, "-m", "zoo", "run", *map(str, words)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, **environment},
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
 def command(capfd: pytest.CaptureFixture[str]) -> Zoo:
     return Zoo(capfd)
-
-
-def photo(path: Path, shade: int, size: tuple[int, int] = (48, 32)) -> Path:
-    """A picture of one shade; `size` is (width, height)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (shade, shade, 0)).save(path)
-    return path
-
-
-def pixels(path: Path | str) -> np.ndarray[Any, Any]:
-    with Image.open(path) as picture:
-        return np.asarray(picture)
 
 
 # Drawn from priors
@@ -136,6 +90,7 @@ def test_json_tells_what_was_done(command: Zoo) -> None:
         "file": "decode.onnx",
         "model": "vae",
         "graph": "decode",
+        "provider": "cpu",
         "outputs": ["a/b/grid.png"],
         "count": 4,
         "left_out": 0,
@@ -277,6 +232,7 @@ TO_WRONG = {
     "no translation": ("decode.onnx --to zebra", "leave --to out"),
     "empty domain": ("decode.onnx --to=", "leave --to out"),
     "two ways": ("twice --to zebra", "horse_to_zebra.onnx, mule_to_zebra.onnx"),
+    "there and back": ("circle --to horse", "leave --to out"),
     "no graphs": ("photos --to zebra", "zoo export MODEL --onnx"),
     "only damaged graphs": ("damaged --to zebra", "damaged/x.onnx is not an ONNX file"),
 }
@@ -293,9 +249,24 @@ def test_a_wrong_domain_is_answered_with_those_there_are(
     translator(Path("twice/horse_to_zebra.onnx"), "horse", "zebra")
     translator(Path("twice/mule_to_zebra.onnx"), "mule", "zebra")
     Path("damaged/x.onnx").write_text("text")
+    Path("circle").mkdir()
+    translator(Path("circle/horse_cycle.onnx"), "horse", "horse")
     done = command.run(*words.split(), "-o", "out")
     assert (done.code, done.out) == (3 if "damaged" in words else 2, "")
     assert expected in done.err
+
+
+def test_a_damaged_file_of_an_export_is_not_passed_over(command: Zoo, bundle: Path) -> None:
+    path = bundle / "horse_to_zebra.onnx"
+    listed = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    (bundle / "manifest.json").write_text(json.dumps({"files": {"horse_to_zebra": listed}}))
+    translator(bundle / "horse_to_zebra.uint8.onnx", "horse", "zebra", graph="horse_to_zebra")
+    photo(Path("photo.png"), 100)
+    assert command.run(bundle, "photo.png", "--to", "zebra", "-o", "out").code == 0
+    path.write_bytes(path.read_bytes()[:-100])
+    done = command.run(bundle, "photo.png", "--to", "zebra", "-o", "out")
+    assert (done.code, done.out) == (3, "")
+    assert "horse_to_zebra.onnx is not the file that manifest.json beside it lists" in done.err
 
 
 def test_other_files_in_a_bundle_do_no_harm(command: Zoo, bundle: Path) -> None:
@@ -304,6 +275,54 @@ def test_other_files_in_a_bundle_do_no_harm(command: Zoo, bundle: Path) -> None:
     photo(Path("photo.png"), 100)
     done = command.run(bundle, "photo.png", "--to", "zebra", "-o", "out")
     assert done.lines == ["out/photo.png"]
+
+
+def there_and_back(path: Path, source: str, target: str) -> Path:
+    """image of one domain -> its negative, said to be of the other, and the negative of that."""
+    image, negated, back = (
+        Port.image(name, PHOTOS, domain=domain, any_size=True)
+        for name, domain in (("image", source), ("translated", target), ("back", source))
+    )
+    nodes = [
+        helper.make_node("Neg", ["image"], ["translated"]),
+        helper.make_node("Neg", ["translated"], ["back"]),
+    ]
+    return save(path, describe("cycle", [image], [negated, back]), nodes)
+
+
+FORMS: dict[str, tuple[Precision, int | str]] = {
+    "": ("float32", "batch"),
+    ".batch4": ("float32", 4),
+    ".256x256": ("float32", "batch"),
+    ".half": ("float16 weights", "batch"),
+    ".int8": ("int8", "batch"),
+}
+
+
+@pytest.mark.parametrize(
+    ("forms", "taken", "is_told"),
+    [
+        (["", ".batch4", ".256x256", ".half", ".int8"], "", False),
+        ([".batch4", ".int8"], ".batch4", False),
+        ([".int8", ".half"], ".half", True),
+    ],
+)
+def test_of_several_files_of_one_graph_the_plain_one_is_run(
+    command: Zoo, forms: list[str], taken: str, is_told: bool
+) -> None:
+    Path("exports").mkdir()
+    for form in forms:
+        precision, batch = FORMS[form]
+        path = Path(f"exports/horses.horse_to_zebra{form}.onnx")
+        graph = "horse_to_zebra"
+        translator(path, "horse", "zebra", graph=graph, precision=precision, batch=batch)
+    translator(Path("exports/horses.zebra_to_horse.onnx"), "zebra", "horse")
+    there_and_back(Path("exports/horses.horse_cycle.onnx"), "horse", "zebra")
+    photo(Path("photo.png"), 100)
+    done = command.run("exports", "photo.png", "--to", "zebra", "-o", "out", "--json")
+    expected = f"exports/horses.horse_to_zebra{taken}.onnx"
+    assert json.loads(done.out)["file"] == expected
+    assert done.err == (f"using {expected}\n" if is_told else "")
 
 
 @pytest.mark.parametrize("domain", ["\x1b[31mzebra", "a\nb", "z" * 101])
@@ -329,30 +348,11 @@ def test_a_domain_with_a_path_in_it_writes_beside_the_others(command: Zoo) -> No
 # Photos too large or too small
 
 
-def padded(path: Path) -> Path:
-    """image -> itself, padded by four mirrored pixels and cut again, over much memory."""
-    image = Port.image("image", PHOTOS, any_size=True)
-    nodes = [
-        helper.make_node("Pad", ["image", "pads"], ["wide"], mode="reflect"),
-        helper.make_node("Concat", ["wide"] * 64, ["stack"], axis=1),
-        helper.make_node("Relu", ["stack"], ["relu"]),
-        helper.make_node("Slice", ["relu", "start", "end", "axes"], ["out"]),
-    ]
-    constants = {
-        "pads": np.array([0, 0, 4, 4, 0, 0, 4, 4]),
-        "start": np.array([0, 4, 4]),
-        "end": np.array([3, -4, -4]),
-        "axes": np.array([1, 2, 3]),
-    }
-    described = describe("pad", [image], [replace(image, name="out")])
-    return save(path, described, nodes, constants)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="the bound is Linux's")
 def test_a_photo_too_large_for_memory_is_an_error_that_names_it(command: Zoo) -> None:
     import resource
 
-    padded(Path("pad.onnx"))
+    mirrored(Path("pad.onnx"))
     photo(Path("photos/large.jpg"), 200, (2400, 1800))
     photo(Path("photos/small.jpg"), 200, (60, 40))
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
@@ -376,14 +376,18 @@ def test_a_photo_too_large_for_memory_is_an_error_that_names_it(command: Zoo) ->
 
 
 def test_a_photo_too_small_for_the_graph_does_not_hold_up_the_others(command: Zoo) -> None:
-    padded(Path("pad.onnx"))
+    mirrored(Path("pad.onnx"))
     photo(Path("photos/a.png"), 200, (3, 3))
     photo(Path("photos/b.png"), 200, (30, 20))
     done = command.run("pad.onnx", "photos", "-o", "out")
     assert (done.code, done.lines) == (0, ["out/b.png"])
     assert "left out 1 of 2 pictures" in done.err
     assert "photos/a.png" in done.err
-    assert command.run("pad.onnx", "photos/a.png", "-o", "out").code == 1
+    named = command.run("pad.onnx", "photos/a.png", "-o", "out")
+    assert (named.code, named.out) == (1, "")
+    assert "photos/a.png" in named.err
+    assert "image (1, 3, 3, 3), most likely too small" in named.err
+    assert "it was trained on 28 x 28 pixels" in named.err
     Path("photos/b.png").unlink()
     assert command.run("pad.onnx", "photos", "-o", "out").code == 1
 
@@ -774,7 +778,7 @@ except SystemExit:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert "\n  zoo run decode.onnx codes.npz -o grid.png\n" in done.stdout
+    assert "\n  zoo run clothes.decode.onnx codes.npz -o grid.png\n" in done.stdout
     assert not {"numpy", "onnxruntime", "PIL"} & set(done.stdout.splitlines()[-1].split())
 
 

@@ -542,7 +542,8 @@ def test_horses_and_zebras_are_downloaded_and_decoded_by_name(
         assert server.sent() == len(content)
     counts = {name: (len(arrays["a"]), len(arrays["b"])) for name, arrays in store.splits.items()}
     assert counts == {"train": (1014, 1267), "validation": (53, 67), "test": (120, 140)}
-    assert store.spec == DataSpec("horses", 3, 32, 32, domains=("horse", "zebra"))
+    spec = DataSpec("horses", 3, 32, 32, domains=("horse", "zebra"), licence="none given")
+    assert store.spec == spec
     assert (store.total, store.bad, store.pairs) == (2661, 0, ())
     assert len(said) == 1
     zebras = np.concatenate([store.splits["train"]["b"], store.splits["validation"]["b"]])

@@ -13,9 +13,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from zoo.ports import DataSpec, Port, Signature
-from zoo.runtime.description import Description
+from zoo.runtime.description import Description, Precision
 
-ELEMENTS = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+ELEMENTS = {
+    "float32": TensorProto.FLOAT,
+    "int64": TensorProto.INT64,
+    "uint8": TensorProto.UINT8,
+}
 CLOTHES = DataSpec("clothes", 1, 28, 28)
 PHOTOS = DataSpec("photos", 3, 32, 48)
 
@@ -99,24 +103,75 @@ def encoder(path: Path) -> Path:
     return save(path, described, nodes, {"axes": np.array([1])})
 
 
-def negative(path: Path, data: DataSpec = PHOTOS, *, any_size: bool = False) -> Path:
+def negative(
+    path: Path, data: DataSpec = PHOTOS, *, any_size: bool = False, batch: int | str = "batch"
+) -> Path:
     """image -> its negative, so that what was written can be told from what was read."""
-    ports = [Port.image("image", data), Port.image("negative", data)]
-    if any_size:
-        shape = ("batch", data.channels, "height", "width")
-        ports = [replace(port, shape=shape) for port in ports]
+    ports = [Port.image(name, data, any_size=any_size) for name in ("image", "negative")]
+    ports = [replace(port, shape=(batch, *port.shape[1:])) for port in ports]
     described = describe("reconstruct", ports[:1], ports[1:])
     return save(path, described, [helper.make_node("Neg", ["image"], ["negative"])])
 
 
-def translator(path: Path, source: str, target: str) -> Path:
+def pixel_negative(
+    path: Path, data: DataSpec = PHOTOS, *, any_size: bool = False, batch: int | str = "batch"
+) -> Path:
+    """image -> its negative, both as pixels (batch, height, width, channels) of uint8."""
+    height, width = ("height", "width") if any_size else (data.height, data.width)
+    shape = (batch, height, width, data.channels)
+    image, negated = (
+        Port(name, "image", shape, "uint8", (0.0, 255.0), layout="NHWC", tolerance=1.0)
+        for name in ("image", "negative")
+    )
+    nodes = [
+        helper.make_node("Cast", ["image"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["white", "values"], ["difference"]),
+        helper.make_node("Cast", ["difference"], ["negative"], to=TensorProto.UINT8),
+    ]
+    described = describe("reconstruct", [image], [negated])
+    return save(path, described, nodes, {"white": np.float32(255)})
+
+
+def translator(
+    path: Path,
+    source: str,
+    target: str,
+    *,
+    graph: str = "",
+    precision: Precision = "float32",
+    batch: int | str = "batch",
+) -> Path:
     """image of one domain -> its negative, said to be of the other domain; any size."""
     image, negated = (
         Port.image(name, PHOTOS, domain=domain, any_size=True)
         for name, domain in (("image", source), ("translated", target))
     )
-    described = describe(path.stem[:100], [image], [negated])
-    return save(path, described, [helper.make_node("Neg", ["image"], ["translated"])])
+    ports = [replace(port, shape=(batch, *port.shape[1:])) for port in (image, negated)]
+    described = describe(graph or path.stem[:100], ports[:1], ports[1:])
+    node = helper.make_node("Neg", ["image"], ["translated"])
+    return save(path, replace(described, precision=precision), [node])
+
+
+def mirrored(path: Path) -> Path:
+    """image of any size -> itself, padded by four mirrored pixels and cut again.
+
+    Fails on less than five pixels, and takes much memory.
+    """
+    image = Port.image("image", PHOTOS, any_size=True)
+    nodes = [
+        helper.make_node("Pad", ["image", "pads"], ["wide"], mode="reflect"),
+        helper.make_node("Concat", ["wide"] * 64, ["stack"], axis=1),
+        helper.make_node("Relu", ["stack"], ["relu"]),
+        helper.make_node("Slice", ["relu", "start", "end", "axes"], ["out"]),
+    ]
+    constants = {
+        "pads": np.array([0, 0, 4, 4, 0, 0, 4, 4]),
+        "start": np.array([0, 4, 4]),
+        "end": np.array([3, -4, -4]),
+        "axes": np.array([1, 2, 3]),
+    }
+    described = describe("pad", [image], [replace(image, name="out")])
+    return save(path, described, nodes, constants)
 
 
 def conditional(path: Path, classes: Sequence[str]) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.runtime.graphs import decoder, encoder, negative
+from tests.runtime.graphs import decoder, encoder, negative, pixel_negative
 from zoo.ports import DataSpec
 
 PROJECT = Path(__file__).parents[2]
@@ -62,6 +62,12 @@ def samples_pictures_and_numbers(run: Run) -> None:
     assert (mapped.returncode, mapped.stderr) == (0, "")
     with Image.open("out/photo.png") as picture:
         assert picture.getpixel((16, 16)) == (255, 255, 127)
+
+    pixel_negative(Path("pixels.onnx"), DataSpec("photos", 3, 32, 32), batch=4)
+    mapped = run("zoo", "run", "pixels.onnx", "folder/*.*", "-o", "pixels/")
+    assert mapped.stdout.splitlines() == ["pixels/a.png", "pixels/b.png"]
+    (timed,) = json.loads(run("zoo", "bench", "pixels.onnx", "--repeat", "5", "--json").stdout)
+    assert (timed["rows"], timed["provider"]) == (4, "cpu")
 
     encoder(Path("encode.onnx"))
     codes = json.loads(run("zoo", "run", "encode.onnx", "folder").stdout)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.runtime.graphs import CLOTHES, describe
+from tests.runtime.graphs import CLOTHES, PHOTOS, describe
 from zoo.ports import Port
-from zoo.runtime.description import MAX_TEXT, Description, describe_port
+from zoo.runtime.description import MAX_TEXT, SCHEMA, Description, describe_port
 
-DESCRIPTION = describe(
-    "generate",
-    [Port.latent("latent", 20), Port.label("label", ["shirt", "boot"])],
-    [Port.image("image", CLOTHES, domain="horse")],
+DESCRIPTION = replace(
+    describe(
+        "generate",
+        [Port.latent("latent", 20), Port.label("label", ["shirt", "boot"])],
+        [Port.image("image", CLOTHES, domain="horse")],
+    ),
+    precision="int8",
+    normalisation=("BatchNorm2d: the running statistics of the training",),
+    dropout="off",
+    weights_sha256="0123456789abcdef" * 4,
+    written_by={"zoo-core": "0.1.0", "torch": "2.13.0"},
+    checks={"image": {"greatest": 3.5e-6, "mean": 1e-7}},
+    quality={"elbo": {"float32": -237.25, "this": -238.0}},
 )
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
@@ -51,12 +61,15 @@ def test_a_description_survives_the_way_through_a_file() -> None:
 
 
 def test_keys_of_a_later_zoo_are_left_alone() -> None:
-    assert Description.from_json({**PLAIN, "later": [1], "schema": 1}) == DESCRIPTION
+    assert Description.from_json({**PLAIN, "later": [1]}) == DESCRIPTION
 
 
-def test_a_newer_schema_says_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"schema 2.*update zoo-core"):
-        Description.from_json({**PLAIN, "schema": 2})
+@pytest.mark.parametrize(
+    ("schema", "says"), [(SCHEMA + 1, "update zoo-core"), (SCHEMA - 1, "export it anew")]
+)
+def test_another_schema_says_what_to_do(schema: int, says: str) -> None:
+    with pytest.raises(ValueError, match=rf"schema {schema}\).*{says}"):
+        Description.from_json({**PLAIN, "schema": schema})
 
 
 def test_it_says_in_words_what_a_graph_takes_and_gives() -> None:
@@ -69,6 +82,52 @@ def test_it_says_in_words_what_a_graph_takes_and_gives() -> None:
     assert describe_port(horses) == "image (batch, 1, height, width) in [-1, 1], of horse"
     code = Port.latent("mu", 3, prior=None)
     assert describe_port(code) == "latent mu (batch, 3)"
+    shape = ("batch", 28, 28, 1)
+    pixels = Port("image", "image", shape, "uint8", (0.0, 255.0), layout="NHWC", tolerance=1.0)
+    assert describe_port(pixels) == "image (batch, 28, 28, 1) of uint8 in [0, 255]"
+
+
+def test_channels_and_size_are_found_in_either_layout() -> None:
+    planes = Port.image("image", PHOTOS, any_size=True)
+    pixels = replace(planes, shape=("batch", "height", "width", 3), layout="NHWC")
+    for port in (planes, pixels):
+        assert port.channels == 3
+        assert port.image_size == ("height", "width")
+        assert port.to_json()["colours"] == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("precision",), "int4"),
+        (("normalisation",), "none"),
+        (("normalisation",), ["\x1b[2J"]),
+        (("dropout",), ""),
+        (("weights_sha256",), "0" * 63),
+        (("weights_sha256",), "G" * 64),
+        (("written_by",), {"torch": 2}),
+        (("checks",), {"picture": {"greatest": 0.0}}),
+        (("checks", "image"), [0.0]),
+        (("checks", "image"), {"greatest": "small"}),
+        (("checks", "image"), {f"{number}": 0.0 for number in range(65)}),
+        (("quality",), {"elbo": {"this": None}}),
+        (("quality",), {"\n": {"this": -1.0}}),
+        (("signature", "outputs", 0, "layout"), "HWC"),
+        (("signature", "outputs", 0, "rate"), 22050),
+        (("signature", "outputs", 0, "kind"), "audio"),
+        (("signature", "outputs", 0, "dtype"), "float16"),
+        (("data", "licence"), 3),
+    ],
+)
+def test_an_account_that_cannot_be_true_is_refused(place: tuple[Any, ...], value: Any) -> None:
+    changed = copy.deepcopy(PLAIN)
+    inner = changed
+    for key in place[:-1]:
+        inner = inner[key]
+    assert inner[place[-1]] != value
+    inner[place[-1]] = value
+    with pytest.raises(ValueError, match="unusable"):
+        Description.from_json(changed)
 
 
 @given(any_json)
@@ -105,7 +164,7 @@ def test_arbitrary_text_is_refused_in_one_way_only(text: str) -> None:
     [
         "",
         "[" * 200_000,
-        '{"schema": 1' + " " * MAX_TEXT + "}",
+        '{"schema": 2' + " " * MAX_TEXT + "}",
         '{"schema": ' + "9" * 5000 + "}",
         DESCRIPTION.to_text().replace("-237.5", "NaN"),
         DESCRIPTION.to_text().replace("-237.5", "1e999"),

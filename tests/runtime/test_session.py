@@ -114,7 +114,7 @@ HOSTILE = {
     "entry is a number": (with_entry("7"), "what it says of itself"),
     "entry is a list of lists": (with_entry("[" * 100_000), "nested too deeply"),
     "entry is huge": (with_entry('"' + "x" * 5_000_000 + '"'), "5,000,002 characters"),
-    "entry lacks the ports": (with_entry('{"schema": 1, "model": "vae"}'), "unusable"),
+    "entry lacks the ports": (with_entry('{"schema": 2, "model": "vae"}'), "unusable"),
     "other input name": (with_other_ports(input_name="code"), r"promises inputs \['code'\]"),
     "other output name": (with_other_ports(output_name="photo"), "promises outputs"),
     "other dtype": (with_other_ports(input_dtype="int64"), "latent int64"),

@@ -23,9 +23,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.runtime.graphs import conditional, decoder, encoder, negative, translator
+from tests.runtime.graphs import (
+    conditional,
+    decoder,
+    describe,
+    encoder,
+    negative,
+    save,
+    translator,
+)
 from tests.security.inside import command, listing, no_network, unfinished
 from zoo.cli.command import VERBS, group
+from zoo.ports import Port
 
 ALLOWED = {0, 2, 3, 4}
 
@@ -69,6 +78,7 @@ OUTPUTS = (
 
 WORDS: dict[str, tuple[str, ...]] = {
     "model": MODELS,
+    "subject": (*GRAPHS, *MODELS, "./bundle/", "bundle/horse_to_zebra.onnx", "theirs.onnx", "."),
     "target": TARGETS,
     "run": ("first", "@last", "broken", "runs/first", "frist"),
     "runs": ("first", "@last", "broken", "runs/first", "frist"),
@@ -119,7 +129,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 NEVER_ODD = {"retries", "devices"}  # what else they take starts processes
 # Verbs with what they are chosen by: how much there is to say wrongly, and how long it takes.
-WEIGHTS = {"train": 5, "run": 8, "sample": 5, "eval": 3, "data check": 3, "runs show": 2}
+WEIGHTS = {"train": 5, "run": 8, "sample": 5, "eval": 3, "data check": 3, "runs show": 2, "show": 3}
 
 
 def _paths() -> list[str]:
@@ -245,6 +255,8 @@ def _write_files() -> None:
     conditional(Path("generate.onnx"), ["shirt", "boot"])
     translator(Path("bundle/horse_to_zebra.onnx"), "horse", "zebra")
     translator(Path("bundle/zebra_to_horse.onnx"), "zebra", "horse")
+    save(Path("theirs.onnx"), describe("f", [Port.latent("x", 2)], [Port.latent("y", 2)]), [],
+         zoo_entry=None)  # fmt: skip
     Path("cut.onnx").write_bytes(Path("decode.onnx").read_bytes()[:500])
     np.save("codes.npy", np.zeros((3, 20), np.float32))
     np.save("objects.npy", np.array([{}], object), allow_pickle=True)
@@ -300,3 +312,28 @@ def test_any_words_end_well_or_in_a_short_error(prepared: Path, words: tuple[str
 @given(lines)
 def test_other_words_every_time(prepared: Path, words: tuple[str, ...]) -> None:
     check(prepared, words)
+
+
+changes = st.lists(
+    st.tuples(
+        st.floats(0, 1), st.sampled_from(["flip", "insert", "remove"]), st.binary(max_size=8)
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=RELAXED)
+@given(st.sampled_from(GRAPHS[:4]), changes, st.floats(0, 1))
+def test_any_bytes_are_shown_or_told_to_be_no_onnx_file(
+    prepared: Path, name: str, made: list[tuple[float, str, bytes]], length: float
+) -> None:
+    content = bytearray((prepared / name).read_bytes())
+    weights = content.find(b"patterns")  # most of the file, where a change changes nothing
+    for where, how, what in made:
+        place = int(where * (weights if weights > 0 else len(content)))
+        end = place if how == "insert" else place + len(what)
+        content[place:end] = b"" if how == "remove" else what
+    path = prepared.parent / "changed.onnx"
+    path.write_bytes(content if length > 0.3 else content[: int(length * 3.3 * len(content))])
+    for words in (("show", str(path)), ("show", str(path), "--json")):
+        assert command(*words).code in {0, 3}

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.runtime.graphs import decoder, describe, save
 from tests.security.inside import command, nothing_left, refused
 from zoo.ports import Port
-from zoo.runtime import screening, session
+from zoo.runtime import protobuf, screening, session
 
 ROUNDS = 2**62
 LATENT = Port.latent("latent", 20)
@@ -31,10 +31,11 @@ def graph(
     return save(path, describe("f", [LATENT], [VALUE]), nodes, constants, **more)
 
 
-def external(location: str) -> onnx.TensorProto:
+def external(location: str, **more: object) -> onnx.TensorProto:
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[20])
     tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value=location)
+    for key, value in {"location": location, "length": 80, **more}.items():
+        tensor.external_data.add(key=key, value=str(value))
     return tensor
 
 
@@ -52,9 +53,120 @@ def absolute(path: Path) -> None:
     graph(path, IS_A_MULTIPLE, constants={"w": external(str(secret()))})
 
 
-def beside(path: Path) -> None:
-    (path.parent / "w.bin").write_bytes(secret().read_bytes())
+def beside(path: Path, **more: object) -> None:
+    """A graph that multiplies by the twenty twos in the second half of a file beside it."""
+    (path.parent / "w.bin").write_bytes(np.repeat(np.float32([1, 2]), 20).tobytes())
+    tensor = external("w.bin", **{"offset": 80} | more)
+    graph(path, IS_A_MULTIPLE, constants={"w": tensor})
+
+
+def elsewhere(**more: object) -> Callable[[Path], None]:
+    """Data beside, of which something else is said than is there."""
+    return lambda path: beside(path, **more)
+
+
+def location(name: str) -> Callable[[Path], None]:
+    """Data in a file of that name, in a folder below as well."""
+
+    def write(path: Path) -> None:
+        below = path.parent / "below"
+        below.mkdir()
+        for place in (below, path.parent):
+            (place / "w.bin").write_bytes(secret().read_bytes())
+        graph(path, IS_A_MULTIPLE, constants={"w": external(name)})
+
+    return write
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path.parent / "w.bin")
     graph(path, IS_A_MULTIPLE, constants={"w": external("w.bin")})
+
+
+def named_twice(path: Path) -> None:
+    tensor = external("w.bin")
+    tensor.external_data.add(key="location", value="../secret.bin")
+    (path.parent / "w.bin").write_bytes(secret().read_bytes())
+    graph(path, IS_A_MULTIPLE, constants={"w": tensor})
+
+
+def in_two_places(path: Path) -> None:
+    beside(path)
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].raw_data = b"\0" * 80
+    path.write_bytes(model.SerializeToString())
+
+
+def outside_unsaid(path: Path) -> None:
+    beside(path)
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].data_location = TensorProto.DEFAULT
+    path.write_bytes(model.SerializeToString())
+
+
+def tensor(kind: int = TensorProto.FLOAT, /, *dims: int, **values: Any) -> Callable[[Path], None]:
+    """A tensor of which its message says what is not so."""
+
+    def write(path: Path) -> None:
+        weights = TensorProto(name="w", data_type=kind, dims=dims, **values)
+        total = helper.make_node("ReduceSum", ["w"], ["sum"], keepdims=0)
+        add = helper.make_node("Add", ["latent", "sum"], ["value"])
+        graph(path, total, add, constants={"w": weights})
+
+    return write
+
+
+def two_tensors_in_one(path: Path) -> None:
+    """A constant's value twice, of which a reader makes one: the second's place, both's sizes."""
+    beside(path)
+    constant = helper.make_node("Constant", [], ["w"], value=external("w.bin"))
+    graph(path, constant, IS_A_MULTIPLE)
+    attribute = constant.attribute[0].SerializeToString()
+    second = external("../secret.bin").SerializeToString()
+    joined = attribute + b"\x2a" + bytes([len(second)]) + second
+    content = path.read_bytes()
+    assert attribute in content
+    (node,) = (
+        each for each in onnx.load(path, load_external_data=False).graph.node if each.attribute
+    )
+    assert node.op_type == "Constant"
+    path.write_bytes(rewritten(content, attribute, joined))
+
+
+def rewritten(content: bytes, attribute: bytes, joined: bytes) -> bytes:
+    """Put another attribute into the first node of a file, and its lengths right around it."""
+
+    def message(number: int, value: bytes) -> bytes:
+        length, digits = len(value), bytearray()
+        while length > 127:
+            digits.append(length & 127 | 128)
+            length >>= 7
+        return bytes([number << 3 | 2, *digits, length]) + value
+
+    model = onnx.load_from_string(content)
+    constant, multiple = (node.SerializeToString() for node in model.graph.node)
+    constant = constant.replace(message(5, attribute), message(5, joined))
+    del model.graph.node[:]
+    rest = model.graph.SerializeToString()
+    model.ClearField("graph")
+    inner = message(1, constant) + message(1, multiple) + rest
+    return model.SerializeToString() + message(7, inner)
+
+
+def sparse(path: Path) -> None:
+    graph(path, IS_A_MULTIPLE)
+    model = onnx.load(path)
+    values = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], float_data=[1.0])
+    indices = TensorProto(data_type=TensorProto.INT64, dims=[1], int64_data=[0])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2**40]))
+    path.write_bytes(model.SerializeToString())
+
+
+def training(path: Path) -> None:
+    graph(path, helper.make_node("Neg", ["latent"], ["value"]))
+    model = onnx.load(path)
+    model.training_info.add().algorithm.CopyFrom(model.graph)
+    path.write_bytes(model.SerializeToString())
 
 
 def hard_link(path: Path) -> None:
@@ -114,7 +226,7 @@ def other_operators(path: Path) -> None:
 
 def second_graph(path: Path) -> None:
     """Two graphs in one file, which a reader of protocol buffers joins."""
-    way_up(path)
+    beside(path)
     hidden = path.read_bytes()
     graph(path, helper.make_node("Neg", ["latent"], ["value"]))
     path.write_bytes(path.read_bytes() + hidden)
@@ -133,15 +245,49 @@ def cut(path: Path) -> None:
     path.write_bytes(decoder(path).read_bytes()[:-300])
 
 
-OUTSIDE, INNER = "from outside of the file", "a graph of its own"
+OUTSIDE, INNER = "from outside of its folder", "a graph of its own"
+NO_FILE, OTHER_BYTES = "no plain file of its folder", "takes other bytes from w.bin than"
+NUMBERS = TensorProto.FLOAT
 HARMFUL: dict[str, tuple[Callable[[Path], object], str]] = {
     "data above": (way_up, OUTSIDE),
     "data at an absolute path": (absolute, OUTSIDE),
-    "data beside": (beside, OUTSIDE),
-    "data through a hard link": (hard_link, OUTSIDE),
-    "data through a symbolic link": (symbolic_link, OUTSIDE),
+    "data in a folder below": (location("below/w.bin"), OUTSIDE),
+    "data of a stream": (location("w.bin:x"), OUTSIDE),
+    "data of a drive": (location("c:w.bin"), OUTSIDE),
+    "data in memory": (location("*/_ORT_MEM_ADDR_/*"), OUTSIDE),
+    "data in the folder itself": (location("."), OUTSIDE),
+    "data nowhere": (location(""), OUTSIDE),
+    "data that is not there": (location("v.bin"), "not beside it"),
+    "data in a folder": (location("below"), NO_FILE),
+    "data through a hard link": (hard_link, NO_FILE),
+    "data through a symbolic link": (symbolic_link, NO_FILE),
+    "data of a pipe": (a_pipe, NO_FILE),
     "data of a constant": (in_a_constant, OUTSIDE),
-    "a second graph": (second_graph, OUTSIDE),
+    "data of two files": (named_twice, "which is not known"),
+    "data in two places": (in_two_places, "in two places"),
+    "data in no place": (outside_unsaid, "does not say where"),
+    "data by an unknown key": (elsewhere(prepacked_0="x|0;80;0"), "which is not known"),
+    "data before its file": (elsewhere(offset=-8), OTHER_BYTES),
+    "data behind its file": (elsewhere(offset=81), OTHER_BYTES),
+    "data far behind its file": (elsewhere(offset=2**63), OTHER_BYTES),
+    "less data than the tensor": (elsewhere(length=76), OTHER_BYTES),
+    "more data than the tensor": (elsewhere(offset=0, length=160), OTHER_BYTES),
+    "data of no length": (elsewhere(length=""), OTHER_BYTES),
+    "data of an odd length": (elsewhere(length="٨٠"), OTHER_BYTES),
+    "two tensors in one": (two_tensors_in_one, "two graphs or tensors"),
+    "2^40 numbers, none there": (tensor(NUMBERS, 2**40), "1,099,511,627,776 values of float32"),
+    "2^80 numbers": (tensor(NUMBERS, 2**40, 2**40), "more than 2^63 values"),
+    "2^28 numbers, one there": (tensor(NUMBERS, 2**28, float_data=[1.0]), "with 1 of them"),
+    "2^28 numbers, a byte there": (tensor(NUMBERS, 2**28, raw_data=b"x"), "with 1 bytes"),
+    "more bytes than numbers": (tensor(NUMBERS, 1, raw_data=b"x" * 8), "with 8 bytes"),
+    "more varints than numbers": (tensor(7, 2, int64_data=[2**60, 1, -1]), "with 3 of them"),
+    "numbers of another type": (tensor(NUMBERS, 2, int64_data=[1, 2]), "values of float32"),
+    "a negative size": (tensor(NUMBERS, -1, raw_data=b"x" * 4), "negative size"),
+    "a hundred dimensions": (tensor(NUMBERS, *[1] * 100, raw_data=b"x" * 4), "64 dimensions"),
+    "a type of the future": (tensor(99, 1, raw_data=b"x"), "not known here, 99"),
+    "a sparse tensor": (sparse, "sparse"),
+    "a training": (training, "training of its own"),
+    "a second graph": (second_graph, "two graphs"),
     "a second graph in disguise": (wrapped_number, "not written to its end"),
     "2^62 rounds": (with_a_body("Loop"), INNER),
     "a scan": (with_a_body("Scan", num_scan_inputs=1), INNER),
@@ -164,18 +310,56 @@ def test_a_graph_that_does_harm_is_not_begun(write: Callable[[Path], object], sa
 def test_what_is_refused_would_have_read_the_other_file(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("theirs").mkdir()
     hard_link(Path("theirs/x.onnx"))
-    monkeypatch.setattr(screening, "_screen", lambda path: None)
+    monkeypatch.setattr(screening, "screen", lambda path: None)
     assert command("run", "theirs/x.onnx", "-o", "x.npz").code == 0
 
 
+def test_data_in_a_plain_file_beside_is_read() -> None:
+    Path("theirs").mkdir()
+    beside(Path("theirs/x.onnx"))
+    assert command("run", "theirs/x.onnx", "-n", "2", "-o", "x.npz").code == 0
+    with np.load("x.npz") as written:
+        drawn = written["value"] / 2
+    graph(Path("theirs/y.onnx"), helper.make_node("Identity", ["latent"], ["value"]))
+    assert command("run", "theirs/y.onnx", "-n", "2", "-o", "y.npz").code == 0
+    with np.load("y.npz") as written:
+        np.testing.assert_array_equal(drawn, written["value"])
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "int32", "int8", "uint8", "int64", "bool"])
+@pytest.mark.parametrize("raw", [True, False], ids=["as bytes", "one by one"])
+def test_tensors_with_what_they_promise_are_let_through(kind: str, raw: bool) -> None:
+    values = np.array([[0, 1, 1], [1, 0, 100]]).astype(kind)
+    number = helper.np_dtype_to_tensor_dtype(values.dtype)
+    weights = helper.make_tensor(
+        "w", number, (2, 3), values.tobytes() if raw else values.flatten().tolist(), raw=raw
+    )
+    scalar = helper.make_tensor("s", TensorProto.FLOAT, (), [2.0])
+    empty = helper.make_tensor("e", TensorProto.FLOAT, (0, 2**62), [])
+    identity = helper.make_node("Mul", ["latent", "s"], ["value"])
+    graph(Path("x.onnx"), identity, constants={"s": scalar, "w": weights, "e": empty})
+    screening.check_file(Path("x.onnx"))
+
+
+def test_quantised_files_are_let_through() -> None:
+    nodes = [
+        helper.make_node("QuantizeLinear", ["latent", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["value"]),
+    ]
+    zero = helper.make_tensor("zero", TensorProto.INT8, (), [-3])
+    graph(Path("x.onnx"), *nodes, constants={"scale": np.float32(0.1), "zero": zero})
+    assert command("run", "x.onnx", "-o", "x.npz").code == 0
+
+
 def test_a_file_of_too_many_parts_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screening, "MOST_FIELDS", 1000)
+    monkeypatch.setattr(protobuf, "MOST_FIELDS", 1000)
     nodes = [helper.make_node("Neg", [f"x{n}"], [f"x{n + 1}"]) for n in range(400)]
     first, last = (
         helper.make_node("Neg", [a], [b]) for a, b in (("latent", "x0"), ("x400", "value"))
     )
     graph(Path("x.onnx"), first, *nodes, last)
-    assert "more than 1,000 parts" in refused("run", "x.onnx", code=3)
+    for verb in ("run", "show"):
+        assert "more than 1,000 parts" in refused(verb, "x.onnx", code=3)
 
 
 def test_a_graph_that_takes_all_memory_is_stopped() -> None:

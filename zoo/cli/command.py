@@ -20,12 +20,13 @@ from zoo.errors import PluginError, UsageError, ZooError
 
 VERBS = {
     "list": "Show the models that are installed.",
-    "show": "Show one model: paper, ports, options, weights.",
+    "show": "Show a model, or what an exported file says of itself.",
     "train": "Train a model.",
     "sample": "Draw pictures from a trained model.",
     "eval": "Measure a trained model on held-out images.",
     "export": "Export a trained model to ONNX and verify it.",
     "run": "Run an exported file; needs no torch and no plugin.",
+    "bench": "Measure how fast exported files run.",
     "runs": "List, show or remove runs.",
     "doctor": "Explain how a run is doing, or what this installation can do.",
     "data": "List, download or check data sets.",

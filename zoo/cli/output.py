@@ -63,7 +63,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     cells = [[_printable(cell) for cell in row] for row in rows]
     widths = [max(map(_wide, column)) for column in zip(columns, *cells, strict=True)]
     left = _width() - sum(widths[:-1]) - GAP * len(widths[:-1]) - 2  # for the last column
-    if left < LAST_COLUMN:
+    if left < min(LAST_COLUMN, widths[-1]):
         _print_blocks(columns, cells)
     else:
         _print_grid(columns, cells, [*widths[:-1], min(widths[-1], left)])

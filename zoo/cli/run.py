@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from zoo.cli.engine import engine_options, opener
 from zoo.cli.output import json_option, print_json, say
+from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.pictures import BadPictureError
-    from zoo.runtime.feed import Feed, Result
+    from zoo.runtime.batches import Result
+    from zoo.runtime.feed import Feed
+    from zoo.runtime.session import Session
 
 LONG = 200  # rows; what takes longer shows a bar on a terminal
 MOST_TOLD = 5  # pictures left out that are named one by one
@@ -36,7 +40,11 @@ MOST_TOLD = 5  # pictures left out that are named one by one
     help="Name or number, several with commas, or all; the same noise for each.",
 )
 @click.option("--to", metavar="DOMAIN", help="Where FILE is a folder: what to translate to.")
-@click.option("-o", "--output", help="x.png, x.npz or a folder.")
+@click.option("-o", "--output", help="x.png, x.npz, a folder, or - for standard output.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 65536), help="Rows at once. [default: up to 64]"
+)
+@engine_options
 @json_option
 def verb(
     file: str,
@@ -46,31 +54,40 @@ def verb(
     classes: str | None,
     to: str | None,
     output: str | None,
+    batch_size: int | None,
+    provider: str,
+    threads: int | None,
+    memory_pattern: bool | None,
+    spin: bool,
     as_json: bool,
 ) -> None:
     """Run an exported file; needs no torch and no plugin.
 
     FILE is an .onnx file that `zoo export` wrote, or the folder with --to; it says itself what it
-    takes. INPUT is pictures, folders of pictures (with all below them), or .npy and .npz files of
-    numbers. What is not given is drawn from its prior.
+    takes. INPUT is pictures, folders of pictures (with all below them), patterns in quotes, .npy
+    and .npz files of numbers, or - for one of these from standard input. What is not given is
+    drawn from its prior.
 
     Pictures that come out go to a folder, each by its own name, or in a grid; numbers go to an
     .npz file, or as JSON to stdout. A picture that cannot be read is an error when you name it,
     and left out with a word when a folder holds it.
 
     \b
-    zoo run decode.onnx -n 16 --seed 0 -o grid.png
-    zoo run reconstruct.onnx photo.png folder/ -o out/
-    zoo run encode.onnx folder/ -o codes.npz
-    zoo run decode.onnx codes.npz -o grid.png
-    zoo run generate.onnx --class all -o grid.png
+    zoo run clothes.decode.onnx -n 16 --seed 0 -o grid.png
+    zoo run clothes.reconstruct.onnx photo.png folder/ 'more/*.jpg' -o out/
+    zoo run clothes.encode.onnx folder/ -o codes.npz
+    zoo run clothes.decode.onnx codes.npz -o grid.png
+    zoo run digits.generate.onnx --class all -o grid.png
     zoo run exports/horses photos/ --to zebra -o out/
+    cat photo.png | zoo run clothes.reconstruct.onnx - -o - > out.png
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     from pathlib import Path
 
     from zoo.cli.targets import tell_version
+    from zoo.runtime.batches import batches
     from zoo.runtime.bundles import open_graph
-    from zoo.runtime.feed import batches, prepare
+    from zoo.runtime.feed import prepare
+    from zoo.runtime.files import PIPE, find_sources
     from zoo.runtime.memory import bounded_memory
     from zoo.runtime.outputs import MOST_PRINTED, NAMES, choose_target, collect, write_results
 
@@ -78,17 +95,21 @@ def verb(
     bad: list[BadPictureError] = []
     written: list[Path] = []
     numbers: dict[str, Any] = {}
+    if output == PIPE:
+        _check_pipe(as_json)
     with bounded_memory():  # a file of a stranger may ask for any amount as soon as it is opened
-        session = open_graph(Path(file), to)
+        opened = opener(
+            provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin
+        )
+        session = open_graph(Path(file), to, opened)
         about = session.description
         tell_version(session.path, about.distribution, about.version)
         leave_out = Path(output or session.path.stem)
-        given = [Path(path) for path in inputs]
+        given = find_sources(inputs, _standard_input(inputs), leave_out)
         feed = prepare(session, given, count=count, seed=seed, classes=classes, leave_out=leave_out)
         target = choose_target(session, feed, output)
-        for note in feed.notes:
-            say(note)
-        results = _with_bar(batches(session, feed, bad.append), feed)
+        _tell_choices(session, feed)
+        results = _with_bar(batches(session, feed, bad.append, batch_size), feed)
         if target.kind == "json":
             names, values = collect(results, MOST_PRINTED)
             numbers = {
@@ -96,17 +117,21 @@ def verb(
                 "values": {port: array.tolist() for port, array in values.items()},
             }
         else:
-            written = write_results(results, session.description.signature.outputs[0], target)
+            pipe = sys.stdout.buffer
+            written = write_results(results, about.signature.outputs[0], target, pipe)
     _tell_bad(bad, feed.count)
     paths = [click.format_filename(path) for path in written]
+    if output == PIPE:
+        return
     if not as_json and paths:
         click.echo("\n".join(paths))
         return
     print_json(
         {
             "file": click.format_filename(session.path),
-            "model": session.description.model,
-            "graph": session.description.graph,
+            "model": about.model,
+            "graph": about.graph,
+            "provider": session.provider,
             "outputs": paths,
             "count": feed.count - len(bad),
             "left_out": len(bad),
@@ -114,6 +139,42 @@ def verb(
             **numbers,
         }
     )
+
+
+def _tell_choices(session: Session, feed: Feed) -> None:
+    for note in (*session.notes, *feed.notes):
+        say(note)
+    if session.provider != "cpu":
+        say(f"running on {session.provider}")
+
+
+def _check_pipe(as_json: bool) -> None:
+    """Require a place for the bytes of a picture or of arrays.
+
+    Raises:
+        UsageError: JSON is to be there too, or standard output is a terminal.
+    """
+    if as_json:
+        raise UsageError("-o - and --json both write to standard output", hint="-o x.png --json")
+    if sys.stdout.isatty():
+        raise UsageError(
+            "-o - writes bytes, and standard output is a terminal", hint="-o x.png, or -o - > x.png"
+        )
+
+
+def _standard_input(words: Sequence[str]) -> BinaryIO | None:
+    """Return standard input where a word asks for it, and something can come.
+
+    Raises:
+        UsageError: it is a terminal.
+    """
+    if "-" not in words or sys.stdin is None:
+        return None
+    if sys.stdin.isatty():
+        raise UsageError(
+            "- is standard input, and that is a terminal", hint="cat photo.png | zoo run FILE -"
+        )
+    return sys.stdin.buffer
 
 
 def _with_bar(results: Iterable[Result], feed: Feed) -> Iterator[Result]:

@@ -1,4 +1,4 @@
-"""`zoo show`."""
+"""`zoo show` of a model; `show_file` has that of a file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,23 @@ if TYPE_CHECKING:
 
 
 @click.command("show")
-@click.argument("model", shell_complete=models)
+@click.argument("subject", metavar="MODEL|FILE", shell_complete=models)
 @json_option
-def verb(model: str, as_json: bool) -> None:
-    """Show one model: paper, task, ports, every option with default, range and reason."""
+def verb(subject: str, as_json: bool) -> None:
+    """Show one model: paper, task, ports, every option with default, range and reason.
+
+    FILE is an .onnx file, or the folder of an export: what it says of itself, and what is in it.
+    Nothing of it is run.
+    """
+    from zoo.cli.show_file import is_place, show_place
+
+    if is_place(subject):
+        show_place(subject, as_json=as_json)
+    else:
+        _show_model(subject, as_json=as_json)
+
+
+def _show_model(model: str, *, as_json: bool) -> None:
     from zoo.catalog.lookup import find_model, load_class, published_weights
     from zoo.options import options_of
 
@@ -82,7 +95,7 @@ def _spec(name: str) -> DataSpec:
 
     data = find_dataset(name)
     height, width = data.size or (64, 64)
-    return DataSpec(name, data.channels, height, width, data.classes, data.domains)
+    return DataSpec(name, data.channels, height, width, data.classes, data.domains, data.licence)
 
 
 def _trainer_options(preset: Mapping[str, Any]) -> list[tuple[Option, Any]]:

@@ -99,7 +99,9 @@ def prepare(
 
 def _key(source: Source, size: Size | None, channels: int | None) -> str:
     row = source.dataset
-    facts = (row.size, row.channels, row.classes, row.domains, row.pairs) if row else ()
+    facts = (
+        (row.size, row.channels, row.classes, row.domains, row.pairs, row.licence) if row else ()
+    )
     settings = {
         "format": FORMAT,
         "content": source.fingerprint(),

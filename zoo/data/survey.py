@@ -43,7 +43,8 @@ def specify(
         if not size:
             size, note = _choose_size(sizes)
     domains, classes = _domains(source, listing), _classes(source, listing)
-    return DataSpec(source.name, channels, *size, classes, domains), note
+    licence = row.licence if row else ""
+    return DataSpec(source.name, channels, *size, classes, domains, licence), note
 
 
 def domains_in(name: str) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +15,26 @@ from zoo.atomic import replacing
 from zoo.errors import NotFoundError, UsageError
 from zoo.ports import Port
 from zoo.runtime.description import describe_port
+from zoo.runtime.files import NPY_BEGINNING, Source
 
-ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 MAX_BYTES = 2**30  # of all arrays of a file, unpacked
 MAX_ARRAYS = 64
 
 Stored = dict[str, NDArray[Any]]
 
 
-def read_arrays(path: Path) -> Stored:
+def read_arrays(path: Path | Source) -> Stored:
     """Return the arrays of a file by name, in the file's order; the one of an ``.npy`` has none.
 
     Raises:
         NotFoundError: the file is damaged, too large, or holds Python objects.
     """
     try:
-        with path.open("rb") as file:
-            if path.suffix.lower() == ".npy":
-                _limit(path.stat().st_size)
+        with path.open("rb") if isinstance(path, Path) else path.open() as file:
+            size, _ = file.seek(0, os.SEEK_END), file.seek(0)
+            if file.read(len(NPY_BEGINNING)) == NPY_BEGINNING:
+                file.seek(0)
+                _limit(size)
                 return {"": _read(file)}
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
@@ -45,15 +48,22 @@ def read_arrays(path: Path) -> Stored:
         raise NotFoundError(f"cannot read arrays from {path}", cause=reason) from None
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an ``.npz`` file in one piece."""
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+def write_arrays(
+    path: Path | BinaryIO, arrays: Mapping[str, NDArray[Any]], *, compressed: bool = False
+) -> None:
+    """Write an ``.npz`` file in one piece; or to a stream, which may be a pipe."""
+    if isinstance(path, Path):
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            write_arrays(file, arrays, compressed=compressed)
+        return
+    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def match_arrays(path: Path, stored: Stored, ports: Sequence[Port]) -> dict[str, str]:
+def match_arrays(path: Source, stored: Stored, ports: Sequence[Port]) -> dict[str, str]:
     """Choose arrays for ports: those of their names or, where no name agrees, the first that fits.
 
     Returns:
@@ -77,11 +87,12 @@ def match_arrays(path: Path, stored: Stored, ports: Sequence[Port]) -> dict[str,
     return {port.name: name for port, name in pairs}
 
 
-def as_input(path: Path, port: Port, array: NDArray[Any]) -> NDArray[Any]:
+def as_input(path: Source, port: Port, array: NDArray[Any]) -> NDArray[Any]:
     """Return an array that fits a port in the port's dtype.
 
     Raises:
-        UsageError: there are no rows, or a label is no class of the port's.
+        UsageError: there are no rows, a label is no class of the port's, or whole numbers are
+            given for an image that are no pixels of it.
         NotFoundError: there are values that are not finite.
     """
     if len(array) == 0:
@@ -90,15 +101,19 @@ def as_input(path: Path, port: Port, array: NDArray[Any]) -> NDArray[Any]:
         converted = array.astype(port.dtype)
     if not np.isfinite(converted).all():
         raise NotFoundError(f"{path} holds values for {port.name} that are not numbers")
-    if port.kind == "label" and port.range is not None:
+    is_bounded = port.kind == "label" or (port.kind == "image" and array.dtype.kind in "iu")
+    if is_bounded and port.range is not None:
         low, high = port.range
-        if converted.min() < low or converted.max() > high:
-            raise UsageError(f"{path} holds labels outside of [{low:g}, {high:g}]")
+        if array.min() < low or array.max() > high:
+            raise UsageError(
+                f"{path} holds {port.kind}s outside of [{low:g}, {high:g}]",
+                cause=f"its values are from {array.min():g} to {array.max():g}",
+            )
     return converted
 
 
 def _fits(port: Port, array: NDArray[Any]) -> bool:
-    kinds = "iu" if port.dtype == "int64" else "fiu"
+    kinds = "fiu" if port.dtype == "float32" else "iu"
     return (
         array.dtype.kind in kinds
         and array.ndim == len(port.shape)

@@ -2,58 +2,107 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.ports import as_word
-from zoo.runtime.description import translates_to
+from zoo.runtime.description import Description, has_open_sizes, translates_to
+from zoo.runtime.manifest import MANIFEST, entry_of, facts_of
+from zoo.runtime.reading import read_file
 from zoo.runtime.session import Session, open_session
 
-MANIFEST = "manifest.json"  # lists the files of an export with their hashes
+Open = Callable[[Path], Session]
 
 
-def open_graph(path: Path, to: str | None = None) -> Session:
+class Described(NamedTuple):
+    """A file, and what it says of itself."""
+
+    path: Path
+    about: Description
+
+
+def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -> Session:
     """Open an exported file, or the one in a folder whose pictures are of the domain `to`.
+
+    Of several files of one graph, that is the plain one: of float32 numbers, any batch and size.
 
     Args:
         path: an ``.onnx`` file, or a folder that ``zoo export`` wrote.
         to: a domain, such as ``"zebra"``, in capitals or not.
+        opened: opens the file.
 
     Raises:
         UsageError: no graph leads to the domain, several do, or a folder needs one.
         NotFoundError: there is no such file, it is damaged, or a manifest beside it lists another.
-        PluginError: onnxruntime is not installed.
+        PluginError: onnxruntime is not installed, or cannot do what is wished for.
     """
     if not path.is_dir():
-        session = open_session(path)
+        session = opened(path)
         _check_manifest(path)
-        if to is not None and not _leads_to(session, to):
-            raise _unknown(path, to, [translates_to(session.description.signature)])
+        if to is not None and not _leads_to(session.description, to):
+            raise _unknown(path, to, [_target(session.description)])
         return session
     files = sorted(path.glob("*.onnx"))
     if not files:
-        return open_session(path)  # says what to do with a folder
-    sessions = _usable(files)
-    domains = sorted({translates_to(session.description.signature) for session in sessions} - {""})
+        return opened(path)  # says what to do with a folder
+    described = _usable(files)
+    domains = sorted({_target(about) for _, about in described} - {""})
     if to is None:
         if domains:
             raise UsageError(
                 f"{path} is a folder with graphs to {' and to '.join(domains)}; which one?",
                 hint=f"zoo run {path} --to {domains[0]} photos/",
             )
-        return open_session(path)  # as above
-    found = [session for session in sessions if _leads_to(session, to)]
+        return opened(path)  # as above
+    found = [each for each in described if _leads_to(each.about, to)]
     if not found:
         raise _unknown(path, to, domains)
-    if len(found) > 1:
-        names = ", ".join(session.path.name for session in found)
+    chosen, note = _choose(path, to, found)
+    _check_manifest(chosen)
+    session = opened(chosen)
+    return replace(session, notes=(*note, *session.notes))
+
+
+def _choose(folder: Path, to: str, found: Sequence[Described]) -> tuple[Path, tuple[str, ...]]:
+    """Return the file to take of one graph, and a note where that one is not plain.
+
+    Raises:
+        UsageError: they are of several graphs.
+    """
+    if len({(each.about.model, each.about.graph) for each in found}) > 1:
+        names = ", ".join(each.path.name for each in found)
         raise UsageError(
-            f"{path} holds several graphs to {to}: {names}", hint=f"zoo run {found[0].path}"
+            f"{folder} holds several graphs to {to}: {names}", hint=f"zoo run {found[0].path}"
         )
-    _check_manifest(found[0].path)
-    return found[0]
+    plain = [each for each in found if _is_plain(each.about)]
+    if not plain:
+        return found[0].path, (f"using {found[0].path}",)
+    # a name says what is not the default, so the shortest is the most usual one
+    least = min(plain, key=lambda each: (_fixed_sizes(each.about), len(each.path.name)))
+    return least.path, ()
+
+
+def _is_plain(about: Description) -> bool:
+    ports = (*about.signature.inputs, *about.signature.outputs)
+    return about.precision == "float32" and not any(
+        port.dtype == "uint8" or port.layout == "NHWC" for port in ports
+    )
+
+
+def _fixed_sizes(about: Description) -> tuple[bool, bool]:
+    """Return whether a graph takes one batch size only, and whether one picture size only."""
+    inputs = about.signature.inputs
+    return isinstance(inputs[0].shape[0], int), not any(map(has_open_sizes, inputs))
+
+
+def _target(about: Description) -> str:
+    """Return the domain that a graph leads to; one that leads back to its own leads nowhere."""
+    signature = about.signature
+    own = {port.domain for port in signature.inputs if port.domain}
+    return "" if own & {port.domain for port in signature.outputs} else translates_to(signature)
 
 
 def _check_manifest(path: Path) -> None:
@@ -62,44 +111,40 @@ def _check_manifest(path: Path) -> None:
     Raises:
         NotFoundError: the file is not the one that was exported.
     """
-    try:
-        manifest = json.loads((path.parent / MANIFEST).read_text(encoding="utf-8"))
-        told = {entry["file"]: entry["sha256"] for entry in manifest["files"].values()}
-        expected = told.get(path.name)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return  # there is none, or it is another program's
-    if expected is None:
+    entry = entry_of(path)
+    if entry is None:
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found, expected = facts_of(path)["sha256"], entry["sha256"]
     if found != expected:
         raise NotFoundError(
             f"{path} is not the file that {MANIFEST} beside it lists",
-            cause=f"its sha256 is {found[:12]}…, not {str(expected)[:12]}…: damaged, or exchanged",
+            cause=f"its sha256 is {found[:12]}…, not {expected[:12]}…: damaged, or exchanged",
             hint="zoo export MODEL --onnx, or the file alone in another folder",
         )
 
 
-def _usable(files: list[Path]) -> list[Session]:
-    """Open those that are the zoo's; a folder may hold others too.
+def _usable(files: Sequence[Path]) -> list[Described]:
+    """Return those that are the zoo's; a folder may hold others too.
 
     Raises:
-        NotFoundError: all of them are damaged or another's.
+        NotFoundError: one of an export is damaged, or all are or are another's.
     """
-    sessions: list[Session] = []
-    problems: list[NotFoundError] = []
+    described = []
     for file in files:
         try:
-            sessions.append(open_session(file))
-        except NotFoundError as problem:
-            problems.append(problem)
-    if problems and not sessions:
-        raise problems[0]
-    return sessions
+            contents = read_file(file)
+        except NotFoundError:
+            _check_manifest(file)
+            continue
+        if contents.description and not contents.refused:
+            described.append(Described(file, contents.description))
+    if not described:
+        open_session(files[0])  # says what is wrong with it
+    return described
 
 
-def _leads_to(session: Session, to: str) -> bool:
-    domain = translates_to(session.description.signature)
+def _leads_to(about: Description, to: str) -> bool:
+    domain = _target(about)
     return bool(to) and (domain.casefold() == to.casefold() or domain == as_word(to))
 
 

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from zoo.ports import DataSpec, Port, Signature
 
 METADATA_KEY = "zoo"  # of the entry in the ONNX file's metadata
-SCHEMA = 1
+SCHEMA = 2
 MAX_TEXT = 4 * 2**20  # characters; a thousand class names on every port need far less
 MAX_NAME = 100  # characters
+MAX_FIGURES = 64  # of one output, or of quality
 MAX_ITEM = 2**26  # numbers in one row of a port, which is a picture of 4700 x 4700 in colour
+
+Precision = Literal["float32", "float16 weights", "float16", "int8"]
+
+# Of the values in JSON, beside the data and the ports, which read themselves.
+KINDS: Mapping[str, type] = {
+    "model": str, "graph": str, "distribution": str, "version": str, "config": dict, "step": int,
+    "metrics": dict, "precision": str, "normalisation": list, "dropout": str,
+    "weights_sha256": str, "written_by": dict, "checks": dict, "quality": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Description:
-    """One exported graph, as its file describes it.
+    """One exported graph, as its file describes it; docs/onnx.md has the JSON schema.
 
     Args:
         model: name of the model in the catalogue.
@@ -31,6 +42,15 @@ class Description:
         config: the model's full configuration, as plain values and lists of them.
         step: training steps behind the weights.
         metrics: validation metrics at that step, all finite.
+        precision: of the numbers in the file.
+        normalisation: how each kind of normalising layer in the graph works, in words.
+        dropout: whether units are left out at random, in a word; an export never does.
+        weights_sha256: of the safetensors file that the graph was exported from, in hexadecimal.
+        written_by: versions of the packages that wrote the file.
+        checks: what was measured before the file took its name, figures by name of the output; a
+            file of reduced precision is held against the float file and says so.
+        quality: of such a file, figures of the model by their names: ``float32`` is the model's
+            own, ``this`` the same with the file in the place of the model's function.
 
     Raises:
         ValueError: a part has the wrong type, or promises what nobody could run.
@@ -45,6 +65,13 @@ class Description:
     config: Mapping[str, Any]
     step: int
     metrics: Mapping[str, float]
+    precision: Precision = "float32"
+    normalisation: tuple[str, ...] = ()
+    dropout: str = "none"
+    weights_sha256: str = ""
+    written_by: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key in ("model", "graph", "distribution", "version"):
@@ -57,6 +84,20 @@ class Description:
         _require(isinstance(metrics, Mapping) and all(map(_is_name, metrics)), "metrics")
         _require(all(map(_is_number, metrics.values())), "value in metrics")
         _require(_is_integer(self.step) and 0 <= self.step < 2**63, "step")
+        self._check_account()
+
+    def _check_account(self) -> None:
+        """Check how the file came to be."""
+        _require(self.precision in get_args(Precision), "precision")
+        words = (self.dropout, *self.normalisation, *self.written_by, *self.written_by.values())
+        _require(all(map(_is_name, words)), "word about normalisation, dropout or versions")
+        _require(bool(re.fullmatch(r"(?:[0-9a-f]{64})?", self.weights_sha256)), "weights_sha256")
+        _require(set(self.checks) <= {port.name for port in self.signature.outputs}, "checks")
+        _require(len(self.quality) <= MAX_FIGURES and all(map(_is_name, self.quality)), "quality")
+        for figures in (*self.checks.values(), *self.quality.values()):
+            usable = isinstance(figures, Mapping) and len(figures) <= MAX_FIGURES
+            _require(usable and all(map(_is_name, figures)), "checks or quality")
+            _require(all(map(_is_number, figures.values())), "figure in checks or quality")
 
     @property
     def takes(self) -> str:
@@ -81,6 +122,13 @@ class Description:
             "config": dict(self.config),
             "step": self.step,
             "metrics": dict(self.metrics),
+            "precision": self.precision,
+            "normalisation": list(self.normalisation),
+            "dropout": self.dropout,
+            "weights_sha256": self.weights_sha256,
+            "written_by": dict(self.written_by),
+            "checks": {output: dict(figures) for output, figures in self.checks.items()},
+            "quality": {name: dict(figures) for name, figures in self.quality.items()},
         }
 
     @classmethod
@@ -95,9 +143,13 @@ class Description:
         schema: Any = value.get("schema")
         if _is_integer(schema) and schema > SCHEMA:
             raise ValueError(f"written by a newer zoo (schema {schema:.0f}); update zoo-core")
+        if _is_integer(schema) and schema < SCHEMA:
+            raise ValueError(f"written by an older zoo (schema {schema:.0f}); export it anew")
         _require(_is_integer(schema) and schema == SCHEMA, "schema")
-        keys = ("model", "graph", "distribution", "version", "config", "step", "metrics")
-        plain: dict[str, Any] = {key: value.get(key) for key in keys}
+        for key, kind in KINDS.items():
+            _require(isinstance(value.get(key), kind), key)
+        plain: dict[str, Any] = {key: value[key] for key in KINDS}
+        plain["normalisation"] = tuple(plain["normalisation"])
         return cls(
             **plain,
             data=DataSpec.from_json(value.get("data")),
@@ -128,6 +180,8 @@ def describe_port(port: Port) -> str:
     if port.kind not in {port.name, "value"}:
         words = [f"{port.kind} {words[0]}"]
     span = f" in [{port.range[0]:g}, {port.range[1]:g}]" if port.range else ""
+    if port.dtype == "uint8":
+        span = f" of uint8{span}"
     if port.prior is None:
         words[0] += span
     else:
@@ -141,7 +195,7 @@ def describe_port(port: Port) -> str:
 
 def is_pictorial(port: Port) -> bool:
     """Whether pictures can be read into a port, or written from it."""
-    return port.kind == "image" and port.shape[1] in (1, 3) and port.range is not None
+    return port.kind == "image" and port.channels in (1, 3) and port.range is not None
 
 
 def translates_to(signature: Signature) -> str:

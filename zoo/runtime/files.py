@@ -1,37 +1,95 @@
-"""Pictures that the user named, and those in the folders that the user named."""
+"""What the user names: pictures, folders of pictures, patterns, arrays, standard input."""
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
-from zoo.errors import NotFoundError
+from zoo.errors import NotFoundError, UsageError
 from zoo.pictures import suffixes
 
 LONGEST_WORD = 40  # characters; of some scripts, each takes four of a file system's 255 bytes
+PIPE = "-"  # how standard input and output are named on the command line
+MOST_PIPED = 2**30  # bytes from standard input
+ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+NPY_BEGINNING = b"\x93NUMPY"
+NPZ_BEGINNING = b"PK"  # no picture begins so
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file or folder; or what came through standard input, whose content is in memory."""
+
+    path: Path
+    content: bytes | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.content is None else "standard input"
+
+    def open(self) -> BinaryIO:
+        """Open the file for reading."""
+        return self.path.open("rb") if self.content is None else BytesIO(self.content)
+
+    @property
+    def holds_arrays(self) -> bool:
+        """Whether it promises arrays: by its name, or by its first bytes where it has none."""
+        if self.content is None:
+            return self.path.suffix.lower() in ARRAY_SUFFIXES
+        return self.content.startswith((NPY_BEGINNING, NPZ_BEGINNING))
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One picture to read.
 
     Args:
-        path: its file.
+        source: where it is.
         name: what is made of it is called, below the output folder and without a suffix; unlike
             all others, whatever the file system thinks of capitals.
         named: whether the user named this file, not a folder that holds it.
     """
 
-    path: Path
+    source: Source
     name: str
     named: bool
 
 
-def find_pictures(places: Sequence[Path], leave_out: Path | None = None) -> tuple[Picture, ...]:
-    """Return the pictures in the order of `places`, folders with all below them in order of name.
+def find_sources(
+    words: Sequence[str], piped: BinaryIO | None, leave_out: Path | None = None
+) -> list[Source]:
+    """Return what the words of a command line name, in their order.
+
+    A word is a path or, where nothing has that name, a pattern: ``photos/*.jpg``, ``**/*.png``.
+    What fits a pattern comes in order of name, hidden files and what is in the folder `leave_out`
+    passed over. ``-`` is standard input.
+
+    Raises:
+        NotFoundError: there is no such file, nothing fits, or standard input is empty or endless.
+        UsageError: standard input is named twice.
+    """
+    if words.count(PIPE) > 1:
+        raise UsageError("standard input, -, can be read once only")
+    found: list[Source] = []
+    for word in words:
+        if word == PIPE:
+            found.append(Source(Path("stdin"), _read_pipe(piped)))
+        elif Path(word).exists() or not glob.has_magic(word):
+            found.append(Source(Path(word)))
+        else:
+            found += [Source(path) for path in _fitting(word, leave_out)]
+    for source in found:
+        if source.content is None and not source.path.exists():
+            raise NotFoundError(f"{source} not found")
+    return found
+
+
+def find_pictures(sources: Sequence[Source], leave_out: Path | None = None) -> tuple[Picture, ...]:
+    """Return the pictures in the order of `sources`, folders with all below them in order of name.
 
     A file keeps its name, a file in a folder also the path from there. Where two would share a
     name, the later one has a number added: ``photo``, ``photo-2``. Hidden files, linked
@@ -43,12 +101,13 @@ def find_pictures(places: Sequence[Path], leave_out: Path | None = None) -> tupl
     found = []
     passed_over = leave_out.resolve() if leave_out else None
     taken: set[str] = set()
-    for place in places:
-        for path in _below(place, passed_over) if place.is_dir() else [place]:
-            inner = path.relative_to(place) if place.is_dir() else Path(path.name)
+    for source in sources:
+        folder = source.path if source.content is None and source.path.is_dir() else None
+        for path in _below(folder, passed_over) if folder else [source.path]:
+            inner = path.relative_to(folder) if folder else Path(path.name)
             name = unlike(inner.with_suffix("").as_posix(), taken)
             taken.add(name.casefold())
-            found.append(Picture(path, name, named=not place.is_dir()))
+            found.append(Picture(Source(path) if folder else source, name, named=not folder))
     return tuple(found)
 
 
@@ -70,6 +129,26 @@ def _below(folder: Path, passed_over: Path | None) -> list[Path]:
             f"{folder} holds no pictures", cause="looked for .png, .jpg and the like below it"
         )
     return paths
+
+
+def _read_pipe(piped: BinaryIO | None) -> bytes:
+    content = b"" if piped is None else piped.read(MOST_PIPED + 1)
+    if not content:
+        raise NotFoundError("standard input is empty", hint="cat photo.png | zoo run FILE -")
+    if len(content) > MOST_PIPED:
+        raise NotFoundError(f"standard input holds more than {MOST_PIPED:,} bytes")
+    return content
+
+
+def _fitting(pattern: str, leave_out: Path | None) -> list[Path]:
+    found = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - which finds hidden files too
+    paths = [Path(path) for path in found]
+    if leave_out and leave_out.is_dir():
+        passed_over = leave_out.resolve()
+        paths = [path for path in paths if passed_over not in path.resolve().parents]
+    if not paths:
+        raise NotFoundError(f"nothing is called {pattern}, nor fits it as a pattern")
+    return sorted(paths)
 
 
 def _walk(folder: Path, passed_over: Path | None) -> Iterator[Path]:

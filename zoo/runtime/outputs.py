@@ -6,16 +6,19 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 
 from zoo.errors import UsageError
-from zoo.pictures import Pixels, grid, to_pixels, write_png
+from zoo.pictures import Pixels, grid, write_png
 from zoo.ports import Port
 from zoo.runtime.arrays import write_arrays
+from zoo.runtime.batches import Result
 from zoo.runtime.description import is_pictorial, numbers_in_a_row
-from zoo.runtime.feed import Feed, Result
+from zoo.runtime.feed import Feed
+from zoo.runtime.files import PIPE
+from zoo.runtime.pixels import from_port
 from zoo.runtime.session import Arrays, Session
 
 MOST_HELD = 2**27  # numbers of a grid or a file of arrays, half a gigabyte
@@ -28,7 +31,7 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Target:
-    """What is written, and where; `path` is None for JSON on stdout.
+    """What is written, and where; `path` is None for standard output.
 
     A grid has as many `columns` as there are rows of a class; None for a square.
     """
@@ -44,8 +47,9 @@ def choose_target(session: Session, feed: Feed, output: str | None) -> Target:
     Args:
         session: the graph.
         feed: what goes in.
-        output: what the user asked for: ``x.png``, ``x.npz`` or a folder; None for the default:
-            a grid or folder named like the graph's file, or JSON where no pictures come out.
+        output: what the user asked for: ``x.png``, ``x.npz`` or a folder; ``-`` for what would
+            be in ``x.png`` or, where no pictures come out, ``x.npz``, to standard output; None
+            for a grid or folder named like the graph's file, or JSON where no pictures come out.
 
     Raises:
         UsageError: the graph does not give that, it would not fit, or an input would be lost.
@@ -56,27 +60,30 @@ def choose_target(session: Session, feed: Feed, output: str | None) -> Target:
     numbers = feed.count * sum(map(numbers_in_a_row, held))
     if numbers > MOST.get(target.kind, numbers):
         instead = "-o folder/" if is_pictorial(outputs[0]) else "-o codes.npz, in parts"
-        where = "JSON" if target.kind == "json" else f"one file, {target.path}"
+        where = "JSON" if target.kind == "json" else f"one file, {_told(output)}"
         raise UsageError(f"{feed.count} rows are too many for {where}", hint=instead)
     if target.kind == "picture" and feed.count > 1:
         raise UsageError(
-            f"{feed.count} pictures do not go into one file, {target.path}",
+            f"{feed.count} pictures do not go into one file, {_told(output)}",
             hint=f"-o {session.path.stem}/",
         )
     _protect_inputs(feed, target)
     return target
 
 
-def write_results(results: Iterable[Result], port: Port, target: Target) -> list[Path]:
-    """Write results as they come, and return the files.
+def write_results(
+    results: Iterable[Result], port: Port, target: Target, pipe: BinaryIO
+) -> list[Path]:
+    """Write results, those for a folder as they come, and return the files.
 
     Args:
         results: of all batches.
         port: the first output, which pictures are made of.
         target: anything but JSON.
+        pipe: standard output.
     """
-    assert target.path is not None
     if target.kind == "folder":
+        assert target.path is not None
         return [
             _write(target.path / f"{name}.png", pixels)
             for result in results
@@ -84,13 +91,17 @@ def write_results(results: Iterable[Result], port: Port, target: Target) -> list
         ]
     if target.kind == "arrays":
         names, values = collect(results, MOST_HELD)
-        target.path.parent.mkdir(parents=True, exist_ok=True)
-        write_arrays(target.path, {NAMES: np.array(names), **values})
-        return [target.path]
+        if target.path:
+            target.path.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(target.path or pipe, {NAMES: np.array(names), **values})
+        return [target.path] if target.path else []
     parts = [_pixels(result, port) for result in results]
     _require_one_size([part.shape[1:] for part in parts])
     pixels = np.concatenate(parts)
     page = grid(pixels, target.columns) if target.kind == "grid" else pixels[0]
+    if target.path is None:
+        write_png(pipe, page)
+        return []
     return [_write(target.path, page)]
 
 
@@ -124,7 +135,11 @@ def _decide(session: Session, feed: Feed, output: str | None) -> Target:
     if output is None:
         if not pictures_come_out:
             return Target("json")
-        return Target("folder", Path(stem)) if feed.pictures else _grid(f"{stem}.png", feed)
+        return Target("folder", Path(stem)) if feed.pictures else _grid(Path(f"{stem}.png"), feed)
+    if output == PIPE:
+        if not pictures_come_out:
+            return Target("arrays")
+        return Target("picture") if feed.pictures else _grid(None, feed)
     path = Path(output)
     suffix = path.suffix.lower()
     is_folder = path.is_dir() or output.endswith((os.sep, "/")) or not suffix
@@ -132,7 +147,8 @@ def _decide(session: Session, feed: Feed, output: str | None) -> Target:
         return Target("arrays", path)
     if not is_folder and suffix != ".png":
         raise UsageError(
-            f"-o {output}: pictures are written as .png or into a folder, numbers as .npz"
+            f"-o {output}: pictures are written as .png or into a folder, numbers as .npz",
+            hint=f"-o {output}/ for a folder",
         )
     if not pictures_come_out:
         raise UsageError(
@@ -141,30 +157,32 @@ def _decide(session: Session, feed: Feed, output: str | None) -> Target:
         )
     if is_folder:
         return Target("folder", path)
-    return Target("picture", path) if feed.pictures else _grid(output, feed)
+    return Target("picture", path) if feed.pictures else _grid(path, feed)
 
 
-def _grid(path: str, feed: Feed) -> Target:
+def _grid(path: Path | None, feed: Feed) -> Target:
     """Return a square of rows or, where there are several classes, a line for each."""
     classes = len(feed.classes)
-    return Target("grid", Path(path), feed.count // classes if classes > 1 else None)
+    return Target("grid", path, feed.count // classes if classes > 1 else None)
 
 
 def _protect_inputs(feed: Feed, target: Target) -> None:
     if target.path is None:
         return
-    inputs = {path.resolve() for path in feed.sources}
-    written = [target.path]
+    written: Iterable[Path] = [target.path]
     if target.kind == "folder":
-        written = [target.path / f"{picture.name}.png" for picture in feed.pictures]
-    for path in written:
+        written = (target.path / f"{picture.name}.png" for picture in feed.pictures)
+    there = [path for path in written if path.exists()]
+    if not there:
+        return
+    inputs = {source.path.resolve() for source in feed.sources if source.content is None}
+    for path in there:
         if path.resolve() in inputs:
             raise UsageError(f"{path} is an input and would be overwritten", hint="another -o")
 
 
 def _pixels(result: Result, port: Port) -> Pixels:
-    assert port.range is not None
-    return to_pixels(result.outputs[port.name], *port.range)
+    return from_port(result.outputs[port.name], port)
 
 
 def _write(path: Path, pixels: Pixels) -> Path:
@@ -178,3 +196,7 @@ def _require_one_size(shapes: Sequence[tuple[int, ...]]) -> None:
         raise UsageError(
             "the results have different sizes", hint="-o folder/ writes each by itself"
         )
+
+
+def _told(output: str | None) -> str:
+    return "standard output" if output == PIPE else str(output)

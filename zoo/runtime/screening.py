@@ -1,47 +1,41 @@
 """What a file would have ONNX Runtime do, looked through before it may.
 
-A file of a stranger must neither read other files nor run without an end. So there is no data
-outside of it, there are no graphs inside nodes (`Loop`, `Scan`, `If`), which nothing else repeats
-or chooses by, no functions of its own, and only operators of the ONNX standard.
-
-The file is read as what it is, a protocol buffer: fields of a number and a value, some of which
-hold fields again. The package onnx is not needed for that, and its checks are not these.
+A file of a stranger must neither read other files nor run without an end. So data lies in it or in
+a plain file beside it, there are no graphs inside nodes (`Loop`, `Scan`, `If`), which nothing else
+repeats or chooses by, no functions of its own, and only operators of the ONNX standard. Every
+tensor has the data that it promises.
 """
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from zoo.errors import NotFoundError, UsageError, did_you_mean
+from zoo.runtime.protobuf import LENGTH, Content, Field, fields, opened, text
+from zoo.runtime.tensors import read_tensor
 
 MAX_BYTES = 2**31 - 1  # a protocol buffer cannot be longer
-MOST_NUMBER = 2**29 - 1  # of a field; a reader of 32 bits takes a larger one for another
 MAX_DOMAIN = 60  # characters of an operator's domain that are looked at
-MOST_FIELDS = 2**20  # a network of a thousand layers has some fifty thousand
-STANDARD = (b"", b"ai.onnx")
+STANDARD = ("", "ai.onnx")
 
 # By kind of message: the fields that hold messages, and those that must not be there.
 INNER: Mapping[str, Mapping[int, str]] = {
-    "model": {7: "graph", 20: "training"},
-    "training": {1: "graph", 2: "graph"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "model": {7: "graph"},
+    "graph": {1: "node", 5: "tensor"},
     "node": {5: "attribute"},
-    "attribute": {5: "tensor", 10: "tensor", 22: "sparse tensor", 23: "sparse tensor"},
-    "sparse tensor": {1: "tensor", 2: "tensor"},
+    "attribute": {5: "tensor", 10: "tensor"},
     "tensor": {},
 }
-OUTSIDE = "it takes data from outside of the file"
 GRAPHS = "one of its operators holds a graph of its own, as Loop and If do"
+SPARSE = "it has a sparse tensor, whose size nothing in the file bounds"
 REFUSED: Mapping[str, Mapping[int, str]] = {
-    "model": {25: "it brings functions of its own"},
-    "attribute": {6: GRAPHS, 11: GRAPHS},
-    "tensor": {13: OUTSIDE},
+    "model": {20: "it brings a training of its own", 25: "it brings functions of its own"},
+    "graph": {15: SPARSE},
+    "attribute": {6: GRAPHS, 11: GRAPHS, 22: SPARSE, 23: SPARSE},
 }
+ONCE = {("model", 7), ("attribute", 5)}  # a reader joins what is there twice
 NODE_DOMAIN = 7  # field of a node
-DATA_LOCATION = 14  # field of a tensor; 0 is in the file
-VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5  # how a value is written
 
 
 def check_file(path: Path) -> None:
@@ -57,8 +51,23 @@ def check_file(path: Path) -> None:
             f"{path} is a folder; zoo run takes one .onnx file",
             hint=f"zoo run {inside[0]}" if inside else "zoo export MODEL --onnx",
         )
+    require_file(path)
+    try:
+        screen(path)
+    except ValueError as problem:
+        raise unusable(path, str(problem)) from None
+
+
+def require_file(path: Path) -> None:
+    """Require a file whose size is that of an ONNX file.
+
+    Raises:
+        NotFoundError: there is none; the message names the nearest one.
+    """
     if not path.exists():
-        near = did_you_mean(path.name, (each.name for each in path.parent.glob("*.onnx")))
+        files = [*path.parent.glob("*.onnx"), *path.parent.glob("*/*.onnx")]
+        names = {(each if each.parent == path.parent else each.parent).name for each in files}
+        near = did_you_mean(path.name, sorted(names))
         model = path.name if path.name.isidentifier() and str(path) == path.name else "MODEL"
         raise NotFoundError(f"{path} not found.{near}", hint=f"zoo export {model} --onnx")
     if not path.is_file():
@@ -70,10 +79,6 @@ def check_file(path: Path) -> None:
             cause="not an ONNX file, or not written to its end",
             hint="zoo export MODEL --onnx",
         )
-    try:
-        _screen(path)
-    except ValueError as problem:
-        raise unusable(path, str(problem)) from None
 
 
 def unusable(path: Path, cause: str) -> NotFoundError:
@@ -83,71 +88,35 @@ def unusable(path: Path, cause: str) -> NotFoundError:
     )
 
 
-def _screen(path: Path) -> None:
-    """Look at every node, attribute and tensor of a file that is not empty."""
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        left = [("model", 0, len(content))]
-        seen = 0
+def screen(path: Path) -> None:
+    """Look at every node, attribute and tensor of a file that is not empty.
+
+    Raises:
+        ValueError: it holds what may not be run, and the message says what.
+    """
+    with opened(path) as content:
+        left = [("model", content.extent)]
         while left:
-            kind, *extent = left.pop()
-            for number, value, inside in _fields(content, *extent):
-                seen += 1
-                if seen > MOST_FIELDS:
-                    raise ValueError(f"it has more than {MOST_FIELDS:,} parts")
-                _check_field(content, kind, number, value, inside)
-                if inside and number in INNER[kind]:
-                    left.append((INNER[kind][number], *inside))
+            kind, extent = left.pop()
+            once: set[int] = set()
+            for each in fields(content, extent):
+                _check_field(content, kind, each, once)
+                if each.number in INNER[kind]:
+                    left.append((INNER[kind][each.number], each.extent))
+            if kind == "tensor":
+                read_tensor(content, extent).check(path.parent)
 
 
-def _check_field(
-    content: mmap.mmap, kind: str, number: int, value: int, inside: tuple[int, int] | None
-) -> None:
-    if reason := REFUSED.get(kind, {}).get(number):
+def _check_field(content: Content, kind: str, each: Field, once: set[int]) -> None:
+    if reason := REFUSED.get(kind, {}).get(each.number):
         raise ValueError(reason)
-    if kind == "tensor" and number == DATA_LOCATION and value:
-        raise ValueError(OUTSIDE)
-    if kind == "node" and number == NODE_DOMAIN and inside:
-        domain = content[inside[0] : min(inside[1], inside[0] + MAX_DOMAIN)]
+    if each.number in INNER[kind] and each.written != LENGTH:
+        raise ValueError("not an ONNX file")
+    if (kind, each.number) in ONCE:
+        if each.number in once:
+            raise ValueError("it holds two graphs or tensors where one belongs")
+        once.add(each.number)
+    if kind == "node" and each.number == NODE_DOMAIN:
+        domain = text(content, each.extent, MAX_DOMAIN)
         if domain not in STANDARD:
-            name = domain.decode("utf-8", "replace")
-            raise ValueError(f"it has operators that are not of the ONNX standard, of {name!r}")
-
-
-def _fields(
-    content: mmap.mmap, place: int, end: int
-) -> Iterator[tuple[int, int, tuple[int, int] | None]]:
-    """Yield the number of each field, its value or length, and where it lies if it has a length."""
-    while place < end:
-        tag, place = _varint(content, place, end)
-        number, written = tag >> 3, tag & 7
-        value, inside = 0, None
-        if written == VARINT:
-            value, place = _varint(content, place, end)
-        elif written == LENGTH:
-            value, place = _varint(content, place, end)
-            inside = (place, place + value)
-            place += value
-        elif written in {EIGHT_BYTES, FOUR_BYTES}:
-            place += 8 if written == EIGHT_BYTES else 4
-        else:
-            raise ValueError("not an ONNX file")
-        if place > end or not 0 < number <= MOST_NUMBER:
-            raise ValueError("not an ONNX file, or not written to its end")
-        yield number, value, inside
-
-
-def _varint(content: mmap.mmap, place: int, end: int) -> tuple[int, int]:
-    """Return the number that begins at `place`, seven bits a byte, and where it ends."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if place >= end:
-            break
-        byte = content[place]
-        place += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, place
-    raise ValueError("not an ONNX file, or not written to its end")
+            raise ValueError(f"it has operators that are not of the ONNX standard, of {domain!r}")

@@ -1,0 +1,86 @@
+"""`zoo bench`: figures that can be true, a fair comparison, and what is asked wrongly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from tests.process import error_of, zoo, zoo_json
+from tests.runtime.graphs import decoder, describe, negative, pixel_negative, save
+from zoo.ports import Port
+
+QUICK = ("--repeat", "9", "--warmup", "1", "--threads", "1")
+
+
+def multiplier(path: Path, times: int) -> Path:
+    """latent (batch, 512) -> itself, multiplied by a matrix so many times."""
+    names = [f"x{index}" for index in range(times)]
+    nodes = [
+        helper.make_node("MatMul", [before, "matrix"], [after])
+        for before, after in zip(["latent", *names], [*names, "value"], strict=False)
+    ]
+    ports = [Port.latent("latent", 512), Port.latent("value", 512, prior=None)]
+    constants = {"matrix": np.eye(512, dtype=np.float32)[::-1].copy()}
+    return save(path, describe("multiply", ports[:1], ports[1:]), nodes, constants)
+
+
+def test_the_table_has_a_row_for_each_file_and_batch() -> None:
+    decoder(Path("decode.onnx"))
+    lines = zoo("bench", "decode.onnx", "--batch", "1,64", *QUICK).stdout.splitlines()
+    assert lines[0].split() == [
+        "file", "on", "rows", "p50", "ms", "p90", "ms", "p99", "ms", "rows/s", "speed",
+    ]  # fmt: skip
+    assert [line.split()[:3] for line in lines[2:]] == [
+        ["decode.onnx", "cpu", "1"],
+        ["decode.onnx", "cpu", "64"],
+    ]
+
+
+def test_a_file_of_less_work_is_faster_than_the_first() -> None:
+    multiplier(Path("slow.onnx"), 40)
+    multiplier(Path("fast.onnx"), 2)
+    slow, fast = zoo_json("bench", "slow.onnx", "fast.onnx", "--batch", "16", *QUICK)
+    assert (slow["file"], slow["speed"]) == ("slow.onnx", 1.0)
+    assert fast["speed"] > 2
+    for told in (slow, fast):
+        assert told["rows"] == 16
+        assert 0 < told["p50_ms"] <= told["p90_ms"] <= told["p99_ms"]
+        assert told["provider"] == "cpu"
+    assert fast["rows_per_second"] > slow["rows_per_second"]
+
+
+def test_a_file_of_a_fixed_batch_is_measured_on_that() -> None:
+    pixel_negative(Path("four.onnx"), batch=4)
+    negative(Path("one.onnx"))
+    four, one = zoo_json("bench", "four.onnx", "one.onnx", *QUICK)
+    assert (four["rows"], one["rows"]) == (4, 1)
+    assert "takes batches of 4 only" in error_of("bench", "four.onnx", "--batch", "1", code=2)
+
+
+def test_larger_pictures_take_longer() -> None:
+    negative(Path("any.onnx"), any_size=True)
+    (small,) = zoo_json("bench", "any.onnx", "--size", "8", *QUICK)
+    (large,) = zoo_json("bench", "any.onnx", "--size", "512x1024", *QUICK)
+    assert large["p50_ms"] > 2 * small["p50_ms"]
+
+
+WRONG = {
+    "no file": ((), 2, "FILE"),
+    "misspelt": (("decod.onnx",), 3, "Did you mean 'decode.onnx'?"),
+    "no batch": (("decode.onnx", "--batch", "1,x"), 2, "--batch 1,64"),
+    "a size of no image": (("decode.onnx", "--size", "64"), 2, "leave --size out"),
+    "another size": (("photos.onnx", "--size", "64"), 2, "takes images of 32x48 only, not 64x64"),
+    "no provider": (("decode.onnx", "--provider", "cdua"), 2, "Did you mean 'cuda'?"),
+}
+
+
+@pytest.mark.parametrize(("words", "code", "expected"), WRONG.values(), ids=WRONG)
+def test_what_cannot_be_measured_is_an_error(
+    words: tuple[str, ...], code: int, expected: str
+) -> None:
+    decoder(Path("decode.onnx"))
+    negative(Path("photos.onnx"))
+    assert expected in error_of("bench", *words, code=code)

@@ -1,0 +1,149 @@
+"""`zoo bench`: how fast exported files are."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.engine import engine_options, opener
+from zoo.cli.output import json_option, print_json, print_table, say
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.runtime.session import Session
+    from zoo.runtime.timing import Timing
+
+MOST_BATCH = 4096
+
+
+def _batches(_: Any, __: Any, text: str | None) -> list[int | None]:
+    """Read ``1,64``; one batch of no given size, when not given."""
+    if text is None:
+        return [None]
+    words = text.split(",")
+    if not all(word.isdecimal() and 0 < int(word) <= MOST_BATCH for word in words):
+        raise UsageError(
+            f"--batch {text[:40]}: numbers from 1 to {MOST_BATCH}, with commas",
+            hint="--batch 1,64",
+        )
+    return [int(word) for word in words]
+
+
+@click.command("bench")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--batch",
+    "batches",
+    callback=_batches,
+    metavar="N,...",
+    help="Rows of a batch. [default: 1, or what FILE fixes]",
+)
+@click.option("--size", metavar="HxW", help="Of pictures, where FILE leaves it open.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 100_000),
+    default=100,
+    show_default=True,
+    help="Runs that are timed.",
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="Runs before these.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs.")
+@engine_options
+@json_option
+def verb(
+    files: tuple[str, ...],
+    batches: list[int | None],
+    size: str | None,
+    repeat: int,
+    warmup: int,
+    seed: int,
+    provider: str,
+    threads: int | None,
+    memory_pattern: bool | None,
+    spin: bool,
+    as_json: bool,
+) -> None:
+    """Measure how fast exported files run; needs no torch and no plugin.
+
+    Inputs are drawn. Printed are the milliseconds that 50, 90 and 99 of a hundred runs take at
+    most, and rows (pictures) a second. Several files take turns, run by run, so that they can be
+    compared whatever else the machine does; the last column is their speed against the first.
+
+    \b
+    zoo bench clothes.decode.onnx --batch 1,64
+    zoo bench faces.generate.onnx faces.generate.int8.onnx --batch 64 --threads 1
+    zoo bench horses.horse_to_zebra.onnx --size 256x256 --repeat 20
+    """  # noqa: D301 - click takes a real backspace for "do not wrap"
+    from pathlib import Path
+
+    from zoo.cli.sources import read_size
+    from zoo.runtime.bundles import open_graph
+    from zoo.runtime.memory import bounded_memory
+    from zoo.runtime.timing import measure
+
+    opened = opener(provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin)
+    image_size = read_size(size)
+    found: list[tuple[Session, Timing]] = []
+    with bounded_memory():  # as in `zoo run`
+        sessions = [open_graph(Path(file), None, opened) for file in files]
+        for note in dict.fromkeys(note for session in sessions for note in session.notes):
+            say(note)
+        length = len(batches) * len(files) * (repeat + warmup)
+        hidden = not sys.stderr.isatty()
+        with click.progressbar(length=length, file=sys.stderr, hidden=hidden) as bar:
+            for rows in batches:
+                timings = measure(
+                    sessions,
+                    rows=rows,
+                    size=image_size,
+                    repeat=repeat,
+                    warmup=warmup,
+                    seed=seed,
+                    tick=partial(bar.update, 1),
+                )
+                found += zip(sessions, timings, strict=True)
+    if as_json:
+        print_json([_facts(session, timing) for session, timing in found])
+        return
+    paths = {session.path for session, _ in found}
+    has_twins = len({path.name for path in paths}) < len(paths)
+    labels = {path: click.format_filename(path if has_twins else path.name) for path in paths}
+    print_table(
+        ["file", "on", "rows", "p50 ms", "p90 ms", "p99 ms", "rows/s", "speed"],
+        [(labels[session.path], *_row(session, timing)) for session, timing in found],
+    )
+
+
+def _facts(session: Session, timing: Timing) -> dict[str, Any]:
+    return {
+        "file": click.format_filename(session.path),
+        "model": session.description.model,
+        "graph": session.description.graph,
+        "precision": session.description.precision,
+        "provider": session.provider,
+        **asdict(timing),
+    }
+
+
+def _row(session: Session, timing: Timing) -> tuple[object, ...]:
+    return (
+        session.provider,
+        timing.rows,
+        *map(_milliseconds, (timing.p50_ms, timing.p90_ms, timing.p99_ms)),
+        f"{timing.rows_per_second:,.0f}",
+        f"{timing.speed:.2f}",
+    )
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"

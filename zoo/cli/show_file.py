@@ -1,0 +1,218 @@
+"""`zoo show FILE`: what an exported file says of itself, and what is in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.output import print_json, print_table, say
+from zoo.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from zoo.ports import Port
+    from zoo.runtime.description import Description
+    from zoo.runtime.reading import Contents, Value
+
+MOST_NAMES = 5  # of classes that are shown
+MOST_OPERATORS = 12  # kinds that are shown; --json has all
+
+Row = tuple[str, str]
+
+
+def is_place(word: str) -> bool:
+    """Whether a word means a file or a folder, not a model, whether it is there or not.
+
+    A bare name may be both a model and the folder of its export; it is the model then, and
+    ``./NAME`` the folder.
+    """
+    if any(separator in word for separator in (os.sep, os.altsep) if separator):
+        return True
+    if ":" in word:
+        return False
+    return "." in word or (_is_bundle(Path(word)) and not _is_model(word))
+
+
+def show_place(word: str, *, as_json: bool) -> None:
+    """Print what an ONNX file, or each one in a folder, says of itself.
+
+    Raises:
+        NotFoundError: there is none, or it cannot be read.
+    """
+    from zoo.runtime.reading import read_file
+
+    path = Path(word)
+    try:
+        files = sorted(path.glob("*.onnx")) if path.is_dir() else []
+    except OSError as problem:
+        raise NotFoundError(f"{word[:60]!r}: {problem.strerror}") from None
+    if not path.is_dir():
+        contents = read_file(path)
+        if as_json:
+            print_json(contents.to_json())
+        else:
+            _print_file(contents)
+    elif files:
+        _show_folder(path, files, as_json=as_json)
+    else:
+        below = next(iter(sorted(path.glob("*/*.onnx"))), None)
+        hint = f"zoo show {below.parent}" if below else "zoo export MODEL --onnx"
+        raise NotFoundError(f"{path} holds no .onnx file", hint=hint)
+
+
+def _is_bundle(path: Path) -> bool:
+    from zoo.runtime.manifest import MANIFEST
+
+    try:
+        return (path / MANIFEST).is_file() or (path.is_dir() and any(path.glob("*.onnx")))
+    except OSError:  # a name that cannot be one
+        return False
+
+
+def _is_model(word: str) -> bool:
+    from zoo.catalog.lookup import offers
+
+    return any(offer.is_called(word) for offer in offers())
+
+
+def _show_folder(folder: Path, files: list[Path], *, as_json: bool) -> None:
+    """Print a table of the files; one that cannot be read says why in its row."""
+    from zoo.runtime.reading import read_file
+
+    rows: list[tuple[str, ...]] = []
+    found: list[Any] = []
+    readable = files[0]
+    for path in reversed(files):
+        try:
+            contents = read_file(path)
+        except NotFoundError as problem:
+            rows.append((path.name, "", "", problem.cause or problem.message))
+            found.append({"file": str(path), "problem": str(problem.cause or problem.message)})
+        else:
+            readable = path
+            rows.append(_folder_row(contents))
+            found.append(contents.to_json())
+    if as_json:
+        print_json({"folder": str(folder), "files": found[::-1]})
+        return
+    print_table(["file", "MB", "precision", "what it takes and gives"], rows[::-1])
+    say(f"all that one says: zoo show {readable}")
+
+
+def _folder_row(contents: Contents) -> tuple[str, ...]:
+    about = contents.description
+    size = f"{contents.bytes / 1e6:,.2f}"
+    if about is None:
+        return contents.path.name, size, "", contents.unusable or "it does not describe itself"
+    takes = about.takes.removeprefix(f"{about.graph} takes ")
+    gives = about.gives.removeprefix(f"{about.graph} gives ")
+    return contents.path.name, size, about.precision, f"{takes} -> {gives}"
+
+
+def _print_file(contents: Contents) -> None:
+    about = contents.description
+    if about is not None:
+        print_table(["what", "the file says of itself"], _told(about))
+    elif contents.unusable:
+        print_table(["what", "the file says of itself"], [("cannot be used", contents.unusable)])
+    else:
+        print_table(["what", "the file says of itself"], [("nothing", "zoo did not write it")])
+    click.echo()
+    print_table(["what", "is found in it"], _read_off(contents))
+
+
+def _told(about: Description) -> Iterator[Row]:
+    """Yield what the file says, a line each."""
+    from zoo.options import show_value
+
+    data = about.data
+    yield "model", f"{about.model} of {about.distribution} {about.version}, {about.step:,} steps"
+    yield "graph", about.graph
+    for side, ports in (("takes", about.signature.inputs), ("gives", about.signature.outputs)):
+        for port in ports:
+            words = list(_port(port))
+            if side == "gives" and about.precision == "float32":  # others say what they lose
+                words.append(f"within {port.tolerance:g} of the model")
+            yield side, "; ".join(words)
+            if port.classes:
+                yield f"{port.name} is one of", _names(port.classes)
+    licence = f"; licence {data.licence}" if data.licence else ""
+    pictures = f"{data.channels} × {data.height} × {data.width}"
+    yield "trained on", f"{data.name}, {pictures}{licence}"
+    if data.domains:
+        yield "domains", _names(data.domains)
+    if about.config:
+        values = {key: tuple(value) if isinstance(value, list) else value  # as JSON has it
+                  for key, value in about.config.items()}  # fmt: skip
+        yield "options", ", ".join(f"{key} {show_value(each)}" for key, each in values.items())
+    if about.metrics:
+        yield "validation", _figures(about.metrics)
+    yield "precision", about.precision
+    yield "normalisation", "; ".join(about.normalisation) or "none"
+    yield "dropout", about.dropout
+    for output, figures in about.checks.items():
+        yield f"{output} verified", _figures(figures)
+    for metric, figures in about.quality.items():
+        yield f"{metric} with", _figures(figures)
+    if about.weights_sha256:
+        yield "sha256 of weights", about.weights_sha256
+    if about.written_by:
+        yield "written by", ", ".join(f"{name} {each}" for name, each in about.written_by.items())
+
+
+def _port(port: Port) -> Iterator[str]:
+    """Yield a port in words: what every port has, then what its kind has."""
+    from zoo.runtime.description import describe_port
+
+    yield describe_port(port)
+    if port.dtype != "uint8":  # which the words above have
+        yield port.dtype
+    if port.kind == "image":
+        yield " ".join(filter(None, (port.layout, port.to_json().get("colours"))))
+    if port.rate:
+        yield f"{port.rate:,} samples a second"
+
+
+def _read_off(contents: Contents) -> Iterator[Row]:
+    """Yield what the file is, a line each."""
+    about = contents.description
+    yield "bytes", f"{contents.bytes:,}"
+    opsets = (f"{domain or 'opset'} {version}" for domain, version in contents.opsets.items())
+    yield "format", ", ".join((f"ONNX IR {contents.ir_version}", *opsets))
+    if contents.producer:
+        yield "producer", contents.producer
+    kinds = contents.operators.most_common()
+    left_out = f", and {len(kinds) - MOST_OPERATORS} more" if len(kinds) > MOST_OPERATORS else ""
+    shown = ", ".join(f"{count:,} {name}" for name, count in kinds[:MOST_OPERATORS])
+    yield "operators", f"{contents.nodes:,}: {shown}{left_out}" if kinds else "0"
+    weights = contents.weights.most_common()
+    yield "constants", ", ".join(f"{size:,} bytes of {kind}" for kind, size in weights) or "none"
+    if about is None:
+        for side, values in (("input", contents.inputs), ("output", contents.outputs)):
+            for value in values:
+                yield side, _value(value)
+    if contents.refused:
+        yield "zoo run refuses it", contents.refused
+    elif about is None:
+        yield "zoo run refuses it", "it cannot know what goes in"
+    else:
+        yield "runs with", f"zoo run {contents.path}"
+
+
+def _value(value: Value) -> str:
+    return f"{value.name} {value.type} ({', '.join(map(str, value.shape))})"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:MOST_NAMES])
+    return shown if len(names) <= MOST_NAMES else f"{shown}, … ({len(names)})"
+
+
+def _figures(values: Mapping[str, float]) -> str:
+    return ", ".join(  # a whole number may be larger than any float
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in values.items()
+    )

@@ -1,0 +1,133 @@
+"""Rows on their way through a graph, a batch at a time: in order, and in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.pictures import BadPictureError, Pixels, fit, read_picture
+from zoo.ports import Port
+from zoo.runtime.description import has_open_sizes, numbers_in_a_row
+from zoo.runtime.feed import Feed
+from zoo.runtime.files import Source
+from zoo.runtime.pixels import into_port
+from zoo.runtime.session import Arrays, RunError, Session
+
+MOST_ROWS = 64  # of a batch
+MOST_NUMBERS = 2**20  # in the widest port of a batch; layers inside the graph hold many times that
+
+Report = Callable[[BadPictureError], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of one batch: a name a row, and the outputs by port name."""
+
+    names: tuple[str, ...]
+    outputs: Arrays
+
+
+def batches(
+    session: Session, feed: Feed, report: Report, batch_size: int | None = None
+) -> Iterator[Result]:
+    """Run the graph on all rows, batch by batch, in their order.
+
+    A picture that the user named and that cannot be read is an error; one that was found in a
+    folder is reported and left out. So are those that a graph for all sizes fails on.
+
+    Args:
+        session: the graph.
+        feed: all rows.
+        report: is told of every picture that is left out.
+        batch_size: rows of a batch, at most; when not given, as many as the file fixes, or as
+            many of its size as seem right.
+
+    Raises:
+        BadPictureError: a named picture cannot be read, or no picture can.
+        RunError: the graph fails.
+    """
+    if feed.port is None:
+        size = batch_size or _rows_at_once(session, 1)
+        for start in range(0, feed.count, size):
+            rows = range(start, min(start + size, feed.count))
+            inputs = {name: array[start : rows.stop] for name, array in feed.arrays.items()}
+            yield Result(tuple(map(feed.name, rows)), session.run(inputs))
+        return
+    done, failed = 0, None
+    for part in _picture_batches(session, feed, feed.port, report, batch_size):
+        rows_in_part = [row for row, _ in part]
+        inputs = {name: array[rows_in_part] for name, array in feed.arrays.items()}
+        inputs[feed.port.name] = into_port(np.stack([each for _, each in part]), feed.port)
+        try:
+            outputs = session.run(inputs)
+        except RunError as problem:
+            failed = problem
+            _leave_out(feed, rows_in_part, problem, report)
+            continue
+        done += len(part)
+        yield Result(tuple(map(feed.name, rows_in_part)), outputs)
+    if done == 0:
+        if failed:
+            raise failed
+        raise BadPictureError(f"none of the {feed.count} pictures could be read")
+
+
+def _leave_out(feed: Feed, rows: Sequence[int], problem: RunError, report: Report) -> None:
+    """Report pictures of a size that the graph fails on, or raise where nobody may miss them."""
+    assert feed.port is not None
+    pictures = [feed.pictures[row] for row in rows]
+    told = problem.message if not problem.cause else f"{problem.message}, {problem.cause}"
+    problem.message = f"{pictures[0].source}: {problem.message}"
+    if any(picture.named for picture in pictures) or not has_open_sizes(feed.port):
+        raise problem
+    for picture in pictures:
+        report(BadPictureError(str(picture.source), cause=told))
+
+
+def _picture_batches(
+    session: Session, feed: Feed, port: Port, report: Report, batch_size: int | None
+) -> Iterator[list[tuple[int, Pixels]]]:
+    """Yield pictures of one size with their row numbers, as many at once as memory allows."""
+    part: list[tuple[int, Pixels]] = []
+    for row, picture in enumerate(feed.pictures):
+        try:
+            pixels = _read(picture.source, port)
+        except BadPictureError as problem:
+            if picture.named:
+                problem.hint = session.description.takes
+                raise
+            report(problem)
+            continue
+        most = batch_size or _rows_at_once(session, pixels.size)
+        if part and (part[0][1].shape != pixels.shape or len(part) >= most):
+            yield part
+            part = []
+        part.append((row, pixels))
+    if part:
+        yield part
+
+
+def _read(source: Source, port: Port) -> Pixels:
+    """Read a picture at the port's size, or at its own where the port leaves that open."""
+    if source.content is None:
+        picture = read_picture(source.path)
+    else:
+        picture = read_picture(source.open(), str(source))
+    height, width = port.image_size
+    return fit(
+        picture,
+        height if isinstance(height, int) else picture.height,
+        width if isinstance(width, int) else picture.width,
+        1 if port.channels == 1 else 3,
+    )
+
+
+def _rows_at_once(session: Session, numbers: int) -> int:
+    """Return the rows of a batch when one row of the inputs holds at least `numbers` numbers."""
+    if session.rows is not None:
+        return session.rows
+    signature = session.description.signature
+    widest = max(map(numbers_in_a_row, (*signature.inputs, *signature.outputs)))
+    return max(1, min(MOST_ROWS, MOST_NUMBERS // max(widest, numbers)))

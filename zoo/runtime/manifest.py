@@ -1,0 +1,54 @@
+"""``manifest.json``: which files an export wrote, with hashes and what they say of themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+
+Facts = dict[str, Any]  # of one file: its name, bytes, sha256
+
+
+def read_manifest(folder: Path) -> Mapping[str, Any]:
+    """Return the manifest of a folder, whose ``files`` are facts by graph and form.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, or another program's.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for entry in manifest["files"].values():
+            name = entry["file"]
+            if Path(name).name != name or not isinstance(entry["sha256"], str):
+                raise ValueError(f"it lists {name!r}")
+    except FileNotFoundError:
+        raise
+    except (OSError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+        raise ValueError(str(problem) or type(problem).__name__) from None
+    assert isinstance(manifest, dict)
+    return manifest
+
+
+def entry_of(path: Path) -> Facts | None:
+    """Return what the manifest beside a file says of it; None where it says nothing."""
+    try:
+        files = read_manifest(path.parent)["files"]
+    except (OSError, ValueError):
+        return None
+    return next((entry for entry in files.values() if entry["file"] == path.name), None)
+
+
+def facts_of(path: Path) -> Facts:
+    """Return a file's name, bytes and sha256.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256}

@@ -1,0 +1,229 @@
+"""What an ONNX file says of itself and what is in it, read without running or importing anything.
+
+The file may be a stranger's, or one that `zoo run` would refuse: reading it is safe, because
+nothing is taken at its word. Texts are cut, values are counted and not read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import NotFoundError
+from zoo.runtime.description import MAX_TEXT, METADATA_KEY, Description
+from zoo.runtime.protobuf import LENGTH, Content, Extent, Field, fields, opened, text
+from zoo.runtime.screening import require_file, screen
+from zoo.runtime.tensors import TYPES, entry, read_tensor
+
+MAX_NAME = 200  # bytes of a name or a key
+MOST_VALUES = 1000  # inputs and outputs that are told, each
+MOST_OPERATORS = 1000  # kinds of operators and opsets that are told, each
+
+
+@dataclass(frozen=True)
+class Value:
+    """An input or output as the graph itself declares it."""
+
+    name: str
+    type: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass
+class Contents:
+    """What is in an ONNX file.
+
+    Args:
+        path: the file.
+        bytes: its size.
+        ir_version: version of the format.
+        producer: program that wrote it, with its version.
+        opsets: version of each set of operators, ``""`` being the standard's.
+        nodes: operators in the graph.
+        operators: how many there are of each kind, most frequent first.
+        weights: bytes of the constants in the graph, by type.
+        inputs: of the graph, those that are constants left out.
+        outputs: of the graph.
+        entry: the text under the key ``zoo``, None where there is none.
+        description: what the file says of itself, where that can be used.
+        unusable: why it cannot be used.
+        refused: why `zoo run` would not run the file; empty where it would begin.
+    """
+
+    path: Path
+    bytes: int
+    ir_version: int = 0
+    producer: str = ""
+    opsets: dict[str, int] = field(default_factory=dict)
+    nodes: int = 0
+    operators: Counter[str] = field(default_factory=Counter)
+    weights: Counter[str] = field(default_factory=Counter)
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+    entry: str | None = None
+    description: Description | None = None
+    unusable: str = ""
+    refused: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain JSON values."""
+        about = self.description
+        return {
+            "file": str(self.path),
+            "bytes": self.bytes,
+            "description": about.to_json() if about else None,
+            "unusable": self.unusable,
+            "refused": self.refused,
+            "graph": {
+                "ir_version": self.ir_version,
+                "producer": self.producer,
+                "opsets": self.opsets,
+                "nodes": self.nodes,
+                "operators": dict(self.operators.most_common()),
+                "weights": dict(self.weights.most_common()),
+                "inputs": [asdict(value) for value in self.inputs],
+                "outputs": [asdict(value) for value in self.outputs],
+            },
+        }
+
+
+def read_file(path: Path) -> Contents:
+    """Read an ONNX file of anybody.
+
+    Raises:
+        NotFoundError: it is missing, no ONNX file, damaged, or of too many parts.
+    """
+    require_file(path)
+    found = Contents(path, path.stat().st_size)
+    try:
+        with opened(path) as content:
+            _read_model(content, found)
+    except ValueError as problem:
+        raise NotFoundError(f"{path} cannot be read as an ONNX file", cause=str(problem)) from None
+    try:
+        screen(path)
+    except ValueError as problem:
+        found.refused = str(problem)
+    if found.entry is not None:
+        try:
+            found.description = Description.from_text(found.entry)
+        except ValueError as problem:
+            found.unusable = " ".join(str(problem).split())[:300]
+    return found
+
+
+def _read_model(content: Content, found: Contents) -> None:
+    graphs = 0
+    version = ""
+    for each in fields(content, content.extent):
+        if each.number == 1:
+            found.ir_version = each.value
+        elif each.number == 2:
+            found.producer = text(content, each.extent, MAX_NAME)
+        elif each.number == 3:
+            version = text(content, each.extent, MAX_NAME)
+        elif each.number == 7 and each.written == LENGTH:
+            _read_graph(content, each.extent, found)
+            graphs += 1
+        elif each.number == 8 and len(found.opsets) < MOST_OPERATORS:
+            domain, number = _opset(content, each.extent)
+            found.opsets[domain] = number
+        elif each.number == 14:
+            key, value = entry(content, each.extent, 4 * MAX_TEXT + 1)  # bytes
+            if key == METADATA_KEY:
+                found.entry = value
+    found.producer = f"{found.producer} {version}".strip()
+    if not graphs:
+        raise ValueError("it holds no graph")
+
+
+def _read_graph(content: Content, extent: Extent, found: Contents) -> None:
+    constants: set[str] = set()
+    for each in fields(content, extent):
+        if each.number == 1:
+            found.nodes += 1
+            _read_node(content, each.extent, found)
+        elif each.number == 5:
+            constants.add(_read_weight(content, each.extent, found))
+        elif each.number in {11, 12}:
+            side = found.inputs if each.number == 11 else found.outputs
+            if len(side) < MOST_VALUES:
+                side.append(_value(content, each.extent))
+    found.inputs = [value for value in found.inputs if value.name not in constants]
+
+
+def _read_node(content: Content, extent: Extent, found: Contents) -> None:
+    kind = domain = ""
+    for each in fields(content, extent):
+        if each.number == 4:
+            kind = text(content, each.extent, MAX_NAME)
+        elif each.number == 7:
+            domain = text(content, each.extent, MAX_NAME)
+        elif each.number == 5:
+            for inner in fields(content, each.extent):
+                if inner.number == 5 and inner.written == LENGTH:  # the tensor of a Constant
+                    _read_weight(content, inner.extent, found)
+    name = f"{domain}.{kind}" if domain not in {"", "ai.onnx"} else kind
+    if name in found.operators or len(found.operators) < MOST_OPERATORS:
+        found.operators[name] += 1
+
+
+def _read_weight(content: Content, extent: Extent, found: Contents) -> str:
+    tensor = read_tensor(content, extent)
+    found.weights[_type(tensor.type)] += max(tensor.bytes_there, 0)
+    return tensor.name
+
+
+def _value(content: Content, extent: Extent) -> Value:
+    """Read a name, and the type and shape where it is a tensor's."""
+    name, kind = "", "no tensor"
+    shape: list[int | str] = []
+    for each in fields(content, extent):
+        if each.number == 1:
+            name = text(content, each.extent, MAX_NAME)
+        elif each.number == 2:
+            for part in _within(content, each, 1):  # of all types, the tensor's
+                if part.number == 1:
+                    kind = _type(part.value)
+                elif part.number == 2:
+                    shape += _shape(content, part.extent)
+    return Value(name, kind, tuple(shape))
+
+
+def _shape(content: Content, extent: Extent) -> list[int | str]:
+    shape: list[int | str] = []
+    for each in fields(content, extent):
+        size: int | str = "?"
+        for part in fields(content, each.extent):
+            if part.number == 1:
+                size = part.value if part.value < 2**63 else part.value - 2**64
+            elif part.number == 2:
+                size = text(content, part.extent, MAX_NAME)
+        shape.append(size)
+    return shape
+
+
+def _within(content: Content, outer: Field, number: int) -> list[Field]:
+    """Return the fields of every message of that number in a message."""
+    return [
+        inner
+        for each in fields(content, outer.extent)
+        if each.number == number
+        for inner in fields(content, each.extent)
+    ]
+
+
+def _opset(content: Content, extent: Extent) -> tuple[str, int]:
+    domain, version = "", 0
+    for each in fields(content, extent):
+        if each.number == 1:
+            domain = text(content, each.extent, MAX_NAME)
+        elif each.number == 2:
+            version = each.value
+    return domain, version
+
+
+def _type(number: int) -> str:
+    return TYPES[number][0] if number in TYPES else f"type {number}"

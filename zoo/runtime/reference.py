@@ -1,0 +1,112 @@
+"""What a file gave when it left: inputs and outputs that any machine can hold it against later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import NotFoundError
+from zoo.ports import Port
+from zoo.runtime.arrays import read_arrays, write_arrays
+from zoo.runtime.session import Arrays
+
+FOLDER = "reference"  # of a bundle
+
+
+class Example(NamedTuple):
+    """Inputs of one batch, and what the model makes of them, by port name."""
+
+    inputs: Arrays
+    outputs: Arrays
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far one output of two runs lies apart, over all numbers that were compared.
+
+    Args:
+        greatest: absolute difference, in the port's unit.
+        mean: absolute difference, in the port's unit.
+        loss: root of the mean squared difference, in percent of the output's range: of the port's,
+            or of the values that were wanted, where the port has none.
+    """
+
+    greatest: float
+    mean: float
+    loss: float
+
+
+def measure(port: Port, pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> Gap:
+    """Compare arrays of one output, each wanted one with the one that was found.
+
+    What is not a number on one side alone is infinitely far.
+    """
+    greatest = total = squares = 0.0
+    low, high, count = np.inf, -np.inf, 0
+    for wanted, found in pairs:
+        with np.errstate(invalid="ignore"):
+            gap = np.abs(found.astype(np.float64) - wanted)
+        gap = np.where(np.isnan(gap), np.inf, gap)
+        greatest = max(greatest, float(gap.max()))
+        total += float(gap.sum())
+        squares += float((gap**2).sum())
+        low, high = min(low, float(wanted.min())), max(high, float(wanted.max()))
+        count += gap.size
+    if port.range is not None:
+        low, high = port.range
+    rms = float(np.sqrt(squares / count))
+    loss = 100 * rms / (high - low) if high > low else 100.0 * (rms > 0)
+    return Gap(greatest, total / count, loss)
+
+
+def write_reference(path: Path, examples: Iterable[Example]) -> None:
+    """Write examples as an ``.npz`` file: ``0.input.latent``, ``0.output.image``, ``1.…``."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for number, example in enumerate(examples):
+        arrays |= {f"{number}.input.{name}": array for name, array in example.inputs.items()}
+        arrays |= {f"{number}.output.{name}": array for name, array in example.outputs.items()}
+    write_arrays(path, arrays, compressed=True)
+
+
+def read_reference(path: Path, inputs: Iterable[Port], outputs: Iterable[Port]) -> list[Example]:
+    """Read the examples of a graph with these ports.
+
+    Raises:
+        NotFoundError: the file is missing or damaged, or does not fit the ports.
+    """
+    stored = read_arrays(path)
+    inputs, outputs = tuple(inputs), tuple(outputs)
+    numbers = sorted({key.partition(".")[0] for key in stored})
+    try:
+        found = [
+            Example(
+                {port.name: stored[f"{number}.input.{port.name}"] for port in inputs},
+                {port.name: stored[f"{number}.output.{port.name}"] for port in outputs},
+            )
+            for number in numbers
+        ]
+    except KeyError as problem:
+        raise NotFoundError(f"{path} lacks {problem}") from None
+    if not found:
+        raise NotFoundError(f"{path} holds no examples")
+    for port, array in _arrays(found, inputs, outputs):
+        if array.dtype != port.dtype or array.ndim != len(port.shape) or array.size == 0:
+            raise NotFoundError(f"{path} holds arrays that do not fit {port.name}")
+    return found
+
+
+def _arrays(
+    examples: Iterable[Example], inputs: Iterable[Port], outputs: Iterable[Port]
+) -> Iterator[tuple[Port, NDArray[Any]]]:
+    for example in examples:
+        sides: tuple[tuple[Iterable[Port], Mapping[str, NDArray[Any]]], ...] = (
+            (inputs, example.inputs),
+            (outputs, example.outputs),
+        )
+        for ports, arrays in sides:
+            yield from ((port, arrays[port.name]) for port in ports)
