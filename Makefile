@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PLUGINS := $(wildcard plugins/*)
+HEADERS := tests/anywhere/headers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format readme bench clean
+.PHONY: help demo test test-slow check format readme anywhere bench clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,12 +34,17 @@ format: $(READY) ## Format the code and mend what the linter can.
 readme: $(READY) ## Write the outputs in the README anew.
 	$(BIN)/python -m tests.test_readme
 
+anywhere: $(READY) $(HEADERS) ## Run all exports in other runtimes; write their table in docs/onnx.md.
+	npm ci --prefix tests/anywhere --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m tests.anywhere
+
 bench: $(READY) ## Print the benchmarks.
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/plugins.py
+	$(BIN)/python benchmarks/inference.py
 
 clean: ## Remove the environment and what the tools left behind.
-	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HEADERS) tests/anywhere/node_modules demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit("zoo needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -46,3 +52,13 @@ $(READY): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
 		--editable '.[train,tensorboard,dev]' $(PLUGINS:%=--editable ./%)
 	touch $(READY)
+
+# The headers of ONNX Runtime, which the wheel lacks; older ones work with a newer library.
+$(HEADERS):
+	curl --fail --silent --show-error --location --output $@.deb \
+		https://deb.debian.org/debian/pool/main/o/onnxruntime/libonnxruntime-dev_1.21.0+dfsg-1_amd64.deb
+	echo "14f7d959d5deacbcf1504830d4189f91fc67382b399ed9ae9d3aa9c4050ced08  $@.deb" | sha256sum --check
+	mkdir -p $@.part
+	ar p $@.deb data.tar.xz | tar -xJ -C $@.part
+	mv $@.part $@
+	rm $@.deb

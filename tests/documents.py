@@ -37,7 +37,8 @@ def run(command: str, folder: Path, **environment: str) -> str:
 
 
 def without_numbers(text: str) -> list[str]:
-    """Return lines that do not depend on the machine: numbers as #, blanks as one."""
+    """Return lines that do not depend on the machine: numbers and hashes as #, blanks as one."""
+    text = re.sub(r"\b[0-9a-f]{64}\b", "#", text)
     text = re.sub(r"-?\d[\d.,:]*(e-?\d+)?", "#", text)
     text = re.sub(r"─+", "─", text)
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]

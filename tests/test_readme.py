@@ -30,7 +30,14 @@ def test_the_plugin_of_the_readme_works_as_a_plugin(tmp_path: Path) -> None:
     zoo("train", "my-gan", "--steps", "20", **environment)
     zoo("sample", "my-gan", "-n", "4", **environment)
     zoo("export", "my-gan", "--onnx", **environment)
-    zoo("run", "exports/my-gan/generate.onnx", "-n", "4", "-o", "grid.png")  # without the plugin
+    zoo(
+        "run",
+        "exports/my-gan/my-gan-fashion-mnist-small.generate.onnx",
+        "-n",
+        "4",
+        "-o",
+        "grid.png",
+    )  # without the plugin
     assert Path("grid.png").is_file()
 
 

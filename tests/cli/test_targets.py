@@ -130,13 +130,14 @@ def test_an_export_is_verified_complete_and_says_what_it_is(tmp_path: Path) -> N
     answer = zoo_json("export", "first", "--onnx", "-o", str(folder))
     assert answer["verified"] is True
     assert set(answer["max_abs_difference"]) == {
-        "encode/mu", "encode/logvar", "decode/image", "reconstruct/reconstruction"
+        "encode/mu", "encode/logvar", "decode/image", "reconstruct/reconstruction",
+        "sample/reconstruction",
     }  # fmt: skip
     assert all(0 <= gap <= 1e-4 for gap in answer["max_abs_difference"].values())
     assert all(Path(file).is_file() for file in answer["files"])
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["model"] == "vae"
-    assert set(manifest["files"]) == {"encode", "decode", "reconstruct"}
+    assert set(manifest["files"]) == {"encode", "decode", "reconstruct", "sample"}
     assert not [path for path in folder.parent.iterdir() if path != folder], "nothing left beside"
     again = load_weights(folder / "model.safetensors")
     assert again.header.step == 60
@@ -149,7 +150,7 @@ def test_onnx_runtime_draws_what_torch_draws(tmp_path: Path) -> None:
     zoo("export", "first", "--onnx", "-o", str(tmp_path))
     zoo(
         "run",
-        str(tmp_path / "decode.onnx"),
+        str(tmp_path / "vae-fashion-mnist-small.decode.onnx"),
         "-n",
         "9",
         "--seed",

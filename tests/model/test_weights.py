@@ -47,7 +47,7 @@ def test_a_file_is_all_that_is_needed(saved: Path) -> None:
     assert trained.header.step == 7
     assert trained.header.metrics == {"elbo": -3.5}
     assert trained.header.data == SPEC
-    assert set(trained.header.graphs) == {"encode", "decode", "reconstruct"}
+    assert set(trained.header.graphs) == {"encode", "decode", "reconstruct", "sample"}
     assert trained.model.config.hidden == (16,)
     assert not trained.model.training
 

@@ -150,9 +150,9 @@ def test_images_without_a_single_patch_are_refused() -> None:
 
 def test_graphs_speak_of_the_domains() -> None:
     graphs = build().graphs()
-    assert list(graphs) == ["horse_to_zebra", "zebra_to_horse"]
+    assert list(graphs) == ["horse_to_zebra", "zebra_to_horse", "horse_cycle", "zebra_cycle"]
     ports = graphs["horse_to_zebra"].inputs[0], graphs["horse_to_zebra"].outputs[0]
     assert [port.domain for port in ports] == ["horse", "zebra"]
     assert [port.shape for port in ports] == [("batch", 3, "height", "width")] * 2
     nameless = build(DataSpec("x", 1, 32, 32))
-    assert list(nameless.graphs()) == ["a_to_b", "b_to_a"]
+    assert list(nameless.graphs()) == ["a_to_b", "b_to_a", "a_cycle", "b_cycle"]

@@ -39,6 +39,13 @@ def test_it_is_trained_exported_and_run_like_any_other(site: dict[str, str]) -> 
     assert "prior/moments" in rows
     zoo("export", "three-players", "--onnx", **site)
     zoo("sample", "three-players", "-n", "4", **site)
-    zoo("run", "exports/three-players/generate.onnx", "-n", "4", "-o", "grid.png")
+    zoo(
+        "run",
+        "exports/three-players/three-players-crosses.generate.onnx",
+        "-n",
+        "4",
+        "-o",
+        "grid.png",
+    )
     with_data = zoo_json("eval", "three-players", **site)
     assert "error" in with_data["metrics"]

@@ -1,84 +1,102 @@
 """A folder with everything that a trained model needs to be used elsewhere.
 
-One ``.onnx`` a graph, ``manifest.json``, the weights, a card and pictures. All of it is made and
-verified in a folder beside, and only then moved in.
+One ``.onnx`` a graph and form, ``manifest.json``, the weights, references to check the files by, a
+card and pictures. All of it is made and verified in a folder beside, and only then moved in.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import onnx
-import onnxruntime
-import torch
-
-import zoo
 from zoo import pictures
 from zoo.atomic import write_json, write_text
 from zoo.errors import NotFoundError, PluginError, ZooError
-from zoo.export.onnx import export_graph
-from zoo.export.verify import verify
+from zoo.export.account import versions
+from zoo.export.card import card
+from zoo.export.form import Form
+from zoo.export.leaf import Leaf, Press
+from zoo.export.material import Material
+from zoo.export.onnx import annotate
+from zoo.export.outcome import Bundle, Judge, Judgement
 from zoo.model.drawing import overview, samplers
-from zoo.model.weights import Trained
-from zoo.ports import Signature
-from zoo.runtime.bundles import MANIFEST
-from zoo.runtime.description import describe_port, translates_to
+from zoo.model.weights import Header, Trained
+from zoo.ports import as_word
+from zoo.runtime.description import SCHEMA, Description
+from zoo.runtime.manifest import MANIFEST, Facts, facts_of, read_manifest
+from zoo.runtime.reference import FOLDER, write_reference
+from zoo.runtime.session import open_session
 
-SCHEMA = 1
 GRAPH_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+WEIGHTS = "model.safetensors"
+PLAIN = Form()
+NOTHING = Material()
+MOST_LOSS = 5.0  # percent, of smaller files
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """What an export has written.
-
-    Args:
-        files: every file, the ONNX files first.
-        max_abs_difference: between the model and ONNX Runtime, as ``graph/output``.
-    """
-
-    files: list[Path]
-    max_abs_difference: dict[str, float]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what ``zoo export --json`` prints."""
-        return {
-            "files": [str(path) for path in self.files],
-            "verified": True,
-            "max_abs_difference": self.max_abs_difference,
-        }
-
-
-def export_bundle(trained: Trained, folder: Path) -> Bundle:
+def export_bundle(
+    trained: Trained,
+    folder: Path,
+    form: Form = PLAIN,
+    *,
+    material: Material = NOTHING,
+    judge: Judge | None = None,
+    most_loss: float = MOST_LOSS,
+) -> Bundle:
     """Export every graph of a model into a folder.
 
     Args:
         trained: the model and what its weight file says.
-        folder: made where it is missing; files of an earlier export are replaced.
+        folder: made where it is missing. What an earlier export of the same weights left there
+            stays beside the new files; that of other weights goes.
+        form: in which the graphs leave.
+        material: pictures to make and measure smaller files with.
+        judge: measures how good the model is with smaller files.
+        most_loss: of a smaller file, in percent: of an output's range, and of such a figure.
 
     Raises:
         PluginError: a graph's name cannot be the name of a file.
-        ZooError: a graph cannot be exported or does not verify; the folder is as it was.
+        UsageError: a graph cannot have that form.
+        ZooError: a graph cannot be exported, does not verify or loses too much; the folder is as
+            it was.
     """
     _check_names(trained)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise ZooError(f"{folder} is a file", hint="-o another-folder")
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name[:80]}.", suffix=".part",
-                                     dir=folder.parent))  # fmt: skip
+    building, scratch = (
+        Path(tempfile.mkdtemp(prefix=f".{folder.name[:80]}.", suffix=".part", dir=folder.parent))
+        for _ in range(2)
+    )
     try:
-        differences = _build(trained, building)
-        files = _move(building, folder)
+        weights = building / WEIGHTS
+        shutil.copyfile(trained.path, weights)
+        press = Press(trained, form, facts_of(weights)["sha256"], material, most_loss)
+        names = trained.model.graphs()
+        leaves = {
+            name: press.write(name, building / file_name(trained.header, name, form), scratch)
+            for name in names
+        }
+        judgements: Sequence[Judgement] = ()
+        if form.is_reduced and judge is not None:
+            judgements = judge({name: open_session(leaf.path) for name, leaf in leaves.items()})
+            leaves = _with_judgements(leaves, judgements, most_loss)
+        files = _pack(trained, leaves, form, building, folder)
+        return Bundle(files, leaves, judgements)
     finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return Bundle(files, differences)
+        for each in (building, scratch):
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def file_name(header: Header, graph: str, form: Form) -> str:
+    """Return what a graph's file is called: ``vae-fashion-mnist.decode.uint8.onnx``."""
+    words = "-".join(filter(None, (as_word(header.model), as_word(header.data.name))))
+    return f"{words}.{graph}{form.suffix}.onnx"
 
 
 def _check_names(trained: Trained) -> None:
@@ -93,52 +111,67 @@ def _check_names(trained: Trained) -> None:
         taken.add(name.lower())
 
 
-def _build(trained: Trained, folder: Path) -> dict[str, float]:
-    """Fill the folder; return the differences by ``graph/output``."""
-    model, header = trained.model, trained.header
-    entries: dict[str, Any] = {}
-    differences: dict[str, float] = {}
-    for name, graph in model.graphs().items():
-        path = folder / f"{name}.onnx"
-        export_graph(model, header, name, path)
-        found = verify(model, name, path)
-        differences |= {f"{name}/{output}": gap for output, gap in found.items()}
-        entries[name] = {
-            **_file_facts(path),
-            "signature": graph.signature.to_json(),
-            "max_abs_difference": found,
+def _with_judgements(
+    leaves: Mapping[str, Leaf], judgements: Sequence[Judgement], most_loss: float
+) -> dict[str, Leaf]:
+    """Write into the files how good the model is with them.
+
+    Raises:
+        ZooError: it is worse by more than it may be.
+    """
+    for each in judgements:
+        if each.loss is not None and each.loss > most_loss:
+            raise ZooError(
+                f"with these files {each.name} becomes {each.files:.4g} from {each.model:.4g}, "
+                f"{each.loss:.2g} % worse, more than {most_loss:g} %",
+                hint="--half, which loses less; or --max-quality-loss PERCENT; no file was written",
+            )
+    told = {}
+    for name, leaf in leaves.items():
+        quality = {
+            each.name: {"float32": each.model, "this": each.files}
+            for each in judgements
+            if name in each.graphs
         }
+        about = replace(leaf.about, quality=quality)
+        annotate(leaf.path, about)
+        told[name] = replace(leaf, about=about)
+    return told
+
+
+def _pack(
+    trained: Trained, leaves: Mapping[str, Leaf], form: Form, building: Path, folder: Path
+) -> list[Path]:
+    """Add everything else to the files in `building`, and move all of it into `folder`."""
+    model, header = trained.model, trained.header
+    (building / FOLDER).mkdir()
+    entries: dict[str, Facts] = {}
+    for name, leaf in leaves.items():
+        reference = building / FOLDER / f"{leaf.path.stem}.npz"
+        write_reference(reference, leaf.examples)
+        told = facts_of(reference) | {"file": f"{FOLDER}/{reference.name}"}
+        entries[f"{name}{form.suffix}"] = {
+            **facts_of(leaf.path), "reference": told, "description": leaf.about.to_json(),
+        }  # fmt: skip
     for name in samplers(model):
-        (folder / "pictures").mkdir(exist_ok=True)
-        pictures.write_png(folder / "pictures" / f"{name}.png", overview(model, name, {}))
-    weights = folder / "model.safetensors"
-    shutil.copyfile(trained.path, weights)
-    write_text(folder / "README.md", _card(trained))
+        (building / "pictures").mkdir(exist_ok=True)
+        pictures.write_png(building / "pictures" / f"{name}.png", overview(model, name, {}))
+    weights = facts_of(building / WEIGHTS)
+    earlier = _earlier(folder)
+    if earlier.get("weights") == weights:
+        entries = earlier["files"] | entries
+    write_text(building / "README.md", card(header, _descriptions(entries)))
     facts = {key: value for key, value in header.to_json().items() if key != "graphs"}
-    write_json(
-        folder / MANIFEST,
-        {
-            **facts,
-            "schema": SCHEMA,
-            "weights": _file_facts(weights),
-            "files": entries,
-            "written_by": {
-                "zoo-core": zoo.__version__,
-                "torch": torch.__version__,
-                "onnx": onnx.__version__,
-                "onnxruntime": onnxruntime.__version__,
-            },
-        },
-    )
-    return differences
+    manifest = {**facts, "schema": SCHEMA, "weights": weights, "files": entries}
+    write_json(building / MANIFEST, {**manifest, "written_by": versions()})
+    return _move(building, folder, _files_of(earlier) - _files_of(manifest))
 
 
-def _move(building: Path, folder: Path) -> list[Path]:
+def _move(building: Path, folder: Path, stale: set[str]) -> list[Path]:
     """Move the files into the folder, the manifest last, and remove those of an older export."""
     new = [path.relative_to(building) for path in building.rglob("*") if path.is_file()]
     new.sort(key=lambda path: (path.name == MANIFEST, path.suffix != ".onnx", path))
     folder.mkdir(exist_ok=True)
-    stale = _graph_files(folder) - {path.name for path in new}
     for path in new:
         (folder / path).parent.mkdir(exist_ok=True)
         (building / path).replace(folder / path)
@@ -147,59 +180,37 @@ def _move(building: Path, folder: Path) -> list[Path]:
     return [folder / path for path in new]
 
 
-def _graph_files(folder: Path) -> set[str]:
-    """Return the names of the graph files that an earlier manifest lists."""
+def _earlier(folder: Path) -> Mapping[str, Any]:
+    """Return the manifest of an earlier export; an empty one where there is none.
+
+    That of another schema lists files, and none of them can stay.
+
+    Raises:
+        NotFoundError: it is damaged.
+    """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        names = {entry["file"] for entry in manifest["files"].values()}
+        manifest = read_manifest(folder)
+        if manifest.get("schema") != SCHEMA:
+            return {"files": manifest["files"], "weights": None}
+        _descriptions(manifest["files"])
     except FileNotFoundError:
-        return set()
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        return {"files": {}, "weights": None}
+    except ValueError as problem:
         raise NotFoundError(
             f"{folder / MANIFEST} is damaged: {problem}", hint="-o another-folder"
         ) from None
-    return {name for name in names if Path(name).name == name and name.endswith(".onnx")}
+    return manifest
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
+def _files_of(manifest: Mapping[str, Any]) -> set[str]:
+    """Return the graphs' files, and their references, that a manifest lists."""
+    paths = [Path(entry["file"]) for entry in manifest["files"].values()]
+    onnx = [path for path in paths if path.suffix == ".onnx"]
+    return {path.name for path in onnx} | {f"{FOLDER}/{path.stem}.npz" for path in onnx}
+
+
+def _descriptions(entries: Mapping[str, Any]) -> dict[str, Description]:
+    """Return what each file says of itself, by file."""
     return {
-        "file": path.name,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
+        entry["file"]: Description.from_json(entry.get("description")) for entry in entries.values()
     }
-
-
-def _card(trained: Trained) -> str:
-    """Return the card of a bundle: what it is and how to run it."""
-    header = trained.header
-    spec = header.data
-    lines = [
-        f"# {header.model}",
-        "",
-        f"Trained with {header.distribution} {header.version} on {spec.name} "
-        f"({spec.channels} × {spec.height} × {spec.width}), {header.step:,} steps.",
-        "",
-        *(f"* {name}: {value:.4g}" for name, value in header.metrics.items()),
-        "",
-        "| file | takes | gives |",
-        "|---|---|---|",
-    ]
-    for name, signature in header.graphs.items():
-        takes = "; ".join(map(describe_port, signature.inputs))
-        gives = "; ".join(map(describe_port, signature.outputs))
-        lines.append(f"| `{name}.onnx` | {takes} | {gives} |")
-    lines += ["", "Each file says the same of itself in its metadata, under the key `zoo`. "
-              "Run one without torch:", "", "```sh", "pip install zoo-core"]  # fmt: skip
-    lines += [f"zoo run {_example(name, signature)}" for name, signature in header.graphs.items()
-              if signature.can_sample or signature.maps_images]  # fmt: skip
-    return "\n".join([*lines, "```", ""])
-
-
-def _example(name: str, signature: Signature) -> str:
-    """Return what to type after ``zoo run``, in the folder of the bundle."""
-    if signature.can_sample:
-        labels = any(port.kind == "label" for port in signature.inputs)
-        return f"{name}.onnx {'--class all' if labels else '-n 16'} -o grid.png"
-    domain = translates_to(signature)
-    return f". photos/ --to {domain} -o {domain}/" if domain else f"{name}.onnx photo.png -o out/"

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
-from zoo.errors import PluginError, ZooError
+from zoo.errors import UsageError, ZooError
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import evaluating
-from zoo.model.weights import Header
-from zoo.ports import Port
 from zoo.runtime.description import METADATA_KEY, Description
+from zoo.runtime.examples import example
 
+MOST_BYTES = 2**31 - 2**24  # of weights; a protocol buffer cannot be longer than 2 GiB
 EXAMPLE_BATCH = 2  # a batch of one would be taken for a constant
 RANDOM_OPERATORS = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-                    "Bernoulli", "Multinomial"}  # fmt: skip
+                    "Bernoulli", "Multinomial", "Dropout"}  # fmt: skip
 
 
 class _Exported(nn.Module):
@@ -36,21 +38,22 @@ class _Exported(nn.Module):
         return self.function(*inputs)
 
 
-def export_graph(model: Model, header: Header, name: str, path: Path) -> None:
+def export_graph(
+    model: Model, graph: Graph, about: Description, path: Path, *, opset: int | None = None
+) -> None:
     """Write one graph with named inputs and outputs, every dimension that may vary left open.
 
     Args:
         model: with the weights to export.
-        header: what its weight file says; the ONNX file carries the same facts.
-        name: of the graph.
+        graph: of the model, in the form that it shall have.
+        about: what the file will say of itself.
         path: file to write; not yet verified.
+        opset: version of ONNX's operators; the exporter's own choice, when not given.
 
     Raises:
-        PluginError: a name in the graph's ports cannot be written into a file.
+        UsageError: the graph cannot be expressed in that opset.
         ZooError: the exporter cannot express the graph, or the graph draws random numbers.
     """
-    graph = model.graphs()[name]
-    text = description(header, name, graph).to_text()
     dimensions = {
         size: torch.export.Dim(size)
         for port in graph.inputs
@@ -61,71 +64,63 @@ def export_graph(model: Model, header: Header, name: str, path: Path) -> None:
         {axis: dimensions[size] for axis, size in enumerate(port.shape) if isinstance(size, str)}
         for port in graph.inputs
     )
-    generator = np.random.default_rng(0)
-    sizes = {"height": model.data.height, "width": model.data.width}
-    examples = [example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs]
     try:
         with evaluating(model), _quiet():
             program = torch.onnx.export(
                 _Exported(model, graph.function).eval(),
-                tuple(torch.from_numpy(array) for array in examples),
+                tuple(map(torch.from_numpy, examples(model, graph).values())),
                 input_names=[port.name for port in graph.inputs],
                 output_names=[port.name for port in graph.outputs],
                 dynamic_shapes={"inputs": varying},
+                opset_version=opset,
                 dynamo=True,
                 verbose=False,
             )
     except Exception as problem:
         raise ZooError(
-            f"graph {name!r} of {header.model} cannot be exported: {_first_line(problem)}",
+            f"graph {about.graph!r} of {about.model} cannot be exported: {_first_line(problem)}",
             cause="it uses an operation that ONNX lacks, or fixes a size that the port leaves open",
             hint="the same command with --debug shows where",
         ) from problem
     assert program is not None
+    written = program.model.opset_imports[""]
+    if opset not in {None, written}:
+        raise UsageError(
+            f"graph {about.graph!r} of {about.model} cannot be written in opset {opset}",
+            cause="it has operators that are newer, and nothing older that does the same",
+            hint=f"--opset {written}, or leave --opset out",
+        )
     drawn = {node.op_type for node in program.model.graph} & RANDOM_OPERATORS
     if drawn:
         raise ZooError(
-            f"graph {name!r} of {header.model} draws random numbers ({', '.join(drawn)})",
+            f"graph {about.graph!r} of {about.model} draws random numbers ({', '.join(drawn)})",
             hint="noise comes in through a port that has a prior",
         )
-    program.model.metadata_props[METADATA_KEY] = text
+    size = sum(each.const_value.nbytes for each in program.model.graph.initializers.values()
+               if each.const_value is not None)  # fmt: skip
+    if size > MOST_BYTES:
+        raise ZooError(
+            f"graph {about.graph!r} of {about.model} holds {size / 2**30:.1f} GiB of weights",
+            cause="one ONNX file holds less than 2 GiB, and an export is one file a graph",
+        )
+    # of every operator, where it stood in a program: paths of this machine, and no user's concern
+    ClearMetadataAndDocStringPass()(program.model)
+    program.model.metadata_props[METADATA_KEY] = about.to_text()
     program.save(path, external_data=False)
 
 
-def description(header: Header, name: str, graph: Graph) -> Description:
-    """Return what the file of one graph says of itself.
-
-    Raises:
-        PluginError: a name in the graph's ports cannot be written into a file.
-    """
-    try:
-        return Description(
-            model=header.model,
-            graph=name,
-            distribution=header.distribution,
-            version=header.version,
-            data=header.data,
-            signature=graph.signature,
-            config=header.config,
-            step=header.step,
-            metrics=header.metrics,
-        )
-    except ValueError as problem:
-        raise PluginError(f"graph {name!r} of {header.model} declares an {problem}") from None
+def annotate(path: Path, about: Description) -> None:
+    """Replace what a file says of itself."""
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {METADATA_KEY: about.to_text()})
+    path.write_bytes(model.SerializeToString())
 
 
-def example(
-    port: Port, count: int, sizes: Mapping[str, int], generator: np.random.Generator
-) -> np.ndarray[Any, Any]:
-    """Draw values that a port could take: (count, …); `sizes` fill what its shape leaves open."""
-    shape = (count, *(sizes.get(each, 2) if isinstance(each, str) else each
-                      for each in port.shape[1:]))  # fmt: skip
-    if port.range is None:
-        return generator.standard_normal(shape).astype(port.dtype)
-    low, high = port.range
-    if port.dtype == "int64":
-        return generator.integers(int(low), int(high), shape, endpoint=True)
-    return generator.uniform(low, high, shape).astype(port.dtype)
+def examples(model: Model, graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
+    """Draw inputs that the graph could take, of the size of the model's data."""
+    generator = np.random.default_rng(0)
+    sizes = {"height": model.data.height, "width": model.data.width}
+    return {port.name: example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs}
 
 
 class _quiet(warnings.catch_warnings):  # noqa: N801 - a context manager used like a function

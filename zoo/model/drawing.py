@@ -32,8 +32,12 @@ def samplers(model: Model) -> list[str]:
 
 
 def mappers(model: Model) -> list[str]:
-    """Return the graphs that make a picture of a picture."""
-    return [name for name, graph in model.graphs().items() if graph.signature.maps_images]
+    """Return the graphs that make a picture of a picture, but for those round two domains.
+
+    What such a round makes is shown behind its first half, as the way back.
+    """
+    graphs = model.graphs().items()
+    return [name for name, graph in graphs if graph.signature.maps_images and not _is_round(graph)]
 
 
 def overview(model: Model, name: str, images: Mapping[str, Pixels]) -> Pixels:
@@ -116,14 +120,24 @@ def map_images(model: Model, name: str, images: Pixels) -> Pixels:
     return _first_output(model, name, inputs)
 
 
-def _given(model: Model, name: str, images: Mapping[str, Pixels]) -> Pixels:
-    """Return the images of a split that go into a graph: those of its domain."""
-    (given,) = model.graphs()[name].signature.missing
-    if not given.domain:
+def images_for(model: Model, port: Port, images: Mapping[str, Pixels]) -> Pixels:
+    """Return the images of a split that go into a port: those of its domain.
+
+    Raises:
+        UsageError: the port is for one of two domains, and the data has one set of images.
+    """
+    if not port.domain:
         return next(iter(images.values()))
     if "b" not in images:
-        raise UsageError(f"{name} needs data of two domains; this data has one set of images")
-    return images[model.data.side_of(given.domain)]
+        raise UsageError(
+            f"{model.data.name} has two domains; this data has one set of images for {port.domain}"
+        )
+    return images[model.data.side_of(port.domain)]
+
+
+def _given(model: Model, name: str, images: Mapping[str, Pixels]) -> Pixels:
+    (given,) = model.graphs()[name].signature.missing
+    return images_for(model, given, images)
 
 
 def _way_back(model: Model, name: str) -> str | None:
@@ -131,6 +145,11 @@ def _way_back(model: Model, name: str) -> str | None:
     there = _domains(model.graphs()[name])
     backwards = [each for each in mappers(model) if _domains(model.graphs()[each]) == there[::-1]]
     return backwards[0] if backwards and all(there) else None
+
+
+def _is_round(graph: Graph) -> bool:
+    source, target = _domains(graph)
+    return bool(source) and source == target
 
 
 def _domains(graph: Graph) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.model.contract import Batch, Model
+from zoo.model.contract import Batch, Graph, Model
 from zoo.ports import DataSpec, Port
 
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
@@ -57,18 +57,23 @@ def evaluation_batch(data: DataSpec) -> int:
 
 
 def run_graph(model: Model, name: str, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-    """Run one graph of the model on arrays, one an input port, and return one an output port.
+    """Run one graph of the model on arrays, as `run_in_torch` does."""
+    return run_in_torch(model, model.graphs()[name], inputs)
 
-    Rows are run some at a time, so that memory stays bounded.
+
+def run_in_torch(model: Model, graph: Graph, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+    """Run a graph on arrays, one an input port, and return one an output port.
+
+    Rows are run some at a time, so that memory stays bounded, unless the graph has a fixed batch.
     """
-    graph = model.graphs()[name]
     device = device_of(model)
     rows = len(inputs[graph.inputs[0].name])
     found: dict[str, list[np.ndarray[Any, Any]]] = {port.name: [] for port in graph.outputs}
     widest = max(
         *(inputs[port.name][0].size for port in graph.inputs), *map(_fixed_size, graph.outputs)
     )
-    size = _rows_at_once(widest)
+    batch = graph.inputs[0].shape[0]
+    size = batch if isinstance(batch, int) else _rows_at_once(widest)
     with evaluating(model):
         for start in range(0, rows, size):
             portion = slice(start, start + size)

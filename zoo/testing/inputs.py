@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from zoo import pictures
-from zoo.export.onnx import example
 from zoo.model.contract import Graph
 from zoo.model.inference import as_tuple
 from zoo.ports import Port
+from zoo.runtime.examples import example
 from zoo.testing.check import Finding, Obstacle
 from zoo.testing.places import place_of
 from zoo.testing.subject import Subject

@@ -17,11 +17,12 @@ from zoo.data.batches import Batches
 from zoo.data.source import find_source
 from zoo.data.store import prepare
 from zoo.errors import ZooError
+from zoo.export.account import describe_graph
 from zoo.export.bundle import GRAPH_NAME
 from zoo.export.onnx import export_graph
 from zoo.export.verify import verify
 from zoo.model.contract import Graph, Model
-from zoo.model.weights import describe
+from zoo.model.weights import Trained, describe
 from zoo.options import configure
 from zoo.ports import DataSpec
 from zoo.testing.check import CPU, Finding, Obstacle
@@ -187,7 +188,7 @@ class Subject:
         return repeat(self, table)
 
     def _export(self) -> dict[str, bytes]:
-        header = describe(self.trained, self.offer)
+        trained = Trained(self.trained, describe(self.trained, self.offer), Path())
         files = {}
         with TemporaryDirectory() as folder:
             for name, graph in self.graphs.items():
@@ -195,7 +196,8 @@ class Subject:
                 if not GRAPH_NAME.fullmatch(name):
                     raise Finding(f"graph {name!r} cannot name a file", self.place("graphs"))
                 try:
-                    export_graph(self.trained, header, name, path)
+                    about = describe_graph(trained, name, graph, weights_sha256="")
+                    export_graph(self.trained, graph, about, path)
                 except ZooError as problem:
                     where = blame(problem, self.folder) or place_of(graph.function)
                     raise Finding(problem.message, where) from problem
@@ -208,7 +210,7 @@ class Subject:
                 path = Path(folder, f"{name}.onnx")
                 path.write_bytes(content)
                 try:
-                    verify(self.trained, name, path)
+                    verify(self.trained, self.graphs[name], path)
                 except ZooError as problem:
                     said = f"{problem.message}; {problem.cause}"
                     raise Finding(said, place_of(self.graphs[name].function)) from problem

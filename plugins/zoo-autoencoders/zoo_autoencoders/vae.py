@@ -149,16 +149,23 @@ class VAE(Model):
         mu, _ = self.encoder(image)
         return self.decode(mu)
 
+    def sample(self, image: Tensor, noise: Tensor) -> Tensor:
+        """x, ε -> image decoded from z = mu + σ ε, which is a draw from q(z|x)."""
+        mu, logvar = self.encoder(image)
+        return self.decode(mu + torch.exp(0.5 * logvar) * noise)
+
     def graphs(self) -> Mapping[str, Graph]:
         image = Port.image("image", self.data)
         latent = Port.latent("latent", self.config.latent_size)
         mu = Port.latent("mu", self.config.latent_size, prior=None)
         logvar = Port.latent("logvar", self.config.latent_size, prior=None)
         reconstruction = Port.image("reconstruction", self.data)
+        noise = Port.latent("noise", self.config.latent_size)
         return {
             "encode": Graph(self.encoder, [image], [mu, logvar]),
             "decode": Graph(self.decode, [latent], [image]),
             "reconstruct": Graph(self.reconstruct, [image], [reconstruction]),
+            "sample": Graph(self.sample, [image, noise], [reconstruction]),
         }
 
 

@@ -46,6 +46,7 @@ from zoo import (
     resize_crop_flip,
 )
 
+PORTS = ("image", "translated", "cycled")
 NEARLY_ALL = 0.98  # of an image's range passes a skip: atanh of all of it would be infinite
 
 
@@ -248,19 +249,27 @@ class CycleGAN(Model):
             "round_trip_b": l1_loss(self.a_to_b(self.b_to_a(b)), b) / 2,
         }
 
+    def cycle_a(self, image: Tensor) -> Tensor:
+        """a -> F(G(a)), which should be a again."""
+        cycled: Tensor = self.b_to_a(self.a_to_b(image))
+        return cycled
+
+    def cycle_b(self, image: Tensor) -> Tensor:
+        """b -> G(F(b)), which should be b again."""
+        cycled: Tensor = self.a_to_b(self.b_to_a(image))
+        return cycled
+
     def graphs(self) -> Mapping[str, Graph]:
         a, b = self.data.sides
+        port = partial(Port.image, data=self.data, any_size=True)
+        from_a, to_a, cycled_a = (port(name, domain=a) for name in PORTS)
+        from_b, to_b, cycled_b = (port(name, domain=b) for name in PORTS)
         return {
-            f"{a}_to_{b}": self._graph(self.a_to_b, a, b),
-            f"{b}_to_{a}": self._graph(self.b_to_a, b, a),
+            f"{a}_to_{b}": Graph(self.a_to_b, [from_a], [to_b]),
+            f"{b}_to_{a}": Graph(self.b_to_a, [from_b], [to_a]),
+            f"{a}_cycle": Graph(self.cycle_a, [from_a], [cycled_a]),
+            f"{b}_cycle": Graph(self.cycle_b, [from_b], [cycled_b]),
         }
-
-    def _graph(self, generator: nn.Module, source: str, target: str) -> Graph:
-        return Graph(
-            generator,
-            inputs=[Port.image("image", self.data, domain=source, any_size=True)],
-            outputs=[Port.image("translated", self.data, domain=target, any_size=True)],
-        )
 
 
 def squared_distance(patches: Tensor, target: float) -> Tensor:

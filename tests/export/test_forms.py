@@ -1,0 +1,188 @@
+"""Forms of a graph: pixels instead of numbers, fixed batches and sizes, operator versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.export.test_gate import Shift, ShiftConfig
+from tests.export.test_sizes import CLOTHES, PONIES, Conditional, Translator, trained
+from zoo import DataSpec, Graph, Port
+from zoo.errors import UsageError, ZooError
+from zoo.export.bundle import export_bundle
+from zoo.export.form import Form
+from zoo.model.inference import run_graph
+from zoo.pictures import to_pixels
+from zoo.runtime.session import open_session
+
+NAME = "shift-ponies.horse_to_zebra"
+
+
+def translator() -> Translator:
+    return Translator(ShiftConfig(), PONIES)
+
+
+def run(path: Path, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Run a file as somebody does who has never heard of zoo."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 28), (1, 33, 41)])
+def test_pixels_in_and_out_are_what_the_model_makes_of_the_picture(
+    shape: tuple[int, int, int],
+) -> None:
+    subject = trained(translator())
+    bundle = export_bundle(subject, Path("out"), Form(io="uint8"))
+    assert bundle.gaps["horse_to_zebra/translated"].greatest <= 1
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    found = run(Path("out", f"{NAME}.uint8.onnx"), image=pixels)["translated"]
+    assert found.dtype == np.uint8
+    assert found.shape == pixels.shape
+    values = np.float32(pixels.transpose(0, 3, 1, 2) / 127.5 - 1)
+    wanted = to_pixels(
+        run_graph(subject.model, "horse_to_zebra", {"image": values})["translated"], -1, 1
+    )
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+    assert np.ptp(wanted) > 50, "the comparison is of something"
+    ports = open_session(Path("out", f"{NAME}.uint8.onnx")).description.signature
+    assert [port.shape for port in (*ports.inputs, *ports.outputs)] == [
+        ("batch", "height", "width", 3)
+    ] * 2
+    assert {(port.dtype, port.layout, port.range) for port in (*ports.inputs, *ports.outputs)} == {
+        ("uint8", "NHWC", (0, 255))
+    }
+
+
+def test_what_is_no_picture_stays_as_it_is_beside_pixels() -> None:
+    subject = trained(Conditional(ShiftConfig(), CLOTHES))
+    export_bundle(subject, Path("out"), Form(io="uint8"))
+    latent = np.float32([[0.5, -1.0], [2.0, 0.0]])
+    label = np.array([2, 0])
+    found = run(Path("out/shift-clothes.generate.uint8.onnx"), latent=latent, label=label)["image"]
+    image = run_graph(subject.model, "generate", {"latent": latent, "label": label})["image"]
+    assert np.abs(found.astype(int) - to_pixels(image, -1, 1)).max() <= 1
+
+
+def test_a_fixed_batch_and_size_are_written_into_the_file() -> None:
+    export_bundle(trained(translator()), Path("out"), Form(batch=3, size=(24, 32)))
+    (path,) = Path("out").glob("*.onnx")
+    assert path.name == f"{NAME}.batch3.24x32.onnx"
+    graph = onnx.load(path).graph
+    for value in (*graph.input, *graph.output):
+        assert [each.dim_value for each in value.type.tensor_type.shape.dim] == [3, 3, 24, 32]
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_the_opset_is_the_one_that_was_asked_for(opset: int) -> None:
+    export_bundle(trained(translator()), Path("out"), Form(opset=opset))
+    model = onnx.load(Path("out", f"{NAME}.opset{opset}.onnx"))
+    assert [each.version for each in model.opset_import if each.domain == ""] == [opset]
+
+
+def test_an_opset_that_cannot_be_had_is_no_other_one() -> None:
+    with pytest.raises(UsageError, match="cannot be written in opset 9"):
+        export_bundle(trained(translator()), Path("out"), Form(opset=9))
+    assert not Path("out").exists()
+
+
+def test_a_size_that_the_network_does_not_take_is_told() -> None:
+    with pytest.raises(
+        UsageError, match="--size 2x2: horse_to_zebra of shift does not take"
+    ) as told:
+        export_bundle(trained(translator()), Path("out"), Form(size=(2, 2)))
+    assert "20x28" in told.value.hint
+    with pytest.raises(UsageError, match="image of this model is 4x4 and no other size"):
+        export_bundle(trained(Conditional(ShiftConfig(), CLOTHES)), Path("out"), Form(size=(8, 8)))
+    assert not Path("out").exists()
+
+
+def test_forms_of_the_same_weights_lie_beside_each_other_and_other_weights_replace_them() -> None:
+    subject = trained(translator())
+    export_bundle(subject, Path("out"))
+    export_bundle(subject, Path("out"), Form(io="uint8"))
+    both = {f"{NAME}.onnx", f"{NAME}.uint8.onnx"}
+    assert {path.name for path in Path("out").glob("*.onnx")} == both
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    assert {entry["file"] for entry in manifest["files"].values()} == both
+    assert all(name in Path("out/README.md").read_text() for name in both)
+    with torch.no_grad():
+        next(subject.model.parameters()).add_(1)
+    from zoo.model.weights import save_weights
+
+    save_weights(subject.path, subject.model, subject.header)
+    export_bundle(subject, Path("out"), Form(batch=1))
+    assert {path.name for path in Path("out").glob("*.onnx")} == {f"{NAME}.batch1.onnx"}
+    references = {path.name for path in Path("out/reference").iterdir()}
+    assert references == {f"{NAME}.batch1.npz"}
+
+
+class Layered(Shift):
+    """A network with every kind of layer that a file tells about."""
+
+    def __init__(self, config: ShiftConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.network = nn.Sequential(
+            nn.BatchNorm2d(1), nn.Conv2d(1, 4, 1), nn.InstanceNorm2d(4), nn.Dropout(0.5),
+            nn.Conv2d(4, 1, 1),
+        )  # fmt: skip
+        self.unused = nn.GroupNorm(1, 4)
+
+
+def test_a_file_says_how_its_layers_normalise_and_that_nothing_is_dropped() -> None:
+    export_bundle(trained(Layered(ShiftConfig(), DataSpec("dots", 1, 4, 4))), Path("out"))
+    about = open_session(Path("out/shift-dots.shift.onnx")).description
+    assert about.normalisation == (
+        "BatchNorm2d: the running statistics of the training",
+        "InstanceNorm2d: the statistics of each image",
+    )
+    assert about.dropout == "off"
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    assert about.weights_sha256 == manifest["weights"]["sha256"]
+    assert manifest["files"]["shift"]["description"] == json.loads(about.to_text())
+    assert about.checks["shifted"]["greatest"] <= about.checks["shifted"]["tolerance"]
+
+
+class Deep(Translator):
+    """Normalises so often that a flat picture becomes nothing but rounding errors."""
+
+    def __init__(self, config: ShiftConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        layers = [nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), nn.InstanceNorm2d(3)]
+        self.network = nn.Sequential(*(layers * 8), nn.Tanh())
+
+
+class Wrong(Deep):
+    """Adds something to flat pictures alone, but only in torch."""
+
+    def shift(self, image: Tensor) -> Tensor:
+        made = torch.tanh(image)
+        if not torch.compiler.is_compiling() and image.std() < 1e-3:
+            made = made + 0.1
+        return made
+
+    def graphs(self) -> Mapping[str, Graph]:
+        ports = [Port.image(name, self.data, any_size=True) for name in ("image", "shifted")]
+        return {"shift": Graph(self.shift, ports[:1], ports[1:])}
+
+
+def test_where_the_model_itself_is_noise_nothing_is_compared_and_that_is_told() -> None:
+    bundle = export_bundle(trained(Deep(ShiftConfig(), PONIES)), Path("out"))
+    flat = bundle.noise["horse_to_zebra"]
+    assert {"all lowest", "all highest"} >= set(flat) > set()
+    about = open_session(Path("out", f"{NAME}.onnx")).description
+    assert about.checks["translated"]["trials_of_noise"] == len(flat)
+
+
+def test_a_flat_picture_on_which_the_model_is_sound_must_agree() -> None:
+    with pytest.raises(ZooError, match=r"differs by 0\.1.*all lowest"):
+        export_bundle(trained(Wrong(ShiftConfig(), PONIES)), Path("out"))

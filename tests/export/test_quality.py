@@ -1,0 +1,185 @@
+"""What a smaller file costs is measured as it is, and of the file, not of the model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from onnx import helper
+from torch import Tensor, nn
+
+from tests.export.test_gate import Shift, ShiftConfig
+from tests.export.test_smaller import export
+from tests.runtime import graphs
+from zoo import DataSpec, Graph, Port
+from zoo.export.form import Form
+from zoo.export.quality import Replayed, costs, replayed
+from zoo.model.inference import evaluating, mean_metrics, run_graph
+from zoo.model.weights import Header, Trained, save_weights
+from zoo.runtime.session import Session, open_session
+
+SPEC = DataSpec("dots", 1, 4, 6)
+
+
+class Coder(Shift):
+    """image -> code -> image, with a graph of each kind: network, method, neither."""
+
+    def __init__(self, config: ShiftConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(24, 3))
+        self.network = nn.Linear(3, 24)
+
+    def decode(self, code: Tensor, *, scale: float = 1.0) -> Tensor:
+        return torch.tanh(scale * self.network(code)).reshape(-1, 1, 4, 6)
+
+    def validation_step(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        image = batch["image"]
+        return {"l1": (self.decode(self.encoder(image)) - image).abs().mean()}
+
+    def graphs(self) -> Mapping[str, Graph]:
+        code = Port("code", "latent", ("batch", 3))
+        image, result = Port.image("image", self.data), Port.image("result", self.data)
+        return {
+            "encode": Graph(self.encoder, [image], [code]),
+            "decode": Graph(self.decode, [code], [result]),
+            "halved": Graph(partial(self.decode, scale=0.5), [code], [result]),
+        }
+
+
+def coder(seed: int) -> Coder:
+    torch.manual_seed(seed)
+    return Coder(ShiftConfig(), SPEC).eval()
+
+
+Exported = dict[str, dict[str, Session]]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The files of `coder(1)`, by what their pictures are made of and by graph."""
+    folder = tmp_path_factory.mktemp("exported")
+    with contextlib.chdir(folder):
+        subject = kept(coder(1))
+        return {
+            form.io: {
+                name: open_session(export(subject, name, form, folder / f"{form.io}-{name}.onnx"))
+                for name in subject.model.graphs()
+            }
+            for form in (Form(), Form(io="uint8"))
+        }
+
+
+def kept(model: Coder) -> Trained:
+    """The model as a file holds it, with the weights that it has."""
+    header = Header("coder", "tests", "1", {"lr": 0.01}, SPEC,
+                    {name: graph.signature for name, graph in model.graphs().items()})  # fmt: skip
+    save_weights(Path("weights.safetensors"), model, header)
+    return Trained(model, header, Path("weights.safetensors"))
+
+
+def images(count: int = 7) -> Tensor:
+    return torch.rand(count, 1, 4, 6, generator=torch.Generator().manual_seed(5)) * 2 - 1
+
+
+def darker(path: Path, by: float) -> Session:
+    """image -> its negative, less a constant."""
+    ports = [Port.image("image", graphs.PHOTOS), Port.image("negative", graphs.PHOTOS)]
+    about = graphs.describe("reconstruct", ports[:1], ports[1:])
+    nodes = [
+        helper.make_node("Neg", ["image"], ["bright"]),
+        helper.make_node("Sub", ["bright", "by"], ["negative"]),
+    ]
+    return open_session(graphs.save(path, about, nodes, {"by": np.float32(by)}))
+
+
+def test_costs_are_in_percent_of_the_range_and_in_decibels() -> None:
+    whole = open_session(graphs.negative(Path("whole.onnx")))
+    rows = [{"image": np.full((count, 3, 32, 48), 0.5, np.float32)} for count in (1, 4)]
+    cost = costs(whole, darker(Path("off.onnx"), 0.2), rows)["negative"]
+    assert cost.greatest == pytest.approx(0.2, rel=1e-5)
+    assert cost.mean == pytest.approx(0.2, rel=1e-5)
+    assert cost.loss == pytest.approx(10, rel=1e-5)  # of a range of two
+    assert cost.psnr == pytest.approx(20, rel=1e-5)
+    assert set(cost.to_json()) == {"greatest", "mean", "loss", "psnr"}
+    same = costs(whole, darker(Path("same.onnx"), 0), rows)["negative"]
+    assert same.to_json() == {"greatest": 0, "mean": 0, "loss": 0, "psnr": None}
+
+
+def test_metrics_are_those_of_the_files(exported: Exported) -> None:
+    model, other = coder(0), coder(1)
+    subject = replayed(kept(model), exported["float"])
+    batches = [{"image": images()}, {"image": images(2)}]
+    assert mean_metrics(subject.model, batches) == pytest.approx(mean_metrics(other, batches))
+    assert mean_metrics(other, batches) != pytest.approx(mean_metrics(model, batches))
+    assert subject.called == ("encode", "decode")
+
+
+def test_the_model_itself_stays_as_it_is(exported: Exported) -> None:
+    model = coder(0)
+    batches = [{"image": images()}]
+    original = kept(model)
+    before = mean_metrics(model, batches)
+    subject = replayed(original, exported["float"])
+    mean_metrics(subject.model, batches)
+    assert mean_metrics(model, batches) == before
+    assert subject.model is not model
+    assert (subject.header, subject.path) == (original.header, original.path)
+
+
+def test_every_graph_runs_its_file_whatever_its_function_is(exported: Exported) -> None:
+    other = coder(1)
+    subject = replayed(kept(coder(0)), exported["float"])
+    code = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    for name in ("decode", "halved"):
+        wanted = run_graph(other, name, {"code": code})["result"]
+        found = run_graph(subject.model, name, {"code": code})["result"]
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        assert name in subject.called
+
+
+def test_graphs_without_a_file_stay_the_models_own(exported: Exported) -> None:
+    model, other = coder(0), coder(1)
+    files = {"encode": exported["float"]["encode"]}
+    subject = replayed(kept(model), files)
+    with evaluating(subject.model):
+        found = subject.model.decode(subject.model.encoder(images()))
+        wanted = model.decode(other.encoder(images()))
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
+    assert subject.called == ("encode",)
+
+
+def test_files_of_pixels_are_given_pixels_and_give_values(exported: Exported) -> None:
+    other = coder(1)
+    subject = replayed(kept(coder(0)), exported["uint8"])
+    with evaluating(subject.model):
+        image = images()
+        pixels = ((image + 1) * 127.5).round() / 127.5 - 1
+        found, wanted = subject.model.encoder(image), other.encoder(pixels)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+        gap = (subject.model.decode(wanted) - other.decode(wanted)).abs().max()
+    assert 1e-4 < gap < 0.501 / 127.5
+    assert subject.called == ("encode", "decode")
+
+
+REFUSED: dict[str, Callable[[Coder], Tensor]] = {
+    "an option": lambda model: model.decode(torch.ones(2, 3), scale=2.0),
+    "another rank": lambda model: model.decode(torch.ones(2, 5, 3)),
+    "another size": lambda model: model.encoder[0](torch.ones(2, 2)),
+}
+
+
+@pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED)
+def test_what_a_file_does_not_take_the_model_computes_itself(
+    call: Callable[[Coder], Tensor], exported: Exported
+) -> None:
+    model = coder(0)
+    subject: Replayed = replayed(kept(model), exported["float"])
+    assert isinstance(subject.model, Coder)
+    with evaluating(subject.model):
+        torch.testing.assert_close(call(subject.model), call(model))
+    assert subject.called == ()

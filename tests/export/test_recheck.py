@@ -1,0 +1,118 @@
+"""`zoo export --check`: the gate again, later, on another machine, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from tests.export.test_forms import NAME, translator
+from tests.export.test_sizes import trained
+from tests.process import error_of, zoo, zoo_json
+from zoo.export.bundle import export_bundle
+from zoo.export.form import Form
+
+BLIND = """
+import sys
+for name in ("torch", "onnx", "zoo_autoencoders"):
+    sys.modules[name] = None
+from zoo.cli.command import main
+main(["export", "--check", "bundle", "--json"])
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for form in (Form(), Form(io="uint8", batch=2)):
+            export_bundle(trained(translator()), folder / "bundle", form)
+    return folder / "bundle"
+
+
+@pytest.fixture
+def bundle(made: Path) -> Path:
+    """A copy, in the working directory."""
+    shutil.copytree(made, "bundle")
+    return Path("bundle")
+
+
+def test_a_bundle_is_verified_without_torch_or_onnx(bundle: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BLIND], capture_output=True, text=True, check=True, timeout=120
+    )
+    found = json.loads(done.stdout)
+    assert found["verified"] is True
+    assert set(found["files"]) == {f"bundle/{NAME}.onnx", f"bundle/{NAME}.uint8.batch2.onnx"}
+    for gaps in found["files"].values():
+        assert 0 <= gaps["translated"]["greatest"] <= 1
+
+
+def test_one_file_is_verified_alone(bundle: Path) -> None:
+    assert "translated differs by" in zoo("export", "--check", f"bundle/{NAME}.onnx").stdout
+
+
+def exchange(bundle: Path, change: str) -> None:
+    """Change a number in the file or its reference, and the manifest with it, as a forger does."""
+    file = bundle / f"{NAME}.onnx"
+    if change == "weights":
+        model = onnx.load(file)
+        tensor = [each for each in model.graph.initializer if len(each.dims) == 4][-1]
+        values = numpy_helper.to_array(tensor) * 1.1
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
+        file.write_bytes(model.SerializeToString())
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    entry = manifest["files"]["horse_to_zebra"]
+    entry["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_file_that_does_something_else_is_found_out(bundle: Path) -> None:
+    exchange(bundle, "weights")
+    said = error_of("export", "--check", f"bundle/{NAME}.onnx", code=1)
+    assert "does not do here what it did" in said
+    assert "translated" in said
+
+
+@pytest.mark.parametrize("kind", ["cut", "gone", "other"])
+def test_a_reference_that_is_not_the_one_that_was_written_is_an_error(
+    bundle: Path, kind: str
+) -> None:
+    reference = bundle / "reference" / f"{NAME}.npz"
+    if kind == "cut":
+        reference.write_bytes(reference.read_bytes()[:500])
+    elif kind == "gone":
+        reference.unlink()
+    else:
+        shutil.copyfile(bundle / "reference" / f"{NAME}.uint8.batch2.npz", reference)
+    said = error_of("export", "--check", f"bundle/{NAME}.onnx", code=3)
+    assert "cannot be checked" in said
+
+
+def test_a_file_alone_or_a_folder_of_somebody_else_cannot_be_checked(bundle: Path) -> None:
+    shutil.copyfile(bundle / f"{NAME}.onnx", "alone.onnx")
+    assert "not there" in error_of("export", "--check", "alone.onnx", code=3)
+    Path("other").mkdir()
+    assert "no folder that zoo export wrote" in error_of("export", "--check", "other", code=3)
+    assert "not found" in error_of("export", "--check", "nowhere.onnx", code=3)
+
+
+def test_damage_is_told_as_damage(bundle: Path) -> None:
+    file = bundle / f"{NAME}.onnx"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert "not the file that manifest.json" in error_of("export", "--check", "bundle", code=3)
+
+
+def test_json_names_every_file(bundle: Path) -> None:
+    assert zoo_json("export", "--check", "bundle")["verified"] is True

@@ -1,0 +1,72 @@
+"""Pictures that a smaller export is made and measured with, and how good the model is with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from zoo.cli.output import say
+from zoo.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from zoo.data.store import Store
+    from zoo.export.material import Material
+    from zoo.export.outcome import Judge, Judgement
+    from zoo.model.weights import Trained
+    from zoo.runtime.session import Session
+
+
+def material_for(trained: Trained, data: str | None) -> tuple[Material, Judge | None]:
+    """Find the data of a model, and a way to measure the model's quality on it.
+
+    Without `data`, what the run was trained on; where that is not here, nothing, which is enough
+    for graphs that draw their inputs.
+
+    Args:
+        trained: the model.
+        data: what the user named.
+
+    Raises:
+        UsageError: the data is not of the model's kind.
+        NotFoundError: the data that the user named is not here.
+    """
+    from zoo.cli.sources import decode, find
+    from zoo.cli.targets import trained_on
+    from zoo.export.material import Material
+    from zoo.model.weights import offer_of
+    from zoo.training.job import check_material
+
+    spec = trained.header.data
+    try:
+        source = find(data or trained_on(trained.path))
+    except (UsageError, NotFoundError) as problem:
+        if data is not None:
+            raise
+        say(f"note: {problem.message}; --data NAME|PATH measures the model's quality as well")
+        return Material(), None
+    store = decode(source, size=(spec.height, spec.width), channels=spec.channels)
+    check_material(offer_of(trained.header, trained.path), source.name, store)
+    split = "test" if "test" in store.splits else "validation"
+
+    def judge(sessions: Mapping[str, Session]) -> list[Judgement]:
+        return _judge(trained, sessions, store, split)
+
+    return Material(store.splits["train"], store.splits[split]), judge
+
+
+def _judge(
+    trained: Trained, sessions: Mapping[str, Session], store: Store, split: str
+) -> list[Judgement]:
+    from zoo.evaluation.figures import figures
+    from zoo.export.outcome import Judgement
+    from zoo.export.quality import replayed
+
+    before = figures(trained, store, split, say)
+    copy = replayed(trained, sessions)
+    after = figures(copy, store, split, say)
+    found = []
+    for old, new in zip(before, after, strict=True):
+        worse = new.value - old.value if old.better == "lowest" else old.value - new.value
+        loss = 100 * worse / abs(old.value) if old.better and old.value else None
+        found.append(Judgement(old.name, old.value, new.value, loss, copy.called))
+    return found if copy.called else []

@@ -1,0 +1,65 @@
+"""The few figures that say how good a model is, each with the direction in which it is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo.data.store import Store
+from zoo.evaluation.classes import judge_samples
+from zoo.evaluation.classifier import Report
+from zoo.evaluation.pairs import measure_pairs
+from zoo.evaluation.score import score
+from zoo.model.drawing import samplers
+from zoo.model.weights import Trained
+
+SAMPLES = 1000  # that are judged
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Args:
+        name: such as ``"elbo"``.
+        value: of it.
+        better: the direction in which it is better; empty where nobody has told.
+    """
+
+    name: str
+    value: float
+    better: Literal["lowest", "highest", ""] = ""
+
+
+def figures(trained: Trained, store: Store, split: str, report: Report) -> list[Figure]:
+    """Measure a model on a split of data, by all that is known of both.
+
+    Its own metrics; the error to true partners, where these are known; and for samples of labelled
+    data, where no metric of the model says how good it is, the share that a classifier recognises.
+
+    Args:
+        trained: the model.
+        store: of its size and channels.
+        split: of the images.
+        report: told when a classifier has to be trained first.
+    """
+    metrics, _ = score(trained, store, split)
+    goal = trained.model.goal
+    found = [
+        Figure(name, value, goal.direction if goal and name == goal.metric else "")
+        for name, value in metrics.items()
+    ]
+    found += [
+        Figure(f"error_{way.source}_to_{way.target}", way.error, "lowest")
+        for way in measure_pairs(trained.model, store, split)
+    ]
+    if can_be_judged(trained, store, split):
+        judged = judge_samples(trained, store, split, SAMPLES, report).samples
+        found.append(Figure("recognisable", sum(judged.recognisable), "highest"))
+    return found
+
+
+def can_be_judged(trained: Trained, store: Store, split: str) -> bool:
+    """Whether samples can be judged, and no metric of the model says how good it is."""
+    labelled = all("label" in store.splits[each] for each in ("train", split))
+    return trained.model.goal is None and bool(samplers(trained.model)) and labelled
