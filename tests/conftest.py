@@ -33,3 +33,9 @@ def _working_directory(
     monkeypatch.chdir(place / "work")
     monkeypatch.setenv("ZOO_HOME", str(place / "zoo-home"))
     monkeypatch.setenv("COLUMNS", "160")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no worker waits for it at the end."""
+    longest = ("test_the_readme_shows", "test_the_guide_shows")
+    items.sort(key=lambda item: not any(each in item.nodeid for each in longest))

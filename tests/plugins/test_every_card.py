@@ -14,7 +14,15 @@ from zoo.testing.check import Outcome
 from zoo.testing.subject import Subject
 from zoo.testing.suite import check_distribution, check_model, chosen
 
-CARDS = [f"{each.plugin.distribution}:{each.card.name}" for each in offers()]
+CARDS = [
+    pytest.param(
+        name := f"{each.plugin.distribution}:{each.card.name}",
+        id=name,
+        # two networks there and back take half a minute to export
+        marks=[pytest.mark.slow] if each.card.task == "translation" else [],
+    )
+    for each in offers()
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
