@@ -11,6 +11,7 @@ from onnx import helper
 from tests.process import error_of, zoo, zoo_json
 from tests.runtime.graphs import decoder, describe, negative, pixel_negative, save
 from zoo.ports import Port
+from zoo.runtime.timing import TURNS
 
 QUICK = ("--repeat", "9", "--warmup", "1", "--threads", "1")
 
@@ -67,10 +68,17 @@ def test_larger_pictures_take_longer() -> None:
     assert large["p50_ms"] > 2 * small["p50_ms"]
 
 
+def test_help_says_how_files_take_turns() -> None:
+    told = " ".join(zoo("bench", "--help").stdout.split())
+    assert f"{TURNS} turns" in told
+    assert "where FILE fixes all sizes but the batch" in told
+
+
 WRONG = {
     "no file": ((), 2, "FILE"),
     "misspelt": (("decod.onnx",), 3, "Did you mean 'decode.onnx'?"),
     "no batch": (("decode.onnx", "--batch", "1,x"), 2, "--batch 1,64"),
+    "no size": (("photos.onnx", "--size", "64x"), 2, "'64x' is not an image size"),
     "a size of no image": (("decode.onnx", "--size", "64"), 2, "leave --size out"),
     "another size": (("photos.onnx", "--size", "64"), 2, "takes images of 32x48 only, not 64x64"),
     "no provider": (("decode.onnx", "--provider", "cdua"), 2, "Did you mean 'cuda'?"),

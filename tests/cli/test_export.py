@@ -44,8 +44,8 @@ def test_a_file_of_pixels_runs_like_a_file_of_floats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--size", "28"], "not HEIGHTxWIDTH"),
-        (["--size", "0x0"], "not HEIGHTxWIDTH"),
+        (["--size", "28x"], "not an image size"),
+        (["--size", "0x0"], "not an image size"),
         (["--size", "64x64"], "28x28 and no other size"),
         (["--batch", "0"], "not a number from 1"),
         (["--batch", "some"], "not a number from 1"),
@@ -120,3 +120,8 @@ def test_codes_that_nothing_draws_come_from_the_encoder(tmp_path: Path) -> None:
     told = zoo_json("export", "plain", "--onnx", "--int8", "-o", str(tmp_path))
     assert told["savings"]["decode"]["size"] < 0.4
     assert told["savings"]["decode"]["costs"]["image"]["loss"] < 5
+
+
+def test_eight_bits_of_a_batch_that_is_larger_than_what_calibrates_it(tmp_path: Path) -> None:
+    zoo("export", "first", "--onnx", "--int8", "--batch", "200", "-o", str(tmp_path))
+    assert "verified" in zoo("export", "--check", str(tmp_path)).stdout

@@ -130,6 +130,11 @@ def test_how_it_is_computed_changes_nothing(command: Zoo) -> None:
         np.testing.assert_allclose(array, arrays[0], atol=1e-6)
 
 
+def test_help_says_when_memory_is_laid_out_once(command: Zoo) -> None:
+    told = " ".join(command.run("--help").out.split())
+    assert "where FILE fixes all sizes but the batch" in told
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems measure memory otherwise")
 @pytest.mark.parametrize("any_size", [False, True])

@@ -37,6 +37,42 @@ def test_a_pattern_names_the_files_that_fit_it_in_order(command: Zoo) -> None:
     assert again.lines == deep.lines  # what was written is not read
 
 
+@pytest.mark.parametrize("output", [".", "..", "in"])
+def test_inputs_inside_the_output_folder_are_found(
+    command: Zoo, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    Path("here").mkdir()
+    monkeypatch.chdir("here")
+    negative(Path("reconstruct.onnx"))
+    photo(Path("in/deep/a.png"), 7)
+    for word in ("in/*/*.png", "in/d*", "in/deep"):
+        done = command.run("reconstruct.onnx", word, "-o", output)
+        assert (done.code, done.lines) == (0, [str(Path(output, "a.png"))])
+        Path(output, "a.png").unlink()
+
+
+def test_an_output_folder_that_fits_a_pattern_is_not_read(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    photo(Path("in/a.png"), 7)
+    for _ in range(2):  # the second time, in/out is there
+        done = command.run("reconstruct.onnx", "in/*", "-o", "in/out")
+        assert (done.code, done.lines) == (0, ["in/out/a.png"])
+
+
+def test_a_folder_without_pictures_is_passed_over_where_a_pattern_found_it(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    for name in ("in/a.png", "in/more/b.png"):
+        photo(Path(name), 7)
+    Path("in/empty/still").mkdir(parents=True)
+    Path("in/empty/notes.txt").write_text("none here")
+    done = command.run("reconstruct.onnx", "in/*", "-o", "out")
+    assert (done.code, done.lines) == (0, ["out/a.png", "out/b.png"])
+    named = command.run("reconstruct.onnx", "in/empty", "-o", "out")
+    assert (named.code, "in/empty holds no pictures" in named.err) == (3, True)
+    alone = command.run("reconstruct.onnx", "in/e*", "-o", "out")
+    assert (alone.code, "in/e* finds no pictures" in alone.err) == (3, True)
+
+
 def test_a_file_that_has_the_name_of_a_pattern_is_that_file(command: Zoo) -> None:
     negative(Path("reconstruct.onnx"))
     photo(Path("photo[1].png"), 7)

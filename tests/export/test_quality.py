@@ -18,7 +18,8 @@ from tests.export.test_smaller import export
 from tests.runtime import graphs
 from zoo import DataSpec, Graph, Port
 from zoo.export.form import Form
-from zoo.export.quality import Replayed, costs, replayed
+from zoo.export.quality import Replayed, costs, costs_in_half, replayed
+from zoo.export.smaller import halve
 from zoo.model.inference import evaluating, mean_metrics, run_graph
 from zoo.model.weights import Header, Trained, save_weights
 from zoo.runtime.session import Session, open_session
@@ -183,3 +184,20 @@ def test_what_a_file_does_not_take_the_model_computes_itself(
     with evaluating(subject.model):
         torch.testing.assert_close(call(subject.model), call(model))
     assert subject.called == ()
+
+
+def test_half_arithmetic_is_measured_where_every_operator_rounds_to_sixteen_bits() -> None:
+    """exp(15) is no number of 16 bits; ONNX Runtime on a CPU computes it in 32 all the same."""
+    ports = Port.latent("latent", 4), Port("value", "value", ("batch", 4))
+    about = graphs.describe("softplus", ports[:1], ports[1:])
+    nodes = [
+        helper.make_node("Mul", ["latent", "three"], ["large"]),
+        helper.make_node("Exp", ["large"], ["larger"]),
+        helper.make_node("Log", ["larger"], ["value"]),
+    ]
+    whole = graphs.save(Path("whole.onnx"), about, nodes, {"three": np.float32(3)})
+    halve(whole, Path("half.onnx"))
+    batch = {"latent": np.float32([[0, 1, 2, 5]])}
+    sessions = [open_session(Path(name)) for name in ("whole.onnx", "half.onnx")]
+    assert costs(*sessions, [batch])["value"].loss < 1
+    assert costs_in_half(sessions[0], Path("half.onnx"), batch)["value"].loss == float("inf")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -61,23 +62,24 @@ def test_one_file_is_verified_alone(bundle: Path) -> None:
     assert "translated differs by" in zoo("export", "--check", f"bundle/{NAME}.onnx").stdout
 
 
-def exchange(bundle: Path, change: str) -> None:
-    """Change a number in the file or its reference, and the manifest with it, as a forger does."""
-    file = bundle / f"{NAME}.onnx"
-    if change == "weights":
-        model = onnx.load(file)
-        tensor = [each for each in model.graph.initializer if len(each.dims) == 4][-1]
-        values = numpy_helper.to_array(tensor) * 1.1
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
-        file.write_bytes(model.SerializeToString())
+def forge(bundle: Path) -> None:
+    """Make the manifest tell the hashes of what lies there, as a forger does."""
+    file, reference = bundle / f"{NAME}.onnx", bundle / "reference" / f"{NAME}.npz"
     manifest = json.loads((bundle / "manifest.json").read_text())
     entry = manifest["files"]["horse_to_zebra"]
     entry["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    entry["reference"]["sha256"] = hashlib.sha256(reference.read_bytes()).hexdigest()
     (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_a_file_that_does_something_else_is_found_out(bundle: Path) -> None:
-    exchange(bundle, "weights")
+    file = bundle / f"{NAME}.onnx"
+    model = onnx.load(file)
+    tensor = [each for each in model.graph.initializer if len(each.dims) == 4][-1]
+    values = numpy_helper.to_array(tensor) * 1.1
+    tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
+    file.write_bytes(model.SerializeToString())
+    forge(bundle)
     said = error_of("export", "--check", f"bundle/{NAME}.onnx", code=1)
     assert "does not do here what it did" in said
     assert "translated" in said
@@ -112,6 +114,43 @@ def test_damage_is_told_as_damage(bundle: Path) -> None:
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     assert "not the file that manifest.json" in error_of("export", "--check", "bundle", code=3)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_reference_of_other_rows_is_damaged(bundle: Path, rows: int) -> None:
+    reference = bundle / "reference" / f"{NAME}.npz"
+    with np.load(reference) as stored:
+        arrays = dict(stored)
+    name = next(
+        key for key in arrays if key.endswith("output.translated") and len(arrays[key]) == 2
+    )
+    arrays[name] = np.resize(arrays[name], (rows, *arrays[name].shape[1:]))
+    np.savez(reference, **arrays)
+    forge(bundle)
+    said = error_of("export", "--check", f"bundle/{NAME}.onnx", code=3)
+    assert "does not hold as many rows" in said
+
+
+def test_a_manifest_that_never_ends_or_lists_other_places_is_none(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for name in ("../x.onnx", "..", "a\0b.onnx", "model.safetensors", "/etc/x.onnx"):
+        manifest["files"]["horse_to_zebra"]["file"] = name
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        assert "damaged: it lists" in error_of("export", "--check", "bundle", code=3)
+    (bundle / "manifest.json").unlink()
+    os.mkfifo(bundle / "manifest.json")
+    assert "no regular file" in error_of("export", "--check", "bundle", code=3)
+    zoo("run", f"bundle/{NAME}.onnx", "--json", code=2)
+
+
+def test_one_bad_file_does_not_hide_the_good_ones(bundle: Path) -> None:
+    (bundle / f"{NAME}.onnx").write_bytes(b"")
+    done = zoo("export", "--check", "bundle", code=3)
+    assert f"verified bundle/{NAME}.uint8.batch2.onnx" in done.stdout
+
+
+def test_no_other_option_goes_with_check(bundle: Path) -> None:
+    assert "no other option" in error_of("export", "--check", "bundle", "--int8", code=2)
 
 
 def test_json_names_every_file(bundle: Path) -> None:

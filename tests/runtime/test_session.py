@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.runtime.graphs import PHOTOS, decoder, describe, encoder, entry_of, save
+from tests.runtime.graphs import PHOTOS, decoder, describe, encoder, entry_of, negative, save
 from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.ports import Port, Signature
+from zoo.runtime.screening import screen
 from zoo.runtime.session import open_session
+from zoo.runtime.tensors import read_tensor
 
 LATENT = Port.latent("latent", 20)
 VALUE = Port("value", "value", ("batch", 20))
@@ -44,6 +47,30 @@ def test_the_batch_may_have_any_size(tmp_path: Path) -> None:
     assert together.shape == (70, 1, 28, 28)
     alone = [session.run({"latent": code[None]})["image"][0] for code in codes[:3]]
     np.testing.assert_allclose(together[:3], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("memory_pattern", [None, True])
+def test_opening_looks_through_a_file_once(tmp_path: Path, memory_pattern: bool | None) -> None:
+    path = decoder(tmp_path / "decode.onnx")
+    calls: list[str] = []
+    before = sys.getprofile()
+    sys.setprofile(
+        lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None
+    )
+    try:
+        open_session(path, memory_pattern=memory_pattern)
+    finally:
+        sys.setprofile(before)
+    assert calls.count(screen.__name__) == 1
+    assert calls.count(read_tensor.__name__) == len(onnx.load(path).graph.initializer)
+
+
+@pytest.mark.parametrize(("any_size", "expected"), [(False, True), (True, False)])
+def test_memory_is_laid_out_once_where_only_the_batch_varies(
+    tmp_path: Path, any_size: bool, expected: bool
+) -> None:
+    session = open_session(negative(tmp_path / "negative.onnx", any_size=any_size))
+    assert session.engine.get_session_options().enable_mem_pattern is expected
 
 
 def truncated(path: Path) -> None:

@@ -174,6 +174,19 @@ def hard_link(path: Path) -> None:
     graph(path, IS_A_MULTIPLE, constants={"w": external("w.bin")})
 
 
+def named_by_another_kind(number: int) -> Callable[[Path], None]:
+    """A hard link by its name, and a plain file by a number that stands where a name should."""
+
+    def write(path: Path) -> None:
+        os.link(secret(), path.parent / "w.bin")
+        (path.parent / "data.bin").write_bytes(secret().read_bytes())
+        tensor = external("w.bin")
+        tensor.external_data[0].MergeFromString(bytes([number << 3 | 1]) + b"data.bin")
+        graph(path, IS_A_MULTIPLE, constants={"w": tensor})
+
+    return write
+
+
 def symbolic_link(path: Path) -> None:
     (path.parent / "w.bin").symlink_to(secret())
     graph(path, IS_A_MULTIPLE, constants={"w": external("w.bin")})
@@ -264,6 +277,8 @@ HARMFUL: dict[str, tuple[Callable[[Path], object], str]] = {
     "data of a pipe": (a_pipe, NO_FILE),
     "data of a constant": (in_a_constant, OUTSIDE),
     "data of two files": (named_twice, "which is not known"),
+    "data named by a number": (named_by_another_kind(2), "told twice, or is no text"),
+    "data under a numbered key": (named_by_another_kind(1), "told twice, or is no text"),
     "data in two places": (in_two_places, "in two places"),
     "data in no place": (outside_unsaid, "does not say where"),
     "data by an unknown key": (elsewhere(prepacked_0="x|0;80;0"), "which is not known"),

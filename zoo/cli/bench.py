@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from zoo.errors import UsageError
 if TYPE_CHECKING:
     from zoo.runtime.session import Session
     from zoo.runtime.timing import Timing
+
+    Measured = tuple[Session, Timing]
 
 MOST_BATCH = 4096
 
@@ -42,7 +45,7 @@ def _batches(_: Any, __: Any, text: str | None) -> list[int | None]:
     metavar="N,...",
     help="Rows of a batch. [default: 1, or what FILE fixes]",
 )
-@click.option("--size", metavar="HxW", help="Of pictures, where FILE leaves it open.")
+@click.option("--size", metavar="N|HxW", help="Of pictures, where FILE leaves it open.")
 @click.option(
     "--repeat",
     type=click.IntRange(1, 100_000),
@@ -76,8 +79,9 @@ def verb(
     """Measure how fast exported files run; needs no torch and no plugin.
 
     Inputs are drawn. Printed are the milliseconds that 50, 90 and 99 of a hundred runs take at
-    most, and rows (pictures) a second. Several files take turns, run by run, so that they can be
-    compared whatever else the machine does; the last column is their speed against the first.
+    most, and rows (pictures) a second. Several files take 5 turns of a fifth of their runs each, so
+    that they can be compared whatever else the machine does; the last column is their speed
+    against the first.
 
     \b
     zoo bench clothes.decode.onnx --batch 1,64
@@ -92,8 +96,8 @@ def verb(
     from zoo.runtime.timing import measure
 
     opened = opener(provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin)
-    image_size = read_size(size)
-    found: list[tuple[Session, Timing]] = []
+    timed = partial(measure, size=read_size(size), repeat=repeat, warmup=warmup, seed=seed)
+    found: list[Measured] = []
     with bounded_memory():  # as in `zoo run`
         sessions = [open_graph(Path(file), None, opened) for file in files]
         for note in dict.fromkeys(note for session in sessions for note in session.notes):
@@ -102,25 +106,21 @@ def verb(
         hidden = not sys.stderr.isatty()
         with click.progressbar(length=length, file=sys.stderr, hidden=hidden) as bar:
             for rows in batches:
-                timings = measure(
-                    sessions,
-                    rows=rows,
-                    size=image_size,
-                    repeat=repeat,
-                    warmup=warmup,
-                    seed=seed,
-                    tick=partial(bar.update, 1),
-                )
+                timings = timed(sessions, rows=rows, tick=partial(bar.update, 1))
                 found += zip(sessions, timings, strict=True)
     if as_json:
-        print_json([_facts(session, timing) for session, timing in found])
-        return
+        print_json([_facts(*measured) for measured in found])
+    else:
+        _print(found)
+
+
+def _print(found: Sequence[Measured]) -> None:
     paths = {session.path for session, _ in found}
     has_twins = len({path.name for path in paths}) < len(paths)
     labels = {path: click.format_filename(path if has_twins else path.name) for path in paths}
     print_table(
         ["file", "on", "rows", "p50 ms", "p90 ms", "p99 ms", "rows/s", "speed"],
-        [(labels[session.path], *_row(session, timing)) for session, timing in found],
+        [(labels[measured[0].path], *_row(*measured)) for measured in found],
     )
 
 

@@ -33,7 +33,8 @@ def engine_options(verb: Verb) -> Verb:
         click.option(
             "--memory-pattern/--no-memory-pattern",
             default=None,
-            help="Lay memory out once for each size. [default: where FILE fixes all sizes]",
+            help="Lay memory out once for each size. "
+            "[default: where FILE fixes all sizes but the batch]",
         ),
         click.option(
             "--spin/--no-spin",

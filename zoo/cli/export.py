@@ -27,15 +27,9 @@ PRECISIONS: Mapping[str, Precision] = {
 
 def _size(_: Any, __: Any, text: str | None) -> tuple[int, int] | None:
     """Read ``256x256``; None for ``dynamic``."""
-    from zoo.ports import MAX_PIXELS
+    from zoo.cli.sources import read_size
 
-    if text is None or text == "dynamic":
-        return None
-    height, _, width = text.lower().partition("x")
-    is_size = height.isdecimal() and width.isdecimal() and max(len(height), len(width)) < 6
-    if not (is_size and 0 < int(height) * int(width) <= MAX_PIXELS):
-        raise UsageError(f"--size {text[:40]}: not HEIGHTxWIDTH in pixels", hint="--size 256x256")
-    return int(height), int(width)
+    return None if text == "dynamic" else read_size(text)
 
 
 def _batch(_: Any, __: Any, text: str | None) -> int | None:
@@ -57,7 +51,7 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 @click.option("--opset", type=click.IntRange(1, 1000), help="Version of ONNX's operators.")
 @click.option("--batch", callback=_batch, metavar="dynamic|N",
               help="Rows of every batch. [default: dynamic]")  # fmt: skip
-@click.option("--size", callback=_size, metavar="dynamic|HxW",
+@click.option("--size", callback=_size, metavar="dynamic|N|HxW",
               help="Size of pictures, where the model takes any. [default: dynamic]")  # fmt: skip
 @click.option("--half", is_flag=True, help="Store weights in 16 bits; compute in 32.")
 @click.option("--half-arithmetic", is_flag=True, help="Compute in 16 bits as well.")
@@ -104,6 +98,8 @@ def verb(
     zoo export --check exports/MODEL
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     if check:
+        if as_onnx or output or opset or batch or size or data or optimise or half or int8:
+            raise UsageError("--check takes an exported file or folder and no other option")
         from zoo.cli.export_check import verify_again
 
         verify_again(Path(target), as_json=as_json)

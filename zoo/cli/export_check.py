@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.output import print_json
+from zoo.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,16 +20,27 @@ def verify_again(path: Path, *, as_json: bool) -> None:
         NotFoundError: a file or its reference is missing, damaged or another one.
         ZooError: a file does not do here what it did when it was exported.
     """
+    from zoo.errors import ZooError
     from zoo.export.recheck import files_in, recheck
+    from zoo.runtime.memory import bounded_memory
 
-    files = files_in(path) if path.is_dir() else [path]
-    found = {click.format_filename(file): recheck(file) for file in files}
+    told = {}
+    problems = []
+    with bounded_memory():  # a file of a stranger may ask for any amount
+        for file in files_in(path) if path.is_dir() else [path]:
+            name = click.format_filename(file)
+            try:
+                gaps = recheck(file)
+            except ZooError as problem:
+                problems.append(problem)
+                continue
+            told[name] = {output: asdict(gap) for output, gap in gaps.items()}
+            words = [f"{output} differs by {gap.greatest:.2g}" for output, gap in gaps.items()]
+            if not as_json:
+                click.echo(f"verified {name}: {', '.join(words)}")
+    if problems:
+        for other in problems[1:]:
+            say(other.message)
+        raise problems[0]
     if as_json:
-        told = {
-            file: {name: asdict(gap) for name, gap in gaps.items()} for file, gaps in found.items()
-        }
         print_json({"files": told, "verified": True})
-        return
-    for file, gaps in found.items():
-        words = ", ".join(f"{name} differs by {gap.greatest:.2g}" for name, gap in gaps.items())
-        click.echo(f"verified {file}: {words}")

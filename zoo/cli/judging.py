@@ -61,12 +61,13 @@ def _judge(
     from zoo.export.outcome import Judgement
     from zoo.export.quality import replayed
 
-    before = figures(trained, store, split, say)
     copy = replayed(trained, sessions)
-    after = figures(copy, store, split, say)
     found = []
-    for old, new in zip(before, after, strict=True):
-        worse = new.value - old.value if old.better == "lowest" else old.value - new.value
-        loss = 100 * worse / abs(old.value) if old.better and old.value else None
-        found.append(Judgement(old.name, old.value, new.value, loss, copy.called))
-    return found if copy.called else []
+    before = figures(trained, store, split, say)
+    for old, new in zip(before, figures(copy, store, split, say), strict=True):
+        graphs = (new.graph,) if new.graph else copy.called  # by what has been measured so far
+        if graphs:
+            worse = new.value - old.value if old.better == "lowest" else old.value - new.value
+            loss = 100 * worse / abs(old.value) if old.better and old.value else None
+            found.append(Judgement(old.name, old.value, new.value, loss, graphs))
+    return found

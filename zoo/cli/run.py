@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from zoo.pictures import BadPictureError
     from zoo.runtime.batches import Result
     from zoo.runtime.feed import Feed
+    from zoo.runtime.outputs import Target
     from zoo.runtime.session import Session
 
 LONG = 200  # rows; what takes longer shows a bar on a terminal
@@ -70,7 +72,8 @@ def verb(
 
     Pictures that come out go to a folder, each by its own name, or in a grid; numbers go to an
     .npz file, or as JSON to stdout. A picture that cannot be read is an error when you name it,
-    and left out with a word when a folder holds it.
+    and left out with a word when a folder holds it. The folder for results is not read, unless
+    what you name is in it.
 
     \b
     zoo run clothes.decode.onnx -n 16 --seed 0 -o grid.png
@@ -81,20 +84,16 @@ def verb(
     zoo run exports/horses photos/ --to zebra -o out/
     cat photo.png | zoo run clothes.reconstruct.onnx - -o - > out.png
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
-    from pathlib import Path
-
     from zoo.cli.targets import tell_version
     from zoo.runtime.batches import batches
     from zoo.runtime.bundles import open_graph
     from zoo.runtime.feed import prepare
     from zoo.runtime.files import PIPE, find_sources
     from zoo.runtime.memory import bounded_memory
-    from zoo.runtime.outputs import MOST_PRINTED, NAMES, choose_target, collect, write_results
+    from zoo.runtime.outputs import choose_target
 
     started = time.monotonic()
     bad: list[BadPictureError] = []
-    written: list[Path] = []
-    numbers: dict[str, Any] = {}
     if output == PIPE:
         _check_pipe(as_json)
     with bounded_memory():  # a file of a stranger may ask for any amount as soon as it is opened
@@ -102,25 +101,15 @@ def verb(
             provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin
         )
         session = open_graph(Path(file), to, opened)
-        about = session.description
-        tell_version(session.path, about.distribution, about.version)
+        tell_version(session.path, session.description.distribution, session.description.version)
         leave_out = Path(output or session.path.stem)
         given = find_sources(inputs, _standard_input(inputs), leave_out)
         feed = prepare(session, given, count=count, seed=seed, classes=classes, leave_out=leave_out)
         target = choose_target(session, feed, output)
         _tell_choices(session, feed)
         results = _with_bar(batches(session, feed, bad.append, batch_size), feed)
-        if target.kind == "json":
-            names, values = collect(results, MOST_PRINTED)
-            numbers = {
-                NAMES: [click.format_filename(name) for name in names],
-                "values": {port: array.tolist() for port, array in values.items()},
-            }
-        else:
-            pipe = sys.stdout.buffer
-            written = write_results(results, about.signature.outputs[0], target, pipe)
+        paths, numbers = _write(results, session, target)
     _tell_bad(bad, feed.count)
-    paths = [click.format_filename(path) for path in written]
     if output == PIPE:
         return
     if not as_json and paths:
@@ -129,8 +118,8 @@ def verb(
     print_json(
         {
             "file": click.format_filename(session.path),
-            "model": about.model,
-            "graph": about.graph,
+            "model": session.description.model,
+            "graph": session.description.graph,
             "provider": session.provider,
             "outputs": paths,
             "count": feed.count - len(bad),
@@ -139,6 +128,23 @@ def verb(
             **numbers,
         }
     )
+
+
+def _write(
+    results: Iterable[Result], session: Session, target: Target
+) -> tuple[list[str], dict[str, Any]]:
+    """Write results where they go; return the files, and the numbers that are to be printed."""
+    from zoo.runtime.outputs import MOST_PRINTED, NAMES, collect, write_results
+
+    if target.kind == "json":
+        names, values = collect(results, MOST_PRINTED)
+        return [], {
+            NAMES: [click.format_filename(name) for name in names],
+            "values": {port: array.tolist() for port, array in values.items()},
+        }
+    port = session.description.signature.outputs[0]
+    written = write_results(results, port, target, sys.stdout.buffer)
+    return [click.format_filename(path) for path in written], {}
 
 
 def _tell_choices(session: Session, feed: Feed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,15 +25,17 @@ class Figure:
         name: such as ``"elbo"``.
         value: of it.
         better: the direction in which it is better; empty where nobody has told.
+        graph: of the model, that it is a figure of; empty where it is one of the whole model.
     """
 
     name: str
     value: float
     better: Literal["lowest", "highest", ""] = ""
+    graph: str = ""
 
 
-def figures(trained: Trained, store: Store, split: str, report: Report) -> list[Figure]:
-    """Measure a model on a split of data, by all that is known of both.
+def figures(trained: Trained, store: Store, split: str, report: Report) -> Iterator[Figure]:
+    """Measure a model on a split of data, by all that is known of both; yield as it is measured.
 
     Its own metrics; the error to true partners, where these are known; and for samples of labelled
     data, where no metric of the model says how good it is, the share that a classifier recognises.
@@ -45,18 +48,14 @@ def figures(trained: Trained, store: Store, split: str, report: Report) -> list[
     """
     metrics, _ = score(trained, store, split)
     goal = trained.model.goal
-    found = [
-        Figure(name, value, goal.direction if goal and name == goal.metric else "")
-        for name, value in metrics.items()
-    ]
-    found += [
-        Figure(f"error_{way.source}_to_{way.target}", way.error, "lowest")
-        for way in measure_pairs(trained.model, store, split)
-    ]
+    for name, value in metrics.items():
+        yield Figure(name, value, goal.direction if goal and name == goal.metric else "")
+    for way in measure_pairs(trained.model, store, split):
+        yield Figure(f"error_{way.source}_to_{way.target}", way.error, "lowest", way.graph)
     if can_be_judged(trained, store, split):
         judged = judge_samples(trained, store, split, SAMPLES, report).samples
-        found.append(Figure("recognisable", sum(judged.recognisable), "highest"))
-    return found
+        graph = samplers(trained.model)[0]
+        yield Figure("recognisable", sum(judged.recognisable), "highest", graph)
 
 
 def can_be_judged(trained: Trained, store: Store, split: str) -> bool:

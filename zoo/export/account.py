@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.errors import PluginError
+from zoo.errors import PluginError, ZooError
 from zoo.export.onnx import examples
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import evaluating
@@ -45,9 +45,10 @@ def describe_graph(
 
     Raises:
         PluginError: a name in the graph's ports cannot be written into a file.
+        ZooError: the graph fails on inputs such as its ports promise.
     """
     header = trained.header
-    normalisation, dropout = _policies(trained.model, graph)
+    normalisation, dropout = _policies(trained.model, name, graph)
     try:
         return Description(
             model=header.model,
@@ -79,7 +80,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _policies(model: Model, graph: Graph) -> tuple[tuple[str, ...], str]:
+def _policies(model: Model, name: str, graph: Graph) -> tuple[tuple[str, ...], str]:
     """Return how layers that the graph goes through normalise, and what dropout does there."""
     layers: dict[nn.Module, None] = {}
 
@@ -90,8 +91,13 @@ def _policies(model: Model, graph: Graph) -> tuple[tuple[str, ...], str]:
     try:
         with evaluating(model):
             graph.function(*map(torch.from_numpy, examples(model, graph).values()))
-    except Exception:  # noqa: S110 - the exporter meets the same problem, and tells it better
-        pass
+    except Exception as problem:  # a network raises anything
+        said = " ".join(str(problem).split())[:200] or type(problem).__name__
+        raise ZooError(
+            f"graph {name!r} of {type(model).__name__} fails on inputs such as its ports promise",
+            cause=said,
+            hint="the same command with --debug shows where",
+        ) from problem
     finally:
         handle.remove()
     words = dict.fromkeys(filter(None, map(_normalises_by, layers)))

@@ -34,6 +34,7 @@ from zoo.runtime.session import open_session
 
 GRAPH_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 WEIGHTS = "model.safetensors"
+PICTURES = "pictures"
 PLAIN = Form()
 NOTHING = Material()
 MOST_LOSS = 5.0  # percent, of smaller files
@@ -69,6 +70,9 @@ def export_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise ZooError(f"{folder} is a file", hint="-o another-folder")
+    for inner in (folder / FOLDER, folder / PICTURES):
+        if inner.is_symlink() or inner.is_file():
+            raise ZooError(f"{inner} is a link or a file", hint="-o another-folder")
     building, scratch = (
         Path(tempfile.mkdtemp(prefix=f".{folder.name[:80]}.", suffix=".part", dir=folder.parent))
         for _ in range(2)
@@ -120,7 +124,7 @@ def _with_judgements(
         ZooError: it is worse by more than it may be.
     """
     for each in judgements:
-        if each.loss is not None and each.loss > most_loss:
+        if each.loss is not None and not each.loss <= most_loss:
             raise ZooError(
                 f"with these files {each.name} becomes {each.files:.4g} from {each.model:.4g}, "
                 f"{each.loss:.2g} % worse, more than {most_loss:g} %",
@@ -154,12 +158,14 @@ def _pack(
             **facts_of(leaf.path), "reference": told, "description": leaf.about.to_json(),
         }  # fmt: skip
     for name in samplers(model):
-        (building / "pictures").mkdir(exist_ok=True)
-        pictures.write_png(building / "pictures" / f"{name}.png", overview(model, name, {}))
+        (building / PICTURES).mkdir(exist_ok=True)
+        pictures.write_png(building / PICTURES / f"{name}.png", overview(model, name, {}))
     weights = facts_of(building / WEIGHTS)
     earlier = _earlier(folder)
     if earlier.get("weights") == weights:
-        entries = earlier["files"] | entries
+        there = {key: each for key, each in earlier["files"].items()
+                 if (folder / each["file"]).is_file()}  # fmt: skip
+        entries = there | entries
     write_text(building / "README.md", card(header, _descriptions(entries)))
     facts = {key: value for key, value in header.to_json().items() if key != "graphs"}
     manifest = {**facts, "schema": SCHEMA, "weights": weights, "files": entries}

@@ -12,9 +12,9 @@ from zoo.export.account import describe_graph
 from zoo.export.form import Form, in_form
 from zoo.export.material import CALIBRATING, MEASURING, Material
 from zoo.export.onnx import annotate, examples, export_graph
-from zoo.export.quality import Cost, costs
+from zoo.export.quality import Cost, costs, costs_in_half
 from zoo.export.recheck import LIMIT, check_onnx, too_far
-from zoo.export.verify import verify
+from zoo.export.verify import draw_extreme, trials, verify
 from zoo.model.contract import Graph
 from zoo.model.inference import run_in_torch
 from zoo.model.weights import Trained
@@ -158,27 +158,38 @@ class Press:
             ZooError: it loses more than it may.
         """
         check_onnx(path)
-        rows = self.material.rows(self.trained.model, name, formed, MEASURING)
-        found = costs(open_session(whole), open_session(path), rows)
+        model = self.trained.model
+        rows = self.material.rows(model, name, formed, MEASURING)
+        plain, session = open_session(whole), open_session(path)
+        for trial in trials(model.data, formed):
+            session.run(draw_extreme(formed, trial))  # which checks sizes, and that all is finite
+        example = self._example(formed, rows[0])
+        got = session.run(example.inputs)
+        later = {port.name: measure(port, [(example.outputs[port.name], got[port.name])])
+                 for port in formed.outputs}  # fmt: skip
+        found, rounded = costs(plain, session, rows), {}
+        if self.form.precision == "float16":
+            rounded = costs_in_half(plain, path, example.inputs)
+            found = {key: max(cost, rounded.get(key, cost), key=lambda each: each.loss)
+                     for key, cost in found.items()}  # fmt: skip
+        limits = {port.name: {LIMIT: self.most_loss} for port in formed.outputs}
+        about = replace(about, precision=self.form.precision, checks=limits)
+        for gaps in (found, later):
+            _refuse_loss(about, gaps)
         checks = {
             output: {
                 "loss_percent": cost.loss,
-                LIMIT: self.most_loss,
+                **limits[output],
                 "greatest": cost.greatest,
                 "mean": cost.mean,
                 "batches": len(rows),
                 **({"psnr_db": cost.psnr} if cost.psnr is not None else {}),
+                **({"batches_in_float16": 1} if rounded else {}),
             }
             for output, cost in found.items()
         }
-        about = replace(about, precision=self.form.precision, checks=checks)
+        about = replace(about, checks=checks)
         annotate(path, about)
-        example = self._example(formed, rows[0])
-        got = open_session(path).run(example.inputs)
-        later = {port.name: measure(port, [(example.outputs[port.name], got[port.name])])
-                 for port in formed.outputs}  # fmt: skip
-        for gaps in (found, later):
-            _refuse_loss(about, gaps)
         saving = _saving(whole, path, found)
         return Leaf(path, about, found, len(rows), [], [example], saving)
 

@@ -18,6 +18,7 @@ from zoo.model.drawing import images_for
 from zoo.model.inference import run_graph
 from zoo.ports import Port
 from zoo.runtime.session import Arrays
+from zoo.runtime.shapes import filled_up
 
 Split = Mapping[str, "np.ndarray[Any, Any]"]
 
@@ -68,8 +69,8 @@ class Material:
         size = batch if isinstance(batch, int) else BATCH
         count = min(map(len, whole.values()))
         return [
-            {key: array[start : start + size] for key, array in whole.items()}
-            for start in range(0, max(count - count % size, size), size)
+            {key: filled_up(array, start, size) for key, array in whole.items()}
+            for start in range(0, max(count - count % size, 1), size)
         ]
 
 

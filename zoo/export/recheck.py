@@ -51,6 +51,13 @@ def recheck(path: Path) -> dict[str, Gap]:
     examples = read_reference(_reference_of(path), inputs, outputs)
     found = [session.run(example.inputs) for example in examples]
     gaps = {}
+    for example, each in zip(examples, found, strict=True):
+        if any(each[port.name].shape != example.outputs[port.name].shape for port in outputs):
+            raise NotFoundError(
+                f"{_reference_of(path)} does not hold as many rows of what comes out as go in",
+                cause="it is damaged, or was exchanged together with the manifest",
+                hint="zoo export MODEL --onnx",
+            )
     for port in outputs:
         pairs = [(example.outputs[port.name], each[port.name])
                  for example, each in zip(examples, found, strict=True)]  # fmt: skip

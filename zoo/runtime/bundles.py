@@ -40,8 +40,9 @@ def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -
         PluginError: onnxruntime is not installed, or cannot do what is wished for.
     """
     if not path.is_dir():
+        if path.is_file():
+            _check_manifest(path)
         session = opened(path)
-        _check_manifest(path)
         if to is not None and not _leads_to(session.description, to):
             raise _unknown(path, to, [_target(session.description)])
         return session

@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -65,8 +66,8 @@ def find_sources(
     """Return what the words of a command line name, in their order.
 
     A word is a path or, where nothing has that name, a pattern: ``photos/*.jpg``, ``**/*.png``.
-    What fits a pattern comes in order of name, hidden files and what is in the folder `leave_out`
-    passed over. ``-`` is standard input.
+    What fits a pattern comes in order of name, hidden files and folders without pictures passed
+    over, and the folder `leave_out` unless the pattern begins inside it. ``-`` is standard input.
 
     Raises:
         NotFoundError: there is no such file, nothing fits, or standard input is empty or endless.
@@ -121,14 +122,18 @@ def file_word(text: str) -> str:
 
 
 def _below(folder: Path, passed_over: Path | None) -> list[Path]:
-    # what other files are is not asked: notes and thumbnail databases lie in folders too
-    kinds = suffixes()
-    paths = sorted(path for path in _walk(folder, passed_over) if path.suffix.lower() in kinds)
+    paths = sorted(_pictures_in(folder, passed_over))
     if not paths:
         raise NotFoundError(
             f"{folder} holds no pictures", cause="looked for .png, .jpg and the like below it"
         )
     return paths
+
+
+def _pictures_in(folder: Path, passed_over: Path | None) -> Iterator[Path]:
+    # what other files are is not asked: notes and thumbnail databases lie in folders too
+    kinds = suffixes()
+    return (path for path in _walk(folder, passed_over) if path.suffix.lower() in kinds)
 
 
 def _read_pipe(piped: BinaryIO | None) -> bytes:
@@ -143,12 +148,29 @@ def _read_pipe(piped: BinaryIO | None) -> bytes:
 def _fitting(pattern: str, leave_out: Path | None) -> list[Path]:
     found = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - which finds hidden files too
     paths = [Path(path) for path in found]
-    if leave_out and leave_out.is_dir():
-        passed_over = leave_out.resolve()
-        paths = [path for path in paths if passed_over not in path.resolve().parents]
     if not paths:
         raise NotFoundError(f"nothing is called {pattern}, nor fits it as a pattern")
+    passed_over = leave_out.resolve() if leave_out and leave_out.is_dir() else None
+    if passed_over and _lies_in(_fixed_part(pattern), passed_over):
+        passed_over = None  # the inputs lie where results go
+    if passed_over:
+        paths = [path for path in paths if not _lies_in(path, passed_over)]
+    paths = [path for path in paths if not path.is_dir() or any(_pictures_in(path, passed_over))]
+    if not paths:
+        raise NotFoundError(
+            f"{pattern} finds no pictures",
+            cause="folders that hold none are passed over, and the folder for the results",
+        )
     return sorted(paths)
+
+
+def _fixed_part(pattern: str) -> Path:
+    """Return the folder that a pattern begins in: ``photos`` of ``photos/*/a.png``."""
+    return Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder)
 
 
 def _walk(folder: Path, passed_over: Path | None) -> Iterator[Path]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+MOST_BYTES = 2**26
+FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,250}\.onnx")
 
 Facts = dict[str, Any]  # of one file: its name, bytes, sha256
 
@@ -16,16 +20,21 @@ Facts = dict[str, Any]  # of one file: its name, bytes, sha256
 def read_manifest(folder: Path) -> Mapping[str, Any]:
     """Return the manifest of a folder, whose ``files`` are facts by graph and form.
 
+    Every file that it lists is called like one: nothing else becomes a path.
+
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is damaged, or another program's.
     """
+    path = folder / MANIFEST
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+            raise ValueError("it is no regular file, or too large")
+        manifest = json.loads(path.read_text(encoding="utf-8"))
         for entry in manifest["files"].values():
-            name = entry["file"]
-            if Path(name).name != name or not isinstance(entry["sha256"], str):
-                raise ValueError(f"it lists {name!r}")
+            if not FILE_NAME.fullmatch(entry["file"]) or not isinstance(entry["sha256"], str):
+                raise ValueError(f"it lists {str(entry['file'])[:100]!r}")
     except FileNotFoundError:
         raise
     except (OSError, LookupError, TypeError, AttributeError, RecursionError) as problem:

@@ -18,6 +18,7 @@ from zoo.runtime.screening import require_file, screen
 from zoo.runtime.tensors import TYPES, entry, read_tensor
 
 MAX_NAME = 200  # bytes of a name or a key
+METADATA = 14  # field of a model
 MOST_VALUES = 1000  # inputs and outputs that are told, each
 MOST_OPERATORS = 1000  # kinds of operators and opsets that are told, each
 
@@ -114,6 +115,29 @@ def read_file(path: Path) -> Contents:
     return found
 
 
+def read_description(path: Path) -> Description | None:
+    """Read only what a file that is not empty says of itself; None where that cannot be used.
+
+    The graph is passed over, so that a large file takes no longer.
+    """
+    said = None
+    try:
+        with opened(path) as content:
+            for each in fields(content, content.extent):
+                said = _own_entry(content, each) or said
+        return Description.from_text(said) if said else None
+    except ValueError:
+        return None
+
+
+def _own_entry(content: Content, each: Field) -> str | None:
+    """Return what the file says of itself, where this field of the model is that."""
+    if each.number != METADATA:
+        return None
+    key, value = entry(content, each.extent, 4 * MAX_TEXT + 1)  # bytes
+    return value if key == METADATA_KEY else None
+
+
 def _read_model(content: Content, found: Contents) -> None:
     graphs = 0
     version = ""
@@ -130,10 +154,8 @@ def _read_model(content: Content, found: Contents) -> None:
         elif each.number == 8 and len(found.opsets) < MOST_OPERATORS:
             domain, number = _opset(content, each.extent)
             found.opsets[domain] = number
-        elif each.number == 14:
-            key, value = entry(content, each.extent, 4 * MAX_TEXT + 1)  # bytes
-            if key == METADATA_KEY:
-                found.entry = value
+        elif (said := _own_entry(content, each)) is not None:
+            found.entry = said
     found.producer = f"{found.producer} {version}".strip()
     if not graphs:
         raise ValueError("it holds no graph")

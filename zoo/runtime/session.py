@@ -18,7 +18,7 @@ from zoo.runtime.description import METADATA_KEY, Description, has_open_sizes
 from zoo.runtime.engine import Setting, in_short, load, require_onnxruntime
 from zoo.runtime.examples import examples
 from zoo.runtime.providers import candidates
-from zoo.runtime.reading import read_file
+from zoo.runtime.reading import read_description
 from zoo.runtime.screening import check_file
 from zoo.runtime.shapes import agree, compare, filled_up, in_brackets, open_sizes
 
@@ -153,8 +153,8 @@ def open_session(
         threads: as for `Setting`.
         provider: what to run on, as `zoo.runtime.providers` calls it; ``"auto"`` for the first
             that is installed and runs the file.
-        memory_pattern: as for `Setting`; when not given, where the file fixes all sizes, because
-            a pattern is kept for each size that comes.
+        memory_pattern: as for `Setting`; when not given, where the file fixes all sizes but the
+            batch, because a pattern is kept for each size that comes.
         spin: as for `Setting`.
 
     Raises:
@@ -166,7 +166,7 @@ def open_session(
     check_file(path)
     require_onnxruntime()
     if memory_pattern is None:
-        about = read_file(path).description
+        about = read_description(path)
         memory_pattern = about is not None and not any(map(has_open_sizes, about.signature.inputs))
     setting = Setting(threads, memory_pattern, spin)
     notes: list[str] = []

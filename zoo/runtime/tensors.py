@@ -172,8 +172,17 @@ def read_tensor(content: Content, extent: Extent) -> Tensor:
 
 
 def entry(content: Content, extent: Extent, most: int) -> tuple[str, str]:
-    """Read a key and its value, of at most `most` bytes each."""
-    values = {each.number: text(content, each.extent, most) for each in fields(content, extent)}
+    """Read a key and its value, of at most `most` bytes each.
+
+    Raises:
+        ValueError: one of them is told twice or is no text, where readers would choose differently.
+    """
+    values: dict[int, str] = {}
+    for each in fields(content, extent):
+        if each.number in {1, 2}:
+            if each.written != LENGTH or each.number in values:
+                raise ValueError("it has a key or a value that is told twice, or is no text")
+            values[each.number] = text(content, each.extent, most)
     return values.get(1, ""), values.get(2, "")
 
 

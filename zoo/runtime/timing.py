@@ -16,7 +16,7 @@ from zoo.runtime.examples import examples
 from zoo.runtime.session import Session
 
 PERCENTILES = (50, 90, 99)
-TURNS = 5  # of each file, in alternation …
+TURNS = 5  # of each file, in alternation (`zoo bench` tells the number) …
 PAUSE = 0.02  # … and the seconds in which the other file's threads stop waiting busily
 
 
@@ -51,7 +51,7 @@ def measure(
     seed: int = 0,
     tick: Callable[[], object] = bool,
 ) -> list[Timing]:
-    """Time files in alternation, some runs of each in turn, on inputs that are drawn.
+    """Time files in alternation, a fifth of the runs of each in turn, on inputs that are drawn.
 
     What is timed is ONNX Runtime's own call, with the inputs in memory: neither reading pictures
     nor the checks of `Session.run`, which the runs to warm up pass through.
