@@ -10,7 +10,7 @@ from onnx import helper
 
 from tests.process import error_of, zoo, zoo_json
 from tests.runtime.graphs import decoder, describe, negative, pixel_negative, save
-from zoo.ports import Port
+from zoo.ports import DataSpec, Port
 from zoo.runtime.timing import TURNS
 
 QUICK = ("--repeat", "9", "--warmup", "1", "--threads", "1")
@@ -57,8 +57,41 @@ def test_a_file_of_a_fixed_batch_is_measured_on_that() -> None:
     pixel_negative(Path("four.onnx"), batch=4)
     negative(Path("one.onnx"))
     four, one = zoo_json("bench", "four.onnx", "one.onnx", *QUICK)
-    assert (four["rows"], one["rows"]) == (4, 1)
+    assert (four["rows"], one["rows"]) == (4, 4)
+    one, four = zoo_json("bench", "one.onnx", "four.onnx", *QUICK)
+    assert (one["rows"], four["rows"]) == (4, 4)
+    assert four["speed"] > 0
     assert "takes batches of 4 only" in error_of("bench", "four.onnx", "--batch", "1", code=2)
+
+
+def test_files_that_fix_unlike_batches_have_no_speed_against_each_other() -> None:
+    for rows in (4, 8):
+        negative(Path(f"{rows}.onnx"), batch=rows)
+    negative(Path("any.onnx"))
+    four, eight, other = zoo_json("bench", "4.onnx", "8.onnx", "any.onnx", *QUICK)
+    assert [told["rows"] for told in (four, eight, other)] == [4, 8, 4]
+    assert (four["speed"], eight["speed"]) == (1.0, None)
+    assert other["speed"] > 0
+    done = zoo("bench", "4.onnx", "8.onnx", *QUICK)
+    assert [line.split()[-1] for line in done.stdout.splitlines()[2:]] == ["1.00", "-"]
+    assert "no speed of 8.onnx" in done.stderr
+
+
+def test_the_image_size_that_one_file_fixes_is_that_of_all() -> None:
+    small, large = (DataSpec(name, 3, side, side) for name, side in (("s", 8), ("l", 24)))
+    negative(Path("any.onnx"), any_size=True)
+    negative(Path("small.onnx"), small)
+    pixel_negative(Path("small-pixels.onnx"), small)
+    negative(Path("large.onnx"), large)
+    decoder(Path("decode.onnx"))
+    found = zoo_json(
+        "bench", "any.onnx", "small.onnx", "small-pixels.onnx", "large.onnx", "decode.onnx", *QUICK
+    )
+    assert [told["size"] for told in found] == [[8, 8], [8, 8], [8, 8], [24, 24], None]
+    assert [told["speed"] is None for told in found] == [False, False, False, True, False]
+    done = zoo("bench", "small.onnx", "large.onnx", *QUICK)
+    assert "no speed of large.onnx" in done.stderr
+    assert "24x24" in done.stderr
 
 
 def test_larger_pictures_take_longer() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import onnx
 import pytest
 from PIL import Image
 
+from tests.nursery import nursery
 from tests.process import error_of, zoo, zoo_json
 
 STEM = "vae-fashion-mnist-small"
@@ -52,6 +56,9 @@ def test_a_file_of_pixels_runs_like_a_file_of_floats(tmp_path: Path) -> None:
         (["--half", "--int8"], "exclude each other"),
         (["--io", "unit8"], "uint8"),
         (["--opset", "9"], "cannot be written in opset 9"),
+        (["--opset", "999"], "opset 999 is not known"),
+        (["--max-quality-loss", "3"], "for smaller files"),
+        (["--data", "emoji"], "for smaller files"),
         (["--int8", "--max-quality-loss", "200"], "200"),
         (["--int8", "--data", "fashoin-mnist-small"], "Did you mean"),
         (["--int8", "--data", "emoji"], "emoji"),
@@ -125,3 +132,21 @@ def test_codes_that_nothing_draws_come_from_the_encoder(tmp_path: Path) -> None:
 def test_eight_bits_of_a_batch_that_is_larger_than_what_calibrates_it(tmp_path: Path) -> None:
     zoo("export", "first", "--onnx", "--int8", "--batch", "200", "-o", str(tmp_path))
     assert "verified" in zoo("export", "--check", str(tmp_path)).stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_the_export_before_and_nothing_else(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    zoo("export", "plain", "--onnx", "--half", "-o", str(folder))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    out, err = tmp_path.parent / f"{number}.out", tmp_path.parent / f"{number}.err"
+    pid = nursery().start(["export", "plain", "--onnx", "-o", str(folder)], out, err)
+    while len(list(tmp_path.iterdir())) == 1:  # until it has begun to write beside
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.kill(pid, number)
+    assert nursery().wait(pid) == 130, err.read_text()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert list(tmp_path.iterdir()) == [folder]

@@ -490,6 +490,23 @@ def test_when_no_picture_of_a_folder_can_be_read_it_is_an_error(command: Zoo) ->
     done = command.run("reconstruct.onnx", "in", "-o", "grid/")
     assert (done.code, done.out) == (3, "")
     assert "none of the 1 pictures" in done.err
+    assert "cause: cannot read in/a.png: not a picture" in done.err
+
+
+def test_of_many_pictures_that_cannot_be_read_two_are_told_with_their_reasons(
+    command: Zoo,
+) -> None:
+    negative(Path("reconstruct.onnx"))
+    whole = photo(Path("in/a.png"), 1).read_bytes()
+    Path("in/a.png").write_bytes(whole[:60])
+    for name in "bcd":
+        Path(f"in/{name}.png").write_text("text")
+    done = command.run("reconstruct.onnx", "in", "-o", "grid/")
+    assert (done.code, done.out) == (3, "")
+    assert "none of the 4 pictures" in done.err
+    assert done.err.index("in/a.png: ") < done.err.index("in/b.png: not a picture")
+    assert "in/c.png" not in done.err
+    assert len(done.err.splitlines()) <= 6
 
 
 def test_arrays_stay_with_their_pictures_when_one_is_left_out(command: Zoo) -> None:
@@ -617,7 +634,7 @@ BAD_ARRAYS = {
     "text": (lambda: Path("x.npy").write_text("1 2 3"), 3, "cannot read arrays from x.npy"),
     "objects": (write_object_array, 3, "cannot read arrays"),
     "absurd header": (write_absurd_header, 3, "cannot read arrays"),
-    "wrong shape": (lambda: np.save("x.npy", np.zeros((2, 21))), 2, "float64 (2, 21)"),
+    "wrong shape": (lambda: np.save("x.npy", np.zeros((2, 21))), 2, "it holds float64 (2, 21)"),
     "words": (lambda: np.save("x.npy", np.zeros((2, 20), "U1")), 2, "does not fit"),
     "no rows": (lambda: np.save("x.npy", np.zeros((0, 20))), 2, "no rows"),
     "not a number": (lambda: np.save("x.npy", np.full((1, 20), np.nan)), 3, "x.npy holds values"),
@@ -634,6 +651,7 @@ def test_arrays_that_do_not_fit_are_refused(
     done = command.run("decode.onnx", "x.npy", "-o", "grid.png")
     assert (done.code, done.out) == (code, "")
     assert expected in done.err
+    assert "''" not in done.err
     assert not Path("grid.png").exists()
 
 

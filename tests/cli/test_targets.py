@@ -20,7 +20,6 @@ from zoo.data.source import find_source
 from zoo.data.store import prepare
 from zoo.model.drawing import draw_samples, map_images
 from zoo.model.weights import load_weights
-from zoo.runtime.session import open_session
 
 pytestmark = pytest.mark.usefixtures("in_trained")
 
@@ -174,14 +173,15 @@ def test_an_exported_file_has_an_open_batch_and_no_random_operator(tmp_path: Pat
         assert not [each for each in model.graph.initializer if each.external_data]
 
 
-def test_a_second_export_replaces_the_first_and_removes_what_is_stale(tmp_path: Path) -> None:
-    zoo("export", "first", "--onnx", "-o", str(tmp_path))
-    (tmp_path / "notes.txt").write_text("mine")
+def test_an_export_into_the_folder_of_another_model_is_refused(tmp_path: Path) -> None:
     zoo("export", "plain", "--onnx", "-o", str(tmp_path))
-    assert json.loads((tmp_path / "manifest.json").read_text())["model"] == "ae"
+    (tmp_path / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    said = error_of("export", "first", "--onnx", "-o", str(tmp_path), code=2)
+    assert "holds an export of zoo-autoencoders:ae" in said
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    zoo("export", "plain", "--onnx", "-o", str(tmp_path))
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    described = {open_session(path).description.model for path in tmp_path.glob("*.onnx")}
-    assert described == {"ae"}
 
 
 def test_previews_are_the_samples_of_the_model(in_trained: Path) -> None:

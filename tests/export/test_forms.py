@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +101,32 @@ def test_a_folder_with_links_is_not_written_through() -> None:
     assert [path.name for path in Path("elsewhere").iterdir()] == ["mine.npz"]
 
 
+def test_files_that_are_not_of_the_model_are_not_touched() -> None:
+    export_bundle(trained(Conditional(ShiftConfig(), CLOTHES)), Path("out"))
+    stays = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    other = trained(translator())
+    other = replace(other, header=replace(other.header, model="other"))
+    with pytest.raises(UsageError, match="out holds an export of tests:shift"):
+        export_bundle(other, Path("out"))
+    assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == stays
+    Path("mine").mkdir()
+    Path("mine/README.md").write_text("mine")
+    with pytest.raises(UsageError, match=r"README\.md is there already"):
+        export_bundle(other, Path("mine"))
+    assert [path.name for path in Path("mine").iterdir()] == ["README.md"]
+
+
+def test_what_a_killed_export_left_is_removed_later() -> None:
+    left, new = Path(".out.abc.part"), Path(".out.def.part")
+    for folder in (left, new):
+        folder.mkdir()
+        (folder / "x.onnx").write_text("half")
+    os.utime(left, (0, 0))
+    export_bundle(trained(translator()), Path("out"))
+    assert not left.exists()
+    assert new.exists(), "it may be another export's that is at work"
+
+
 def test_a_file_that_was_removed_is_listed_no_more() -> None:
     subject = trained(translator())
     export_bundle(subject, Path("out"))
@@ -139,7 +167,8 @@ def test_forms_of_the_same_weights_lie_beside_each_other_and_other_weights_repla
     from zoo.model.weights import save_weights
 
     save_weights(subject.path, subject.model, subject.header)
-    export_bundle(subject, Path("out"), Form(batch=1))
+    removed = export_bundle(subject, Path("out"), Form(batch=1)).removed
+    assert {path.name for path in removed if path.suffix == ".onnx"} == both
     assert {path.name for path in Path("out").glob("*.onnx")} == {f"{NAME}.batch1.onnx"}
     references = {path.name for path in Path("out/reference").iterdir()}
     assert references == {f"{NAME}.batch1.npz"}

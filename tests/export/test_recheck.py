@@ -102,7 +102,7 @@ def test_a_reference_that_is_not_the_one_that_was_written_is_an_error(
 
 def test_a_file_alone_or_a_folder_of_somebody_else_cannot_be_checked(bundle: Path) -> None:
     shutil.copyfile(bundle / f"{NAME}.onnx", "alone.onnx")
-    assert "not there" in error_of("export", "--check", "alone.onnx", code=3)
+    assert "no manifest.json beside" in error_of("export", "--check", "alone.onnx", code=3)
     Path("other").mkdir()
     assert "no folder that zoo export wrote" in error_of("export", "--check", "other", code=3)
     assert "not found" in error_of("export", "--check", "nowhere.onnx", code=3)
@@ -141,6 +141,14 @@ def test_a_manifest_that_never_ends_or_lists_other_places_is_none(bundle: Path) 
     os.mkfifo(bundle / "manifest.json")
     assert "no regular file" in error_of("export", "--check", "bundle", code=3)
     zoo("run", f"bundle/{NAME}.onnx", "--json", code=2)
+
+
+def test_weights_that_are_others_are_told_and_may_be_left_out(bundle: Path) -> None:
+    weights = bundle / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert "not the file that manifest.json" in error_of("export", "--check", "bundle", code=3)
+    weights.unlink()
+    assert "the files do without it" in zoo("export", "--check", "bundle").stderr
 
 
 def test_one_bad_file_does_not_hide_the_good_ones(bundle: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,7 +44,7 @@ def _batches(_: Any, __: Any, text: str | None) -> list[int | None]:
     "batches",
     callback=_batches,
     metavar="N,...",
-    help="Rows of a batch. [default: 1, or what FILE fixes]",
+    help="Rows of a batch. [default: what a FILE fixes, else 1]",
 )
 @click.option("--size", metavar="N|HxW", help="Of pictures, where FILE leaves it open.")
 @click.option(
@@ -81,15 +82,14 @@ def verb(
     Inputs are drawn. Printed are the milliseconds that 50, 90 and 99 of a hundred runs take at
     most, and rows (pictures) a second. Several files take 5 turns of a fifth of their runs each, so
     that they can be compared whatever else the machine does; the last column is their speed
-    against the first.
+    against the first. What one of them fixes, rows of a batch or the size of pictures, is taken for
+    those that leave it open; where that still differs from the first file's, there is no speed.
 
     \b
     zoo bench clothes.decode.onnx --batch 1,64
     zoo bench faces.generate.onnx faces.generate.int8.onnx --batch 64 --threads 1
     zoo bench horses.horse_to_zebra.onnx --size 256x256 --repeat 20
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
-    from pathlib import Path
-
     from zoo.cli.sources import read_size
     from zoo.runtime.bundles import open_graph
     from zoo.runtime.memory import bounded_memory
@@ -108,20 +108,38 @@ def verb(
             for rows in batches:
                 timings = timed(sessions, rows=rows, tick=partial(bar.update, 1))
                 found += zip(sessions, timings, strict=True)
+    labels = _labels(session.path for session, _ in found)
+    _tell_unlike(found, len(files), labels)
     if as_json:
         print_json([_facts(*measured) for measured in found])
     else:
-        _print(found)
+        print_table(
+            ["file", "on", "rows", "p50 ms", "p90 ms", "p99 ms", "rows/s", "speed"],
+            [(labels[measured[0].path], *_row(*measured)) for measured in found],
+        )
 
 
-def _print(found: Sequence[Measured]) -> None:
-    paths = {session.path for session, _ in found}
+def _labels(found: Iterable[Path]) -> dict[Path, str]:
+    """Return what files are called: by their names alone, where no two are alike."""
+    paths = set(found)
     has_twins = len({path.name for path in paths}) < len(paths)
-    labels = {path: click.format_filename(path if has_twins else path.name) for path in paths}
-    print_table(
-        ["file", "on", "rows", "p50 ms", "p90 ms", "p99 ms", "rows/s", "speed"],
-        [(labels[measured[0].path], *_row(*measured)) for measured in found],
-    )
+    return {path: click.format_filename(path if has_twins else path.name) for path in paths}
+
+
+def _tell_unlike(found: Sequence[Measured], files: int, labels: Mapping[Path, str]) -> None:
+    """Say why a row has no speed: what it was measured on, and what the first file was."""
+    for index, (session, timing) in enumerate(found):
+        if timing.speed is None:
+            first, base = found[index - index % files]  # of the same --batch
+            say(
+                f"no speed of {labels[session.path]}: it is measured on {_batch(timing)}, "
+                f"{labels[first.path]} on {_batch(base)}"
+            )
+
+
+def _batch(timing: Timing) -> str:
+    rows = f"{timing.rows} row{'s' if timing.rows > 1 else ''}"
+    return rows if timing.size is None else f"{rows} of {'{}x{}'.format(*timing.size)}"
 
 
 def _facts(session: Session, timing: Timing) -> dict[str, Any]:
@@ -141,7 +159,7 @@ def _row(session: Session, timing: Timing) -> tuple[object, ...]:
         timing.rows,
         *map(_milliseconds, (timing.p50_ms, timing.p90_ms, timing.p99_ms)),
         f"{timing.rows_per_second:,.0f}",
-        f"{timing.speed:.2f}",
+        "-" if timing.speed is None else f"{timing.speed:.2f}",
     )
 
 

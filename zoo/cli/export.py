@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.runtime.description import Precision
 
 MOST_BATCH = 4096
+MOST_LOSS = 5.0  # percent
 NOTHING_TO_TELL = 0.05  # percent
 PRECISIONS: Mapping[str, Precision] = {
     "--half": "float16 weights",
@@ -58,7 +59,7 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 @click.option("--int8", is_flag=True, help="Weights, and convolutions, in 8 bits.")
 @click.option("--optimise", "--optimize", is_flag=True, help="Let ONNX Runtime simplify the graph.")
 @click.option("--max-quality-loss", "most_loss", type=click.FloatRange(0, 100), metavar="PERCENT",
-              default=5.0, show_default=True, help="Refuse what loses more.")  # fmt: skip
+              help=f"Refuse what loses more. [default: {MOST_LOSS:g}]")  # fmt: skip
 @click.option("--data", metavar="NAME|PATH", shell_complete=datasets,
               help="Pictures for smaller files [what it was trained on].")  # fmt: skip
 @click.option("--check", is_flag=True,
@@ -76,7 +77,7 @@ def verb(
     half_arithmetic: bool,
     int8: bool,
     optimise: bool,
-    most_loss: float,
+    most_loss: float | None,
     data: str | None,
     check: bool,
     as_json: bool,
@@ -107,6 +108,12 @@ def verb(
     if not as_onnx:
         raise UsageError("which format?", hint=f"zoo export {target} --onnx")
     precision = _precision({"--half": half, "--half-arithmetic": half_arithmetic, "--int8": int8})
+    if precision == "float32" and (data is not None or most_loss is not None):
+        raise UsageError(
+            "--data and --max-quality-loss are for smaller files",
+            hint=f"with {' or '.join(PRECISIONS)}",
+        )
+    from zoo.cli.interruption import heard
     from zoo.cli.judging import material_for
     from zoo.cli.targets import find_weights, load, name_of
 
@@ -117,9 +124,16 @@ def verb(
     form = Form("uint8" if io == "uint8" else "float", opset, batch, size, precision, optimise)
     folder = output or Path("exports") / name_of(target, trained)
     material, judge = material_for(trained, data) if form.is_reduced else (NOTHING, None)
-    bundle = export_bundle(
-        trained, folder, form, material=material, judge=judge, most_loss=most_loss
-    )
+    with heard() as report:
+        bundle = export_bundle(
+            trained,
+            folder,
+            form,
+            material=material,
+            judge=judge,
+            report=report,
+            most_loss=MOST_LOSS if most_loss is None else most_loss,
+        )
     paths = [click.format_filename(path) for path in bundle.files]
     if as_json:
         print_json({**bundle.to_json(), "files": paths})
@@ -149,18 +163,24 @@ def _account(bundle: Bundle) -> Iterator[str]:
             else:
                 told = f"greatest difference {gap.greatest:.2g}, mean {gap.mean:.2g}"
                 yield f"verified {name}/{output}: {told}"
-        if leaf.saving:
+        if leaf.saving and leaf.saving.size == 1:
+            yield f"{name}: nothing to simplify, the file is as large as the plain one"
+        elif leaf.saving:
+            batch = leaf.about.signature.inputs[0].shape[0]
+            rows = f"{batch} rows" if isinstance(batch, int) and batch > 1 else "one row"
             yield (
                 f"{name}: {leaf.saving.size:.0%} of the plain file's bytes, "
-                f"{leaf.saving.speed:.2f} times as fast (one row at a time, here)"
+                f"{leaf.saving.speed:.2f} times as fast ({rows} at a time, here)"
             )
     for each in bundle.judgements:
         yield (f"{each.name}: {each.model:.4g}, with these files {each.files:.4g}"
                f"{_in_words(each.loss)} (in the place of {', '.join(each.graphs)})")  # fmt: skip
     for kinds in sorted(set(map(tuple, bundle.noise.values()))):
         names = [name for name, found in bundle.noise.items() if tuple(found) == kinds]
-        yield (f"note: {', '.join(names)}: not compared on inputs that are {' or '.join(kinds)}, "
-               "where the model's own answer is enlarged rounding errors")  # fmt: skip
+        yield (f"note: {', '.join(names)}: on inputs that are {' or '.join(kinds)}, the model's "
+               "own answer is enlarged rounding errors; compared no closer than these")  # fmt: skip
+    if bundle.removed:
+        yield f"removed {len(bundle.removed)} files of other weights, such as {bundle.removed[0]}"
 
 
 def _in_words(loss: float | None) -> str:

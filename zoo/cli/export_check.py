@@ -21,7 +21,7 @@ def verify_again(path: Path, *, as_json: bool) -> None:
         ZooError: a file does not do here what it did when it was exported.
     """
     from zoo.errors import ZooError
-    from zoo.export.recheck import files_in, recheck
+    from zoo.export.recheck import check_weights, files_in, in_words, recheck
     from zoo.runtime.memory import bounded_memory
 
     told = {}
@@ -35,9 +35,16 @@ def verify_again(path: Path, *, as_json: bool) -> None:
                 problems.append(problem)
                 continue
             told[name] = {output: asdict(gap) for output, gap in gaps.items()}
-            words = [f"{output} differs by {gap.greatest:.2g}" for output, gap in gaps.items()]
             if not as_json:
-                click.echo(f"verified {name}: {', '.join(words)}")
+                click.echo(f"verified {name}: {in_words(file, gaps)}")
+        if path.is_dir():
+            try:
+                note = check_weights(path)
+            except ZooError as problem:
+                problems.append(problem)
+            else:
+                if note:
+                    say(note)
     if problems:
         for other in problems[1:]:
             say(other.message)

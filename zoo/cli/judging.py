@@ -63,6 +63,7 @@ def _judge(
 
     copy = replayed(trained, sessions)
     found = []
+    missed = []
     before = figures(trained, store, split, say)
     for old, new in zip(before, figures(copy, store, split, say), strict=True):
         graphs = (new.graph,) if new.graph else copy.called  # by what has been measured so far
@@ -70,4 +71,9 @@ def _judge(
             worse = new.value - old.value if old.better == "lowest" else old.value - new.value
             loss = 100 * worse / abs(old.value) if old.better and old.value else None
             found.append(Judgement(old.name, old.value, new.value, loss, graphs))
+        else:
+            missed.append(old.name)
+    if missed:
+        say(f"note: {', '.join(missed)} not measured with these files, which take other sizes than "
+            f"the pictures of {store.spec.name}, or have no part in it")  # fmt: skip
     return found

@@ -153,8 +153,9 @@ def _told(about: Description) -> Iterator[Row]:
     yield "precision", about.precision
     yield "normalisation", "; ".join(about.normalisation) or "none"
     yield "dropout", about.dropout
+    checked = "verified" if about.precision == "float32" else "measured"  # with no limit to keep
     for output, figures in about.checks.items():
-        yield f"{output} verified", _figures(figures)
+        yield f"{output} {checked}", _figures(figures)
     for metric, figures in about.quality.items():
         yield f"{metric} with", _figures(figures)
     if about.weights_sha256:

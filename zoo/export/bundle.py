@@ -6,17 +6,20 @@ card and pictures. All of it is made and verified in a folder beside, and only t
 
 from __future__ import annotations
 
+import glob
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from zoo import pictures
 from zoo.atomic import write_json, write_text
-from zoo.errors import NotFoundError, PluginError, ZooError
+from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
 from zoo.export.account import versions
 from zoo.export.card import card
 from zoo.export.form import Form
@@ -35,9 +38,10 @@ from zoo.runtime.session import open_session
 GRAPH_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 WEIGHTS = "model.safetensors"
 PICTURES = "pictures"
+CARD = "README.md"
+STALE = 3600.0  # seconds after which nobody works on a folder any more
 PLAIN = Form()
 NOTHING = Material()
-MOST_LOSS = 5.0  # percent, of smaller files
 
 
 def export_bundle(
@@ -47,7 +51,8 @@ def export_bundle(
     *,
     material: Material = NOTHING,
     judge: Judge | None = None,
-    most_loss: float = MOST_LOSS,
+    most_loss: float = 0.0,
+    report: Callable[[str], object] = str,
 ) -> Bundle:
     """Export every graph of a model into a folder.
 
@@ -59,10 +64,11 @@ def export_bundle(
         material: pictures to make and measure smaller files with.
         judge: measures how good the model is with smaller files.
         most_loss: of a smaller file, in percent: of an output's range, and of such a figure.
+        report: told what is done next; what it raises ends the export, and nothing is written.
 
     Raises:
         PluginError: a graph's name cannot be the name of a file.
-        UsageError: a graph cannot have that form.
+        UsageError: a graph cannot have that form, or the folder holds what is not this model's.
         ZooError: a graph cannot be exported, does not verify or loses too much; the folder is as
             it was.
     """
@@ -70,9 +76,8 @@ def export_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise ZooError(f"{folder} is a file", hint="-o another-folder")
-    for inner in (folder / FOLDER, folder / PICTURES):
-        if inner.is_symlink() or inner.is_file():
-            raise ZooError(f"{inner} is a link or a file", hint="-o another-folder")
+    earlier = _earlier(folder, trained.header)
+    _remove_stale(folder)
     building, scratch = (
         Path(tempfile.mkdtemp(prefix=f".{folder.name[:80]}.", suffix=".part", dir=folder.parent))
         for _ in range(2)
@@ -81,17 +86,20 @@ def export_bundle(
         weights = building / WEIGHTS
         shutil.copyfile(trained.path, weights)
         press = Press(trained, form, facts_of(weights)["sha256"], material, most_loss)
-        names = trained.model.graphs()
-        leaves = {
-            name: press.write(name, building / file_name(trained.header, name, form), scratch)
-            for name in names
-        }
+        leaves = {}
+        for name in trained.model.graphs():
+            report(f"exporting {name}")
+            path = building / file_name(trained.header, name, form)
+            leaves[name] = press.write(name, path, scratch)
         judgements: Sequence[Judgement] = ()
         if form.is_reduced and judge is not None:
+            report("measuring the model with these files")
             judgements = judge({name: open_session(leaf.path) for name, leaf in leaves.items()})
             leaves = _with_judgements(leaves, judgements, most_loss)
-        files = _pack(trained, leaves, form, building, folder)
-        return Bundle(files, leaves, judgements)
+        _add_the_rest(trained, leaves, form, building, earlier, folder)
+        report("")
+        files, removed = _move(building, folder, _files_of(earlier))
+        return Bundle(files, removed, leaves, judgements)
     finally:
         for each in (building, scratch):
             shutil.rmtree(each, ignore_errors=True)
@@ -143,10 +151,11 @@ def _with_judgements(
     return told
 
 
-def _pack(
-    trained: Trained, leaves: Mapping[str, Leaf], form: Form, building: Path, folder: Path
-) -> list[Path]:
-    """Add everything else to the files in `building`, and move all of it into `folder`."""
+def _add_the_rest(
+    trained: Trained, leaves: Mapping[str, Leaf], form: Form, building: Path,
+    earlier: Mapping[str, Any], folder: Path,
+) -> None:  # fmt: skip
+    """Add references, pictures, card and manifest to the files in `building`."""
     model, header = trained.model, trained.header
     (building / FOLDER).mkdir()
     entries: dict[str, Facts] = {}
@@ -161,50 +170,84 @@ def _pack(
         (building / PICTURES).mkdir(exist_ok=True)
         pictures.write_png(building / PICTURES / f"{name}.png", overview(model, name, {}))
     weights = facts_of(building / WEIGHTS)
-    earlier = _earlier(folder)
     if earlier.get("weights") == weights:
         there = {key: each for key, each in earlier["files"].items()
                  if (folder / each["file"]).is_file()}  # fmt: skip
         entries = there | entries
-    write_text(building / "README.md", card(header, _descriptions(entries)))
+    write_text(building / CARD, card(header, _descriptions(entries)))
     facts = {key: value for key, value in header.to_json().items() if key != "graphs"}
     manifest = {**facts, "schema": SCHEMA, "weights": weights, "files": entries}
     write_json(building / MANIFEST, {**manifest, "written_by": versions()})
-    return _move(building, folder, _files_of(earlier) - _files_of(manifest))
 
 
-def _move(building: Path, folder: Path, stale: set[str]) -> list[Path]:
-    """Move the files into the folder, the manifest last, and remove those of an older export."""
+def _move(building: Path, folder: Path, listed: set[str]) -> tuple[list[Path], list[Path]]:
+    """Move the files into the folder, the manifest last, and remove those of other weights.
+
+    Args:
+        building: where the files are.
+        folder: where they go.
+        listed: files of an earlier export there.
+
+    Returns:
+        The files, and those that were removed.
+    """
     new = [path.relative_to(building) for path in building.rglob("*") if path.is_file()]
     new.sort(key=lambda path: (path.name == MANIFEST, path.suffix != ".onnx", path))
+    wanted = _files_of(read_manifest(building))
     folder.mkdir(exist_ok=True)
     for path in new:
         (folder / path).parent.mkdir(exist_ok=True)
         (building / path).replace(folder / path)
-    for name in stale:
-        (folder / name).unlink(missing_ok=True)
-    return [folder / path for path in new]
+    removed = [folder / name for name in sorted(listed - wanted) if (folder / name).is_file()]
+    for path in removed:
+        path.unlink()
+    return [folder / path for path in new], removed
 
 
-def _earlier(folder: Path) -> Mapping[str, Any]:
-    """Return the manifest of an earlier export; an empty one where there is none.
+def _remove_stale(folder: Path) -> None:
+    """Remove what an export into the folder left that was killed hours ago."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name[:80])}.*.part"):
+        with suppress(OSError):
+            if left.is_dir() and time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left)
+
+
+def _earlier(folder: Path, header: Header) -> Mapping[str, Any]:
+    """Return the manifest of an earlier export of the model; an empty one where there is none.
 
     That of another schema lists files, and none of them can stay.
 
     Raises:
-        NotFoundError: it is damaged.
+        UsageError: the folder holds another model's export, or files that are not an export's.
+        NotFoundError: the manifest is damaged.
     """
+    for inner in (folder / FOLDER, folder / PICTURES):
+        if inner.is_symlink() or inner.is_file():
+            raise ZooError(f"{inner} is a link or a file", hint="-o another-folder")
     try:
         manifest = read_manifest(folder)
         if manifest.get("schema") != SCHEMA:
             return {"files": manifest["files"], "weights": None}
         _descriptions(manifest["files"])
     except FileNotFoundError:
+        for name in (CARD, WEIGHTS):
+            if (folder / name).exists():
+                raise UsageError(
+                    f"{folder / name} is there already, and not of an export",
+                    hint="-o another-folder",
+                ) from None
         return {"files": {}, "weights": None}
     except ValueError as problem:
         raise NotFoundError(
             f"{folder / MANIFEST} is damaged: {problem}", hint="-o another-folder"
         ) from None
+    ours = header.distribution, header.model
+    theirs = manifest.get("distribution"), manifest.get("model")
+    if theirs != ours:
+        raise UsageError(
+            f"{folder} holds an export of {':'.join(map(str, theirs))[:100]}",
+            hint="-o another-folder",
+        )
     return manifest
 
 

@@ -35,8 +35,9 @@ def card(header: Header, files: Mapping[str, Description]) -> str:
     lines += ["", "Each file says the same of itself in its metadata, under the key `zoo`; "
               "`zoo show FILE` prints it, `zoo export --check FILE` verifies the file where it is. "
               "Run one without torch:", "", "```sh", "pip install zoo-core"]  # fmt: skip
-    lines += [f"zoo run {_example(name, about)}" for name, about in files.items()
-              if about.signature.can_sample or about.signature.maps_images]  # fmt: skip
+    runs = [f"zoo run {_example(name, about)}" for name, about in files.items()
+            if about.signature.can_sample or about.signature.maps_images]  # fmt: skip
+    lines += dict.fromkeys(runs)  # a translation is found by where it leads, whatever its form
     return "\n".join([*lines, "```", ""])
 
 

@@ -54,6 +54,9 @@ def export_graph(
         UsageError: the graph cannot be expressed in that opset.
         ZooError: the exporter cannot express the graph, or the graph draws random numbers.
     """
+    newest = onnx.defs.onnx_opset_version()
+    if opset is not None and opset > newest:
+        raise UsageError(f"opset {opset} is not known here", hint=f"--opset {newest} or less")
     dimensions = {
         size: torch.export.Dim(size)
         for port in graph.inputs

@@ -40,11 +40,13 @@ class Bundle:
 
     Args:
         files: every file, the ONNX files first.
+        removed: files of other weights that were there.
         leaves: the ONNX files by graph, where they lay before they were moved.
         judgements: of smaller files, how good the model is with them.
     """
 
     files: list[Path]
+    removed: list[Path]
     leaves: dict[str, Leaf]
     judgements: Sequence[Judgement] = ()
 
@@ -66,6 +68,7 @@ class Bundle:
         """Return what ``zoo export --json`` prints."""
         return {
             "files": [str(path) for path in self.files],
+            "removed": [str(path) for path in self.removed],
             "verified": True,
             "trials": sum(leaf.trials for leaf in self.leaves.values()),
             "noise": self.noise,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from zoo.errors import NotFoundError, ZooError
@@ -9,6 +10,7 @@ from zoo.ports import Port
 from zoo.runtime.bundles import open_graph
 from zoo.runtime.description import Description
 from zoo.runtime.manifest import MANIFEST, entry_of, facts_of, read_manifest
+from zoo.runtime.reading import read_description
 from zoo.runtime.reference import FOLDER, Gap, measure, read_reference
 
 LIMIT = "most_loss_percent"  # in the checks of a file of reduced precision
@@ -116,8 +118,49 @@ def _reference_of(path: Path) -> Path:
         wanted.get("sha256") != facts_of(reference)["sha256"]
     ):
         raise NotFoundError(
-            f"{path} cannot be checked: {reference} is {'another' if is_there else 'not there'}",
+            f"{path} cannot be checked: {_why(reference, wanted)}",
             cause="a file is checked in the folder that it was exported to, or a copy of it all",
             hint="zoo export MODEL --onnx",
         )
     return reference
+
+
+def _why(reference: Path, wanted: object) -> str:
+    if not isinstance(wanted, dict):
+        return f"no {MANIFEST} beside it tells of its reference"
+    return f"{reference} is {'another' if reference.is_file() else 'not there'}"
+
+
+def check_weights(folder: Path) -> str:
+    """Hold the weights of a bundle, which its files do not need, against the manifest.
+
+    Returns:
+        A note where they are not there; else nothing.
+
+    Raises:
+        NotFoundError: they are others.
+    """
+    told = read_manifest(folder).get("weights") or {}
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        return f"note: {path} is not there; the files do without it"
+    if told.get("sha256") != facts_of(path)["sha256"]:
+        raise NotFoundError(
+            f"{path} is not the file that {MANIFEST} lists", cause="damaged, or exchanged"
+        )
+    return ""
+
+
+def in_words(path: Path, gaps: Mapping[str, Gap]) -> str:
+    """Return how far each output of a file was off, and how far it may be."""
+    about = read_description(path)
+    assert about is not None  # it has been run
+    words = []
+    for port in about.signature.outputs:
+        gap = gaps[port.name]
+        if about.precision == "float32":
+            words.append(f"{port.name} differs by {gap.greatest:.2g}, at most {port.tolerance:g}")
+        else:
+            most = about.checks[port.name][LIMIT]
+            words.append(f"{port.name} loses {gap.loss:.2g} %, at most {most:g} %")
+    return "; ".join(words)

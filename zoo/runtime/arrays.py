@@ -78,11 +78,13 @@ def match_arrays(path: Source, stored: Stored, ports: Sequence[Port]) -> dict[st
         pairs = [(port, name) for port, name in every if _fits(port, stored[name])][:1]
     if not pairs or not all(_fits(port, stored[name]) for port, name in pairs):
         there = ", ".join(
-            f"{name[:40]!r} {array.dtype} {array.shape}" for name, array in stored.items()
+            f"{f'{name[:40]!r} ' if name else ''}{array.dtype} {array.shape}"
+            for name, array in stored.items()
         )[:300]
         wanted = "; ".join(map(describe_port, ports)) or "no more inputs"
         raise UsageError(
-            f"{path} does not fit the graph, which takes {wanted}", cause=f"it holds {there}"
+            f"{path} does not fit the graph, which takes {wanted}",
+            cause=f"it holds {there or 'no arrays'}",
         )
     return {port.name: name for port, name in pairs}
 

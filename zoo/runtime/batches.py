@@ -16,6 +16,7 @@ from zoo.runtime.pixels import into_port
 from zoo.runtime.session import Arrays, RunError, Session
 
 MOST_ROWS = 64  # of a batch
+MOST_REASONS = 2  # that are told when no picture can be read
 MOST_NUMBERS = 2**20  # in the widest port of a batch; layers inside the graph hold many times that
 
 Report = Callable[[BadPictureError], None]
@@ -56,7 +57,14 @@ def batches(
             yield Result(tuple(map(feed.name, rows)), session.run(inputs))
         return
     done, failed = 0, None
-    for part in _picture_batches(session, feed, feed.port, report, batch_size):
+    reasons: list[str] = []
+
+    def refuse(problem: BadPictureError) -> None:
+        if len(reasons) < MOST_REASONS:
+            reasons.append(f"{problem.message}: {problem.cause}")
+        report(problem)
+
+    for part in _picture_batches(session, feed, feed.port, refuse, batch_size):
         rows_in_part = [row for row, _ in part]
         inputs = {name: array[rows_in_part] for name, array in feed.arrays.items()}
         inputs[feed.port.name] = into_port(np.stack([each for _, each in part]), feed.port)
@@ -71,7 +79,9 @@ def batches(
     if done == 0:
         if failed:
             raise failed
-        raise BadPictureError(f"none of the {feed.count} pictures could be read")
+        raise BadPictureError(
+            f"none of the {feed.count} pictures could be read", cause="; ".join(reasons)
+        )
 
 
 def _leave_out(feed: Feed, rows: Sequence[int], problem: RunError, report: Report) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import UsageError
+from zoo.ports import Port
 from zoo.runtime.description import has_open_sizes
 from zoo.runtime.examples import examples
 from zoo.runtime.session import Session
@@ -26,19 +27,22 @@ class Timing:
 
     Args:
         rows: of a batch.
+        size: height and width of the first image that goes in; none where none does.
         p50_ms: milliseconds that half of all runs took at most.
         p90_ms: the same of nine in ten.
         p99_ms: the same of 99 in a hundred.
         rows_per_second: over all runs.
-        speed: how many times as many rows as the first file, by the median.
+        speed: how many times as many rows as the first file, by the median; none where batches
+            or images are unlike the first file's.
     """
 
     rows: int
+    size: tuple[int, int] | None
     p50_ms: float
     p90_ms: float
     p99_ms: float
     rows_per_second: float
-    speed: float
+    speed: float | None
 
 
 def measure(
@@ -58,8 +62,10 @@ def measure(
 
     Args:
         sessions: the files.
-        rows: of a batch; what the file fixes, else one, when not given.
-        size: height and width of images, where a file leaves them open.
+        rows: of a batch; when not given, what a file fixes. Where one leaves that open, what the
+            first of the others fixes, else one.
+        size: height and width of images, where a file leaves them open; when not given, what the
+            first of the others fixes, else those of the data that the model was trained on.
         repeat: runs of each file that are timed.
         warmup: runs of each file before.
         seed: of the inputs.
@@ -71,7 +77,13 @@ def measure(
     Raises:
         UsageError: a file does not take batches or images of that size.
     """
-    batches = [_inputs(session, rows, size, seed) for session in sessions]
+    for session in sessions:
+        _check(session, rows, size)
+    rows = rows or next((session.rows for session in sessions if session.rows), 1)
+    size = size or next(filter(None, map(_fixed_size, sessions)), None)
+    batches = [
+        examples(session.description, rows=rows, size=size, seed=seed) for session in sessions
+    ]
     for _ in range(max(warmup, 1)):  # at least one, which checks what comes out
         for session, inputs in zip(sessions, batches, strict=True):
             session.run(inputs)
@@ -85,33 +97,64 @@ def measure(
                 session.engine.run(None, inputs)
                 taken.append(time.perf_counter() - started)
                 tick()
-    counts = [len(next(iter(inputs.values()))) for inputs in batches]
-    first = float(np.median(seconds[0])) / counts[0]
-    return [_timing(count, taken, first) for count, taken in zip(counts, seconds, strict=True)]
+    return _timings(sessions, batches, seconds)
 
 
-def _timing(rows: int, seconds: Sequence[float], first: float) -> Timing:
-    """Return the figures of one file; `first` is seconds a row of the first one."""
-    p50, p90, p99 = (float(each) for each in np.percentile(seconds, PERCENTILES))
-    return Timing(
-        rows, 1000 * p50, 1000 * p90, 1000 * p99, rows * len(seconds) / sum(seconds),
-        first / (p50 / rows),
-    )  # fmt: skip
+def _timings(
+    sessions: Sequence[Session],
+    batches: Sequence[Mapping[str, NDArray[Any]]],
+    seconds: Sequence[Sequence[float]],
+) -> list[Timing]:
+    """Return the figures of each file, the speeds against the first of them."""
+    timings: list[Timing] = []
+    for session, inputs, taken in zip(sessions, batches, seconds, strict=True):
+        rows, size = len(next(iter(inputs.values()))), _size(session, inputs)
+        p50, p90, p99 = (1000 * float(each) for each in np.percentile(taken, PERCENTILES))
+        first = timings[0] if timings else Timing(rows, size, p50, p90, p99, 0.0, None)
+        # a file that takes no images has rows to compare all the same
+        is_alike = rows == first.rows and len({size, first.size} - {None}) < 2
+        speed = first.p50_ms / p50 if is_alike else None
+        timings.append(Timing(rows, size, p50, p90, p99, rows * len(taken) / sum(taken), speed))
+    return timings
 
 
-def _inputs(
-    session: Session, rows: int | None, size: tuple[int, int] | None, seed: int
-) -> Mapping[str, NDArray[Any]]:
-    about = session.description
+def _images(session: Session) -> list[Port]:
+    return [port for port in session.description.signature.inputs if port.kind == "image"]
+
+
+def _fixed_size(session: Session) -> tuple[int, int] | None:
+    """Return height and width of the first image whose size the file fixes."""
+    for port in _images(session):
+        height, width = port.image_size
+        if isinstance(height, int) and isinstance(width, int):
+            return height, width
+    return None
+
+
+def _size(session: Session, inputs: Mapping[str, NDArray[Any]]) -> tuple[int, int] | None:
+    """Return height and width of the first image among the inputs."""
+    for port in _images(session):
+        shape = inputs[port.name].shape
+        height, width = shape[2:] if port.layout == "NCHW" else shape[1:3]
+        return height, width
+    return None
+
+
+def _check(session: Session, rows: int | None, size: tuple[int, int] | None) -> None:
+    """Require that a file takes what the user asked for.
+
+    Raises:
+        UsageError: it does not.
+    """
     if session.rows is not None and rows not in {None, session.rows}:
         raise UsageError(
             f"{session.path} takes batches of {session.rows} only", hint="leave --batch out"
         )
-    images = [port for port in about.signature.inputs if port.kind == "image"]
+    images = _images(session)
     for port in images:
         if size and not has_open_sizes(port) and port.image_size != size:
             own, asked = ("{}x{}".format(*each) for each in (port.image_size, size))
             raise UsageError(f"{session.path} takes images of {own} only, not {asked}")
     if size and not images:
-        raise UsageError(f"--size: {about.takes}, which is no image", hint="leave --size out")
-    return examples(about, rows=rows or 1, size=size, seed=seed)
+        takes = session.description.takes
+        raise UsageError(f"--size: {takes}, which is no image", hint="leave --size out")
