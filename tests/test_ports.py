@@ -104,3 +104,15 @@ def test_sides_are_words_that_files_can_be_called_by(
     spec = DataSpec("x", 3, 8, 8, domains=domains)
     assert spec.sides == sides
     assert [spec.side_of(side) for side in sides] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate"),
+    [("audio", None), ("audio", 0), ("audio", float("inf")), ("audio", True), ("image", 44_100),
+     ("value", float("inf"))],
+)  # fmt: skip
+def test_audio_alone_has_a_rate(kind: Any, rate: Any) -> None:
+    shape = ("batch", 1, 4, 4) if kind == "image" else ("batch", 16)
+    with pytest.raises(ValueError, match="rate of port 'x'"):
+        Port("x", kind, shape, rate=rate)
+    assert Port.from_json(Port("x", "audio", ("batch", 16), rate=44_100).to_json()).rate == 44_100

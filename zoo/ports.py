@@ -139,7 +139,8 @@ class Port:
         _require(self.layout in get_args(Layout), f"layout of port {self.name!r}")
         _require(self.range is None or _is_range(self.range), f"range of port {self.name!r}")
         has_rate = _is_integer(self.rate) and 0 < (self.rate or 0) <= MAX_RATE
-        _require(has_rate == (self.kind == "audio"), f"rate of port {self.name!r}")
+        rate_is_usable = has_rate if self.kind == "audio" else self.rate is None
+        _require(rate_is_usable, f"rate of port {self.name!r}")
         names_are_usable = _are_names(self.classes) and _are_names((self.domain,))
         _require(names_are_usable, f"names in port {self.name!r}")
         _require(

@@ -13,8 +13,8 @@ from tests.anywhere.runtimes import ELSEWHERE, IN_PYTHON, RUNTIMES, Runtime
 from tests.runtime.graphs import labelled
 
 
-# One takes pictures and gives pictures or a code, the other takes noise and the number of a class.
-@pytest.mark.parametrize("model", ["conv-ae", "cgan"])
+# One takes noise and the number of a class; the slow one pictures, and gives pictures or a code.
+@pytest.mark.parametrize("model", ["cgan", pytest.param("conv-ae", marks=pytest.mark.slow)])
 def test_python_packages_run_exported_files(model: str, tmp_path: Path) -> None:
     files = list(export(model, tmp_path / "run"))
     assert {each.form for each in files} == set(FORMS)

@@ -113,9 +113,9 @@ def test_a_smaller_file_is_measured_and_says_so(
 def test_a_smaller_file_that_loses_too_much_is_refused_and_the_one_before_stays(
     tmp_path: Path,
 ) -> None:
-    zoo("export", "first", "--onnx", "--half", "-o", str(tmp_path))
+    zoo("export", "plain", "--onnx", "--half", "-o", str(tmp_path))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    said = error_of("export", "first", "--onnx", "--half", "--max-quality-loss", "0.0001",
+    said = error_of("export", "plain", "--onnx", "--half", "--max-quality-loss", "0.0001",
                     "-o", str(tmp_path), code=1)  # fmt: skip
     assert "more than 0.0001 %" in said
     assert "--max-quality-loss" in said
@@ -129,12 +129,20 @@ def test_codes_that_nothing_draws_come_from_the_encoder(tmp_path: Path) -> None:
     assert told["savings"]["decode"]["costs"]["image"]["loss"] < 5
 
 
+@pytest.mark.slow
 def test_eight_bits_of_a_batch_that_is_larger_than_what_calibrates_it(tmp_path: Path) -> None:
     zoo("export", "first", "--onnx", "--int8", "--batch", "200", "-o", str(tmp_path))
     assert "verified" in zoo("export", "--check", str(tmp_path)).stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_leaves_the_export_before_and_nothing_else(
     number: signal.Signals, tmp_path: Path
 ) -> None:

@@ -193,7 +193,7 @@ def test_previews_are_the_samples_of_the_model(in_trained: Path) -> None:
 
 
 def test_an_export_is_called_as_what_was_named(tmp_path: Path) -> None:
-    for target, folder in (("vae", "vae"), ("first", "first"), ("runs/first", "first")):
+    for target, folder in (("ae", "ae"), ("plain", "plain"), ("runs/plain", "plain")):
         files = zoo_json("export", target, "--onnx")["files"]
         assert {Path(file).parts[:2] for file in files} == {("exports", folder)}
 
