@@ -17,6 +17,7 @@ from zoo.model.contract import Graph, Model
 from zoo.model.drawing import images_for
 from zoo.model.inference import run_graph
 from zoo.ports import Port
+from zoo.runtime.pixels import into_port
 from zoo.runtime.session import Arrays
 from zoo.runtime.shapes import filled_up
 
@@ -129,7 +130,4 @@ def _as_formed(array: NDArray[Any], own: Port, wanted: Port) -> NDArray[Any]:
             pictures.fit(Image.fromarray(each.squeeze()), height, width, array.shape[3])
             for each in array
         ])  # fmt: skip
-    if wanted.dtype == "uint8":
-        return array
-    assert own.range is not None
-    return pictures.to_values(array, *own.range)
+    return into_port(array, wanted)

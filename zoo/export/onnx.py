@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
@@ -86,30 +87,40 @@ def export_graph(
             hint="the same command with --debug shows where",
         ) from problem
     assert program is not None
-    written = program.model.opset_imports[""]
+    _check(program.model, about, opset)
+    # of every operator, where it stood in a program: paths of this machine, and no user's concern
+    ClearMetadataAndDocStringPass()(program.model)
+    program.model.metadata_props[METADATA_KEY] = about.to_text()
+    program.save(path, external_data=False)
+
+
+def _check(model: ir.Model, about: Description, opset: int | None) -> None:
+    """Require the opset that was wished for, nothing drawn at random, and room in one file.
+
+    Raises:
+        UsageError: it is another opset.
+        ZooError: random numbers are drawn, or there are too many weights.
+    """
+    written = model.opset_imports[""]
     if opset not in {None, written}:
         raise UsageError(
             f"graph {about.graph!r} of {about.model} cannot be written in opset {opset}",
             cause="it has operators that are newer, and nothing older that does the same",
             hint=f"--opset {written}, or leave --opset out",
         )
-    drawn = {node.op_type for node in program.model.graph} & RANDOM_OPERATORS
+    drawn = {node.op_type for node in model.graph} & RANDOM_OPERATORS
     if drawn:
         raise ZooError(
             f"graph {about.graph!r} of {about.model} draws random numbers ({', '.join(drawn)})",
             hint="noise comes in through a port that has a prior",
         )
-    size = sum(each.const_value.nbytes for each in program.model.graph.initializers.values()
+    size = sum(each.const_value.nbytes for each in model.graph.initializers.values()
                if each.const_value is not None)  # fmt: skip
     if size > MOST_BYTES:
         raise ZooError(
             f"graph {about.graph!r} of {about.model} holds {size / 2**30:.1f} GiB of weights",
             cause="one ONNX file holds less than 2 GiB, and an export is one file a graph",
         )
-    # of every operator, where it stood in a program: paths of this machine, and no user's concern
-    ClearMetadataAndDocStringPass()(program.model)
-    program.model.metadata_props[METADATA_KEY] = about.to_text()
-    program.save(path, external_data=False)
 
 
 def annotate(path: Path, about: Description) -> None:
