@@ -23,7 +23,7 @@ if "MARKER" in os.environ:
 while True:
     try:
         time.sleep(60)
-    except Exception:
+    except Exception:  # as careless code does; what stops a plugin must not be caught by it
         pass
 """
 SWALLOWS = """
