@@ -17,9 +17,11 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from zoo.atomic import replacing
 from zoo.errors import NotFoundError
+from zoo.ports import Fit
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.float32]
+ValueRange = tuple[float, float]
 
 # Raster formats that people use. Nothing that runs a program (EPS), none that Pillow recognises by
 # a guess (TGA).
@@ -44,12 +46,16 @@ class BadPictureError(NotFoundError):
     """A file that is not a picture, is damaged, or is too large to be honest."""
 
 
-def read_picture(file: Path | BinaryIO, name: str = "") -> Image.Image:
+def read_picture(
+    file: Path | BinaryIO, name: str = "", value_range: ValueRange | None = None
+) -> Image.Image:
     """Read the first frame of a picture, upright, grey or in colour.
 
     Args:
         file: a path, or a file opened for reading bytes.
         name: what errors call it; the path, when not given.
+        value_range: the values that become black and white in a picture of more than 8 bits; the
+            range of its type, or else its own, when not given.
 
     Returns:
         A picture of mode ``"L"`` (bilevel, grey, grey with alpha, 16 and 32 bits a pixel, palettes
@@ -60,9 +66,9 @@ def read_picture(file: Path | BinaryIO, name: str = "") -> Image.Image:
     """
     if isinstance(file, Path):
         with _blaming(name or str(file)), file.open("rb") as opened:
-            return _decode(opened)
+            return _decode(opened, value_range)
     with _blaming(name or "the picture"):
-        return _decode(file)
+        return _decode(file, value_range)
 
 
 def peek(path: Path) -> tuple[int, int, str]:
@@ -80,22 +86,53 @@ def peek(path: Path) -> tuple[int, int, str]:
         return (width, height, image.mode) if lies else (height, width, image.mode)
 
 
-def fit(picture: Image.Image, height: int, width: int, channels: int) -> Pixels:
-    """Scale a picture to cover `height` x `width`, antialiased, and cut off what stands over.
+def fit(picture: Image.Image, height: int, width: int, channels: int, how: Fit = "cover") -> Pixels:
+    """Scale a picture to `height` x `width`, antialiased.
 
     Args:
         picture: of mode ``"L"`` or ``"RGB"``, as `read_picture` gives it.
         height: of the result, in pixels.
         width: of the result, in pixels.
         channels: 1 for grey, 3 for RGB.
+        how: ``"cover"`` cuts off what stands over, the same on both sides; ``"contain"`` keeps all
+            of the picture and repeats its edges around it; ``"stretch"`` changes its proportions.
 
     Returns:
         Pixels (height, width, channels).
     """
     mode = "L" if channels == 1 else "RGB"
     converted = picture if picture.mode == mode else picture.convert(mode)
-    fitted = ImageOps.fit(converted, (width, height), Image.Resampling.BICUBIC)
-    return np.asarray(fitted, np.uint8).reshape(height, width, channels)
+    if how == "cover":
+        fitted = ImageOps.fit(converted, (width, height), Image.Resampling.BICUBIC)
+        return np.asarray(fitted, np.uint8).reshape(height, width, channels)
+    top, left, bottom, right = contained(picture.height, picture.width, height, width)
+    if how == "stretch":
+        top, left, bottom, right = 0, 0, height, width
+    inner = converted.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+    pixels = np.asarray(inner, np.uint8).reshape(bottom - top, right - left, channels)
+    return np.pad(pixels, ((top, height - bottom), (left, width - right), (0, 0)), mode="edge")
+
+
+def contained(height: int, width: int, into_height: int, into_width: int) -> tuple[int, ...]:
+    """Return top, left, bottom and right of a picture in the middle of another size, scaled to it.
+
+    Args:
+        height: of the picture, in pixels.
+        width: of the picture, in pixels.
+        into_height: of what it is put into.
+        into_width: of what it is put into.
+    """
+    scale = min(into_height / height, into_width / width)
+    inner_height = min(into_height, max(1, round(height * scale)))
+    inner_width = min(into_width, max(1, round(width * scale)))
+    top, left = (into_height - inner_height) // 2, (into_width - inner_width) // 2
+    return top, left, top + inner_height, left + inner_width
+
+
+def share_cut_off(height: int, width: int, to_height: int, to_width: int) -> float:
+    """Return the share, from 0 to 1, of a picture's area that `fit` cuts off to cover a size."""
+    covered = max(to_height / height, to_width / width)
+    return 1 - (to_height * to_width) / (height * covered * width * covered)
 
 
 def to_values(pixels: Pixels, low: float, high: float) -> Values:
@@ -200,17 +237,17 @@ def _open(file: BinaryIO) -> Image.Image:
     return image
 
 
-def _decode(file: BinaryIO) -> Image.Image:
+def _decode(file: BinaryIO, value_range: ValueRange | None) -> Image.Image:
     with _open(file) as image:
         image.load()
         with suppress(Exception):  # damaged EXIF only fails to say which way is up
             ImageOps.exif_transpose(image, in_place=True)
-        return _grey_or_colour(image)
+        return _grey_or_colour(image, value_range)
 
 
-def _grey_or_colour(image: Image.Image) -> Image.Image:
+def _grey_or_colour(image: Image.Image, value_range: ValueRange | None) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_eight_bits(np.asarray(image)))
+        return Image.fromarray(_to_eight_bits(np.asarray(image), value_range))
     mode = "L" if image.mode in {"1", "L", "LA"} or _is_grey_palette(image) else "RGB"
     if not image.has_transparency_data:
         return image.convert(mode)
@@ -228,12 +265,12 @@ def _is_grey_palette(image: Image.Image) -> bool:
     return bool((colours == colours[:, :1]).all())
 
 
-def _to_eight_bits(deep: NDArray[Any]) -> Pixels:
-    """Scale grey of more than 8 bits: from its type's full range, or from its own beyond that."""
+def _to_eight_bits(deep: NDArray[Any], value_range: ValueRange | None) -> Pixels:
+    """Scale grey of more than 8 bits: from what is given, its type's full range, or its own."""
     values = np.nan_to_num(deep.astype(np.float32))
-    low, high = float(values.min()), float(values.max())
+    low, high = value_range or (float(values.min()), float(values.max()))
     full = 65535.0 if deep.dtype.kind in "iu" else 1.0 if high <= 1 else 255.0
-    if low >= 0 and high <= full:
+    if value_range is None and low >= 0 and high <= full:
         low, high = 0.0, full
     values -= low
     values *= 255 / (high - low) if high > low else 0.0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Kind = Literal["image", "latent", "label", "audio", "value"]
 Prior = Literal["normal", "uniform"]
 DType = Literal["float32", "int64", "uint8"]
+Fit = Literal["cover", "contain", "stretch"]
 Layout = Literal["NCHW", "NHWC"]
 
 MAX_DIMENSION = 2**20
@@ -44,6 +45,9 @@ class DataSpec:
         classes: names of the classes, by label number; empty without labels.
         domains: names of the two sides of a translation; empty for one set of images.
         licence: of the images, as their owners give it; empty where nobody has told.
+        fit: how images of other proportions were brought to the size.
+        value_range: the values in the files that became black and white, where they have more than
+            8 bits; None where they are bytes.
     """
 
     name: str
@@ -53,6 +57,8 @@ class DataSpec:
     classes: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     licence: str = ""
+    fit: Fit = "cover"
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         _require(isinstance(self.name, str) and 0 < len(self.name) <= 200, "data set name")
@@ -63,6 +69,9 @@ class DataSpec:
         for names in (self.classes, self.domains):
             _require(_are_names(names), "class or domain names")
         _require(_are_names((self.licence,)), "licence of the data")
+        _require(self.fit in get_args(Fit), "fit of the data's images")
+        value_range = self.value_range
+        _require(value_range is None or _is_range(value_range), "value range of the data")
 
     @property
     def pixels(self) -> int:
@@ -94,7 +103,7 @@ class DataSpec:
         Raises:
             ValueError: the value is not a data specification.
         """
-        return cls(**_known_fields(cls, value, tuples=("classes", "domains")))
+        return cls(**_known_fields(cls, value, tuples=("classes", "domains", "value_range")))
 
 
 @dataclass(frozen=True)
