@@ -1,16 +1,23 @@
-"""Files and folders that are either whole or not there."""
+"""Files and folders that are whole or not there, and files as the manifest beside them says."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from zoo.errors import NotFoundError
+
+MANIFEST = "manifest.json"  # of an export or of a checkpoint: its files with their sha256
+MAX_MANIFEST_BYTES = 2**26
 
 
 @contextmanager
@@ -74,6 +81,76 @@ def write_json(path: Path, value: Any) -> None:
 def as_json(value: Any) -> str:
     """Return the text that `write_json` writes."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_listed(path: Path) -> None:
+    """Compare a file with the manifest beside it, where there is one that lists it.
+
+    Everything that opens weights or exported files calls this first.
+
+    Raises:
+        NotFoundError: the file is not the one that was listed, or the manifest is damaged.
+    """
+    expected = _listed_sha256(path)
+    if expected is None or not path.is_file():
+        return
+    try:
+        found = sha256_of(path)
+    except OSError as problem:
+        raise NotFoundError(f"cannot read {path}: {problem.strerror}") from None
+    if found != expected:
+        raise NotFoundError(
+            f"{path} is not the file that {MANIFEST} beside it lists",
+            cause=f"its sha256 is {found[:12]}…, not {expected[:12]}…: damaged, or exchanged",
+            hint=_another_than(path),
+        )
+
+
+def _listed_sha256(path: Path) -> str | None:
+    """Return the sha256 under which a manifest beside a file lists it; None where none does."""
+    manifest = path.parent / MANIFEST
+    try:
+        status = manifest.stat()
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_MANIFEST_BYTES:
+            raise ValueError("it is no regular file, or too large")
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or "files" not in content:
+            return None  # another program's
+        entries = [(facts.get("file", name), facts) for name, facts in content["files"].items()]
+        weights = content.get("weights")
+        entries += [(weights["file"], weights)] if weights else []
+        listed = dict(entries).get(path.name)
+        return str(listed["sha256"]) if listed else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+        raise NotFoundError(
+            f"{manifest} is damaged, so that {path.name} cannot be compared with it",
+            cause=" ".join(str(problem).split())[:200] or type(problem).__name__,
+            hint=_another_than(path),
+        ) from None
+
+
+def _another_than(path: Path) -> str:
+    """Return what to use in place of a damaged file: another checkpoint, or a new export."""
+    others = sorted(path.parent.parent.glob(f"step-*/{path.name}"), reverse=True)
+    whole = next((other for other in others if other.parent != path.parent), None)
+    if whole is not None:
+        return f"another checkpoint of the run, {whole}"
+    if path.parent.name.startswith("step-"):
+        return f"zoo train --resume {path.parents[2].name}, which begins anew without a checkpoint"
+    return "zoo export again, or the file alone in another folder"
 
 
 def _umask() -> int:

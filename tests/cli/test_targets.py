@@ -307,3 +307,63 @@ def test_a_run_of_another_distributions_model_of_that_name_is_not_taken(in_train
     finally:
         os.chdir("..")
         shutil.rmtree("elsewhere")
+
+
+def _flip(path: Path) -> None:
+    """Change two bits of the last tensor: still finite, still of the right shape."""
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 0b1
+    content[-7] ^= 0b1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("verb", ["sample", "eval", "export"])
+def test_damaged_weights_of_a_run_are_used_by_no_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    shutil.copytree("runs/first", tmp_path / "runs" / "first")
+    monkeypatch.chdir(tmp_path)
+    (weights,) = Path("runs/first/checkpoints").glob("*/model.safetensors")
+    _flip(weights)
+    options = ["--onnx"] if verb == "export" else []
+    for target in ("first", str(weights)):
+        said = error_of(verb, target, *options, code=3)
+        assert "manifest.json" in said
+        assert "sha256" in said
+    assert not Path("exports").exists()
+    (weights.parent / "manifest.json").write_text("{")
+    assert "damaged" in error_of(verb, "first", *options, code=3)
+    (weights.parent / "manifest.json").unlink()
+    assert "manifest.json is missing" in error_of(verb, "first", *options, code=3)
+
+
+def test_a_damaged_best_checkpoint_leads_to_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree("runs/first", tmp_path / "runs" / "first")
+    monkeypatch.chdir(tmp_path)
+    (weights,) = Path("runs/first/checkpoints").glob("*/model.safetensors")
+    shutil.copytree(weights.parent, weights.parent.with_name("step-0000001"))
+    _flip(weights)
+    said = error_of("sample", "first", code=3)
+    assert "step-0000001/model.safetensors" in said
+
+
+def test_damaged_weights_of_an_export_are_not_used(tmp_path: Path) -> None:
+    zoo("export", "first", "--onnx", "-o", str(tmp_path / "out"))
+    weights = tmp_path / "out" / "model.safetensors"
+    _flip(weights)
+    said = error_of("sample", str(weights), code=3)
+    assert "manifest.json" in said
+    (tmp_path / "alone").mkdir()
+    alone = shutil.copy(weights, tmp_path / "alone")
+    zoo("sample", str(alone), "-n", "1", "-o", str(tmp_path / "picture.png"))
+    onnx_file = next((tmp_path / "out").glob("*.decode.onnx"))
+    _flip(onnx_file)
+    assert "manifest.json" in error_of("run", str(onnx_file), "-n", "1", code=3)
+    assert "manifest.json" in error_of("bench", str(onnx_file), code=3)
+    refused = zoo_json("show", str(onnx_file))["refused"]
+    assert "manifest.json" in refused
+    (tmp_path / "out" / "manifest.json").write_text('{"name": "a web page"}')
+    zoo("show", str(onnx_file))
+    zoo("sample", str(weights), "-n", "1", "-o", str(tmp_path / "picture.png"))

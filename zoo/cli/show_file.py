@@ -64,7 +64,7 @@ def show_place(word: str, *, as_json: bool) -> None:
 
 
 def _is_bundle(path: Path) -> bool:
-    from zoo.runtime.manifest import MANIFEST
+    from zoo.atomic import MANIFEST
 
     try:
         return (path / MANIFEST).is_file() or (path.is_dir() and any(path.glob("*.onnx")))

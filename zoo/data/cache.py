@@ -7,14 +7,13 @@ a file that nobody has touched since is not hashed again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.atomic import write_json
+from zoo.atomic import sha256_of, write_json
 from zoo.catalog.dataset import Download, RemoteFile
 from zoo.catalog.home import cache_home
 from zoo.errors import NotFoundError, ZooError
@@ -95,19 +94,13 @@ def trouble(file: RemoteFile, folder: Path) -> str:
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
         return f"{size} bytes instead of {file.bytes}"
-    found = digest(path)
+    found = sha256_of(path)
     expected = file.sha256 or records.get(file.name, {}).get("sha256")
     if expected is not None and found != expected:
         return f"sha256 {found[:12]}… instead of {expected[:12]}…"
     with suppress(OSError):  # a cache that others keep for us may be read-only
         record(path, found)
     return ""
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def record(path: Path, sha256: str) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from zoo import __version__
+from zoo.atomic import sha256_of
 from zoo.catalog.dataset import RemoteFile
 from zoo.data import cache, parts
 from zoo.errors import UsageError, ZooError
@@ -105,7 +106,7 @@ def _fill(client: httpx.Client, url: str, file: RemoteFile, part: Path, advance:
     """Complete the part from one mirror and return its sha256, which is the right one."""
     begun = parts.size_of(part) > 0
     _receive(client, url, file, part, advance)
-    found = cache.digest(parts.content(part))
+    found = sha256_of(parts.content(part))
     if file.sha256 in {None, found}:
         return found
     parts.forget(part)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from zoo.atomic import MANIFEST, check_listed
 from zoo.errors import NotFoundError, ZooError
 from zoo.ports import Port
 from zoo.runtime.bundles import open_graph
 from zoo.runtime.description import Description
-from zoo.runtime.manifest import MANIFEST, entry_of, facts_of, read_manifest
+from zoo.runtime.manifest import entry_of, facts_of, read_manifest
 from zoo.runtime.reading import read_description
 from zoo.runtime.reference import FOLDER, Gap, measure, read_reference
 
@@ -140,14 +141,10 @@ def check_weights(folder: Path) -> str:
     Raises:
         NotFoundError: they are others.
     """
-    told = read_manifest(folder).get("weights") or {}
     path = folder / "model.safetensors"
     if not path.is_file():
         return f"note: {path} is not there; the files do without it"
-    if told.get("sha256") != facts_of(path)["sha256"]:
-        raise NotFoundError(
-            f"{path} is not the file that {MANIFEST} lists", cause="damaged, or exchanged"
-        )
+    check_listed(path)
     return ""
 
 

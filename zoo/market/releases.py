@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import zoo
-from zoo.atomic import replacing
+from zoo.atomic import replacing, sha256_of
 from zoo.catalog.dataset import RemoteFile
 from zoo.catalog.known import KnownPlugin, Release
 from zoo.data import cache
@@ -118,7 +118,7 @@ def verified_wheel(wheel: Wheel, report: Report) -> Path:
             report(moment)
 
         path = fetch(wheel, report=limited) / release.file
-    found = cache.digest(path)  # of the very file that is going to be installed
+    found = sha256_of(path)  # of the very file that is going to be installed
     if found != release.sha256:
         path.unlink()
         raise NotFoundError(

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from zoo.atomic import write_bytes
+from zoo.atomic import check_listed, write_bytes
 from zoo.catalog.lookup import Offer, find_model, load_class
 from zoo.errors import NotFoundError, PluginError, ZooError
 from zoo.model.contract import Model
@@ -157,9 +157,11 @@ def load_weights(path: Path) -> Trained:
     """Build the model that a weight file describes and give it those weights.
 
     Raises:
-        NotFoundError: the file is missing, damaged, not the zoo's, or does not fit the model.
+        NotFoundError: the file is missing, damaged, not the zoo's, not the one that a manifest
+            beside it lists, or does not fit the model.
         PluginError: no installed plugin provides the model.
     """
+    check_listed(path)
     header = read_header(path)
     offer = offer_of(header, path)
     model_class = load_class(offer)

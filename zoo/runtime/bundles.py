@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from zoo.atomic import check_listed
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.ports import as_word
 from zoo.runtime.description import Description, has_open_sizes, translates_to
-from zoo.runtime.manifest import MANIFEST, entry_of, facts_of
 from zoo.runtime.reading import read_file
 from zoo.runtime.session import Session, open_session
 
@@ -41,7 +41,7 @@ def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -
     """
     if not path.is_dir():
         if path.is_file():
-            _check_manifest(path)
+            check_listed(path)
         session = opened(path)
         if to is not None and not _leads_to(session.description, to):
             raise _unknown(path, to, [_target(session.description)])
@@ -62,7 +62,7 @@ def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -
     if not found:
         raise _unknown(path, to, domains)
     chosen, note = _choose(path, to, found)
-    _check_manifest(chosen)
+    check_listed(chosen)
     session = opened(chosen)
     return replace(session, notes=(*note, *session.notes))
 
@@ -106,24 +106,6 @@ def _target(about: Description) -> str:
     return "" if own & {port.domain for port in signature.outputs} else translates_to(signature)
 
 
-def _check_manifest(path: Path) -> None:
-    """Hold a file against the manifest beside it, where there is one that lists it.
-
-    Raises:
-        NotFoundError: the file is not the one that was exported.
-    """
-    entry = entry_of(path)
-    if entry is None:
-        return
-    found, expected = facts_of(path)["sha256"], entry["sha256"]
-    if found != expected:
-        raise NotFoundError(
-            f"{path} is not the file that {MANIFEST} beside it lists",
-            cause=f"its sha256 is {found[:12]}…, not {expected[:12]}…: damaged, or exchanged",
-            hint="zoo export MODEL --onnx, or the file alone in another folder",
-        )
-
-
 def _usable(files: Sequence[Path]) -> list[Described]:
     """Return those that are the zoo's; a folder may hold others too.
 
@@ -135,7 +117,7 @@ def _usable(files: Sequence[Path]) -> list[Described]:
         try:
             contents = read_file(file)
         except NotFoundError:
-            _check_manifest(file)
+            check_listed(file)
             continue
         if contents.description and not contents.refused:
             described.append(Described(file, contents.description))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import stat
@@ -10,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-MANIFEST = "manifest.json"
-MOST_BYTES = 2**26
+from zoo.atomic import MANIFEST, MAX_MANIFEST_BYTES, sha256_of
+
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,250}\.onnx")
 
 Facts = dict[str, Any]  # of one file: its name, bytes, sha256
@@ -29,7 +28,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / MANIFEST
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_MANIFEST_BYTES:
             raise ValueError("it is no regular file, or too large")
         manifest = json.loads(path.read_text(encoding="utf-8"))
         for entry in manifest["files"].values():
@@ -58,6 +57,4 @@ def facts_of(path: Path) -> Facts:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256}
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}

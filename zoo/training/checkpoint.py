@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -14,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.atomic import as_json, building, write_json
+from zoo.atomic import MANIFEST, as_json, building, sha256_of, write_json
 from zoo.errors import NotFoundError
 from zoo.training.run import Run
 from zoo.training.settings import Settings, interval
 
 SCHEMA = 1
 NAME = re.compile(r"step-(\d{7,12})")
-MANIFEST, STATE = "manifest.json", "state.json"
+STATE = "state.json"
 MAX_JSON_BYTES = 64 * 2**20
 
 
@@ -218,9 +217,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

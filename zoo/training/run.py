@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.atomic import flush, write_json, write_text
+from zoo.atomic import MANIFEST, flush, write_json, write_text
 from zoo.errors import NotFoundError, UsageError
 from zoo.training import lock
 
@@ -211,10 +211,19 @@ class Run:
             if pointer.is_file():
                 step = pointer.read_text(encoding="utf-8").strip()
                 if re.fullmatch(r"step-\d{7,12}", step):
-                    return self.path / "checkpoints" / step / "model.safetensors"
+                    return self._weights_of(self.path / "checkpoints" / step)
         raise NotFoundError(
             f"run {self.name!r} has no checkpoint", hint=f"zoo runs show {self.name}"
         )
+
+    def _weights_of(self, checkpoint: Path) -> Path:
+        """Return the weights of a checkpoint, which its manifest must list."""
+        if not (checkpoint / MANIFEST).is_file():
+            raise NotFoundError(
+                f"checkpoint {checkpoint} is damaged: {MANIFEST} is missing",
+                hint=f"zoo train --resume {self.name} goes on from an older one",
+            )
+        return checkpoint / "model.safetensors"
 
     def point(self, which: Literal["best", "last"], checkpoint: str) -> None:
         """Let ``best`` or ``last`` name a checkpoint."""
