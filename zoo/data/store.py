@@ -27,7 +27,7 @@ from zoo.data.survey import Size, domains_in, specify
 from zoo.errors import NotFoundError, ZooError
 from zoo.ports import DataSpec
 
-FORMAT = 2  # of the files and of how they come about; data in another one is decoded anew
+FORMAT = 3  # of the files and of how they come about; data in another one is decoded anew
 DESCRIPTION = "store.json"
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
@@ -49,7 +49,7 @@ class Store:
         total: pictures that there are.
         bad: how many of them could not be read.
         examples: the first few of those, with the reason.
-        note: a word on choices that may surprise.
+        notes: sentences on choices that may surprise, and on what is not used.
     """
 
     spec: DataSpec
@@ -58,7 +58,7 @@ class Store:
     total: int
     bad: int = 0
     examples: tuple[str, ...] = ()
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -91,8 +91,8 @@ def prepare(
         store = _open(folder, source.name)
         if store is None:
             raise ZooError(f"the decoded data in {folder} cannot be read back")
-    if store.note:
-        tell(store.note)
+    for note in store.notes:
+        tell(note)
     _judge(store, source, on_bad_image, tell)
     return store
 
@@ -128,7 +128,7 @@ def _open(folder: Path, name: str) -> Store | None:
             description["total"],
             description["bad"],
             tuple(description["examples"]),
-            description["note"],
+            tuple(description["notes"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -158,7 +158,7 @@ def _build(
     try:
         with source.opened() as root, private_folder() as temporary:
             listing = layouts.read(root, source.layout, source.pairs)
-            spec, note = specify(source, listing, size, channels)
+            spec, notes = specify(source, listing, size, channels)
             decoded = decode(listing, spec, temporary, tell)
             examples = [f"{source.shown(path, root)}: {why}" for path, why in decoded.bad]
             description = {
@@ -168,7 +168,7 @@ def _build(
                 "total": decoded.total,
                 "bad": len(decoded.bad),
                 "examples": examples[:MAX_EXAMPLES],
-                "note": note,
+                "notes": [*listing.notes, *notes],
             }
             write_json(temporary / DESCRIPTION, description)
             _publish(temporary, folder, source.name)
