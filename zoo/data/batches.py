@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,8 +14,6 @@ from zoo.errors import UsageError
 
 Split = Mapping[str, "np.ndarray[Any, Any]"]
 Indices = NDArray[np.int64]
-
-SAMPLED_ROWS = 256  # of an array, to tell whether it is still the same
 
 # Arrays with one number share one order of their rows. In pairs, all arrays do.
 STREAMS = {"image": 0, "label": 0, "a": 0, "b": 1}
@@ -90,20 +87,6 @@ class Batches:
         rows, places = len(self._split[name]), self.steps_per_epoch * self.batch_size
         rounds = [random.permutation(rows) for _ in range(-(-places // rows))]
         return np.concatenate(rounds)[:places]
-
-
-def sample_digest(splits: Mapping[str, Split]) -> str:
-    """Return a sha256 of the sizes of all arrays and of rows from all over them.
-
-    It tells whether data are still the same, without reading all of them.
-    """
-    digest = hashlib.sha256()
-    for split, arrays in sorted(splits.items()):
-        for name, array in sorted(arrays.items()):
-            digest.update(f"{split} {name} {array.shape} {array.dtype}".encode())
-            chosen = np.linspace(0, len(array) - 1, min(len(array), SAMPLED_ROWS)).astype(int)
-            digest.update(np.ascontiguousarray(array[chosen]).tobytes())
-    return digest.hexdigest()
 
 
 def in_order(split: Split, batch_size: int, device: torch.device) -> Iterator[dict[str, Tensor]]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from zoo.atomic import write_json
 from zoo.data import layouts
 from zoo.data.decoding import Entry, decode
+from zoo.data.fingerprint import fingerprint
 from zoo.data.scratch import private_folder, store_home
 from zoo.data.source import Source
 from zoo.data.survey import Size, domains_in, specify
@@ -50,6 +51,7 @@ class Store:
         bad: how many of them could not be read.
         examples: the first few of those, with the reason.
         notes: sentences on choices that may surprise, and on what is not used.
+        digest: sha256 of all arrays, which tells whether data are still the same.
     """
 
     spec: DataSpec
@@ -59,6 +61,7 @@ class Store:
     bad: int = 0
     examples: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    digest: str = ""
 
 
 def prepare(
@@ -84,8 +87,9 @@ def prepare(
         ZooError: the cache cannot be written to.
     """
     tell = report or (lambda _: None)
-    folder = store_home() / _key(source, size, channels)
-    store = _open(folder, source.name) or _open_like(source, size, channels)
+    content = fingerprint(source)
+    folder = store_home() / _key(source, content, size, channels)
+    store = _open(folder, source.name) or _open_like(source, content, size, channels)
     if store is None:
         _build(folder, source, size, channels, tell)
         store = _open(folder, source.name)
@@ -97,14 +101,14 @@ def prepare(
     return store
 
 
-def _key(source: Source, size: Size | None, channels: int | None) -> str:
+def _key(source: Source, content: str, size: Size | None, channels: int | None) -> str:
     row = source.dataset
     facts = (
         (row.size, row.channels, row.classes, row.domains, row.pairs, row.licence) if row else ()
     )
     settings = {
         "format": FORMAT,
-        "content": source.fingerprint(),
+        "content": content,
         "layout": source.layout,
         "catalogue": facts or domains_in(source.name),
         "size": size,
@@ -129,15 +133,18 @@ def _open(folder: Path, name: str) -> Store | None:
             description["bad"],
             tuple(description["examples"]),
             tuple(description["notes"]),
+            description["digest"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _open_like(source: Source, size: Size | None, channels: int | None) -> Store | None:
+def _open_like(
+    source: Source, content: str, size: Size | None, channels: int | None
+) -> Store | None:
     """Open a store for which less was asked, when it comes to what is asked for now."""
     for less in ((size, None), (None, None)):
-        found = _open(store_home() / _key(source, *less), source.name)
+        found = _open(store_home() / _key(source, content, *less), source.name)
         if found is None:
             continue
         spec = found.spec
@@ -150,6 +157,16 @@ def _map(folder: Path, entry: Entry) -> NDArray[Any]:
     shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
     mapped = np.memmap(folder / entry["file"], dtype, "r", entry["offset"], shape)
     return np.asarray(mapped)  # the same memory, without the subclass that slows down every index
+
+
+def _digest(folder: Path, splits: Mapping[str, Mapping[str, Entry]]) -> str:
+    digest = hashlib.sha256()
+    for split, entries in sorted(splits.items()):
+        for name, entry in sorted(entries.items()):
+            array = _map(folder, entry)
+            digest.update(f"{split} {name} {array.shape} {array.dtype}".encode())
+            digest.update(array.data)
+    return digest.hexdigest()
 
 
 def _build(
@@ -169,6 +186,7 @@ def _build(
                 "bad": len(decoded.bad),
                 "examples": examples[:MAX_EXAMPLES],
                 "notes": [*listing.notes, *notes],
+                "digest": _digest(temporary, decoded.splits),
             }
             write_json(temporary / DESCRIPTION, description)
             _publish(temporary, folder, source.name)
