@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from tests.data.pictures import save
+from zoo.cli.request import Request, new_job
 from zoo.data.batches import Batches, in_order, in_step, length
 from zoo.errors import UsageError
+from zoo.training import engine
+from zoo.training.worker import set_up
 
 CPU = torch.device("cpu")
 
@@ -26,12 +32,15 @@ def numbers(images: torch.Tensor) -> list[int]:
     return (low.round() + 256 * high.round()).int().tolist()
 
 
-def shares(split: dict, epoch: int, batch_size: int, ranks: int, seed: int = 5) -> list[dict]:
+def shares(
+    split: dict, epoch: int, batch_size: int, ranks: int, seed: int = 5, paired: bool = False
+) -> list[dict]:
     """Return the numbers of every step's images, of all ranks together."""
-    parts = [
-        list(Batches(split, batch_size, seed=seed, device=CPU, rank=rank, ranks=ranks).epoch(epoch))
+    made = [
+        Batches(split, batch_size, seed=seed, device=CPU, paired=paired, rank=rank, ranks=ranks)
         for rank in range(ranks)
     ]
+    parts = [list(each.epoch(epoch)) for each in made]
     return [
         {
             name: interleaved([numbers(share[name]) for share in step])
@@ -106,6 +115,43 @@ def test_domains_of_one_size_are_not_gone_through_in_pairs():
     (step,) = shares({"a": numbered(200), "b": numbered(200)}, 0, 200, 1)
     assert sorted(step["a"]) == sorted(step["b"]) == [*range(200)]
     assert sum(a == b for a, b in zip(step["a"], step["b"], strict=True)) < 12  # one by chance
+
+
+@given(count=st.integers(12, 90), ranks=st.integers(1, 4), epoch=st.integers(0, 2**31))
+def test_pairs_stay_pairs_on_every_rank(count, ranks, epoch):
+    split = {"a": numbered(count), "b": numbered(count)}
+    steps = shares(split, epoch, 12, ranks, paired=True)
+    assert steps == shares(split, epoch, 12, 1, paired=True)
+    assert all(step["a"] == step["b"] for step in steps)
+    seen = stream(steps, "a")
+    assert len(set(seen)) == len(seen) == count // 12 * 12
+    assert seen != sorted(seen)
+
+
+def test_a_training_gets_its_pairs_as_pairs_beside_bad_ones():
+    for number in range(40):
+        pair = Image.new("RGB", (32, 16), (number * 6, 0, 0))
+        pair.paste((number * 6, 255, 0), (16, 0, 32, 16))
+        save(Path("pairs/train") / f"{number}.png", pair)
+    Path("pairs/train/7.png").write_bytes(b"broken")
+    words = (
+        "features=4",
+        "blocks=1",
+        "patch_levels=1",
+        "batch-size=4",
+        "device=cpu",
+        "on-bad-image=skip",
+    )
+    job = new_job(Request("cyclegan", "pairs", None, None, None, {}, words))
+    batches = set_up(job, engine.start(job.settings)).batches
+    reds = []
+    for batch in batches.epoch(3):
+        assert torch.equal(batch["a"][:, 0], batch["b"][:, 0])
+        assert (batch["a"][:, 1] == -1).all()
+        assert (batch["b"][:, 1] == 1).all()
+        reds += batch["a"][:, 0, 0, 0].tolist()
+    assert len(set(reds)) == 36
+    assert reds != sorted(reds)
 
 
 def test_images_left_out_of_an_epoch_come_in_another():

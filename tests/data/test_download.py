@@ -458,13 +458,23 @@ def test_a_file_that_changed_in_the_cache_is_replaced(server: Loopback) -> None:
 
 def test_a_verified_file_is_not_read_again(server: Loopback) -> None:
     server.put("/a", BODY)
+    row = dataset(remote(server.url("/a"), sha256=None))
+    records = fetch(row) / ".verified.json"
+    content = records.read_text()
+    found = hashlib.sha256(BODY).hexdigest()
+    records.write_text(content.replace(found, "0" * 64))  # reading would tell that it is another
+    fetch(row)
+    assert len(server.seen) == 1
+
+
+def test_a_file_of_the_same_size_and_time_is_no_verified_file(server: Loopback) -> None:
+    server.put("/a", BODY)
     row = dataset(remote(server.url("/a")))
     path = fetch(row) / NAME
     status = path.stat()
-    path.write_bytes(BODY[::-1])  # same size, and below the same time: only reading could tell
+    path.write_bytes(BODY[::-1])
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    fetch(row)
-    assert len(server.seen) == 1
+    assert (fetch(row) / NAME).read_bytes() == BODY
 
 
 def test_a_damaged_record_only_costs_another_look(server: Loopback) -> None:

@@ -35,7 +35,7 @@ def test_a_folder_with_all_sorts_of_things():
     ]
     assert found.unused == 1
     assert (found.spec.height, found.spec.width, found.spec.channels) == (64, 64, 3)
-    assert "64x64" in found.note
+    assert any("64x64" in note for note in found.notes)
     again = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert again["splits"] == found.splits
     assert again["spec"]["classes"] == ["cat", "dog"]

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.data.loopback import loopback
-from tests.data.pictures import fill, photo, save, write_mnist
+from tests.data.pictures import fill, idx, photo, save, write_mnist
 from zoo import pictures
 from zoo.data.inspection import inspect
 from zoo.data.source import find_source
@@ -91,10 +91,6 @@ def test_the_second_time_nothing_is_decoded(root):
     fill(root, 40)
     first, said = prepared(root)
     assert "decoding 40 pictures" in said[0]
-    for path in root.iterdir():  # same names, sizes and times, but no pictures any more
-        status = path.stat()
-        path.write_bytes(bytes(status.st_size))
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     second, said = prepared(root)
     assert said == []
     assert second.spec == first.spec
@@ -131,6 +127,92 @@ def test_changed_files_and_other_settings_are_decoded_anew(root):
     grey, _ = prepared(root, channels=1)
     assert grey.splits["train"]["image"].shape[1:] == (12, 12, 1)
     assert (small.spec.height, small.spec.width, grey.spec.channels) == (6, 8, 1)
+
+
+def pictures_in_a_folder(place: Path, shade: int) -> Path:
+    for number in range(8):
+        save(place / f"{number}.bmp", Image.new("RGB", (8, 8), (shade, number, 0)))
+    return place
+
+
+def idx_files(place: Path, shade: int) -> Path:
+    place.mkdir()
+    (place / "train-images-idx3-ubyte").write_bytes(idx(np.full((8, 8, 8), shade, np.uint8)))
+    return place
+
+
+def npz_file(place: Path, shade: int) -> Path:
+    place.parent.mkdir(exist_ok=True)
+    np.savez(place.with_suffix(".npz"), images=np.full((8, 8, 8), shade, np.uint8))
+    return place.with_suffix(".npz")
+
+
+def archive(place: Path, shade: int) -> Path:
+    pictures_in_a_folder(place, shade)
+    for path in place.iterdir():
+        os.utime(path, (10**9, 10**9))
+    return Path(shutil.make_archive(str(place), "tar", place))
+
+
+def set_times(place: Path) -> None:
+    for path in (place, *place.rglob("*")):
+        os.utime(path, (10**9, 10**9))
+
+
+def shades(store: Store) -> set[int]:
+    return {row[0] for row in every(store)}
+
+
+KINDS = pytest.mark.parametrize("make", [pictures_in_a_folder, idx_files, npz_file, archive])
+
+
+@KINDS
+def test_equal_names_sizes_and_times_are_not_equal_pictures(tmp_path, make):
+    stores = []
+    for folder, shade in (("dark", 10), ("light", 200)):
+        (tmp_path / folder).mkdir()
+        place = make(tmp_path / folder / "set", shade)
+        set_times(place)
+        stores.append(prepared(place)[0])
+    assert [shades(store) for store in stores] == [{10}, {200}]
+    assert stores[0].digest != stores[1].digest
+
+
+@KINDS
+def test_what_is_replaced_in_place_is_decoded_anew(tmp_path, make):
+    place = make(tmp_path / "set", 10)
+    other = make(tmp_path / "other", 200)
+    set_times(place)
+    time.sleep(2.1)  # until what has not changed since is known without being read
+    assert shades(prepared(place)[0]) == {10}
+    known = (Path(os.environ["ZOO_HOME"]) / "fingerprints.json").read_bytes()
+    assert prepared(place)[1] == []
+    assert (Path(os.environ["ZOO_HOME"]) / "fingerprints.json").read_bytes() == known
+    for path in [place] if place.is_file() else list(place.iterdir()):
+        replacement = other if place.is_file() else other / path.name
+        assert path.stat().st_size == replacement.stat().st_size
+        with path.open("r+b") as file:  # the same file, as far as the system knows
+            file.write(replacement.read_bytes())
+    set_times(place)
+    assert shades(prepared(place)[0]) == {200}
+
+
+def test_a_copy_of_a_data_set_is_not_decoded_again(root, tmp_path):
+    fill(root, 5)
+    prepared(root)
+    shutil.copytree(root, tmp_path / "copy")
+    (Path(os.environ["ZOO_HOME"]) / "fingerprints.json").write_text("[1, {")
+    assert prepared(tmp_path / "copy")[1] == []
+
+
+def test_one_changed_picture_in_many_changes_the_digest(root):
+    images = np.zeros((2000, 4, 4), np.uint8)
+    digests = set()
+    for row in (0, 1, 777, 1999):
+        images[row] += 1
+        np.savez(root / "data.npz", images=images)
+        digests.add(prepared(root)[0].digest)
+    assert len(digests) == 4
 
 
 def test_a_moved_data_set_keeps_what_was_decoded_and_gets_its_new_name(root, tmp_path):

@@ -121,8 +121,8 @@ def check_data(data: str, as_json: bool) -> None:
     if found.classes:
         click.echo(f"classes     {_counts(found.classes)}")
     click.echo(f"trains at   {spec.height}x{spec.width} {colour}")
-    if found.note:
-        click.echo(f"note        {found.note}")
+    for note in found.notes:
+        click.echo(f"note        {note}")
     if found.unused:
         click.echo(f"unused      {found.unused:,} files")
     for bad in found.bad[:SHOWN]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,9 +15,7 @@ from zoo.errors import UsageError
 Split = Mapping[str, "np.ndarray[Any, Any]"]
 Indices = NDArray[np.int64]
 
-SAMPLED_ROWS = 256  # of an array, to tell whether it is still the same
-
-# Arrays with one number share one order of their rows.
+# Arrays with one number share one order of their rows. In pairs, all arrays do.
 STREAMS = {"image": 0, "label": 0, "a": 0, "b": 1}
 
 
@@ -28,9 +25,9 @@ class Batches:
     Each step shares one batch among the ranks. Images that do not fill a last batch are left out
     of that epoch; every epoch leaves out others.
 
-    The two domains of a translation have orders that know nothing of each other. An epoch goes
-    through the larger domain once, and through the smaller one again and again, each time in a
-    new order.
+    The two domains of a translation have orders that know nothing of each other, unless they are
+    paired. An epoch goes through the larger domain once, and through the smaller one again and
+    again, each time in a new order.
 
     Args:
         split: ``image`` uint8 (N, H, W, C) and perhaps ``label`` (N,), or ``a`` and ``b`` uint8
@@ -39,6 +36,7 @@ class Batches:
             batch.
         seed: of the order.
         device: where the batches go.
+        paired: whether row i of ``a`` and row i of ``b`` show one thing and stay together.
         rank: of this process.
         ranks: processes that share each batch.
 
@@ -53,6 +51,7 @@ class Batches:
         *,
         seed: int,
         device: torch.device,
+        paired: bool = False,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
@@ -68,6 +67,8 @@ class Batches:
         self.steps_per_epoch = self.images // self.batch_size
         self._split, self._seed, self._device = split, seed, device
         self._rank, self._ranks = rank, ranks
+        assert not paired or len({*map(len, split.values())}) == 1, "pairs have as many rows"
+        self._streams = dict.fromkeys(split, 0) if paired else STREAMS
 
     def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Tensor]]:
         """Yield this rank's share of the batches of an epoch, from the `first` one; all from 0."""
@@ -82,24 +83,10 @@ class Batches:
 
     def _order(self, name: str, epoch: int) -> Indices:
         """Return which row of an array stands at each place of an epoch."""
-        random = np.random.default_rng((self._seed, epoch, STREAMS[name]))
+        random = np.random.default_rng((self._seed, epoch, self._streams[name]))
         rows, places = len(self._split[name]), self.steps_per_epoch * self.batch_size
         rounds = [random.permutation(rows) for _ in range(-(-places // rows))]
         return np.concatenate(rounds)[:places]
-
-
-def sample_digest(splits: Mapping[str, Split]) -> str:
-    """Return a sha256 of the sizes of all arrays and of rows from all over them.
-
-    It tells whether data are still the same, without reading all of them.
-    """
-    digest = hashlib.sha256()
-    for split, arrays in sorted(splits.items()):
-        for name, array in sorted(arrays.items()):
-            digest.update(f"{split} {name} {array.shape} {array.dtype}".encode())
-            chosen = np.linspace(0, len(array) - 1, min(len(array), SAMPLED_ROWS)).astype(int)
-            digest.update(np.ascontiguousarray(array[chosen]).tobytes())
-    return digest.hexdigest()
 
 
 def in_order(split: Split, batch_size: int, device: torch.device) -> Iterator[dict[str, Tensor]]:

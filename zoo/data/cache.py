@@ -1,8 +1,8 @@
 """Where downloads lie, and which of them have been verified.
 
 ``<home>/downloads/<data set>/`` and ``<home>/weights/<model>/`` hold the files under their
-published names, and ``.verified.json``: size, time and hash of each when it was verified, so that
-a file that nobody has touched since is not hashed again.
+published names, and ``.verified.json``: size, times, number and hash of each when it was verified,
+so that a file that nobody has touched since is not hashed again.
 """
 
 from __future__ import annotations
@@ -83,13 +83,13 @@ def verified_hash(file: RemoteFile, folder: Path) -> str | None:
 def trouble(file: RemoteFile, folder: Path) -> str:
     """Return why a file of the cache cannot be used; empty when it is verified.
 
-    A file whose size or time has changed since it was verified is hashed again.
+    A file that was touched or replaced since it was verified is hashed again.
     """
     path = folder / file.name
     if not path.is_file():
         return "not there"
     records = _read_records(folder)
-    if _is_recorded(file, folder, records):
+    if _is_recorded(file, folder, records, untouched=True):
         return ""
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
@@ -110,19 +110,26 @@ def record(path: Path, sha256: str) -> None:
     records[path.name] = {
         "bytes": status.st_size,
         "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
+        "inode": status.st_ino,
         "sha256": sha256,
     }
     write_json(path.parent / RECORDS, records)
 
 
-def _is_recorded(file: RemoteFile, folder: Path, records: dict[str, Any]) -> bool:
+def _is_recorded(
+    file: RemoteFile, folder: Path, records: dict[str, Any], *, untouched: bool = False
+) -> bool:
+    """Whether a file was verified: by size and time, or also by what nobody can set at will."""
     known = records.get(file.name, {})
     try:
         status = (folder / file.name).stat()
     except OSError:
         return False
+    change = (known.get("ctime_ns"), known.get("inode"))
     return (
         (known.get("bytes"), known.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
+        and (not untouched or change == (status.st_ctime_ns, status.st_ino))
         and file.bytes in {None, status.st_size}
         and file.sha256 in {None, known.get("sha256")}
     )

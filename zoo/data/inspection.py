@@ -38,7 +38,7 @@ class Inspection:
         bad: path and reason of each picture that cannot be read.
         unused: files that are no pictures of any split.
         spec: what training would decode to when told nothing.
-        note: a word on choices that may surprise.
+        notes: sentences on choices that may surprise, and on what is not used.
         pairs: splits whose two sides show the same things.
     """
 
@@ -53,7 +53,7 @@ class Inspection:
     bad: list[dict[str, str]]
     unused: int
     spec: DataSpec
-    note: str = ""
+    notes: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def inspect(source: Source) -> Inspection:
     """
     with source.opened() as root:
         listing = layouts.read(root, source.layout, source.pairs)
-        spec, note = specify(source, listing, None, None)
+        spec, notes = specify(source, listing, None, None)
         census = _Census()
         splits = {
             split: {name: census.count(side) for name, side in sides.items()}
@@ -90,7 +90,7 @@ def inspect(source: Source) -> Inspection:
             bad=[{"path": source.shown(path, root), "reason": why} for path, why in census.bad],
             unused=_unused(listing, root),
             spec=spec,
-            note=note,
+            notes=(*listing.notes, *notes),
             pairs=listing.pairs,
         )
 

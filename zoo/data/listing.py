@@ -42,6 +42,7 @@ class Listing:
         classes: names of the classes, by label number.
         domains: names of the two sides.
         pairs: splits in which picture i of ``a`` and picture i of ``b`` show one thing.
+        notes: sentences on what of the files is not used, or is read in a way that may surprise.
     """
 
     layout: Layout
@@ -49,6 +50,7 @@ class Listing:
     classes: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def paired(self, splits: Sequence[str]) -> Listing:
         """Return the listing with those of `splits` that it has brought into pairs, by file name.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from zoo.catalog.dataset import LAYOUTS, Dataset, Layout
 from zoo.catalog.lookup import dataset_called, find_dataset
@@ -49,27 +48,6 @@ class Source:
     def pairs(self) -> tuple[str, ...]:
         """Splits whose two sides hold pairs of one name."""
         return self.dataset.pairs if self.dataset else ()
-
-    def fingerprint(self) -> list[Any]:
-        """Return what changes when the content does: hashes, or else sizes and times.
-
-        Raises:
-            NotFoundError: the files cannot be looked at.
-        """
-        if self.dataset and not self.dataset.embedded:
-            hashes = [[file.name, file.sha256] for file in self.dataset.files]
-            if all(sha256 for _, sha256 in hashes):
-                return hashes
-        found = []
-        base = self.path if self.path.is_dir() else self.path.parent
-        try:
-            files = tree.files_in(self.path) if base == self.path else [Path(self.path.name)]
-            for file in files:
-                status = (base / file).stat()
-                found.append([os.fsencode(file).hex(), status.st_size, status.st_mtime_ns])
-        except OSError as problem:
-            raise NotFoundError(f"cannot read {problem.filename}: {problem.strerror}") from None
-        return found
 
     @contextmanager
     def opened(self) -> Iterator[Path]:

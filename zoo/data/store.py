@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from zoo.atomic import write_json
 from zoo.data import layouts
 from zoo.data.decoding import Entry, decode
+from zoo.data.fingerprint import fingerprint
 from zoo.data.scratch import private_folder, store_home
 from zoo.data.source import Source
 from zoo.data.survey import Size, domains_in, specify
 from zoo.errors import NotFoundError, ZooError
 from zoo.ports import DataSpec
 
-FORMAT = 2  # of the files and of how they come about; data in another one is decoded anew
+FORMAT = 3  # of the files and of how they come about; data in another one is decoded anew
 DESCRIPTION = "store.json"
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
@@ -49,7 +50,8 @@ class Store:
         total: pictures that there are.
         bad: how many of them could not be read.
         examples: the first few of those, with the reason.
-        note: a word on choices that may surprise.
+        notes: sentences on choices that may surprise, and on what is not used.
+        digest: sha256 of all arrays, which tells whether data are still the same.
     """
 
     spec: DataSpec
@@ -58,7 +60,8 @@ class Store:
     total: int
     bad: int = 0
     examples: tuple[str, ...] = ()
-    note: str = ""
+    notes: tuple[str, ...] = ()
+    digest: str = ""
 
 
 def prepare(
@@ -84,27 +87,28 @@ def prepare(
         ZooError: the cache cannot be written to.
     """
     tell = report or (lambda _: None)
-    folder = store_home() / _key(source, size, channels)
-    store = _open(folder, source.name) or _open_like(source, size, channels)
+    content = fingerprint(source)
+    folder = store_home() / _key(source, content, size, channels)
+    store = _open(folder, source.name) or _open_like(source, content, size, channels)
     if store is None:
         _build(folder, source, size, channels, tell)
         store = _open(folder, source.name)
         if store is None:
             raise ZooError(f"the decoded data in {folder} cannot be read back")
-    if store.note:
-        tell(store.note)
+    for note in store.notes:
+        tell(note)
     _judge(store, source, on_bad_image, tell)
     return store
 
 
-def _key(source: Source, size: Size | None, channels: int | None) -> str:
+def _key(source: Source, content: str, size: Size | None, channels: int | None) -> str:
     row = source.dataset
     facts = (
         (row.size, row.channels, row.classes, row.domains, row.pairs, row.licence) if row else ()
     )
     settings = {
         "format": FORMAT,
-        "content": source.fingerprint(),
+        "content": content,
         "layout": source.layout,
         "catalogue": facts or domains_in(source.name),
         "size": size,
@@ -128,16 +132,19 @@ def _open(folder: Path, name: str) -> Store | None:
             description["total"],
             description["bad"],
             tuple(description["examples"]),
-            description["note"],
+            tuple(description["notes"]),
+            description["digest"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _open_like(source: Source, size: Size | None, channels: int | None) -> Store | None:
+def _open_like(
+    source: Source, content: str, size: Size | None, channels: int | None
+) -> Store | None:
     """Open a store for which less was asked, when it comes to what is asked for now."""
     for less in ((size, None), (None, None)):
-        found = _open(store_home() / _key(source, *less), source.name)
+        found = _open(store_home() / _key(source, content, *less), source.name)
         if found is None:
             continue
         spec = found.spec
@@ -152,13 +159,23 @@ def _map(folder: Path, entry: Entry) -> NDArray[Any]:
     return np.asarray(mapped)  # the same memory, without the subclass that slows down every index
 
 
+def _digest(folder: Path, splits: Mapping[str, Mapping[str, Entry]]) -> str:
+    digest = hashlib.sha256()
+    for split, entries in sorted(splits.items()):
+        for name, entry in sorted(entries.items()):
+            array = _map(folder, entry)
+            digest.update(f"{split} {name} {array.shape} {array.dtype}".encode())
+            digest.update(array.data)
+    return digest.hexdigest()
+
+
 def _build(
     folder: Path, source: Source, size: Size | None, channels: int | None, tell: Report
 ) -> None:
     try:
         with source.opened() as root, private_folder() as temporary:
             listing = layouts.read(root, source.layout, source.pairs)
-            spec, note = specify(source, listing, size, channels)
+            spec, notes = specify(source, listing, size, channels)
             decoded = decode(listing, spec, temporary, tell)
             examples = [f"{source.shown(path, root)}: {why}" for path, why in decoded.bad]
             description = {
@@ -168,7 +185,8 @@ def _build(
                 "total": decoded.total,
                 "bad": len(decoded.bad),
                 "examples": examples[:MAX_EXAMPLES],
-                "note": note,
+                "notes": [*listing.notes, *notes],
+                "digest": _digest(temporary, decoded.splits),
             }
             write_json(temporary / DESCRIPTION, description)
             _publish(temporary, folder, source.name)

@@ -24,8 +24,8 @@ NEARLY_ALL = 0.95  # pictures of one size make it the size; a stray or damaged o
 
 def specify(
     source: Source, listing: Listing, size: Size | None, channels: int | None
-) -> tuple[DataSpec, str]:
-    """Return what the decoded data will be, and a word where the choice may surprise.
+) -> tuple[DataSpec, tuple[str, ...]]:
+    """Return what the decoded data will be, and sentences on choices that may surprise.
 
     The size is what was asked for, or else the catalogue's, or else the pictures' own if they are
     nearly all alike and small, or else 64x64. Channels are 1 if every picture is grey. The two
@@ -34,7 +34,7 @@ def specify(
     Raises:
         NotFoundError: the labels are more than the catalogue's classes.
     """
-    row, note = source.dataset, ""
+    row, notes = source.dataset, []
     size = size or (row.size if row else None)
     channels = channels or (row.channels if row else None)
     if not (size and channels):
@@ -42,9 +42,10 @@ def specify(
         channels = channels or (1 if grey else 3)
         if not size:
             size, note = _choose_size(sizes)
+            notes += [note] if note else []
     domains, classes = _domains(source, listing), _classes(source, listing)
     licence = row.licence if row else ""
-    return DataSpec(source.name, channels, *size, classes, domains, licence), note
+    return DataSpec(source.name, channels, *size, classes, domains, licence), tuple(notes)
 
 
 def domains_in(name: str) -> tuple[str, ...]:

@@ -28,9 +28,9 @@ def files_in(folder: Path) -> list[PurePath]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = [each for each in folders if not _is_junk(each)]
+        folders[:] = [each for each in folders if not is_junk(each)]
         relative = PurePath(name).relative_to(folder)
-        found += [relative / each for each in files if not _is_junk(each)]
+        found += [relative / each for each in files if not is_junk(each)]
     return sorted(found, key=lambda path: [natural(part) for part in path.parts])
 
 
@@ -59,7 +59,8 @@ def as_text(path: str | PurePath) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def _is_junk(name: str) -> bool:
+def is_junk(name: str) -> bool:
+    """Whether a file or a folder is hidden, or left behind by an operating system."""
     return name.startswith(".") or name.lower() in JUNK
 
 

@@ -14,7 +14,7 @@ def resize_crop_flip(images: Tensor, *, enlarge: float, flip: bool = True) -> Te
     256, a factor of 1.12.
 
     Args:
-        images: (N, C, H, W).
+        images: (N, C, H, W). Pairs that must stay pairs are given as one, joined along C.
         enlarge: factor of height and width, at least 1; 1 only mirrors.
         flip: whether half of them are mirrored, left for right.
 

@@ -93,6 +93,11 @@ class Subject:
         return self._once("data", "training/data", self._prepare)[1]
 
     @property
+    def paired(self) -> bool:
+        """Whether row i of both domains shows one thing in these images."""
+        return self._once("data", "training/data", self._prepare)[2]
+
+    @property
     def fresh(self) -> Model:
         """The model with its defaults, untrained, a new one each time with the same weights."""
         self._once("model", "training/builds", self.build)  # that it fails is told once
@@ -145,7 +150,7 @@ class Subject:
 
     def batches(self, size: int = BATCH) -> Batches:
         """Return the slice of data in batches."""
-        return Batches(self.split, size, seed=0, device=CPU)
+        return Batches(self.split, size, seed=0, device=CPU, paired=self.paired)
 
     def load_trained(self) -> Model:
         """Return a new model with the weights that the watched training came to."""
@@ -171,10 +176,11 @@ class Subject:
             raise Finding(f"{found.__name__} has no Config that is a dataclass", place_of(found))
         return found
 
-    def _prepare(self) -> tuple[DataSpec, Split]:
+    def _prepare(self) -> tuple[DataSpec, Split, bool]:
         store = prepare(find_source(self.card.data))
         check_material(self.offer, self.card.data, store)
-        return store.spec, {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
+        split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
+        return store.spec, split, "train" in store.pairs
 
     def _play(self) -> Course:
         table = self.seat(self.fresh)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 
 import zoo
 from zoo.catalog.lookup import Offer
-from zoo.data.batches import sample_digest
 from zoo.data.store import Store
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.model.contract import Model
@@ -76,12 +74,8 @@ class Job:
             "torch": torch.__version__,
             "zoo-core": zoo.__version__,
             plugin.distribution: plugin.version,
-            "data": self._digest,
+            "data": self.store.digest,
         }
-
-    @cached_property
-    def _digest(self) -> str:
-        return sample_digest(self.store.splits)
 
     def changes(self, checkpoint: Checkpoint, device: torch.device, ranks: int) -> list[str]:
         """Say in words what is different from when a checkpoint was written.

@@ -54,6 +54,7 @@ def set_up(job: Job, fabric: Fabric, resumed: Run | None = None) -> Setup:
         settings.batch_size,
         seed=settings.seed,
         device=fabric.device,
+        paired="train" in job.store.pairs,
         rank=fabric.global_rank,
         ranks=fabric.world_size,
     )
