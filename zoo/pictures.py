@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.util
 import math
 import threading
 import warnings
@@ -34,11 +36,20 @@ LARGEST_ENLARGED = 2048  # pixels of height beyond which a grid is not enlarged
 
 
 @functools.cache
+def formats() -> tuple[str, ...]:
+    """Return the formats that are read: `FORMATS`, and HEIF where pillow-heif is installed."""
+    if importlib.util.find_spec("pillow_heif") is None:
+        return FORMATS
+    importlib.import_module("pillow_heif").register_heif_opener()
+    return (*FORMATS, "HEIF")
+
+
+@functools.cache
 def suffixes() -> frozenset[str]:
     """Return the endings of file names that promise a picture, such as ``".png"``."""
-    formats = {*FORMATS, "MPO"}  # two pictures in a JPEG, as cameras write it; read as JPEG
+    read = {*formats(), "MPO"}  # two pictures in a JPEG, as cameras write it; read as JPEG
     return frozenset(
-        suffix for suffix, form in Image.registered_extensions().items() if form in formats
+        suffix for suffix, form in Image.registered_extensions().items() if form in read
     )
 
 
@@ -231,7 +242,7 @@ def _blaming(name: str) -> Iterator[None]:
 
 def _open(file: BinaryIO) -> Image.Image:
     """Read the header only."""
-    image = Image.open(file, formats=FORMATS)
+    image = Image.open(file, formats=formats())
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
     return image

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.data.pictures import photo, save
 from tests.process import error_of, zoo, zoo_json
 from zoo.model.weights import load_weights
 
@@ -335,3 +336,22 @@ def test_a_device_that_is_not_there_is_said() -> None:
 def test_a_configuration_file_that_is_wrong_is_refused(text: str, says: str) -> None:
     Path("mine.toml").write_text(text)
     assert says in error_of("train", "vae", "--config", "mine.toml", code=2)
+
+
+def test_two_class_folders_are_two_domains_for_a_translator(tmp_path: Path) -> None:
+    for name, count in (("horses", 5), ("zebras", 4), ("donkeys", 0)):
+        for number in range(count):
+            save(tmp_path / "animals" / name / f"{number}.png", photo(number, 32, 32))
+    words = ["--steps", "1", "--set", "blocks=1", "--set", "features=4",
+             "--set", "discriminator_features=4"]  # fmt: skip
+    zoo("train", "cyclegan", "--data", str(tmp_path / "animals"), *words, "--name", "c")
+    assert json.loads(Path("runs/c/run.json").read_text())["data_spec"]["domains"] == [
+        "horses",
+        "zebras",
+    ]
+    zoo("sample", "c", "-o", "there-and-back.png")
+    save(tmp_path / "animals" / "donkeys" / "0.png", photo(0, 32, 32))
+    said = error_of("train", "cyclegan", "--data", str(tmp_path / "animals"), *words, code=2)
+    assert "two folders" in said
+    for word in ("two domains", "labelled images"):
+        assert word in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import tarfile
 import tracemalloc
 import zipfile
@@ -222,3 +223,71 @@ def test_the_real_archive(shared_data: Path, target):
         folder.name: len(list(folder.iterdir())) for folder in (target / "horse2zebra").iterdir()
     }
     assert counts == {"trainA": 1067, "trainB": 1334, "testA": 120, "testB": 140}
+
+
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar", "a.tgz"])
+def test_damage_anywhere_is_damaged_data(kind, tmp_path):
+    """Never an error of the machine's, and never one that names a folder of the cache."""
+    content = random.Random(0).randbytes(300)
+    archive = written(tmp_path / kind, {"x/1.png": content, "x/2.png": content * 3, "y": b"text"})
+    whole = archive.read_bytes()
+    draws = random.Random(1)
+    for number in range(300):
+        damaged = bytearray(whole)
+        for _ in range(draws.choice((1, 1, 1, 4))):
+            damaged[draws.randrange(len(damaged))] = draws.randrange(256)
+        if number % 10 == 0:
+            del damaged[draws.randrange(len(damaged)) :]
+        archive.write_bytes(damaged)
+        folder = tmp_path / "into" / str(number)
+        folder.mkdir(parents=True)
+        try:
+            archives.unpack(archive, folder)
+        except ZooError as problem:
+            assert problem.exit_code == 3, f"{number}: {problem}"
+            assert str(folder) not in str(problem)
+
+
+def zip_of_encoded_names(path: Path, names: list[bytes]) -> Path:
+    """Write what programs of Windows write: the bytes of names without the flag for UTF-8."""
+
+    class Info(zipfile.ZipInfo):
+        def _encodeFilenameFlags(self):  # noqa: N802 - of the standard library
+            return self.encoded, 0
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, name in enumerate(names):
+            info = Info(str(number))
+            info.encoded = name
+            archive.writestr(info, b"content")
+    return path
+
+
+ENCODED = [
+    ("gb18030", "楷书/一.png", "Chinese"),
+    ("cp932", "ひらがな/ア.png", "Japanese"),
+    ("cp949", "고양이/가.png", "Korean"),
+    ("cp437", "écureuil/ä.png", "cp437"),
+    ("utf-8", "楷书/é.png", ""),
+]
+
+
+@pytest.mark.parametrize(("codec", "name", "told"), ENCODED)
+def test_names_in_other_encodings_are_guessed_and_told(codec, name, told, tmp_path, target):
+    archive = zip_of_encoded_names(tmp_path / "a.zip", [name.encode(codec), b"plain.txt"])
+    note = archives.unpack(archive, target)
+    assert name in files_in(target)
+    assert (told in note) if told else note == ""
+
+
+def test_names_that_nobody_can_read_are_told_as_well(tmp_path, target):
+    note = archives.unpack(zip_of_encoded_names(tmp_path / "a.zip", [b"\xff\xfe\x01.png"]), target)
+    assert "not UTF-8" in note
+    assert "not known" in note
+
+
+def test_names_in_a_tar_are_guessed_as_well(tmp_path, target):
+    with tarfile.open(tmp_path / "a.tar", "w", encoding="gb18030", format=tarfile.GNU_FORMAT) as t:
+        t.addfile(tarfile.TarInfo("楷书/一.png"), io.BytesIO())
+    assert "Chinese" in archives.unpack(tmp_path / "a.tar", target)
+    assert "楷书/一.png" in files_in(target)

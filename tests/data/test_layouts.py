@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import struct
 import tracemalloc
 import zipfile
@@ -86,22 +87,131 @@ def test_unpaired_folders(root):
     assert counts == {("train", "a"): 3, ("train", "b"): 4, ("test", "a"): 1, ("test", "b"): 2}
 
 
-def test_paired_side_by_side(root):
-    fill(root / "train", 3, height=10, width=20)
-    fill(root / "val", 1, height=10, width=20)
-    listing = read(root)
+@pytest.mark.parametrize("width", [19, 20, 21])
+def test_halves_are_pairs_for_a_model_of_two_domains_only_and_it_is_told(root, width):
+    fill(root / "train", 3, height=10, width=width)
+    fill(root / "val", 1, height=10, width=width)
+    listing = read(root, two_domains=True)
     assert listing.layout == "paired-side-by-side"
     assert {side: each.half for side, each in listing.splits["train"].items()} == {
         "a": "left",
         "b": "right",
     }
     assert names(listing, "train", "a") == names(listing, "train", "b")
+    assert ":folder" in listing.notes[0]
+    whole = read(root)
+    assert whole.layout == "folder"
+    assert ":paired-side-by-side" in whole.notes[0]
 
 
-def test_wide_photos_without_splits_are_pairs_only_when_said(root):
-    fill(root, 3, height=10, width=20)
-    assert read(root).layout == "folder"
+def test_halves_of_any_width_are_pairs_when_said(root):
+    fill(root, 3, height=10, width=33)
     assert set(read(root, "paired-side-by-side").splits["train"]) == {"a", "b"}
+
+
+def test_two_class_folders_are_two_domains_where_these_are_wanted(root):
+    for split in ("train", "test"):
+        fill(root / split / "horses", 3)
+        fill(root / split / "zebras", 2)
+    assert read(root).layout == "class-folders"
+    listing = read(root, two_domains=True)
+    assert listing.domains == ("horses", "zebras")
+    assert {side: len(names(listing, "test", side)) for side in "ab"} == {"a": 3, "b": 2}
+    fill(root / "train" / "donkeys", 2)
+    assert read(root, two_domains=True).layout == "class-folders", "three are no two domains"
+
+
+@pytest.mark.parametrize(
+    ("folders", "classes", "splits"),
+    [
+        ({"bus": 2, "car": 2, "train": 2}, {"bus", "car", "train"}, {"train": 6}),
+        ({"resting": 2, "training": 3}, {"resting", "training"}, {"train": 5}),
+        ({"train": 4, "test": 2, "extra": 1}, set(), {"train": 4, "test": 2}),
+        ({"train/cat": 1, "train/dog": 1, "examples": 1}, {"cat", "dog"}, {"train": 2}),
+        ({"training_set/cat": 2, "training_set/dog": 2, "test_set/cat": 1}, {"cat", "dog"},
+         {"train": 4, "test": 1}),
+        ({"Train-Images": 3, "dev": 1, "eval": 2}, set(), {"train": 3, "validation": 1, "test": 2}),
+        ({"train/cat": 2, "train/dog": 2, "test": 3}, {"cat", "dog"}, {"train": 4, "test": 3}),
+    ],
+)  # fmt: skip
+def test_folders_are_splits_or_classes_and_what_is_left_out_is_told(root, folders, classes, splits):
+    for name, count in folders.items():
+        fill(root / name, count)
+    listing = read(root)
+    assert set(listing.classes) == classes
+    found = {split: len(names(listing, split)) for split in listing.splits}
+    assert found == splits
+    left_out = sum(folders.values()) - sum(splits.values())
+    assert any(f"{left_out} pictures are not used" in each for each in listing.notes) == (
+        left_out > 0
+    )
+
+
+def test_a_test_split_without_classes_has_no_labels_and_that_is_told(root):
+    fill(root / "train" / "cat", 2)
+    fill(root / "train" / "dog", 2)
+    fill(root / "test", 3)
+    listing = read(root)
+    assert listing.splits["test"]["image"].labels is None
+    assert "3 pictures of the test split have no classes" in listing.notes[0]
+
+
+def test_labels_of_a_dataset_json(root):
+    fill(root / "00000", 3)
+    fill(root / "00001", 2)
+    rows = [[f"{path.parent.name}/{path.name}", int(path.parent.name) + 4 * (path.stem == "0")]
+            for path in sorted(root.rglob("*.png"))]  # fmt: skip
+    (root / "dataset.json").write_text(json.dumps({"labels": rows[:-1]}))
+    listing = read(root)
+    assert listing.layout == "dataset-json"
+    assert listing.splits["train"]["image"].labels.tolist() == [label for _, label in rows[:-1]]
+    assert listing.classes == tuple("012345")
+    assert "1 pictures are not used" in listing.notes[0]
+    (root / "dataset.json").write_text(json.dumps({"labels": None}))
+    assert read(root).layout == "class-folders"
+    for damaged in ("{", '{"labels": [["a", -1]]}', '{"labels": [["a", true]]}', '{"labels": 3}'):
+        (root / "dataset.json").write_text(damaged)
+        with pytest.raises(NotFoundError, match=r"dataset\.json"):
+            read(root)
+
+
+def test_kinds_that_are_not_read_are_told_by_kind(root):
+    fill(root, 2)
+    for name in ("labels.csv", "a.mp4", "b.pdf", "notes.txt", "x.npy"):
+        (root / name).write_text("x")
+    told = " ".join(read(root).notes)
+    for word in (".csv", "labels", ".mp4", "videos", ".pdf", ".npy"):
+        assert word in told
+    assert ".txt" not in told
+
+
+def test_an_archive_of_many_pictures_beside_two_illustrations(root):
+    fill(root, 2)
+    np.savez(root / "data.npz", images=np.zeros((5, 4, 4), np.uint8))
+    listing = read(root)
+    assert listing.layout == "npz"
+    assert "2 pictures are not used" in listing.notes[0]
+    np.savez(root / "data.npz", thumbnail=np.zeros((1, 4, 4), np.uint8))
+    listing = read(root)
+    assert listing.layout == "folder"
+    assert ".npz" in listing.notes[0]
+
+
+def test_arrays_without_names(root):
+    np.savez(root / "data.npz", np.zeros((3, 4, 4), np.uint8), np.array([0, 1, 1]))
+    side = read(root).splits["train"]["image"]
+    assert (len(side.pictures), side.labels.tolist()) == (3, [0, 1, 1])
+
+
+def test_npz_files_of_images_and_of_labels_as_kmnist_has_them(root):
+    for split, count in (("train", 4), ("test", 2)):
+        np.savez(root / f"kmnist-{split}-imgs.npz", np.zeros((count, 28, 28), np.uint8))
+        np.savez(root / f"kmnist-{split}-labels.npz", np.arange(count) % 2)
+    listing = read(root)
+    assert listing.layout == "npz"
+    assert listing.splits["train"]["image"].labels.tolist() == [0, 1, 0, 1]
+    assert len(listing.splits["test"]["image"].pictures) == 2
+    assert listing.notes == ()
 
 
 @pytest.mark.parametrize("packed", [True, False])

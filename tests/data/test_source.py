@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,23 @@ def test_more_classes_than_the_catalogue_names(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
     with pytest.raises(NotFoundError, match="10 classes; 2 are catalogued"):
         prepare(find_source("digits"))
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"data/inner.zip": b"PK"}, ["nested.zip", "data/inner.zip"]),
+        ({"a/readme.txt": b"x"}, ["nested.zip", "1 .txt"]),
+        ({"train-images-idx3-ubyte": b"xx"}, ["nested.zip/train-images-idx3-ubyte"]),
+        ({"set/a.npz": b"xx"}, ["nested.zip/set/a.npz"]),
+    ],
+)
+def test_errors_about_what_lies_in_an_archive_name_the_archive(members, words):
+    with zipfile.ZipFile("nested.zip", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(NotFoundError) as caught:
+        prepare(find_source("nested.zip"))
+    for word in words:
+        assert word in str(caught.value)
+    assert ".unfinished" not in str(caught.value)

@@ -376,7 +376,7 @@ def test_pairs_stay_pairs_even_beside_bad_ones(root):
         save(root / "train" / f"{number}.png", pair)
     (root / "train" / "7.png").write_bytes(b"broken")
     save(root / "train" / "9.png", Image.new("RGB", (1, 10)))  # too narrow to have halves
-    store, said = prepared(root, on_bad_image="skip")
+    store, said = prepared(root, two_domains=True, on_bad_image="skip")
     assert store.spec.width == 10  # the narrow one does not change the size of all
     assert "2 of 60" in said[-1]
     assert store.pairs == ("train", "validation")

@@ -17,6 +17,7 @@ Layout = Literal[
     "paired-side-by-side",
     "cifar-batches",
     "npz",
+    "dataset-json",
 ]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 SPLITS = ("train", "validation", "test")

@@ -57,9 +57,15 @@ def verb(
 
     spec = trained.header.data
     source = find(data or trained_on(weights))
-    store = decode(source, size=(spec.height, spec.width), channels=spec.channels)
-    check_material(offer_of(trained.header, trained.path), source.name, store)
+    store = decode(
+        source,
+        size=(spec.height, spec.width),
+        channels=spec.channels,
+        two_domains=bool(spec.domains),
+    )
     chosen = _split(store, split)
+    for each in ("train", chosen):
+        check_material(offer_of(trained.header, trained.path), source.name, store, each)
     metrics, images = score(trained, store, chosen)
     pairs = measure_pairs(trained.model, store, chosen)
     if samples is None and _needs_a_judge(trained, store, chosen):

@@ -44,9 +44,15 @@ def material_for(trained: Trained, data: str | None) -> tuple[Material, Judge | 
             raise
         say(f"note: {problem.message}; --data NAME|PATH measures the model's quality as well")
         return Material(), None
-    store = decode(source, size=(spec.height, spec.width), channels=spec.channels)
-    check_material(offer_of(trained.header, trained.path), source.name, store)
+    store = decode(
+        source,
+        size=(spec.height, spec.width),
+        channels=spec.channels,
+        two_domains=bool(spec.domains),
+    )
     split = "test" if "test" in store.splits else "validation"
+    for each in ("train", split):
+        check_material(offer_of(trained.header, trained.path), source.name, store, each)
 
     def judge(sessions: Mapping[str, Session]) -> list[Judgement]:
         return _judge(trained, sessions, store, split)

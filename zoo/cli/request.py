@@ -154,7 +154,12 @@ def _job(
     from zoo.training.job import Job, check_material
 
     source = find(data)
-    store = decode(source, size=read_size(size), on_bad_image=settings.on_bad_image)
+    store = decode(
+        source,
+        size=read_size(size),
+        two_domains=offer.card.learns_from == "two domains",
+        on_bad_image=settings.on_bad_image,
+    )
     check_material(offer, source.reference, store)
     return Job(offer, model_class, config, settings, source.reference, store)
 

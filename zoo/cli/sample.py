@@ -114,6 +114,11 @@ def _compare(trained: Trained, count: int, data: str | None) -> Pixels:
 
     spec = trained.header.data
     source = find(data or trained_on(trained.path))
-    store = decode(source, size=(spec.height, spec.width), channels=spec.channels)
+    store = decode(
+        source,
+        size=(spec.height, spec.width),
+        channels=spec.channels,
+        two_domains=bool(spec.domains),
+    )
     images = store.splits.get("test", store.splits["validation"])
     return comparison(trained.model, mappers(trained.model), images, count)

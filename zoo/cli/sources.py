@@ -31,11 +31,19 @@ def decode(
     size: tuple[int, int] | None,
     on_bad_image: OnBadImage = "auto",
     channels: int | None = None,
+    two_domains: bool = False,
 ) -> Store:
     """Decode a data set, telling the user on stderr what takes time."""
     from zoo.data.store import prepare
 
-    return prepare(source, size=size, channels=channels, on_bad_image=on_bad_image, report=say)
+    return prepare(
+        source,
+        size=size,
+        channels=channels,
+        two_domains=two_domains,
+        on_bad_image=on_bad_image,
+        report=say,
+    )
 
 
 def read_size(text: object) -> tuple[int, int] | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import functools
 import gzip
+import re
 import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import IO, BinaryIO
@@ -24,12 +26,32 @@ ALWAYS_ALLOWED = 2**30  # bytes that may be unpacked whatever the ratio
 IMPOSSIBLE_NAMES = {  # a name of 5,000 letters; one of a file and of a folder
     errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ,
 }  # fmt: skip
+UTF8_FLAG = 0x800  # of a member of a zip file; without it, the standard says cp437
 MAX_READ = 2**24  # bytes at once; a header that asks for more is a forgery
+
+
+OF_THE_DISK = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE,
+    errno.ENFILE,
+}  # fmt: skip
+
+# Encodings of names that are not UTF-8, each with what real names in it are like; the first that
+# fits is taken. Korean syllables stand where Chinese has half of its characters, so several of
+# them are needed to tell.
+CODECS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
+    "cp932": ("Japanese", lambda text: bool(re.search("[\u3041-\u30fe]", text))),
+    "cp949": ("Korean", lambda text: _encodes(text, "euc_kr") and bool(
+        re.fullmatch(r"[\x00-~\uac00-\ud7a3]*", text) and len(re.findall(r"[^\x00-~]", text)) > 3)),
+    "gb18030": ("Chinese", lambda text: _encodes(text, "gb2312")),
+    "big5": ("Chinese", lambda text: all(
+        b"\xa4" <= char.encode("big5") < b"\xc7" for char in text if char > "~")),
+}  # fmt: skip
+WESTERN = ("cp437", "cp1252")  # where none of these fits
 
 
 @dataclass(frozen=True)
 class _Member:
-    name: str
+    name: str | bytes  # bytes that nobody says the encoding of
     size: int
     open: Callable[[], IO[bytes] | None]
 
@@ -39,8 +61,11 @@ def is_archive(path: PurePath) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def unpack(archive: Path, folder: Path) -> None:
+def unpack(archive: Path, folder: Path) -> str:
     """Unpack a .zip, .tar, .tar.gz or .tgz into an empty folder.
+
+    Returns:
+        A sentence on names that are not UTF-8 and had to be guessed; empty where all are.
 
     Raises:
         NotFoundError: the archive is damaged, or holds what no honest one does: paths that lead
@@ -50,19 +75,23 @@ def unpack(archive: Path, folder: Path) -> None:
     try:
         with archive.open("rb") as file:
             members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
-            _write(members(file), archive, folder)
+            return _write(members(file), archive, folder)
     except ZooError:
         raise
     except Exception as problem:  # readers of damaged bytes raise anything at all
         if isinstance(problem, OSError) and problem.errno in IMPOSSIBLE_NAMES:
             raise _refusal(archive, f"names in it cannot be: {problem.strerror}") from None
-        if isinstance(problem, OSError) and problem.errno is not None:
-            where = "" if problem.filename == str(archive) else f" to {folder}"
-            raise ZooError(f"cannot unpack {archive}{where}: {problem.strerror}") from None
+        if isinstance(problem, OSError) and problem.errno in OF_THE_DISK:
+            raise ZooError(
+                f"cannot unpack {archive} into the cache: {problem.strerror}",
+                hint="make room, or set ZOO_HOME to a folder on another disk",
+            ) from None
         raise _refusal(archive, str(problem) or type(problem).__name__) from None
 
 
-def _write(members: Iterator[_Member], archive: Path, folder: Path) -> None:
+def _write(members: Iterator[_Member], archive: Path, folder: Path) -> str:
+    """Write the members; return what is to be said of their names."""
+    codecs = _Names()
     allowed = max(ALWAYS_ALLOWED, MAX_RATIO * archive.stat().st_size)
     total = 0
     for count, member in enumerate(members):
@@ -77,12 +106,13 @@ def _write(members: Iterator[_Member], archive: Path, folder: Path) -> None:
                 f"cannot unpack {archive}: {free >> 20} MiB are free in {folder}",
                 hint="set ZOO_HOME to a folder on a larger disk",
             )
-        path = folder / _inside(member.name, archive)
+        path = folder / _inside(codecs.decode(member.name), archive)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = member.open()
         assert content is not None
         with content, path.open("wb") as target:
             shutil.copyfileobj(content, target)
+    return codecs.note(archive)
 
 
 def _inside(name: str, archive: Path) -> PurePosixPath:
@@ -94,6 +124,60 @@ def _inside(name: str, archive: Path) -> PurePosixPath:
     return path
 
 
+class _Names:
+    """Decodes the names of an archive, all of those that are not UTF-8 by one encoding."""
+
+    def __init__(self) -> None:
+        self._codec = ""
+        self._guessed = False
+
+    def decode(self, name: str | bytes) -> str:
+        """Return a name as text."""
+        if isinstance(name, str):
+            return name
+        with suppress(UnicodeDecodeError):
+            return name.decode("utf-8")
+        self._guessed = True
+        self._codec = self._codec or _guess_codec(name)
+        try:
+            return name.decode(self._codec or "cp437")
+        except UnicodeDecodeError:
+            return name.decode("cp437")  # which has a character for every byte
+
+    def note(self, archive: Path) -> str:
+        """Return a sentence on how the names were read; empty where they are UTF-8."""
+        if not self._guessed:
+            return ""
+        language = CODECS[self._codec][0] + " " if self._codec in CODECS else ""
+        how = f"read as {language}{self._codec}" if self._codec else "their encoding is not known"
+        return f"names in {archive.name} are not UTF-8; {how}"
+
+
+def _guess_codec(name: bytes) -> str:
+    """Return the encoding of a name that is not UTF-8, or nothing where it cannot be known."""
+    usual = {codec: is_usual for codec, (_, is_usual) in CODECS.items()}
+    usual |= dict.fromkeys(WESTERN, _is_latin)
+    return next((codec for codec in usual if _fits(name, codec, usual[codec])), "")
+
+
+def _fits(name: bytes, codec: str, is_usual: Callable[[str], bool]) -> bool:
+    try:
+        return is_usual(name.decode(codec))
+    except UnicodeError:
+        return False
+
+
+def _encodes(text: str, codec: str) -> bool:
+    return text.encode(codec) is not None  # raises UnicodeEncodeError
+
+
+def _is_latin(text: str) -> bool:
+    """Whether all characters beyond ASCII are letters, as in names of western languages."""
+    return text.isprintable() and all(
+        char.isalpha() and char < "\u0250" for char in text if char > "~"
+    )
+
+
 def _zip_members(file: BinaryIO) -> Iterator[_Member]:
     with zipfile.ZipFile(file) as opened:
         if len(opened.infolist()) > MAX_MEMBERS:
@@ -102,7 +186,9 @@ def _zip_members(file: BinaryIO) -> Iterator[_Member]:
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise zipfile.BadZipFile(f"member {info.filename[:100]!r} is a link")
             if not info.is_dir():
-                yield _Member(info.filename, info.file_size, functools.partial(opened.open, info))
+                is_known = info.flag_bits & UTF8_FLAG or info.filename.isascii()
+                name = info.filename if is_known else info.filename.encode("cp437")
+                yield _Member(name, info.file_size, functools.partial(opened.open, info))
 
 
 def _tar_members(file: BinaryIO) -> Iterator[_Member]:
@@ -114,7 +200,8 @@ def _tar_members(file: BinaryIO) -> Iterator[_Member]:
             if not (info.isreg() or info.isdir()):
                 raise tarfile.TarError(f"member {info.name[:100]!r} is a link or a device")
             if info.isreg():
-                yield _Member(info.name, info.size, functools.partial(opened.extractfile, info))
+                name = info.name.encode("utf-8", "surrogateescape")  # the bytes that stand there
+                yield _Member(name, info.size, functools.partial(opened.extractfile, info))
         # tarfile takes a damaged header for the end, and never sees the checksum after it
         plain.seek(opened.offset)
         end = plain.read(tarfile.BLOCKSIZE)

@@ -38,6 +38,7 @@ NPZ_NAMES: Sequence[Mapping[str, tuple[str, str]]] = (
         "test": ("test_images", "test_labels"),
     },
     {"train": ("images", "labels")},
+    {"train": ("arr_0", "arr_1")},  # as numpy calls arrays that were given no names
 )
 
 
@@ -61,6 +62,36 @@ def read_npz(path: Path) -> dict[str, Split]:
         NotFoundError: the file is damaged, or its arrays are called or shaped otherwise.
     """
     return _blaming(path, lambda: _read_npz_splits(path))
+
+
+def read_npz_pair(images: Path, labels: Path | None) -> Split:
+    """Read pictures and labels from two npz files of one array each, as KMNIST has them.
+
+    Raises:
+        NotFoundError: a file is damaged, or holds more than one array.
+    """
+    pixels = _as_pictures(_blaming(images, lambda: _read_only_array(images)), images)
+    if labels is None:
+        return pixels, None
+    numbers = _blaming(labels, lambda: _read_only_array(labels))
+    return pixels, _as_labels(numbers, len(pixels), labels)
+
+
+def count_npz(paths: Sequence[Path]) -> int:
+    """Return how many rows the largest arrays of npz files have together; damaged ones have none.
+
+    Only the headers of the arrays are read.
+    """
+    total = 0
+    for path in paths:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                total += max(
+                    (_header_of(archive, name)[0][0] for name in archive.namelist()), default=0
+                )
+        except Exception:  # readers of damaged bytes raise anything at all  # noqa: S112
+            continue
+    return total
 
 
 def read_cifar(batches: Sequence[Path]) -> Split:
@@ -122,15 +153,33 @@ def _read_npz_splits(path: Path) -> dict[str, Split]:
         return splits
 
 
+def _read_only_array(path: Path) -> NDArray[Any]:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(names) != 1:
+            raise ValueError(f"it holds {len(names)} arrays; 1 was expected")
+        return _read_npz_array(archive, names[0].removesuffix(".npy"))
+
+
+def _header_of(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    with archive.open(name) as file:
+        return _read_header(file, name)
+
+
+def _read_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, order and type of an array, whose file is then at its first number."""
+    version = np.lib.format.read_magic(file)
+    if version not in {(1, 0), (2, 0)}:
+        raise ValueError(f"{name} has an array header of an unknown kind")
+    first = version == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
 def _read_npz_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in {(1, 0), (2, 0)}:
-            raise ValueError(f"{name} has an array header of an unknown kind")
-        first = version == (1, 0)
-        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
+        shape, fortran, dtype = _read_header(file, name)
         size = math.prod(shape) * dtype.itemsize
         if dtype.hasobject or dtype.kind not in "iu":
             raise ValueError(f"{name} holds {dtype}; whole numbers were expected")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.catalog.dataset import SPLITS
-from zoo.data import layouts, tree
+from zoo.data import tree
 from zoo.data.decoding import AT_ONCE, THREADS, decode_picture, held_out
 from zoo.data.listing import Half, Listing, Side
 from zoo.data.source import Source
@@ -67,8 +67,8 @@ def inspect(source: Source) -> Inspection:
     Raises:
         NotFoundError: there is no data set, or its layout is not known, or an archive is damaged.
     """
-    with source.opened() as root:
-        listing = layouts.read(root, source.layout, source.pairs)
+    with source.opened() as (root, names):
+        listing = source.listed(root, names)
         spec, notes = specify(source, listing, None, None)
         census = _Census()
         splits = {

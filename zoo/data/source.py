@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from zoo.catalog.dataset import LAYOUTS, Dataset, Layout
 from zoo.catalog.lookup import dataset_called, find_dataset
-from zoo.data import tree
+from zoo.data import layouts, tree
 from zoo.data.archives import SUFFIXES, is_archive, unpack
 from zoo.data.download import fetch
+from zoo.data.listing import Listing
 from zoo.data.parts import Report
 from zoo.data.scratch import private_folder
-from zoo.errors import NotFoundError, UsageError, did_you_mean
+from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Source:
         path: a folder, an archive or an .npz file.
         layout: how its files lie, or None where that is yet to be recognised.
         dataset: its row in the catalogue, if it has one.
+        two_domains: whether two sets of images are wanted.
     """
 
     name: str
     path: Path
     layout: Layout | None = None
     dataset: Dataset | None = None
+    two_domains: bool = False
 
     @property
     def reference(self) -> str:
@@ -50,8 +53,13 @@ class Source:
         return self.dataset.pairs if self.dataset else ()
 
     @contextmanager
-    def opened(self) -> Iterator[Path]:
-        """Yield the folder, or .npz file, of the data; archives are unpacked as long as it lasts.
+    def opened(self) -> Iterator[tuple[Path, tuple[str, ...]]]:
+        """Open the data set; archives are unpacked as long as it lasts.
+
+        Errors that are raised inside call the files as the user knows them, by the archive.
+
+        Yields:
+            The folder, or .npz file, of the data, and sentences on how archives were read.
 
         Raises:
             NotFoundError: an archive is damaged.
@@ -59,12 +67,30 @@ class Source:
         """
         archives = [path for path in self._files() if is_archive(path) and path.is_file()]
         if not archives:
-            yield self.path
+            yield self.path, ()
             return
         with private_folder() as folder:
-            for archive in archives:
-                unpack(archive, folder)
-            yield folder
+            notes = [unpack(archive, folder) for archive in archives]
+            try:
+                yield folder, tuple(filter(None, notes))
+            except ZooError as problem:
+                where = tree.as_text(self.path)
+                problem.hint = problem.hint.replace(
+                    f"an archive itself: {folder}/", f"unpack {where}, and give its "
+                )
+                for part in ("message", "cause", "hint"):
+                    text = getattr(problem, part)
+                    setattr(problem, part, text.replace(str(folder), where))
+                raise
+
+    def listed(self, root: Path, notes: tuple[str, ...] = ()) -> Listing:
+        """List the data set at `root`, where `opened` has put it.
+
+        Raises:
+            NotFoundError: there is no data set, or its layout is not known.
+        """
+        listing = layouts.read(root, self.layout, self.pairs, two_domains=self.two_domains)
+        return replace(listing, notes=(*notes, *listing.notes))
 
     def _files(self) -> list[Path]:
         """Return the files that may have to be unpacked."""

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.atomic import write_json
-from zoo.data import layouts
 from zoo.data.decoding import Entry, decode
 from zoo.data.fingerprint import fingerprint
 from zoo.data.scratch import private_folder, store_home
@@ -69,6 +68,7 @@ def prepare(
     *,
     size: Size | None = None,
     channels: int | None = None,
+    two_domains: bool = False,
     on_bad_image: OnBadImage = "auto",
     report: Report | None = None,
 ) -> Store:
@@ -78,6 +78,8 @@ def prepare(
         source: where it is.
         size: height and width in pixels; chosen by `zoo.data.survey`, when not given.
         channels: 1 for grey, 3 for RGB; likewise.
+        two_domains: whether two sets of images are wanted, which two folders of pictures are as
+            well.
         on_bad_image: whether pictures that cannot be read are left out or are an error; ``"auto"``
             leaves them out up to 1 %.
         report: told in a line what takes time or may surprise.
@@ -88,6 +90,7 @@ def prepare(
     """
     tell = report or (lambda _: None)
     content = fingerprint(source)
+    source = replace(source, two_domains=two_domains)
     folder = store_home() / _key(source, content, size, channels)
     store = _open(folder, source.name) or _open_like(source, content, size, channels)
     if store is None:
@@ -110,6 +113,7 @@ def _key(source: Source, content: str, size: Size | None, channels: int | None) 
         "format": FORMAT,
         "content": content,
         "layout": source.layout,
+        "two_domains": source.two_domains,
         "catalogue": facts or domains_in(source.name),
         "size": size,
         "channels": channels,
@@ -173,8 +177,8 @@ def _build(
     folder: Path, source: Source, size: Size | None, channels: int | None, tell: Report
 ) -> None:
     try:
-        with source.opened() as root, private_folder() as temporary:
-            listing = layouts.read(root, source.layout, source.pairs)
+        with source.opened() as (root, names), private_folder() as temporary:
+            listing = source.listed(root, names)
             spec, notes = specify(source, listing, size, channels)
             decoded = decode(listing, spec, temporary, tell)
             examples = [f"{source.shown(path, root)}: {why}" for path, why in decoded.bad]

@@ -110,6 +110,8 @@ def _choose_size(sizes: Counter[Size]) -> tuple[Size, str]:
 def _domains(source: Source, listing: Listing) -> tuple[str, ...]:
     if source.dataset and source.dataset.domains:
         return source.dataset.domains
+    if listing.domains != ("a", "b"):  # the names of folders
+        return listing.domains
     named = domains_in(source.name) if listing.layout == "unpaired-folders" else ()
     return named or listing.domains
 

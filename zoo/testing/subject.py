@@ -177,7 +177,8 @@ class Subject:
         return found
 
     def _prepare(self) -> tuple[DataSpec, Split, bool]:
-        store = prepare(find_source(self.card.data))
+        wanted = self.card.learns_from == "two domains"
+        store = prepare(find_source(self.card.data), two_domains=wanted)
         check_material(self.offer, self.card.data, store)
         split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
         return store.spec, split, "train" in store.pairs

@@ -98,27 +98,32 @@ class Job:
         ]
 
 
-def check_material(offer: Offer, data: str, store: Store) -> None:
-    """Check that the data holds what the model learns from.
+NEEDED = {"images": {"image"}, "labelled images": {"image", "label"}, "two domains": {"a", "b"}}
+WAYS = {  # to lay out what a model needs
+    "images": "pictures in one folder",
+    "labelled images": "a folder of pictures for each class",
+    "two domains": "two folders of pictures, one for each domain, or trainA and trainB",
+}
+
+
+def check_material(offer: Offer, data: str, store: Store, split: str = "train") -> None:
+    """Check that a split of the data holds what the model learns from.
 
     Raises:
         UsageError: it does not.
     """
-    needed = {
-        "images": {"image"},
-        "labelled images": {"image", "label"},
-        "two domains": {"a", "b"},
-    }
-    there = set(store.splits["train"])
-    if needed[offer.card.learns_from] <= there:
+    there = set(store.splits[split])
+    if NEEDED[offer.card.learns_from] <= there:
         return
     if "a" in there:
         holds = "two domains"
     else:
         holds = "labelled images" if "label" in there else "images without labels"
+    what = repr(data) if split == "train" else f"the {split} split of {data!r}"
     raise UsageError(
-        f"{offer.card.name} learns from {offer.card.learns_from}; {data!r} holds {holds}",
-        hint="zoo data check PATH says what a folder holds; zoo show MODEL what a model needs",
+        f"{offer.card.name} learns from {offer.card.learns_from}; {what} holds {holds}",
+        cause=f"{offer.card.learns_from}: {WAYS[offer.card.learns_from]}",
+        hint="zoo data check PATH says what a folder holds",
     )
 
 
