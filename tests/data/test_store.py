@@ -438,6 +438,129 @@ def test_sizes_when_nobody_says_one(root, sizes, expected, word):
         assert [line.startswith(word) for line in said if "--size" in line] == [True] * bool(word)
 
 
+@pytest.mark.parametrize("how", ["cover", "contain", "stretch"])
+def test_pictures_are_fitted_as_asked(root, how):
+    fill(root / "train", 20, height=30, width=20)
+    fill(root / "test", 1, first=50, height=10, width=40)
+    store, said = prepared(root, size=(16, 24), fit=how)
+    assert store.spec.fit == how
+    expected = pictures.fit(photo(50, 10, 40), 16, 24, 3, how)
+    assert (store.splits["test"]["image"][0] == expected).all()
+    lost = [line for line in said if "lose" in line]
+    assert len(lost) == (how == "cover")
+    if lost:  # 30x20 keeps 4/9 of its area, 10x40 three eighths
+        assert "21 of 21 pictures lose 56% of their area, at most 62% (of 10x40)" in lost[0]
+        assert prepared(root, size=(16, 24))[1] == lost
+
+
+def test_pictures_that_fit_lose_nothing(root):
+    fill(root, 20, height=100, width=101)
+    assert not any("lose" in line for line in prepared(root, size=(50, 50))[1])
+
+
+def test_arrays_are_fitted_too(root):
+    images = np.stack([np.asarray(photo(number, 10, 20)) for number in range(20)])
+    np.savez(root / "data.npz", images=images)
+    store, said = prepared(root, size=(10, 10))
+    assert "20 of 20 pictures of 10x20 lose 50%" in said[-1]
+    store, _ = prepared(root, size=(10, 10), fit="contain")
+    expected = {
+        pictures.fit(Image.fromarray(each), 10, 10, 3, "contain").tobytes() for each in images
+    }
+    assert every(store) == expected
+
+
+RAMP = np.linspace(0, 1, 64).reshape(8, 8)
+
+
+def as_tiff(root: Path, name: str, array: np.ndarray) -> None:
+    save(root / f"{name}.tif", Image.fromarray(array))
+
+
+def spans(store: Store, split: str) -> set[tuple[int, int]]:
+    return {(int(each.min()), int(each.max())) for each in store.splits[split]["image"]}
+
+
+def test_pictures_of_more_than_8_bits_have_one_range(root):
+    for number in range(20):
+        low, high = ((1000, 1400), (1100, 1300))[number % 2]
+        as_tiff(root, f"train/{number}", (low + RAMP * (high - low)).astype(np.float32))
+    as_tiff(root, "test/0", (1100 + RAMP * 100).astype(np.float32))
+    as_tiff(root, "test/1", (900 + RAMP * 700).astype(np.float32))
+    store, said = prepared(root)
+    assert store.spec.value_range == (1000, 1400)
+    assert spans(store, "train") == {(0, 255), (64, 191)}
+    assert spans(store, "test") == {(64, 128), (0, 255)}
+    assert any("from 1,000 to 1,400" in line for line in said)
+    assert any("1 test pictures have values beyond" in line for line in said)
+    found = inspect(find_source(str(root)))
+    assert found.spec == store.spec
+    assert all(note in said for note in found.notes)
+    assert [line for line in prepared(root)[1] if "measured" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("high", "dtype", "value_range"),
+    [
+        (1400, "uint16", (0, 1400)),
+        (60_000, "uint16", (0, 65_535)),
+        (200, "uint16", (0, 255)),
+        (0.8, "float32", (0, 1)),
+        (0.1, "float32", (0, float(np.float32(0.1)))),
+        (3e9, "float32", (0, 3e9)),
+    ],
+)
+def test_the_range_is_a_usual_one_where_that_is_used(root, high, dtype, value_range):
+    for number in range(4):
+        as_tiff(root, str(number), (RAMP * high).astype(dtype))
+    store, said = prepared(root)
+    assert store.spec.value_range == value_range
+    told = any("become black to white" in line for line in said)
+    assert told == (value_range[1] not in {1, 255, 65_535})
+    ((low, most),) = spans(store, "train")
+    assert low == 0
+    assert most == round(255 * float(np.array(high, dtype)) / value_range[1])
+
+
+def test_what_is_not_a_number_does_not_count(root):
+    for number in range(4):
+        values = (5 + RAMP * 10).astype(np.float32)
+        values[0, :3] = np.nan, np.inf, -np.inf
+        as_tiff(root, str(number), values)
+    assert prepared(root)[0].spec.value_range == pytest.approx((5.47, 15), abs=0.02)
+
+
+def test_bytes_among_deep_pictures_stay_as_they_are(root):
+    for number in range(10):
+        as_tiff(root, f"deep{number}", (RAMP * 1000).astype(np.uint16))
+        save(root / f"{number}.png", Image.fromarray((RAMP * 100).astype(np.uint8)))
+    assert spans(prepared(root)[0], "train") == {(0, 255), (0, 100)}
+
+
+def test_a_range_that_is_given_is_used_and_bytes_have_none(root, tmp_path):
+    for number in range(4):
+        as_tiff(root, str(number), (RAMP * 700).astype(np.uint16))
+    store, _ = prepared(root, value_range=(0.0, 1400.0))
+    assert spans(store, "train") == {(0, 128)}
+    assert store.spec.value_range == (0, 1400)
+    fill(tmp_path / "bytes", 4)
+    assert prepared(tmp_path / "bytes", value_range=(0.0, 1400.0))[0].spec.value_range is None
+    assert prepared(tmp_path / "bytes")[0].spec.value_range is None
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int64", "float32", "float64"])
+def test_arrays_of_other_numbers_have_one_range_too(root, dtype):
+    scale = np.linspace(0.5, 1, 20)[:, None, None]
+    images = (RAMP[None] * scale * 3000).astype(dtype)
+    np.savez(root / "data.npz", x_train=images, x_test=images[:2] * 3)
+    store, said = prepared(root)
+    assert store.spec.value_range == (0, 3000)
+    assert max(spans(store, "train")) == (0, 255)
+    assert min(spans(store, "train"))[1] < 140
+    assert any("2 test pictures" in line for line in said)
+    assert inspect(find_source(str(root))).spec == store.spec
+
+
 def spoil(root: Path, count: int) -> None:
     for number in range(count):
         path = root / f"{number}.png"

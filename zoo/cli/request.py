@@ -11,6 +11,7 @@ from zoo.errors import NotFoundError, PluginError, UsageError
 
 if TYPE_CHECKING:
     from zoo.catalog.lookup import Offer
+    from zoo.ports import Fit
     from zoo.training.job import Job
     from zoo.training.run import Run
 
@@ -27,6 +28,7 @@ class Request:
         config: a configuration file, perhaps.
         flags: the other options, by name.
         assignments: ``key=value`` words of ``--set``.
+        fit: how pictures are brought to the size, perhaps.
     """
 
     model: str | None
@@ -36,6 +38,7 @@ class Request:
     config: Path | None
     flags: Mapping[str, Any]
     assignments: tuple[str, ...]
+    fit: str | None = None
 
     def layers(self, offer: Offer, file: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Any]:
         """Return the options that are asked for, the later ones stronger, and a preset's size."""
@@ -53,6 +56,7 @@ class Request:
 def new_job(request: Request) -> Job:
     """Bring together what the file, the flags and ``--set`` say; fetch and decode the data."""
     from zoo.catalog.lookup import find_model, load_class
+    from zoo.cli.sources import read_fit
     from zoo.training.job import read_config
     from zoo.training.settings import resolve
 
@@ -73,7 +77,8 @@ def new_job(request: Request) -> Job:
     config, settings = resolve(model_class.Config, preset, layers)
     data = request.data if request.data is not None else file.get("data", offer.card.data)
     size = request.size or file.get("size") or usual_size
-    return _job(offer, model_class, config, settings, str(data), size)
+    fit = read_fit(request.fit or file.get("fit") or "cover")
+    return _job(offer, model_class, config, settings, str(data), size, fit)
 
 
 def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
@@ -88,12 +93,13 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
         UsageError: something is asked for that contradicts the run.
     """
     from zoo.catalog.lookup import load_class
-    from zoo.cli.sources import read_size
+    from zoo.cli.sources import read_fit, read_size
     from zoo.training.job import read_config
     from zoo.training.resume import contradiction, is_other_data, resolve_again, what_it_was
 
     own, beside = what_it_was(run)
     model, data, size = str(own["model"]), str(own["data"]), own["size"]
+    fit = read_fit(own.get("fit", "cover"))
     offer = _installed(model, run)
     files = [beside, read_config(request.config) if request.config else {}]
     for name in (request.model, *(file.get("model") for file in files)):
@@ -106,12 +112,15 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
     for wanted in (request.size, usual_size, *(file.get("size") for file in files)):
         if wanted is not None and read_size(wanted) != read_size(size):
             raise contradiction(run, "size", str(wanted), "x".join(map(str, size)))
+    for wanted in (request.fit, *(file.get("fit") for file in files)):
+        if wanted is not None and read_fit(wanted) != fit:
+            raise contradiction(run, "fit", str(wanted), fit)
     before = {**own.get("options", {}), **own.get("training", {})}
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(offer)
     config, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
-    return _job(offer, model_class, config, settings, data, size), changes
+    return _job(offer, model_class, config, settings, data, size, fit), changes
 
 
 def _installed(model: str, run: Run) -> Offer:
@@ -148,13 +157,19 @@ def find_resumed(wanted: str, model: str | None) -> Run:
 
 
 def _job(
-    offer: Offer, model_class: type[Any], config: Any, settings: Any, data: str, size: object
+    offer: Offer,
+    model_class: type[Any],
+    config: Any,
+    settings: Any,
+    data: str,
+    size: object,
+    fit: Fit,
 ) -> Job:
     from zoo.cli.sources import decode, find, read_size
     from zoo.training.job import Job, check_material
 
     source = find(data)
-    store = decode(source, size=read_size(size), on_bad_image=settings.on_bad_image)
+    store = decode(source, size=read_size(size), fit=fit, on_bad_image=settings.on_bad_image)
     check_material(offer, source.reference, store)
     return Job(offer, model_class, config, settings, source.reference, store)
 

@@ -21,7 +21,7 @@ from zoo.training.checkpoint import Checkpoint
 from zoo.training.settings import Settings
 
 MAX_CONFIG_BYTES = 16 * 2**10  # tomllib is quadratic in dotted keys
-KEYS = {"model", "data", "size", "training", "options"}
+KEYS = {"model", "data", "size", "fit", "training", "options"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Job:
             "model": f"{self.offer.plugin.distribution}:{self.offer.card.name}",
             "data": self.data,
             "size": [spec.height, spec.width],
+            "fit": spec.fit,
             "training": to_plain(self.settings),
             "options": to_plain(self.config),
         }
