@@ -240,6 +240,48 @@ def test_a_twentieth_is_held_out_whatever_the_seed(root, count, held_out):
     assert (again == numbers).all()
 
 
+def labelled(root: Path, labels: list[int]) -> np.ndarray:
+    """Write pictures that tell their number, with labels; return them."""
+    images = np.arange(len(labels), dtype="<u4").view(np.uint8).reshape(-1, 2, 2)
+    np.savez(root / "data.npz", images=images, labels=np.array(labels))
+    return images
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_class_keeps_a_training_picture(root, seed):
+    random = np.random.default_rng(seed)
+    sizes = [1] * 12 + [2, 2, 3, 200]
+    labels = random.permutation(np.repeat(np.arange(len(sizes)), sizes)).tolist()
+    labelled(root, labels)
+    store, said = prepared(root)
+    train, validation = store.splits["train"], store.splits["validation"]
+    assert set(train["label"].tolist()) == set(range(len(sizes)))
+    assert len(validation["label"]) == round(0.05 * len(labels))
+    for split in (train, validation):  # each picture has its label still
+        numbers = split["image"].reshape(-1).view("<u4")
+        assert [labels[number] for number in numbers] == split["label"].tolist()
+    assert len(every(store)) == len(labels)
+    few = [line for line in said if "15 of 16 classes have fewer than 10 training pictures" in line]
+    assert len(few) == 1
+
+
+def test_large_classes_are_held_out_as_ever(root):
+    images = labelled(root, [number % 10 for number in range(1000)])
+    store, said = prepared(root)
+    order = np.random.RandomState(0).permutation(1000)
+    assert (store.splits["validation"]["image"][..., 0] == images[order[:50]]).all()
+    assert (store.splits["train"]["image"][..., 0] == images[order[50:]]).all()
+    assert not any("classes" in line for line in said)
+
+
+def test_where_each_class_has_one_picture_it_is_told_which_is_not_trained_on(root):
+    labelled(root, list(range(20)))
+    store, said = prepared(root)
+    (held,) = store.splits["validation"]["label"].tolist()
+    assert f": {held} 0, " in said[-1]
+    assert any("20 of 20 classes" in note for note in inspect(find_source(str(root))).notes)
+
+
 def test_a_validation_split_of_its_own_is_kept(root):
     fill(root / "train", 40)
     fill(root / "val", 3, first=100)

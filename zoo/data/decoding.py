@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +95,7 @@ def decode(listing: Listing, spec: DataSpec, folder: Path, tell: Callable[[str],
     _require_enough(decoded, spec)
     pairs = set(listing.pairs)
     if "validation" not in decoded.splits:
-        _hold_out(decoded.splits)
+        _hold_out(decoded.splits, folder)
         pairs |= {"validation"} if "train" in pairs else set()
     decoded.splits = {split: decoded.splits[split] for split in SPLITS if split in decoded.splits}
     decoded.pairs = tuple(split for split in decoded.splits if split in pairs)
@@ -304,8 +304,10 @@ def _require_enough(decoded: Decoded, spec: DataSpec) -> None:
         )
 
 
-def _hold_out(splits: dict[str, dict[str, Entry]]) -> None:
+def _hold_out(splits: dict[str, dict[str, Entry]], folder: Path) -> None:
     """Make the first few training pictures, which are in no order, the validation split."""
+    if "label" in splits["train"]:
+        _keep_classes(splits["train"], folder)
     held, rest = {}, {}
     for name, entry in splits["train"].items():
         count, *picture = entry["shape"]
@@ -314,6 +316,35 @@ def _hold_out(splits: dict[str, dict[str, Entry]]) -> None:
         held[name] = {**entry, "shape": [few, *picture]}
         rest[name] = {**entry, "shape": [count - few, *picture], "offset": few * size}
     splits["train"], splits["validation"] = rest, held
+
+
+def _keep_classes(train: Mapping[str, Entry], folder: Path) -> None:
+    """Exchange rows, so that of each class one picture at least stands behind the first few.
+
+    Where all classes are large, as nearly always, nothing is exchanged. Nothing can be done where
+    every picture behind is the only one of its class.
+    """
+    arrays = {
+        name: np.memmap(folder / entry["file"], entry["dtype"], "r+", shape=tuple(entry["shape"]))
+        for name, entry in train.items()
+    }
+    labels = arrays["label"]
+    few = held_out(len(labels))
+    left = np.bincount(labels[few:], minlength=int(labels.max()) + 1)
+    spare = iter(range(few, len(labels)))
+    for number in np.unique(labels[:few]):
+        if left[number]:
+            continue
+        place = next((row for row in spare if left[labels[row]] > 1), None)
+        if place is None:
+            break
+        left[labels[place]] -= 1
+        left[number] += 1
+        rows = [int(np.flatnonzero(labels[:few] == number)[0]), place]
+        for array in arrays.values():
+            array[rows] = array[rows[::-1]]
+    for array in arrays.values():
+        array.flush()
 
 
 def _count(listing: Listing) -> int:

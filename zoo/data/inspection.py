@@ -16,7 +16,15 @@ from zoo.data import layouts, tree
 from zoo.data.decoding import AT_ONCE, THREADS, decode_picture, held_out
 from zoo.data.listing import Half, Listing, Side
 from zoo.data.source import Source
-from zoo.data.survey import DecodeOptions, Size, describe_cut, describe_range, specify, widest
+from zoo.data.survey import (
+    DecodeOptions,
+    Size,
+    describe_classes,
+    describe_cut,
+    describe_range,
+    specify,
+    widest,
+)
 from zoo.pictures import VALUES, BadPictureError, ValueRange, choose_range, extremes, peek
 from zoo.ports import DataSpec
 
@@ -84,7 +92,12 @@ def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspect
             if (sides := listing.splits.get(split))
         }
         spec = census.with_range(spec)
-        notes += (*census.describe_cut(spec), *describe_range(spec, census.beyond(spec)))
+        classes = _class_counts(listing, spec)
+        notes += (
+            *census.describe_cut(spec),
+            *describe_range(spec, census.beyond(spec)),
+            *describe_classes(classes),
+        )
         return Inspection(
             name=source.name,
             path=tree.as_text(source.path),
@@ -95,7 +108,7 @@ def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspect
             else {name: held_out(count) for name, count in splits["train"].items()},
             sizes=dict(census.sizes.most_common()),
             modes=dict(census.modes.most_common()),
-            classes=_class_counts(listing, spec),
+            classes=classes,
             bad=[{"path": source.shown(path, root), "reason": why} for path, why in census.bad],
             unused=_unused(listing, root),
             spec=spec,

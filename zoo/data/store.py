@@ -28,6 +28,7 @@ from zoo.data.source import Source
 from zoo.data.survey import (
     DecodeOptions,
     Size,
+    describe_classes,
     describe_cut,
     describe_range,
     domains_in,
@@ -200,7 +201,11 @@ def _build(folder: Path, source: Source, options: DecodeOptions, tell: Report) -
             spec, notes = specify(source, listing, options)
             spec, decoded = _decode(listing, spec, temporary, tell)
             examples = [f"{source.shown(path, root)}: {why}" for path, why in decoded.bad]
-            notes += (*describe_cut(decoded.sizes, spec), *describe_range(spec, decoded.beyond))
+            notes += (
+                *describe_cut(decoded.sizes, spec),
+                *describe_range(spec, decoded.beyond),
+                *describe_classes(_class_counts(temporary, decoded.splits["train"], spec)),
+            )
             description = {
                 "splits": decoded.splits,
                 "pairs": decoded.pairs,
@@ -218,6 +223,14 @@ def _build(folder: Path, source: Source, options: DecodeOptions, tell: Report) -
             f"the decoded data cannot be written to {folder.parent}: {problem.strerror or problem}",
             hint="make room, or put the cache elsewhere with ZOO_HOME=/another/folder",
         ) from problem
+
+
+def _class_counts(folder: Path, train: Mapping[str, Entry], spec: DataSpec) -> dict[str, int]:
+    """Return the pictures of each class that are trained on; nothing without labels."""
+    if "label" not in train:
+        return {}
+    counts = np.bincount(_map(folder, train["label"]), minlength=len(spec.classes))
+    return dict(zip(spec.classes, counts.tolist(), strict=True))
 
 
 def _decode(

@@ -26,6 +26,8 @@ from zoo.ports import DataSpec, Fit
 Size = tuple[int, int]  # height and width, in pixels
 
 LITTLE = 0.01  # share of a picture's area that may be cut off without a word
+FEW = 10  # training pictures; a class of fewer is told
+SHOWN = 6  # classes of a note
 LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless somebody asks for them
 USUAL: Size = (64, 64)
 NEARLY_ALL = 0.95  # pictures of one size make it the size; a stray or damaged one changes nothing
@@ -126,6 +128,21 @@ def describe_range(spec: DataSpec, beyond: Mapping[str, int]) -> tuple[str, ...]
             f"{count:,} {split} pictures have values beyond {low} to {high}; they are clipped"
         )
     return tuple(found)
+
+
+def describe_classes(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Say which classes have few pictures to train on.
+
+    Args:
+        counts: training pictures of each class.
+    """
+    few = {name: count for name, count in counts.items() if count < FEW}
+    if not few:
+        return ()
+    named = [f"{name} {count}" for name, count in sorted(few.items(), key=lambda each: each[1])]
+    shown = ", ".join(named[:SHOWN]) + (", …" if len(named) > SHOWN else "")
+    whose = f"{len(few):,} of {len(counts):,} classes {'has' if len(few) == 1 else 'have'}"
+    return (f"{whose} fewer than {FEW} training pictures: {shown}",)
 
 
 def widest(ranges: Sequence[ValueRange]) -> ValueRange:
