@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
     from zoo.catalog.lookup import load_class
     from zoo.cli.sources import read_fit, read_size
     from zoo.training.job import read_config
-    from zoo.training.resume import contradiction, is_other_data, resolve_again, what_it_was
+    from zoo.training.resume import contradiction, resolve_again, what_it_was
 
     own, beside = what_it_was(run)
     model, data, size = str(own["model"]), str(own["data"]), own["size"]
@@ -106,9 +107,8 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
         if name is not None and not offer.is_called(str(name)):
             raise contradiction(run, "model", str(name), offer.card.name)
     layers, usual_size = request.layers(offer, files[1])
-    for wanted in (request.data, *(file.get("data") for file in files)):
-        if wanted is not None and is_other_data(str(wanted), data):
-            raise contradiction(run, "data", str(wanted), data)
+    wishes = [str(each) for each in (request.data, *(file.get("data") for file in files)) if each]
+    place = _place_of_data(run, data, wishes)
     for wanted in (request.size, usual_size, *(file.get("size") for file in files)):
         if wanted is not None and read_size(wanted) != read_size(size):
             raise contradiction(run, "size", str(wanted), "x".join(map(str, size)))
@@ -120,7 +120,46 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(offer)
     config, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
-    return _job(offer, model_class, config, settings, data, size, fit), changes
+    job = _job(offer, model_class, config, settings, place, size, fit)
+    return (_with_own_names(job, run) if job.data != data else job), changes
+
+
+def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
+    """Return where the data of a run lies: where the user says, or where it is found.
+
+    Another place is only looked for where a checkpoint knows what the data was: it is compared
+    before anything is trained.
+
+    Raises:
+        NotFoundError: it is not where it was, and nobody says where it is.
+        UsageError: the user means other data.
+    """
+    from zoo.training.checkpoint import own_job
+    from zoo.training.resume import contradiction, find_data, is_in_catalogue, is_other_data
+
+    for wanted in wishes:
+        if is_other_data(wanted, data):
+            if is_in_catalogue(wanted) or own_job(run) is None:
+                raise contradiction(run, "data", wanted, data)
+            return wanted
+    place = find_data(run, data)
+    if place != data:
+        say(f"the data of run {run.name} lies in {place} now; it was {data}")
+    return place
+
+
+def _with_own_names(job: Job, run: Run) -> Job:
+    """Return a training on data that was moved, with the names that it had in its run."""
+    from zoo.ports import DataSpec
+
+    try:
+        own = DataSpec.from_json(run.fact("data_spec"))
+    except ValueError:  # lost; the data's own names serve
+        return job
+    now = job.store.spec
+    if (own.channels, own.height, own.width) != (now.channels, now.height, now.width):
+        return job  # other data, which is told when its digest is compared
+    return replace(job, store=replace(job.store, spec=own))
 
 
 def _installed(model: str, run: Run) -> Offer:

@@ -87,8 +87,10 @@ class Job:
         before = {**checkpoint.facts["circumstances"], "devices": str(checkpoint.ranks)}
         now = {**self.circumstances(device), "devices": str(ranks)}
         if before.get("data") != now["data"]:
+            data = checkpoint.facts.get("job", {}).get("data", self.data)
+            moved = f"; that was {data!r}" if data != self.data else ""
             raise NotFoundError(
-                f"{self.data!r} is not the data that the run was trained on",
+                f"{self.data!r} is not the data that the run was trained on{moved}",
                 cause="pictures were added, removed or changed since",
                 hint="zoo data check says what is there; without --resume a new run begins",
             )
