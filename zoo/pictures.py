@@ -30,8 +30,12 @@ ValueRange = tuple[float, float]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 MAX_PIXELS = 64 * 1024 * 1024  # of one picture; more is taken for a decompression bomb
 
+VALUES = "zoo-values"  # in `Image.info`: least and greatest value before they became bytes
+USUAL_WHITES = (1.0, 255.0, 65535.0)  # values that are white where nobody says another
+
 GAP = 2  # pixels between the pictures of a grid
 COMFORTABLE = 512  # pixels across that a grid should have to be looked at
+LARGEST_VALUE = 2.0**61  # of a picture
 LARGEST_ENLARGED = 2048  # pixels of height beyond which a grid is not enlarged
 
 
@@ -70,7 +74,8 @@ def read_picture(
 
     Returns:
         A picture of mode ``"L"`` (bilevel, grey, grey with alpha, 16 and 32 bits a pixel, palettes
-        that are all grey) or ``"RGB"`` (everything else). What is transparent shows white.
+        that are all grey) or ``"RGB"`` (everything else). What is transparent shows white. Of a
+        picture of more than 8 bits, ``info[VALUES]`` holds the least and the greatest value in it.
 
     Raises:
         BadPictureError: the file is missing, no picture, truncated or a decompression bomb.
@@ -144,6 +149,41 @@ def share_cut_off(height: int, width: int, to_height: int, to_width: int) -> flo
     """Return the share, from 0 to 1, of a picture's area that `fit` cuts off to cover a size."""
     covered = max(to_height / height, to_width / width)
     return 1 - (to_height * to_width) / (height * covered * width * covered)
+
+
+def extremes(values: NDArray[Any]) -> ValueRange:
+    """Return the least and the greatest value; what is not finite does not count."""
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if not finite.size:
+        return 0.0, 0.0
+    low, high = np.clip([finite.min(), finite.max()], -LARGEST_VALUE, LARGEST_VALUE).tolist()
+    return float(low), float(high)
+
+
+def choose_range(low: float, high: float) -> ValueRange:
+    """Return what becomes black and white in a set of pictures whose values have these extremes.
+
+    Pictures that use more than half of a usual range, such as 0 to 65,535, have that range.
+    """
+    for white in USUAL_WHITES:
+        if low >= 0 and white / 2 < high <= white:
+            return 0.0, white
+    return low, high
+
+
+def to_eight_bits(values: NDArray[Any], value_range: ValueRange) -> Pixels:
+    """Return values of any type as bytes: the range's ends become 0 and 255, the rest is clipped.
+
+    Not-a-number becomes what 0 becomes.
+    """
+    low, high = value_range
+    scaled = np.nan_to_num(values.astype(np.result_type(values.dtype, np.float32)), nan=0.0).clip(
+        low, high
+    )
+    scaled -= low
+    scaled *= 255 / (high - low) if high > low else 0.0
+    pixels: Pixels = np.rint(scaled).astype(np.uint8)
+    return pixels
 
 
 def to_values(pixels: Pixels, low: float, high: float) -> Values:
@@ -258,7 +298,10 @@ def _decode(file: BinaryIO, value_range: ValueRange | None) -> Image.Image:
 
 def _grey_or_colour(image: Image.Image, value_range: ValueRange | None) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_eight_bits(np.asarray(image), value_range))
+        values = np.asarray(image)
+        grey = Image.fromarray(to_eight_bits(values, value_range or _range_of_type(values)))
+        grey.info[VALUES] = extremes(values)
+        return grey
     mode = "L" if image.mode in {"1", "L", "LA"} or _is_grey_palette(image) else "RGB"
     if not image.has_transparency_data:
         return image.convert(mode)
@@ -276,16 +319,11 @@ def _is_grey_palette(image: Image.Image) -> bool:
     return bool((colours == colours[:, :1]).all())
 
 
-def _to_eight_bits(deep: NDArray[Any], value_range: ValueRange | None) -> Pixels:
-    """Scale grey of more than 8 bits: from what is given, its type's full range, or its own."""
-    values = np.nan_to_num(deep.astype(np.float32))
-    low, high = value_range or (float(values.min()), float(values.max()))
-    full = 65535.0 if deep.dtype.kind in "iu" else 1.0 if high <= 1 else 255.0
-    if value_range is None and low >= 0 and high <= full:
-        low, high = 0.0, full
-    values -= low
-    values *= 255 / (high - low) if high > low else 0.0
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+def _range_of_type(values: NDArray[Any]) -> ValueRange:
+    """Return what is black and white in one picture: the range of its type, or its own beyond."""
+    low, high = extremes(values)
+    full = 65535.0 if values.dtype.kind in "iu" else 1.0 if high <= 1 else 255.0
+    return (0.0, full) if low >= 0 and high <= full else (low, high)
 
 
 class _Quiet:

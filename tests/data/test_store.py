@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,12 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def prepared(place: Path | str, **options: object) -> tuple[Store, list[str]]:
+def prepared(
+    place: Path | str, *, two_domains: bool = False, **options: object
+) -> tuple[Store, list[str]]:
     said: list[str] = []
-    return prepare(find_source(str(place)), report=said.append, **options), said
+    source = replace(find_source(str(place)), two_domains=two_domains)
+    return prepare(source, report=said.append, **options), said
 
 
 def store_home() -> Path:
@@ -238,6 +242,48 @@ def test_a_twentieth_is_held_out_whatever_the_seed(root, count, held_out):
     shutil.rmtree(store_home())
     again = prepared(root)[0].splits["validation"]["image"].reshape(-1).view("<u4")
     assert (again == numbers).all()
+
+
+def labelled(root: Path, labels: list[int]) -> np.ndarray:
+    """Write pictures that tell their number, with labels; return them."""
+    images = np.arange(len(labels), dtype="<u4").view(np.uint8).reshape(-1, 2, 2)
+    np.savez(root / "data.npz", images=images, labels=np.array(labels))
+    return images
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_class_keeps_a_training_picture(root, seed):
+    random = np.random.default_rng(seed)
+    sizes = [1] * 12 + [2, 2, 3, 200]
+    labels = random.permutation(np.repeat(np.arange(len(sizes)), sizes)).tolist()
+    labelled(root, labels)
+    store, said = prepared(root)
+    train, validation = store.splits["train"], store.splits["validation"]
+    assert set(train["label"].tolist()) == set(range(len(sizes)))
+    assert len(validation["label"]) == round(0.05 * len(labels))
+    for split in (train, validation):  # each picture has its label still
+        numbers = split["image"].reshape(-1).view("<u4")
+        assert [labels[number] for number in numbers] == split["label"].tolist()
+    assert len(every(store)) == len(labels)
+    few = [line for line in said if "15 of 16 classes have fewer than 10 training pictures" in line]
+    assert len(few) == 1
+
+
+def test_large_classes_are_held_out_as_ever(root):
+    images = labelled(root, [number % 10 for number in range(1000)])
+    store, said = prepared(root)
+    order = np.random.RandomState(0).permutation(1000)
+    assert (store.splits["validation"]["image"][..., 0] == images[order[:50]]).all()
+    assert (store.splits["train"]["image"][..., 0] == images[order[50:]]).all()
+    assert not any("classes" in line for line in said)
+
+
+def test_where_each_class_has_one_picture_it_is_told_which_is_not_trained_on(root):
+    labelled(root, list(range(20)))
+    store, said = prepared(root)
+    (held,) = store.splits["validation"]["label"].tolist()
+    assert f": {held} 0, " in said[-1]
+    assert any("20 of 20 classes" in note for note in inspect(find_source(str(root))).notes)
 
 
 def test_a_validation_split_of_its_own_is_kept(root):
@@ -436,6 +482,129 @@ def test_sizes_when_nobody_says_one(root, sizes, expected, word):
         store, said = prepared(root)
         assert (store.spec.height, store.spec.width) == expected
         assert [line.startswith(word) for line in said if "--size" in line] == [True] * bool(word)
+
+
+@pytest.mark.parametrize("how", ["cover", "contain", "stretch"])
+def test_pictures_are_fitted_as_asked(root, how):
+    fill(root / "train", 20, height=30, width=20)
+    fill(root / "test", 1, first=50, height=10, width=40)
+    store, said = prepared(root, size=(16, 24), fit=how)
+    assert store.spec.fit == how
+    expected = pictures.fit(photo(50, 10, 40), 16, 24, 3, how)
+    assert (store.splits["test"]["image"][0] == expected).all()
+    lost = [line for line in said if "lose" in line]
+    assert len(lost) == (how == "cover")
+    if lost:  # 30x20 keeps 4/9 of its area, 10x40 three eighths
+        assert "21 of 21 pictures lose 56% of their area, at most 62% (of 10x40)" in lost[0]
+        assert prepared(root, size=(16, 24))[1] == lost
+
+
+def test_pictures_that_fit_lose_nothing(root):
+    fill(root, 20, height=100, width=101)
+    assert not any("lose" in line for line in prepared(root, size=(50, 50))[1])
+
+
+def test_arrays_are_fitted_too(root):
+    images = np.stack([np.asarray(photo(number, 10, 20)) for number in range(20)])
+    np.savez(root / "data.npz", images=images)
+    store, said = prepared(root, size=(10, 10))
+    assert "20 of 20 pictures of 10x20 lose 50%" in said[-1]
+    store, _ = prepared(root, size=(10, 10), fit="contain")
+    expected = {
+        pictures.fit(Image.fromarray(each), 10, 10, 3, "contain").tobytes() for each in images
+    }
+    assert every(store) == expected
+
+
+RAMP = np.linspace(0, 1, 64).reshape(8, 8)
+
+
+def as_tiff(root: Path, name: str, array: np.ndarray) -> None:
+    save(root / f"{name}.tif", Image.fromarray(array))
+
+
+def spans(store: Store, split: str) -> set[tuple[int, int]]:
+    return {(int(each.min()), int(each.max())) for each in store.splits[split]["image"]}
+
+
+def test_pictures_of_more_than_8_bits_have_one_range(root):
+    for number in range(20):
+        low, high = ((1000, 1400), (1100, 1300))[number % 2]
+        as_tiff(root, f"train/{number}", (low + RAMP * (high - low)).astype(np.float32))
+    as_tiff(root, "test/0", (1100 + RAMP * 100).astype(np.float32))
+    as_tiff(root, "test/1", (900 + RAMP * 700).astype(np.float32))
+    store, said = prepared(root)
+    assert store.spec.value_range == (1000, 1400)
+    assert spans(store, "train") == {(0, 255), (64, 191)}
+    assert spans(store, "test") == {(64, 128), (0, 255)}
+    assert any("from 1,000 to 1,400" in line for line in said)
+    assert any("1 test pictures have values beyond" in line for line in said)
+    found = inspect(find_source(str(root)))
+    assert found.spec == store.spec
+    assert all(note in said for note in found.notes)
+    assert [line for line in prepared(root)[1] if "measured" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("high", "dtype", "value_range"),
+    [
+        (1400, "uint16", (0, 1400)),
+        (60_000, "uint16", (0, 65_535)),
+        (200, "uint16", (0, 255)),
+        (0.8, "float32", (0, 1)),
+        (0.1, "float32", (0, float(np.float32(0.1)))),
+        (3e9, "float32", (0, 3e9)),
+    ],
+)
+def test_the_range_is_a_usual_one_where_that_is_used(root, high, dtype, value_range):
+    for number in range(4):
+        as_tiff(root, str(number), (RAMP * high).astype(dtype))
+    store, said = prepared(root)
+    assert store.spec.value_range == value_range
+    told = any("become black to white" in line for line in said)
+    assert told == (value_range[1] not in {1, 255, 65_535})
+    ((low, most),) = spans(store, "train")
+    assert low == 0
+    assert most == round(255 * float(np.array(high, dtype)) / value_range[1])
+
+
+def test_what_is_not_a_number_does_not_count(root):
+    for number in range(4):
+        values = (5 + RAMP * 10).astype(np.float32)
+        values[0, :3] = np.nan, np.inf, -np.inf
+        as_tiff(root, str(number), values)
+    assert prepared(root)[0].spec.value_range == pytest.approx((5.47, 15), abs=0.02)
+
+
+def test_bytes_among_deep_pictures_stay_as_they_are(root):
+    for number in range(10):
+        as_tiff(root, f"deep{number}", (RAMP * 1000).astype(np.uint16))
+        save(root / f"{number}.png", Image.fromarray((RAMP * 100).astype(np.uint8)))
+    assert spans(prepared(root)[0], "train") == {(0, 255), (0, 100)}
+
+
+def test_a_range_that_is_given_is_used_and_bytes_have_none(root, tmp_path):
+    for number in range(4):
+        as_tiff(root, str(number), (RAMP * 700).astype(np.uint16))
+    store, _ = prepared(root, value_range=(0.0, 1400.0))
+    assert spans(store, "train") == {(0, 128)}
+    assert store.spec.value_range == (0, 1400)
+    fill(tmp_path / "bytes", 4)
+    assert prepared(tmp_path / "bytes", value_range=(0.0, 1400.0))[0].spec.value_range is None
+    assert prepared(tmp_path / "bytes")[0].spec.value_range is None
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int64", "float32", "float64"])
+def test_arrays_of_other_numbers_have_one_range_too(root, dtype):
+    scale = np.linspace(0.5, 1, 20)[:, None, None]
+    images = (RAMP[None] * scale * 3000).astype(dtype)
+    np.savez(root / "data.npz", x_train=images, x_test=images[:2] * 3)
+    store, said = prepared(root)
+    assert store.spec.value_range == (0, 3000)
+    assert max(spans(store, "train")) == (0, 255)
+    assert min(spans(store, "train"))[1] < 140
+    assert any("2 test pictures" in line for line in said)
+    assert inspect(find_source(str(root))).spec == store.spec
 
 
 def spoil(root: Path, count: int) -> None:

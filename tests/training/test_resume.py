@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.pictures import fill
 from tests.nursery import nursery
 from tests.process import error_of, zoo, zoo_json
 from tests.training.trials import CARDS, assert_equal, record_of, small_training
@@ -343,6 +344,64 @@ def test_other_data_than_before_is_refused() -> None:
     zoo(*words, "--data", "pictures")
     Image.new("L", (16, 16), 99).save(folder / "more.png")
     assert "is not the data" in error_of("train", "--resume", "run", "--steps", "6", code=3)
+
+
+@pytest.fixture
+def trained_on_pictures(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder above a run and its pictures, which is the working directory."""
+    here = Path("one").absolute()
+    fill(here / "pictures", 20)
+    monkeypatch.chdir(here)
+    zoo(*small_training(VAE, "run", steps=4), "--data", "pictures")
+    return here
+
+
+def test_a_folder_that_was_moved_with_its_runs_is_gone_on_with(
+    trained_on_pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = trained_on_pictures.rename(trained_on_pictures.with_name("two"))
+    monkeypatch.chdir(there)
+    done = zoo("train", "--resume", "run", "--steps", "6")
+    assert "going on with run run at step 4" in done.stderr
+    assert str(there / "pictures") in done.stderr
+    assert json.loads(Path("runs/run/run.json").read_text())["data"] == str(there / "pictures")
+    assert zoo_json("eval", "run")["images"] == 1
+
+
+def test_moved_data_is_taken_when_it_is_the_same(trained_on_pictures: Path) -> None:
+    place = Path("pictures").rename("photos")
+    said = error_of("train", "--resume", "run", "--steps", "6", code=3)
+    assert str(trained_on_pictures / "pictures") in said
+    assert "--data" in said
+    assert "--data" in error_of("eval", "run", code=3)
+    fill(Path("others"), 20, first=1)
+    said = error_of("train", "--resume", "run", "--steps", "6", "--data", "others", code=3)
+    assert str(trained_on_pictures / "others") in said
+    assert str(trained_on_pictures / "pictures") in said
+    done = zoo("train", "--resume", "run", "--steps", "6", "--data", str(place))
+    assert "going on with run run at step 4" in done.stderr
+    info = json.loads(Path("runs/run/run.json").read_text())
+    assert info["data"] == str(place.absolute())
+    assert info["data_spec"]["name"] == "pictures"  # as in its weights
+    assert zoo_json("train", "--resume", "run", "--steps", "7")["step"] == 7
+
+
+def test_a_run_without_checkpoint_takes_no_other_data(trained_on_pictures: Path) -> None:
+    shutil.rmtree("runs/run/checkpoints")
+    fill(Path("others"), 20, first=1)
+    said = error_of("train", "--resume", "run", "--data", "others", code=2)
+    assert "contradicts" in said
+
+
+def test_moved_data_keeps_the_domains_of_its_run() -> None:
+    for side in "AB":
+        fill(Path(f"cat2dog/train{side}"), 4, first=ord(side))
+    words = ["--size", "16", "--batch-size", "2", "--set", "patch_levels=1"]
+    zoo(*small_training("zoo-translation:cyclegan", "run", steps=1), *words, "--data", "cat2dog")
+    Path("cat2dog").rename("animals")
+    zoo("train", "--resume", "run", "--steps", "2", "--data", "animals")
+    info = json.loads(Path("runs/run/run.json").read_text())
+    assert info["data_spec"]["domains"] == ["cat", "dog"]
 
 
 def wait_for(path: Path) -> None:

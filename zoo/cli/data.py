@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli.completion import datasets
-from zoo.cli.output import json_option, print_json, print_table, say
+from zoo.cli.output import Choice, json_option, print_json, print_table, say
+from zoo.cli.sources import FIT_HELP, FITS, find, read_fit, read_size
 
 if TYPE_CHECKING:
     from zoo.catalog.dataset import Dataset
@@ -93,17 +94,20 @@ def get_data(name: str, timeout: int, as_json: bool) -> None:
 
 @verb.command("check")
 @click.argument("data", metavar="NAME|PATH")
+@click.option("--size", metavar="N|HxW", help="Image size to train at [the data's].")
+@click.option("--fit", type=Choice(FITS), default="cover", help=f"{FIT_HELP} [cover].")
 @json_option
-def check_data(data: str, as_json: bool) -> None:
+def check_data(data: str, size: str | None, fit: str, as_json: bool) -> None:
     """Say what training would read of a data set, a folder or an archive.
 
     PATH:LAYOUT names the layout where it is not recognised.
     """
-    from zoo.cli.sources import find
     from zoo.data.inspection import inspect
     from zoo.data.store import FEW_BAD
+    from zoo.data.survey import DecodeOptions
 
-    found = inspect(find(data))
+    options = DecodeOptions(read_size(size), fit=read_fit(fit))
+    found = inspect(find(data), options)
     if as_json:
         print_json(found.to_json())
         return
@@ -120,7 +124,10 @@ def check_data(data: str, as_json: bool) -> None:
     click.echo(f"modes       {_counts(found.modes)}")
     if found.classes:
         click.echo(f"classes     {_counts(found.classes)}")
-    click.echo(f"trains at   {spec.height}x{spec.width} {colour}")
+    click.echo(f"trains at   {spec.height}x{spec.width} {colour}, fit {spec.fit}")
+    if spec.value_range:
+        low, high = spec.value_range
+        click.echo(f"values      {low:,.6g} becomes black, {high:,.6g} white")
     for note in found.notes:
         click.echo(f"note        {note}")
     if found.unused:

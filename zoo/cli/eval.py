@@ -9,6 +9,7 @@ import click
 
 from zoo.cli.completion import datasets, targets
 from zoo.cli.output import Choice, json_option, print_json, print_table, say
+from zoo.cli.sources import fit_option
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ SAMPLES = 1000
     shell_complete=datasets,
     help="Data to measure on [what the run was trained on].",
 )
+@fit_option
 @click.option("--split", type=Choice(["train", "validation", "test"]),
               help="Which images [test, where the data has them, else validation].")  # fmt: skip
 @click.option("--samples", type=click.IntRange(10, 100_000), metavar="N",
@@ -35,7 +37,12 @@ SAMPLES = 1000
               "the model says which one is best].")  # fmt: skip
 @json_option
 def verb(
-    target: str, data: str | None, split: str | None, samples: int | None, as_json: bool
+    target: str,
+    data: str | None,
+    fit: str | None,
+    split: str | None,
+    samples: int | None,
+    as_json: bool,
 ) -> None:
     """Measure TARGET on images that it has not seen.
 
@@ -44,7 +51,7 @@ def verb(
     by the classes of labelled data that a classifier recognises in them; the classifier is trained
     the first time, and kept.
     """
-    from zoo.cli.sources import decode, find
+    from zoo.cli.sources import decode_like, find
     from zoo.cli.targets import find_weights, load, trained_on
 
     weights = find_weights(target)
@@ -57,12 +64,7 @@ def verb(
 
     spec = trained.header.data
     source = find(data or trained_on(weights))
-    store = decode(
-        source,
-        size=(spec.height, spec.width),
-        channels=spec.channels,
-        two_domains=bool(spec.domains),
-    )
+    store = decode_like(source, spec, fit)
     chosen = _split(store, split)
     for each in ("train", chosen):
         check_material(offer_of(trained.header, trained.path), source.name, store, each)

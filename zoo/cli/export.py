@@ -10,6 +10,7 @@ import click
 
 from zoo.cli.completion import datasets, targets
 from zoo.cli.output import Choice, json_option, print_json, say
+from zoo.cli.sources import fit_option
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
               help=f"Refuse what loses more. [default: {MOST_LOSS:g}]")  # fmt: skip
 @click.option("--data", metavar="NAME|PATH", shell_complete=datasets,
               help="Pictures for smaller files [what it was trained on].")  # fmt: skip
+@fit_option
 @click.option("--check", is_flag=True,
               help="TARGET is an exported file or folder: verify it here again.")  # fmt: skip
 @json_option
@@ -79,6 +81,7 @@ def verb(
     optimise: bool,
     most_loss: float | None,
     data: str | None,
+    fit: str | None,
     check: bool,
     as_json: bool,
 ) -> None:
@@ -99,7 +102,7 @@ def verb(
     zoo export --check exports/MODEL
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     if check:
-        if as_onnx or output or opset or batch or size or data or optimise or half or int8:
+        if as_onnx or output or opset or batch or size or data or fit or optimise or half or int8:
             raise UsageError("--check takes an exported file or folder and no other option")
         from zoo.cli.export_check import verify_again
 
@@ -108,9 +111,9 @@ def verb(
     if not as_onnx:
         raise UsageError("which format?", hint=f"zoo export {target} --onnx")
     precision = _precision({"--half": half, "--half-arithmetic": half_arithmetic, "--int8": int8})
-    if precision == "float32" and (data is not None or most_loss is not None):
+    if precision == "float32" and (data, fit, most_loss) != (None, None, None):
         raise UsageError(
-            "--data and --max-quality-loss are for smaller files",
+            "--data, --fit and --max-quality-loss are for smaller files",
             hint=f"with {' or '.join(PRECISIONS)}",
         )
     from zoo.cli.interruption import heard
@@ -123,7 +126,7 @@ def verb(
 
     form = Form("uint8" if io == "uint8" else "float", opset, batch, size, precision, optimise)
     folder = output or Path("exports") / name_of(target, trained)
-    material, judge = material_for(trained, data) if form.is_reduced else (NOTHING, None)
+    material, judge = material_for(trained, data, fit) if form.is_reduced else (NOTHING, None)
     with heard() as report:
         bundle = export_bundle(
             trained,

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from zoo.runtime.session import Session
 
 
-def material_for(trained: Trained, data: str | None) -> tuple[Material, Judge | None]:
+def material_for(
+    trained: Trained, data: str | None, fit: str | None = None
+) -> tuple[Material, Judge | None]:
     """Find the data of a model, and a way to measure the model's quality on it.
 
     Without `data`, what the run was trained on; where that is not here, nothing, which is enough
@@ -25,12 +27,13 @@ def material_for(trained: Trained, data: str | None) -> tuple[Material, Judge | 
     Args:
         trained: the model.
         data: what the user named.
+        fit: how its pictures are brought to the size; as in the training, when not given.
 
     Raises:
         UsageError: the data is not of the model's kind.
         NotFoundError: the data that the user named is not here.
     """
-    from zoo.cli.sources import decode, find
+    from zoo.cli.sources import decode_like, find
     from zoo.cli.targets import trained_on
     from zoo.export.material import Material
     from zoo.model.weights import offer_of
@@ -44,12 +47,7 @@ def material_for(trained: Trained, data: str | None) -> tuple[Material, Judge | 
             raise
         say(f"note: {problem.message}; --data NAME|PATH measures the model's quality as well")
         return Material(), None
-    store = decode(
-        source,
-        size=(spec.height, spec.width),
-        channels=spec.channels,
-        two_domains=bool(spec.domains),
-    )
+    store = decode_like(source, spec, fit)
     split = "test" if "test" in store.splits else "validation"
     for each in ("train", split):
         check_material(offer_of(trained.header, trained.path), source.name, store, each)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
 
 if TYPE_CHECKING:
     from zoo.catalog.lookup import Offer
+    from zoo.ports import Fit
     from zoo.training.job import Job
     from zoo.training.run import Run
 
@@ -27,6 +29,7 @@ class Request:
         config: a configuration file, perhaps.
         flags: the other options, by name.
         assignments: ``key=value`` words of ``--set``.
+        fit: how pictures are brought to the size, perhaps.
     """
 
     model: str | None
@@ -36,6 +39,7 @@ class Request:
     config: Path | None
     flags: Mapping[str, Any]
     assignments: tuple[str, ...]
+    fit: str | None = None
 
     def layers(self, offer: Offer, file: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Any]:
         """Return the options that are asked for, the later ones stronger, and a preset's size."""
@@ -53,6 +57,7 @@ class Request:
 def new_job(request: Request) -> Job:
     """Bring together what the file, the flags and ``--set`` say; fetch and decode the data."""
     from zoo.catalog.lookup import find_model, load_class
+    from zoo.cli.sources import read_fit
     from zoo.training.job import read_config
     from zoo.training.settings import resolve
 
@@ -73,7 +78,8 @@ def new_job(request: Request) -> Job:
     config, settings = resolve(model_class.Config, preset, layers)
     data = request.data if request.data is not None else file.get("data", offer.card.data)
     size = request.size or file.get("size") or usual_size
-    return _job(offer, model_class, config, settings, str(data), size)
+    fit = read_fit(request.fit or file.get("fit") or "cover")
+    return _job(offer, model_class, config, settings, str(data), size, fit)
 
 
 def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
@@ -88,30 +94,72 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
         UsageError: something is asked for that contradicts the run.
     """
     from zoo.catalog.lookup import load_class
-    from zoo.cli.sources import read_size
+    from zoo.cli.sources import read_fit, read_size
     from zoo.training.job import read_config
-    from zoo.training.resume import contradiction, is_other_data, resolve_again, what_it_was
+    from zoo.training.resume import contradiction, resolve_again, what_it_was
 
     own, beside = what_it_was(run)
     model, data, size = str(own["model"]), str(own["data"]), own["size"]
+    fit = read_fit(own.get("fit", "cover"))
     offer = _installed(model, run)
     files = [beside, read_config(request.config) if request.config else {}]
     for name in (request.model, *(file.get("model") for file in files)):
         if name is not None and not offer.is_called(str(name)):
             raise contradiction(run, "model", str(name), offer.card.name)
     layers, usual_size = request.layers(offer, files[1])
-    for wanted in (request.data, *(file.get("data") for file in files)):
-        if wanted is not None and is_other_data(str(wanted), data):
-            raise contradiction(run, "data", str(wanted), data)
+    wishes = [str(each) for each in (request.data, *(file.get("data") for file in files)) if each]
+    place = _place_of_data(run, data, wishes)
     for wanted in (request.size, usual_size, *(file.get("size") for file in files)):
         if wanted is not None and read_size(wanted) != read_size(size):
             raise contradiction(run, "size", str(wanted), "x".join(map(str, size)))
+    for wanted in (request.fit, *(file.get("fit") for file in files)):
+        if wanted is not None and read_fit(wanted) != fit:
+            raise contradiction(run, "fit", str(wanted), fit)
     before = {**own.get("options", {}), **own.get("training", {})}
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(offer)
     config, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
-    return _job(offer, model_class, config, settings, data, size), changes
+    job = _job(offer, model_class, config, settings, place, size, fit)
+    return (_with_own_names(job, run) if job.data != data else job), changes
+
+
+def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
+    """Return where the data of a run lies: where the user says, or where it is found.
+
+    Another place is only looked for where a checkpoint knows what the data was: it is compared
+    before anything is trained.
+
+    Raises:
+        NotFoundError: it is not where it was, and nobody says where it is.
+        UsageError: the user means other data.
+    """
+    from zoo.training.checkpoint import own_job
+    from zoo.training.resume import contradiction, find_data, is_in_catalogue, is_other_data
+
+    for wanted in wishes:
+        if is_other_data(wanted, data):
+            if is_in_catalogue(wanted) or own_job(run) is None:
+                raise contradiction(run, "data", wanted, data)
+            return wanted
+    place = find_data(run, data)
+    if place != data:
+        say(f"the data of run {run.name} lies in {place} now; it was {data}")
+    return place
+
+
+def _with_own_names(job: Job, run: Run) -> Job:
+    """Return a training on data that was moved, with the names that it had in its run."""
+    from zoo.ports import DataSpec
+
+    try:
+        own = DataSpec.from_json(run.fact("data_spec"))
+    except ValueError:  # lost; the data's own names serve
+        return job
+    now = job.store.spec
+    if (own.channels, own.height, own.width) != (now.channels, now.height, now.width):
+        return job  # other data, which is told when its digest is compared
+    return replace(job, store=replace(job.store, spec=own))
 
 
 def _installed(model: str, run: Run) -> Offer:
@@ -148,7 +196,13 @@ def find_resumed(wanted: str, model: str | None) -> Run:
 
 
 def _job(
-    offer: Offer, model_class: type[Any], config: Any, settings: Any, data: str, size: object
+    offer: Offer,
+    model_class: type[Any],
+    config: Any,
+    settings: Any,
+    data: str,
+    size: object,
+    fit: Fit,
 ) -> Job:
     from zoo.cli.sources import decode, find, read_size
     from zoo.training.job import Job, check_material
@@ -157,6 +211,7 @@ def _job(
     store = decode(
         source,
         size=read_size(size),
+        fit=fit,
         two_domains=offer.card.learns_from == "two domains",
         on_bad_image=settings.on_bad_image,
     )

@@ -9,6 +9,7 @@ import click
 
 from zoo.cli.completion import datasets, targets
 from zoo.cli.output import json_option, print_json
+from zoo.cli.sources import fit_option
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ SHOWN = 16  # images of the data
 @click.option("--class", "classes", metavar="NAME", help="Of which class: name, number, or all.")
 @click.option("--data", metavar="NAME|PATH", shell_complete=datasets,
               help="Pictures for a model that needs some [what it was trained on].")  # fmt: skip
+@fit_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of noise [0].")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("samples.png"),
               help="Picture to write [samples.png].")  # fmt: skip
@@ -37,6 +39,7 @@ def verb(
     count: int | None,
     classes: str | None,
     data: str | None,
+    fit: str | None,
     seed: int,
     output: Path,
     as_json: bool,
@@ -55,7 +58,7 @@ def verb(
         raise UsageError(f"{output} is no name for a PNG picture", hint="-o grid.png")
     trained = load(find_weights(target))
     if samplers(trained.model):
-        if data is not None:
+        if data is not None or fit is not None:
             raise UsageError(
                 f"{trained.header.model} draws from noise and needs no data",
                 hint=f"zoo sample {target}",
@@ -66,7 +69,7 @@ def verb(
         if classes is not None:
             raise UsageError(f"{trained.header.model} has no classes to choose from")
         count = count or SHOWN
-        page = _compare(trained, count, data)
+        page = _compare(trained, count, data, fit)
     else:
         needs = [
             f"{name} needs {', '.join(port.name for port in graph.signature.missing)}"
@@ -106,19 +109,14 @@ def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> tuple
     return pictures.grid(samples, count if len(chosen) > 1 else None), len(samples)
 
 
-def _compare(trained: Trained, count: int, data: str | None) -> Pixels:
+def _compare(trained: Trained, count: int, data: str | None, fit: str | None) -> Pixels:
     """Return test images of the data and what all graphs from image to image make of them."""
-    from zoo.cli.sources import decode, find
+    from zoo.cli.sources import decode_like, find
     from zoo.cli.targets import trained_on
     from zoo.model.drawing import comparison, mappers
 
     spec = trained.header.data
     source = find(data or trained_on(trained.path))
-    store = decode(
-        source,
-        size=(spec.height, spec.width),
-        channels=spec.channels,
-        two_domains=bool(spec.domains),
-    )
+    store = decode_like(source, spec, fit)
     images = store.splits.get("test", store.splits["validation"])
     return comparison(trained.model, mappers(trained.model), images, count)

@@ -1,16 +1,26 @@
-"""The ``--data`` and ``--size`` of several verbs -> a decoded store."""
+"""The ``--data``, ``--size`` and ``--fit`` of several verbs -> a decoded store."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast, get_args
 
-from zoo.cli.output import say
-from zoo.errors import UsageError
+import click
+
+from zoo.cli.output import Choice, say
+from zoo.errors import UsageError, did_you_mean
+from zoo.ports import Fit
 
 if TYPE_CHECKING:
     from zoo.data.source import Source
     from zoo.data.store import OnBadImage, Store
+    from zoo.ports import DataSpec
+
+FITS = get_args(Fit)
+FIT_HELP = "How pictures of other proportions fit: cut off, surrounded by their edges, distorted"
+
+fit_option = click.option("--fit", type=Choice(FITS), help=f"{FIT_HELP} [as in the training].")
 
 
 def find(data: str) -> Source:
@@ -29,21 +39,50 @@ def decode(
     source: Source,
     *,
     size: tuple[int, int] | None,
+    fit: Fit,
     on_bad_image: OnBadImage = "auto",
-    channels: int | None = None,
     two_domains: bool = False,
 ) -> Store:
-    """Decode a data set, telling the user on stderr what takes time."""
+    """Decode a data set, telling the user on stderr what takes time or may surprise."""
+    from zoo.data.store import prepare
+
+    source = replace(source, two_domains=two_domains)
+    return prepare(source, size=size, fit=fit, on_bad_image=on_bad_image, report=say)
+
+
+def decode_like(source: Source, spec: DataSpec, fit: str | None = None) -> Store:
+    """Decode a data set as that of a training was: size, colours, fit and range of values.
+
+    Args:
+        source: the data.
+        spec: what the training's data was.
+        fit: another way to bring pictures to the size, if the user wants one.
+    """
     from zoo.data.store import prepare
 
     return prepare(
-        source,
-        size=size,
-        channels=channels,
-        two_domains=two_domains,
-        on_bad_image=on_bad_image,
+        replace(source, two_domains=bool(spec.domains)),
+        size=(spec.height, spec.width),
+        channels=spec.channels,
+        fit=read_fit(fit) if fit else spec.fit,
+        value_range=spec.value_range,
         report=say,
     )
+
+
+def read_fit(text: object) -> Fit:
+    """Read the name of a way to bring pictures to a size, as a configuration file has it.
+
+    Raises:
+        UsageError: there is no such way.
+    """
+    if text not in FITS:
+        word = str(text)[:40]
+        raise UsageError(
+            f"{word!r} is no way to fit pictures.{did_you_mean(word, FITS)}",
+            hint=f"--fit {'|'.join(FITS)}",
+        )
+    return cast(Fit, text)
 
 
 def read_size(text: object) -> tuple[int, int] | None:

@@ -59,14 +59,16 @@ def trained_on(weights: Path) -> str:
 
     Raises:
         UsageError: the file is not a run's.
+        NotFoundError: the data is gone.
     """
+    from zoo.training.resume import find_data
     from zoo.training.run import Run
 
     run = weights.parents[2] if len(weights.parents) > 2 else weights.parent
     if (run / "run.json").is_file():
         data = Run(run).info().get("data")
         if isinstance(data, str):
-            return data
+            return find_data(Run(run), data)
     raise UsageError(f"{weights} belongs to no run: on which data?", hint="--data NAME|PATH")
 
 

@@ -14,6 +14,7 @@ import click
 from zoo.cli.completion import datasets, models, presets, runs
 from zoo.cli.output import Choice, json_option, print_json, say
 from zoo.cli.request import Request, find_resumed, new_job, same_job
+from zoo.cli.sources import FIT_HELP, FITS
 from zoo.errors import InterruptedRunError, UsageError
 from zoo.training.ranks import is_first_rank
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--preset", metavar="NAME", shell_complete=presets,
               help="Start from a named set of options (zoo show MODEL lists them).")  # fmt: skip
 @click.option("--size", metavar="N|HxW", help="Image size to train at [the data's].")
+@click.option("--fit", type=Choice(FITS), help=f"{FIT_HELP} [cover].")
 @click.option("--on-bad-image", type=Choice(["auto", "skip", "fail"]),
               help="Files that cannot be read [fail for more than 1 %].")  # fmt: skip
 @click.option("--epochs", metavar="N", help="Train so many passes over the data.")
@@ -70,6 +72,7 @@ def verb(
     data: str | None,
     preset: str | None,
     size: str | None,
+    fit: str | None,
     assignments: tuple[str, ...],
     config: Path | None,
     name: str | None,
@@ -104,7 +107,7 @@ def verb(
     except ModuleNotFoundError as problem:
         raise needs_extra("train", str(problem.name)) from None
 
-    request = Request(model, data, preset, size, config, flags, assignments)
+    request = Request(model, data, preset, size, config, flags, assignments, fit)
     if resume is not None:
         if dry_run:
             raise UsageError("--dry-run is for a new run", hint="zoo runs show RUN")

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from zoo.errors import NotFoundError, ZooError
 
 Pixels = NDArray[np.uint8]
+Pictures = NDArray[Any]  # bytes, or other numbers that are yet to be brought to bytes
 Labels = NDArray[np.int64]
-Split = tuple[Pixels, Labels | None]
+Split = tuple[Pictures, Labels | None]
 Result = TypeVar("Result")
 
 MAX_DEFLATE = 1100  # bytes that one packed byte can stand for, rounded up
@@ -181,8 +182,8 @@ def _read_npz_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(info) as file:
         shape, fortran, dtype = _read_header(file, name)
         size = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject or dtype.kind not in "iu":
-            raise ValueError(f"{name} holds {dtype}; whole numbers were expected")
+        if dtype.hasobject or dtype.kind not in "iuf":
+            raise ValueError(f"{name} holds {dtype}; numbers were expected")
         honest = info.file_size <= MAX_DEFLATE * max(info.compress_size, 1)
         if size + file.tell() != info.file_size or not honest:
             raise ValueError(f"{name} has not the size of its header, {shape} of {dtype}")
@@ -192,11 +193,9 @@ def _read_npz_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _as_pictures(pixels: NDArray[Any], path: Path) -> Pixels:
+def _as_pictures(pixels: NDArray[Any], path: Path) -> Pictures:
     """Return pictures as (N, H, W, C), whatever the order of their dimensions."""
     shape = pixels.shape
-    if pixels.dtype != np.uint8:
-        raise _damaged(path, f"pictures are {pixels.dtype}; uint8 was expected")
     if pixels.ndim == 3:
         pixels = pixels[..., None]
     elif pixels.ndim == 4 and shape[3] not in {1, 3} and shape[1] in {1, 3}:
@@ -207,6 +206,8 @@ def _as_pictures(pixels: NDArray[Any], path: Path) -> Pixels:
 
 
 def _as_labels(labels: NDArray[Any], count: int, path: Path) -> Labels:
+    if labels.dtype.kind not in "iu":
+        raise _damaged(path, f"labels are {labels.dtype}; whole numbers were expected")
     if labels.size != count or max(labels.shape, default=0) != count:
         raise _damaged(path, f"labels of shape {labels.shape} for {count} pictures")
     if count and not 0 <= int(labels.min()) <= int(labels.max()) < MAX_CLASSES:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,19 @@ from PIL import Image
 
 from zoo.catalog.dataset import SPLITS
 from zoo.data.listing import Half, Listing, Side
+from zoo.data.survey import Size, widest
 from zoo.errors import NotFoundError
-from zoo.pictures import BadPictureError, Pixels, fit, read_picture
+from zoo.pictures import (
+    VALUES,
+    BadPictureError,
+    Pixels,
+    ValueRange,
+    choose_range,
+    extremes,
+    fit,
+    read_picture,
+    to_eight_bits,
+)
 from zoo.ports import DataSpec
 
 HELD_OUT = 0.05  # share of the training pictures that is kept for validation …
@@ -33,6 +45,10 @@ Bad = tuple[Path, str]  # a picture that cannot be read, and why
 Block = tuple[Indices, Pixels, list[Bad]]  # what could be read, and what not
 
 
+class UnknownRangeError(Exception):
+    """A picture has more than 8 bits, and nobody has said which values are black and white."""
+
+
 @dataclass
 class Decoded:
     """What a decoding gave.
@@ -42,12 +58,18 @@ class Decoded:
         pairs: splits in which row i of both sides shows one thing.
         total: pictures that there are.
         bad: those that could not be read, and why.
+        sizes: how many pictures there are of each height and width.
+        beyond: by split, pictures with values beyond the range that became black to white.
+        deep: whether there are pictures of more than 8 bits.
     """
 
     splits: dict[str, dict[str, Entry]] = field(default_factory=dict)
     pairs: tuple[str, ...] = ()
     total: int = 0
     bad: list[Bad] = field(default_factory=list)
+    sizes: Counter[Size] = field(default_factory=Counter)
+    beyond: Counter[str] = field(default_factory=Counter)
+    deep: bool = False
 
 
 def decode(listing: Listing, spec: DataSpec, folder: Path, tell: Callable[[str], None]) -> Decoded:
@@ -61,6 +83,7 @@ def decode(listing: Listing, spec: DataSpec, folder: Path, tell: Callable[[str],
 
     Raises:
         NotFoundError: fewer than two training pictures can be read.
+        UnknownRangeError: there are pictures of more than 8 bits, and `spec` has no value range.
         OSError: the files cannot be written.
     """
     decoded = Decoded()
@@ -72,7 +95,7 @@ def decode(listing: Listing, spec: DataSpec, folder: Path, tell: Callable[[str],
     _require_enough(decoded, spec)
     pairs = set(listing.pairs)
     if "validation" not in decoded.splits:
-        _hold_out(decoded.splits)
+        _hold_out(decoded.splits, folder)
         pairs |= {"validation"} if "train" in pairs else set()
     decoded.splits = {split: decoded.splits[split] for split in SPLITS if split in decoded.splits}
     decoded.pairs = tuple(split for split in decoded.splits if split in pairs)
@@ -95,7 +118,7 @@ def _decode_split(
         if side.half != "right":  # counted with the left half
             decoded.total += len(side.pictures)
         file = folder / f"{split}-{name}"
-        kept[name] = _write_pictures(file, side, order, spec, decoded.bad, news)
+        kept[name] = _write_pictures(file, side, order, spec, split, decoded, news)
     if paired and len(kept["b"]) < len(kept["a"]):
         _keep_rows(folder / f"{split}-a", np.isin(kept["a"], kept["b"]))
         kept["a"] = kept["b"]
@@ -109,13 +132,37 @@ def _decode_split(
     return entries
 
 
-def decode_picture(path: Path, half: Half) -> Image.Image:
+def measure_range(listing: Listing) -> ValueRange:
+    """Return which values become black and white in training pictures of more than 8 bits.
+
+    One range serves the whole data set, so that what is bright in one picture is bright in all.
+    """
+    found: list[ValueRange] = []
+
+    def measure(path: Path) -> ValueRange | None:
+        try:
+            return read_picture(path).info.get(VALUES)
+        except BadPictureError:  # told when it is decoded
+            return None
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for side in listing.splits["train"].values():
+            if isinstance(side.pictures, np.ndarray):
+                found += [extremes(side.pictures)] if side.pictures.dtype != np.uint8 else []
+                continue
+            for start in range(0, len(side.pictures), AT_ONCE):
+                measured = pool.map(measure, side.pictures[start : start + AT_ONCE])
+                found += [each for each in measured if each is not None]
+    return choose_range(*widest(found)) if found else (0.0, 65535.0)
+
+
+def decode_picture(path: Path, half: Half, value_range: ValueRange | None = None) -> Image.Image:
     """Read a picture, or the half of it that counts.
 
     Raises:
         BadPictureError: it cannot be read, or is too narrow to have halves.
     """
-    picture = read_picture(path)
+    picture = read_picture(path, value_range=value_range)
     if not half:
         return picture
     middle = picture.width // 2
@@ -143,7 +190,8 @@ def _write_pictures(
     side: Side,
     order: Indices,
     spec: DataSpec,
-    bad: list[Bad],
+    split: str,
+    decoded: Decoded,
     news: _News,
 ) -> Indices:
     """Decode one side into a file; return which of its pictures are there, in order."""
@@ -151,9 +199,9 @@ def _write_pictures(
     kept: list[Indices] = [np.empty(0, np.int64)]
 
     def contents() -> Iterator[memoryview]:
-        for indices, pixels, failures in blocks(side, order, spec):
+        for indices, pixels, failures in blocks(side, order, spec, split, decoded):
             kept.append(indices)
-            bad.extend(failures)
+            decoded.bad.extend(failures)
             news.advance(len(indices) + len(failures))
             yield np.ascontiguousarray(pixels).data
 
@@ -161,37 +209,65 @@ def _write_pictures(
     return np.concatenate(kept)
 
 
-def _from_array(side: Side, order: Indices, spec: DataSpec) -> Iterator[Block]:
+def _from_array(
+    side: Side, order: Indices, spec: DataSpec, split: str, decoded: Decoded
+) -> Iterator[Block]:
     assert isinstance(side.pictures, np.ndarray)
     size = spec.height, spec.width, spec.channels
+    decoded.sizes[side.pictures.shape[1], side.pictures.shape[2]] += len(order)
     for start in range(0, len(order), BLOCK):
         chosen = order[start : start + BLOCK]
         pixels = side.pictures[chosen]
+        if pixels.dtype != np.uint8:
+            for each in pixels:
+                _note_range(extremes(each), spec, split, decoded)
+            assert spec.value_range is not None
+            pixels = to_eight_bits(pixels, spec.value_range)
         if pixels.shape[1:] != size:
             grey = pixels.shape[3] == 1
             images = (Image.fromarray(each[:, :, 0] if grey else each) for each in pixels)
-            pixels = np.stack([fit(image, *size) for image in images])
+            pixels = np.stack([fit(image, *size, spec.fit) for image in images])
         yield chosen, pixels, []
 
 
-def _from_files(side: Side, order: Indices, spec: DataSpec) -> Iterator[Block]:
+def _from_files(
+    side: Side, order: Indices, spec: DataSpec, split: str, decoded: Decoded
+) -> Iterator[Block]:
     size = spec.height, spec.width, spec.channels
 
-    def work(index: int) -> Pixels | Bad:
+    def work(index: int) -> tuple[Pixels, Size, ValueRange | None] | Bad:
         path = side.pictures[index]
         try:
-            return fit(decode_picture(path, side.half), *size)
+            picture = decode_picture(path, side.half, spec.value_range)
         except BadPictureError as problem:
             return path, problem.cause
+        own = picture.height, picture.width
+        return fit(picture, *size, spec.fit), own, picture.info.get(VALUES)
 
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(order), AT_ONCE):
             chosen = order[start : start + AT_ONCE]
-            results = list(pool.map(work, chosen.tolist()))
-            good = [each for each in results if isinstance(each, np.ndarray)]
-            bad = [each for each in results if not isinstance(each, np.ndarray)]
-            there = [isinstance(each, np.ndarray) for each in results]
+            good, bad, there = [], [], []
+            for result in pool.map(work, chosen.tolist()):
+                there.append(len(result) == 3)
+                if len(result) == 2:
+                    bad.append(result)
+                    continue
+                pixels, own, values = result
+                good.append(pixels)
+                decoded.sizes[own] += 1
+                if values and side.half != "right":  # noted with the left half
+                    _note_range(values, spec, split, decoded)
             yield chosen[there], np.stack(good) if good else np.empty(0, np.uint8), bad
+
+
+def _note_range(values: ValueRange, spec: DataSpec, split: str, decoded: Decoded) -> None:
+    """Take note of a picture of more than 8 bits whose values have these extremes."""
+    if spec.value_range is None:
+        raise UnknownRangeError
+    decoded.deep = True
+    if values[0] < spec.value_range[0] or values[1] > spec.value_range[1]:
+        decoded.beyond[split] += 1
 
 
 def _write(file: Path, contents: Iterable[memoryview]) -> None:
@@ -228,8 +304,10 @@ def _require_enough(decoded: Decoded, spec: DataSpec) -> None:
         )
 
 
-def _hold_out(splits: dict[str, dict[str, Entry]]) -> None:
+def _hold_out(splits: dict[str, dict[str, Entry]], folder: Path) -> None:
     """Make the first few training pictures, which are in no order, the validation split."""
+    if "label" in splits["train"]:
+        _keep_classes(splits["train"], folder)
     held, rest = {}, {}
     for name, entry in splits["train"].items():
         count, *picture = entry["shape"]
@@ -238,6 +316,35 @@ def _hold_out(splits: dict[str, dict[str, Entry]]) -> None:
         held[name] = {**entry, "shape": [few, *picture]}
         rest[name] = {**entry, "shape": [count - few, *picture], "offset": few * size}
     splits["train"], splits["validation"] = rest, held
+
+
+def _keep_classes(train: Mapping[str, Entry], folder: Path) -> None:
+    """Exchange rows, so that of each class one picture at least stands behind the first few.
+
+    Where all classes are large, as nearly always, nothing is exchanged. Nothing can be done where
+    every picture behind is the only one of its class.
+    """
+    arrays = {
+        name: np.memmap(folder / entry["file"], entry["dtype"], "r+", shape=tuple(entry["shape"]))
+        for name, entry in train.items()
+    }
+    labels = arrays["label"]
+    few = held_out(len(labels))
+    left = np.bincount(labels[few:], minlength=int(labels.max()) + 1)
+    spare = iter(range(few, len(labels)))
+    for number in np.unique(labels[:few]):
+        if left[number]:
+            continue
+        place = next((row for row in spare if left[labels[row]] > 1), None)
+        if place is None:
+            break
+        left[labels[place]] -= 1
+        left[number] += 1
+        rows = [int(np.flatnonzero(labels[:few] == number)[0]), place]
+        for array in arrays.values():
+            array[rows] = array[rows[::-1]]
+    for array in arrays.values():
+        array.flush()
 
 
 def _count(listing: Listing) -> int:

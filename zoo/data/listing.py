@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,12 @@ class Side:
     """The pictures of one side of one split.
 
     Args:
-        pictures: paths, to be read one by one, or pixels (N, H, W, C).
+        pictures: paths, to be read one by one, or pixels (N, H, W, C), bytes or other numbers.
         labels: class numbers (N,), or None.
         half: the part of each picture that counts, where two stand side by side.
     """
 
-    pictures: Sequence[Path] | NDArray[np.uint8]
+    pictures: Sequence[Path] | NDArray[Any]
     labels: NDArray[np.int64] | None = None
     half: Half = ""
 

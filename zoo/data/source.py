@@ -29,7 +29,8 @@ class Source:
         path: a folder, an archive or an .npz file.
         layout: how its files lie, or None where that is yet to be recognised.
         dataset: its row in the catalogue, if it has one.
-        two_domains: whether two sets of images are wanted.
+        two_domains: whether two sets of images are wanted, which two folders of pictures are as
+            well.
     """
 
     name: str

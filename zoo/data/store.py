@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.atomic import write_json
-from zoo.data.decoding import Entry, decode
+from zoo.data.decoding import Decoded, Entry, UnknownRangeError, decode, measure_range
 from zoo.data.fingerprint import fingerprint
+from zoo.data.listing import Listing
 from zoo.data.scratch import private_folder, store_home
 from zoo.data.source import Source
-from zoo.data.survey import Size, domains_in, specify
+from zoo.data.survey import (
+    DecodeOptions,
+    Size,
+    describe_classes,
+    describe_cut,
+    describe_range,
+    domains_in,
+    specify,
+)
 from zoo.errors import NotFoundError, ZooError
-from zoo.ports import DataSpec
+from zoo.pictures import ValueRange
+from zoo.ports import DataSpec, Fit
 
 FORMAT = 3  # of the files and of how they come about; data in another one is decoded anew
 DESCRIPTION = "store.json"
@@ -68,7 +78,8 @@ def prepare(
     *,
     size: Size | None = None,
     channels: int | None = None,
-    two_domains: bool = False,
+    fit: Fit = "cover",
+    value_range: ValueRange | None = None,
     on_bad_image: OnBadImage = "auto",
     report: Report | None = None,
 ) -> Store:
@@ -78,8 +89,10 @@ def prepare(
         source: where it is.
         size: height and width in pixels; chosen by `zoo.data.survey`, when not given.
         channels: 1 for grey, 3 for RGB; likewise.
-        two_domains: whether two sets of images are wanted, which two folders of pictures are as
-            well.
+        fit: how pictures of other proportions are brought to the size: ``"cover"`` cuts off what
+            stands over, ``"contain"`` repeats edges around a picture, ``"stretch"`` distorts it.
+        value_range: the values that become black and white in pictures of more than 8 bits;
+            measured over all training pictures, when not given.
         on_bad_image: whether pictures that cannot be read are left out or are an error; ``"auto"``
             leaves them out up to 1 %.
         report: told in a line what takes time or may surprise.
@@ -90,11 +103,11 @@ def prepare(
     """
     tell = report or (lambda _: None)
     content = fingerprint(source)
-    source = replace(source, two_domains=two_domains)
-    folder = store_home() / _key(source, content, size, channels)
-    store = _open(folder, source.name) or _open_like(source, content, size, channels)
+    options = DecodeOptions(size, channels, fit, value_range)
+    folder = store_home() / _key(source, content, options)
+    store = _open(folder, source.name) or _open_like(source, content, options)
     if store is None:
-        _build(folder, source, size, channels, tell)
+        _build(folder, source, options, tell)
         store = _open(folder, source.name)
         if store is None:
             raise ZooError(f"the decoded data in {folder} cannot be read back")
@@ -104,7 +117,7 @@ def prepare(
     return store
 
 
-def _key(source: Source, content: str, size: Size | None, channels: int | None) -> str:
+def _key(source: Source, content: str, options: DecodeOptions) -> str:
     row = source.dataset
     facts = (
         (row.size, row.channels, row.classes, row.domains, row.pairs, row.licence) if row else ()
@@ -115,8 +128,7 @@ def _key(source: Source, content: str, size: Size | None, channels: int | None) 
         "layout": source.layout,
         "two_domains": source.two_domains,
         "catalogue": facts or domains_in(source.name),
-        "size": size,
-        "channels": channels,
+        **asdict(options),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -143,16 +155,25 @@ def _open(folder: Path, name: str) -> Store | None:
         return None
 
 
-def _open_like(
-    source: Source, content: str, size: Size | None, channels: int | None
-) -> Store | None:
+def _open_like(source: Source, content: str, options: DecodeOptions) -> Store | None:
     """Open a store for which less was asked, when it comes to what is asked for now."""
-    for less in ((size, None), (None, None)):
-        found = _open(store_home() / _key(source, content, *less), source.name)
+    unmeasured = replace(options, value_range=None)
+    for less in (
+        unmeasured,
+        replace(unmeasured, channels=None),
+        replace(unmeasured, channels=None, size=None),
+    ):
+        found = _open(store_home() / _key(source, content, less), source.name)
         if found is None:
             continue
         spec = found.spec
-        if size in {None, (spec.height, spec.width)} and channels in {None, spec.channels}:
+        if (
+            options.size in {None, (spec.height, spec.width)}
+            and options.channels in {None, spec.channels}
+            # pictures of bytes have no range
+            and (None in {options.value_range, spec.value_range}
+                 or options.value_range == spec.value_range)
+        ):  # fmt: skip
             return found
     return None
 
@@ -173,15 +194,18 @@ def _digest(folder: Path, splits: Mapping[str, Mapping[str, Entry]]) -> str:
     return digest.hexdigest()
 
 
-def _build(
-    folder: Path, source: Source, size: Size | None, channels: int | None, tell: Report
-) -> None:
+def _build(folder: Path, source: Source, options: DecodeOptions, tell: Report) -> None:
     try:
         with source.opened() as (root, names), private_folder() as temporary:
             listing = source.listed(root, names)
-            spec, notes = specify(source, listing, size, channels)
-            decoded = decode(listing, spec, temporary, tell)
+            spec, notes = specify(source, listing, options)
+            spec, decoded = _decode(listing, spec, temporary, tell)
             examples = [f"{source.shown(path, root)}: {why}" for path, why in decoded.bad]
+            notes += (
+                *describe_cut(decoded.sizes, spec),
+                *describe_range(spec, decoded.beyond),
+                *describe_classes(_class_counts(temporary, decoded.splits["train"], spec)),
+            )
             description = {
                 "splits": decoded.splits,
                 "pairs": decoded.pairs,
@@ -199,6 +223,31 @@ def _build(
             f"the decoded data cannot be written to {folder.parent}: {problem.strerror or problem}",
             hint="make room, or put the cache elsewhere with ZOO_HOME=/another/folder",
         ) from problem
+
+
+def _class_counts(folder: Path, train: Mapping[str, Entry], spec: DataSpec) -> dict[str, int]:
+    """Return the pictures of each class that are trained on; nothing without labels."""
+    if "label" not in train:
+        return {}
+    counts = np.bincount(_map(folder, train["label"]), minlength=len(spec.classes))
+    return dict(zip(spec.classes, counts.tolist(), strict=True))
+
+
+def _decode(
+    listing: Listing, spec: DataSpec, folder: Path, tell: Report
+) -> tuple[DataSpec, Decoded]:
+    """Decode a data set; where pictures of more than 8 bits appear, with one range for all.
+
+    Returns:
+        What the data is, with the range of its values, and what decoding gave.
+    """
+    try:
+        decoded = decode(listing, spec, folder, tell)
+    except UnknownRangeError:
+        tell("there are pictures of more than 8 bits; their values are measured first")
+        spec = replace(spec, value_range=measure_range(listing))
+        decoded = decode(listing, spec, folder, tell)
+    return (spec if decoded.deep else replace(spec, value_range=None)), decoded
 
 
 def _publish(temporary: Path, folder: Path, name: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,46 @@ import numpy as np
 from zoo.data.listing import Listing
 from zoo.data.source import Source
 from zoo.errors import NotFoundError
-from zoo.pictures import BadPictureError, peek, read_picture
-from zoo.ports import DataSpec
+from zoo.pictures import (
+    USUAL_WHITES,
+    BadPictureError,
+    ValueRange,
+    peek,
+    read_picture,
+    share_cut_off,
+)
+from zoo.ports import DataSpec, Fit
 
 Size = tuple[int, int]  # height and width, in pixels
 
+LITTLE = 0.01  # share of a picture's area that may be cut off without a word
+FEW = 10  # training pictures; a class of fewer is told
+SHOWN = 6  # classes of a note
 LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless somebody asks for them
 USUAL: Size = (64, 64)
 NEARLY_ALL = 0.95  # pictures of one size make it the size; a stray or damaged one changes nothing
 
 
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What somebody asks decoded data to be.
+
+    Args:
+        size: height and width in pixels; chosen by `specify`, where it is None.
+        channels: 1 for grey, 3 for RGB; likewise.
+        fit: how pictures of other proportions are brought to the size.
+        value_range: the values that become black and white in pictures of more than 8 bits;
+            measured, where it is None.
+    """
+
+    size: Size | None = None
+    channels: int | None = None
+    fit: Fit = "cover"
+    value_range: ValueRange | None = None
+
+
 def specify(
-    source: Source, listing: Listing, size: Size | None, channels: int | None
+    source: Source, listing: Listing, options: DecodeOptions
 ) -> tuple[DataSpec, tuple[str, ...]]:
     """Return what the decoded data will be, and sentences on choices that may surprise.
 
@@ -35,8 +64,8 @@ def specify(
         NotFoundError: the labels are more than the catalogue's classes.
     """
     row, notes = source.dataset, []
-    size = size or (row.size if row else None)
-    channels = channels or (row.channels if row else None)
+    size = options.size or (row.size if row else None)
+    channels = options.channels or (row.channels if row else None)
     if not (size and channels):
         sizes, grey = _survey(listing, sized=size is not None)
         channels = channels or (1 if grey else 3)
@@ -45,7 +74,80 @@ def specify(
             notes += [note] if note else []
     domains, classes = _domains(source, listing), _classes(source, listing)
     licence = row.licence if row else ""
-    return DataSpec(source.name, channels, *size, classes, domains, licence), tuple(notes)
+    spec = DataSpec(
+        source.name, channels, *size, classes, domains, licence, options.fit, options.value_range
+    )
+    return spec, tuple(notes)
+
+
+def describe_cut(sizes: Mapping[Size, int], spec: DataSpec) -> tuple[str, ...]:
+    """Say how much `fit` cuts off pictures of these sizes; nothing where that is little.
+
+    Args:
+        sizes: how many pictures there are of each height and width.
+        spec: what they are brought to.
+    """
+    if spec.fit != "cover":
+        return ()
+    shares = {size: share_cut_off(*size, spec.height, spec.width) for size in sizes}
+    cut = {size: sizes[size] for size, share in shares.items() if share > LITTLE}
+    if not cut:
+        return ()
+    count = sum(cut.values())
+    mean = sum(shares[size] * each for size, each in cut.items()) / count
+    worst = max(cut, key=lambda size: shares[size])
+    most = ""
+    if len(cut) > 1:
+        most = f", at most {shares[worst]:.0%} (of {worst[0]}x{worst[1]})"
+    whose = f"{count:,} of {sum(sizes.values()):,} pictures"
+    if len(cut) == 1:
+        whose += f" of {worst[0]}x{worst[1]}"
+    return (
+        f"{whose} lose {mean:.0%} of their area{most} to fit {spec.height}x{spec.width}; "
+        "--fit contain keeps whole pictures, --fit stretch changes their proportions",
+    )
+
+
+def describe_range(spec: DataSpec, beyond: Mapping[str, int]) -> tuple[str, ...]:
+    """Say which values become black and white, where that is not the usual range of a type.
+
+    Args:
+        spec: of the data.
+        beyond: by split, how many pictures have values beyond the range.
+    """
+    if spec.value_range is None:
+        return ()
+    low, high = (f"{value:,.6g}" for value in spec.value_range)
+    found = []
+    if spec.value_range not in [(0.0, white) for white in USUAL_WHITES]:
+        found.append(
+            f"pictures of more than 8 bits: values from {low} to {high} become black to white"
+        )
+    for split, count in beyond.items():
+        found.append(
+            f"{count:,} {split} pictures have values beyond {low} to {high}; they are clipped"
+        )
+    return tuple(found)
+
+
+def describe_classes(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Say which classes have few pictures to train on.
+
+    Args:
+        counts: training pictures of each class.
+    """
+    few = {name: count for name, count in counts.items() if count < FEW}
+    if not few:
+        return ()
+    named = [f"{name} {count}" for name, count in sorted(few.items(), key=lambda each: each[1])]
+    shown = ", ".join(named[:SHOWN]) + (", …" if len(named) > SHOWN else "")
+    whose = f"{len(few):,} of {len(counts):,} classes {'has' if len(few) == 1 else 'have'}"
+    return (f"{whose} fewer than {FEW} training pictures: {shown}",)
+
+
+def widest(ranges: Sequence[ValueRange]) -> ValueRange:
+    """Return the least and the greatest value of several ranges."""
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
 def domains_in(name: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
@@ -178,7 +178,7 @@ class Subject:
 
     def _prepare(self) -> tuple[DataSpec, Split, bool]:
         wanted = self.card.learns_from == "two domains"
-        store = prepare(find_source(self.card.data), two_domains=wanted)
+        store = prepare(replace(find_source(self.card.data), two_domains=wanted))
         check_material(self.offer, self.card.data, store)
         split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
         return store.spec, split, "train" in store.pairs

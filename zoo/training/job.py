@@ -21,7 +21,7 @@ from zoo.training.checkpoint import Checkpoint
 from zoo.training.settings import Settings
 
 MAX_CONFIG_BYTES = 16 * 2**10  # tomllib is quadratic in dotted keys
-KEYS = {"model", "data", "size", "training", "options"}
+KEYS = {"model", "data", "size", "fit", "training", "options"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Job:
             "model": f"{self.offer.plugin.distribution}:{self.offer.card.name}",
             "data": self.data,
             "size": [spec.height, spec.width],
+            "fit": spec.fit,
             "training": to_plain(self.settings),
             "options": to_plain(self.config),
         }
@@ -86,8 +87,10 @@ class Job:
         before = {**checkpoint.facts["circumstances"], "devices": str(checkpoint.ranks)}
         now = {**self.circumstances(device), "devices": str(ranks)}
         if before.get("data") != now["data"]:
+            data = checkpoint.facts.get("job", {}).get("data", self.data)
+            moved = f"; that was {data!r}" if data != self.data else ""
             raise NotFoundError(
-                f"{self.data!r} is not the data that the run was trained on",
+                f"{self.data!r} is not the data that the run was trained on{moved}",
                 cause="pictures were added, removed or changed since",
                 hint="zoo data check says what is there; without --resume a new run begins",
             )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from zoo.catalog.lookup import datasets
 from zoo.data.source import find_source
-from zoo.errors import UsageError, ZooError
+from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.options import options_of, show_value, unknown_option
 from zoo.training.checkpoint import own_job
 from zoo.training.job import read_config
@@ -45,8 +46,37 @@ def is_other_data(wanted: str, own: str) -> bool:
     """Whether a name or a path means other data than a run's; nothing is downloaded to know."""
     if wanted == own:
         return False
-    in_catalogue = any(row.name == wanted.partition(":")[0] for row in datasets())
-    return in_catalogue or find_source(wanted).reference != own
+    return is_in_catalogue(wanted) or find_source(wanted).reference != own
+
+
+def find_data(run: Run, data: str) -> str:
+    """Return where the data that a run was trained on lies now.
+
+    A folder that was moved together with its runs is found again. Whether it holds the same
+    pictures is not looked at here.
+
+    Args:
+        run: the run.
+        data: name in the catalogue, or absolute path, as the run was trained with.
+
+    Raises:
+        NotFoundError: there is nothing at any place where it may lie.
+    """
+    if is_in_catalogue(data):
+        return data
+    places = run.data_places(data)
+    for place in places:
+        if Path(place).exists() or Path(place.rpartition(":")[0] or place).exists():
+            return place
+    raise NotFoundError(
+        f"the data of run {run.name!r} is gone: {' and '.join(places)}",
+        hint="--data PLACE, where the same pictures lie now",
+    )
+
+
+def is_in_catalogue(data: str) -> bool:
+    """Whether a name or a path is the name of a data set of the catalogue."""
+    return any(row.name in {data, data.rpartition(":")[0]} for row in datasets())
 
 
 def resolve_again(

@@ -91,6 +91,27 @@ class Run:
         """Return what run.json says of something; None when it does not, or is damaged."""
         return self._info_or_nothing().get(key)
 
+    def way_to(self, data: str) -> str | None:
+        """Return where data lies, from the run's folder; None for a data set of the catalogue."""
+        if not Path(data).is_absolute():
+            return None
+        try:
+            return os.path.relpath(data, self.path.absolute())
+        except ValueError:  # on another drive
+            return None
+
+    def data_places(self, data: str) -> list[str]:
+        """Return where the data of the run may lie now: where it was, or the same way from here.
+
+        Args:
+            data: name in the catalogue, or absolute path, as the run was trained with.
+        """
+        way = self.fact("data_from_run")
+        if not isinstance(way, str) or not Path(data).is_absolute():
+            return [data]
+        moved = os.path.normpath(self.path.absolute() / way)
+        return [data] if moved == data else [data, moved]
+
     def write_info(self, **facts: Any) -> None:
         """Add facts to run.json."""
         path = self.path / "run.json"

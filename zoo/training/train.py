@@ -197,6 +197,7 @@ def _introduce(run: Run, setup: Setup, tell: Tell) -> None:
         distribution=job.offer.plugin.distribution,
         version=job.offer.plugin.version,
         data=job.data,
+        data_from_run=run.way_to(job.data),
         data_spec=job.store.spec.to_json(),
         device=str(fabric.device),
         devices=fabric.world_size,

@@ -1,0 +1,96 @@
+"""How the verbs open data: brought to its size as asked, with a word on what is lost."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.pictures import fill, photo, save
+from tests.process import error_of, zoo, zoo_json
+from zoo import pictures
+
+SMALL = ("--set", "channels=4", "--steps", "1", "--batch-size", "8")
+
+
+def originals(path: Path) -> np.ndarray:
+    """The upper half of a picture of `zoo sample`: one original above what is made of it."""
+    with Image.open(path) as image:
+        page = np.asarray(image.convert("RGB"))
+    return page[: page.shape[0] // 2, :]
+
+
+def shown(path: Path, how: pictures.Fit, number: int) -> bool:
+    """Whether the original in `path` is a certain photo, brought to 16x16 in a certain way."""
+    fitted = pictures.fit(photo(number, 12, 30), 16, 16, 3, how)
+    factor = (originals(path).shape[1] - 2 * pictures.GAP) // 16
+    enlarged = fitted.repeat(factor, 0).repeat(factor, 1)
+    top = originals(path)[pictures.GAP : pictures.GAP + len(enlarged), pictures.GAP : -pictures.GAP]
+    return bool((top == enlarged).all())
+
+
+def test_a_run_keeps_its_fit_and_every_verb_uses_it() -> None:
+    fill(Path("photos/train"), 20, height=12, width=30)
+    fill(Path("photos/test"), 1, first=50, height=12, width=30)
+    words = ("--data", "photos", "--size", "16", "--name", "wide", "--fit", "contain")
+    told = zoo("train", "conv-ae", *words, *SMALL).stderr
+    assert "lose" not in told
+    assert tomllib.loads(Path("runs/wide/config.toml").read_text())["fit"] == "contain"
+    assert json.loads(Path("runs/wide/run.json").read_text())["data_spec"]["fit"] == "contain"
+
+    for words, how in (((), "contain"), (("--fit", "stretch"), "stretch")):
+        told = zoo("sample", "wide", "-n", "1", "-o", "page.png", *words).stderr
+        assert shown(Path("page.png"), how, 50)
+    told = zoo("eval", "wide", "--fit", "cover").stderr
+    assert "21 of 21 pictures of 12x30 lose 60%" in told
+    assert "lose" not in zoo("eval", "wide").stderr
+    assert "lose" not in zoo("export", "wide", "--onnx", "--half").stderr
+
+    said = error_of("train", "--resume", "wide", "--steps", "2", "--fit", "cover", code=2)
+    assert "contain" in said
+    again = zoo_json("train", "--resume", "wide", "--steps", "2", "--fit", "contain")
+    assert again["step"] == 2
+    zoo("train", "--config", "runs/wide/config.toml", "--name", "anew")
+    zoo("sample", "anew", "-n", "1", "-o", "page.png")
+    assert shown(Path("page.png"), "contain", 50)
+
+
+def test_what_is_cut_off_is_told_before_and_while_training() -> None:
+    fill(Path("photos"), 19, height=109, width=89)
+    save(Path("photos/wide.png"), photo(99, 20, 60))
+    share = "20 of 20 pictures lose 21% of their area, at most 67% (of 20x60)"
+    assert share in zoo("train", "conv-ae", "--data", "photos", "--size", "64", *SMALL).stderr
+    assert share in zoo("data", "check", "photos", "--size", "64").stdout
+    assert "lose" not in zoo("data", "check", "photos", "--size", "64", "--fit", "stretch").stdout
+
+
+def test_a_way_to_fit_that_is_not_one() -> None:
+    fill(Path("photos"), 3)
+    assert "stretch" in error_of("data", "check", "photos", "--fit", "strech", code=2)
+    Path("run.toml").write_text('model = "conv-ae"\ndata = "photos"\nfit = "containn"\n')
+    assert "'contain'" in error_of("train", "--config", "run.toml", code=2)
+
+
+def test_deep_pictures_of_a_run_have_the_range_of_its_training() -> None:
+    ramp = np.linspace(0, 1, 16 * 16).reshape(16, 16)
+    for number in range(20):
+        save(Path(f"deep/{number}.tif"), Image.fromarray((ramp * 1400).astype(np.uint16)))
+        save(Path(f"other/{number}.tif"), Image.fromarray((ramp * 700).astype(np.uint16)))
+    told = zoo("train", "conv-ae", "--data", "deep", "--name", "deep", *SMALL).stderr
+    assert "0 to 1,400" in told
+    info = json.loads(Path("runs/deep/run.json").read_text())
+    assert info["data_spec"]["value_range"] == [0, 1400]
+    assert "0 to 700" in zoo("data", "check", "other").stdout
+    told = zoo("sample", "deep", "--data", "other", "-n", "1", "-o", "page.png").stderr
+    assert "0 to 1,400" in told
+    assert 120 < originals(Path("page.png"))[4:-4, 4:-4].max() <= 128
+
+
+@pytest.mark.parametrize("verb", ["sample", "export"])
+def test_fit_is_refused_where_no_pictures_are_read(in_trained: Path, verb: str) -> None:
+    words = ("--onnx",) if verb == "export" else ()
+    assert "data" in error_of(verb, "first", "--fit", "cover", *words, code=2)
