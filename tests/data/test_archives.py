@@ -291,3 +291,13 @@ def test_names_in_a_tar_are_guessed_as_well(tmp_path, target):
         t.addfile(tarfile.TarInfo("楷书/一.png"), io.BytesIO())
     assert "Chinese" in archives.unpack(tmp_path / "a.tar", target)
     assert "楷书/一.png" in files_in(target)
+
+
+def test_a_zip_whose_members_begin_before_it_is_damaged_data(tmp_path, target):
+    """The system's own word for that is an invalid argument, as for a bad path."""
+    archive = written(tmp_path / "a.zip", {"x.png": b"content"})
+    content = bytearray(archive.read_bytes())
+    content[-6] += 5  # where the directory of the archive begins
+    archive.write_bytes(content)
+    with pytest.raises(NotFoundError, match=r"a\.zip"):
+        archives.unpack(archive, target)
