@@ -16,7 +16,7 @@ from zoo.cli.output import Choice, json_option, print_json, say
 from zoo.cli.request import Request, find_resumed, new_job, same_job
 from zoo.cli.sources import FIT_HELP, FITS
 from zoo.errors import InterruptedRunError, UsageError
-from zoo.training.ranks import is_first_rank
+from zoo.training.ranks import is_first_rank, note_on_allocation
 
 if TYPE_CHECKING:
     from zoo.training.plan import Plan
@@ -52,7 +52,9 @@ if TYPE_CHECKING:
 @click.option("--deterministic", is_flag=True, help="Refuse operations whose result may vary.")
 @click.option("--device", type=Choice(["auto", "cpu", "cuda", "mps"]), help="What computes.")
 @click.option("--ema", metavar="DECAY", help="Sample from averaged weights, such as 0.999.")
-@click.option("--devices", metavar="N", help="How many devices share each batch [1].")
+@click.option(
+    "--devices", metavar="N", help="Devices that share each batch [1, or as torchrun says]."
+)
 @click.option("--strategy", type=Choice(["auto", "ddp"]), help="How they work together.")
 @click.option("--precision", type=Choice(["auto", "32", "bf16"]), help="Number format.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
@@ -107,6 +109,8 @@ def verb(
     except ModuleNotFoundError as problem:
         raise needs_extra("train", str(problem.name)) from None
 
+    if note := note_on_allocation():
+        say(note)
     request = Request(model, data, preset, size, config, flags, assignments, fit)
     if resume is not None:
         if dry_run:

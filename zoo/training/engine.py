@@ -14,12 +14,15 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.strategy import Strategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from zoo.errors import UsageError, ZooError
 from zoo.model.contract import Model
+from zoo.training.ranks import World, announced
 from zoo.training.settings import Settings
 
 RANK_TIMEOUT = timedelta(minutes=10)  # a rank that waits longer than this has lost its partners
@@ -32,20 +35,22 @@ def start(settings: Settings) -> Fabric:
         UsageError: this machine has no such device, or not as many.
     """
     _silence()
-    device = _device(settings)
+    device, world = _device(settings), _world(settings)
+    devices = world.local_size if world else settings.devices or 1
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(settings.deterministic)
     try:
         fabric = Fabric(
             accelerator=device,
-            devices=settings.devices,
-            strategy=_strategy(settings),
+            devices=devices,
+            num_nodes=world.machines if world else 1,
+            strategy=_strategy(settings, devices, world),
             # mixed precision is the loop's: Fabric's own refuses a gradient penalty
             precision="32-true",
         )
     except MisconfigurationException as problem:
-        wanted = f"{settings.devices} {device} devices"
+        wanted = f"{devices} {device} devices"
         raise UsageError(f"{wanted} cannot be had here", cause=str(problem)[:200]) from None
     fabric.launch()
     return fabric
@@ -156,12 +161,101 @@ def _device(settings: Settings) -> str:
     return settings.device
 
 
-def _strategy(settings: Settings) -> str | Strategy:
-    if settings.devices == 1 and settings.strategy == "auto":
+def _world(settings: Settings) -> World | None:
+    """Return the world that the environment announces.
+
+    Raises:
+        UsageError: the settings ask for another number of devices.
+    """
+    world = announced()
+    if world and settings.devices not in {None, world.local_size}:
+        raise UsageError(
+            f"{world.launcher} has started {world.local_size} processes on this machine, and "
+            f"--devices asks for {settings.devices}",
+            hint=f"leave --devices out: {world.launcher} decides how many there are",
+        )
+    return world
+
+
+def _strategy(settings: Settings, devices: int, world: World | None) -> str | Strategy:
+    if devices == 1 and world is None and settings.strategy == "auto":
         return "auto"
+    environment = AnnouncedEnvironment(world) if world else None
     # A rank's BatchNorm statistics are its own: sending them along in every forward pass would
     # overwrite buffers that a backward pass still needs.
-    return DDPStrategy(broadcast_buffers=False, timeout=RANK_TIMEOUT)
+    return DDPStrategy(
+        cluster_environment=environment, broadcast_buffers=False, timeout=RANK_TIMEOUT
+    )
+
+
+class AnnouncedEnvironment(ClusterEnvironment):
+    """A world that another program has started, as Fabric asks for it.
+
+    Args:
+        world: the world.
+    """
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Whether the other ranks are there already."""
+        return True
+
+    @property
+    def main_address(self) -> str:
+        """The machine of the first rank: ``MASTER_ADDR``, or the first one of SLURM's list.
+
+        Raises:
+            UsageError: there are several machines, and nothing says which is the first.
+        """
+        named = os.environ.get("MASTER_ADDR", "")
+        nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST", "")
+        if not named and self._world.launcher == "srun" and nodes:
+            named = str(SLURMEnvironment.resolve_root_node_address(nodes))
+        if not named and self._world.machines > 1:
+            raise UsageError(
+                f"{self._world.launcher} announces {self._world.machines} machines, and nothing "
+                "says where the first one is",
+                hint="MASTER_ADDR=HOST MASTER_PORT=29500 in the environment of all",
+            )
+        return named or "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        """The port of the first rank: ``MASTER_PORT``, or one that all derive from the job."""
+        job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PMIX_NAMESPACE") or "zoo"
+        usual = 15000 + int(hashlib.sha256(job.encode()).hexdigest(), 16) % 10000
+        return int(os.environ.get("MASTER_PORT", usual))
+
+    @staticmethod
+    def detect() -> bool:
+        """Whether there is such a world."""
+        return announced() is not None
+
+    def world_size(self) -> int:
+        """Return the number of ranks."""
+        return self._world.size
+
+    def set_world_size(self, size: int) -> None:
+        """Ignore what Fabric would set: the world is there."""
+
+    def global_rank(self) -> int:
+        """Return the rank of this process."""
+        return self._world.rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """Ignore what Fabric would set: the world is there."""
+
+    def local_rank(self) -> int:
+        """Return the rank of this process on its machine."""
+        return self._world.local_rank
+
+    def node_rank(self) -> int:
+        """Return the number of this machine."""
+        return self._world.machine
 
 
 def _has_mps() -> bool:

@@ -30,7 +30,10 @@ class Settings:
     seed: int = option(0, "start of every random generator", at_least=0, at_most=2**31 - 1)
     deterministic: bool = option(False, "refuse operations whose result may vary")
     device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "what computes")
-    devices: int = option(1, "how many of them share each batch", at_least=1, at_most=4096)
+    devices: int | None = option(
+        None, "devices of a machine that share each batch; none: as torchrun or srun say, or 1",
+        at_least=1, at_most=4096,
+    )  # fmt: skip
     strategy: Literal["auto", "ddp"] = option("auto", "how several devices work together")
     ema: float | None = option(
         None, "decay of a moving average of all weights, for samples and exports; 0.999 is usual",

@@ -15,6 +15,7 @@ from contextlib import suppress
 from types import FrameType
 
 from zoo.errors import UsageError
+from zoo.training.ranks import announced
 from zoo.training.run import ATTEMPT, Run
 from zoo.training.runs import all_runs
 from zoo.training.signals import ASKING
@@ -36,7 +37,7 @@ def supervise(retries: int, tell: Callable[[str], None]) -> int:
     Raises:
         UsageError: another program starts the ranks, and would have to start them again.
     """
-    if "RANK" in os.environ or "SLURM_PROCID" in os.environ:
+    if announced():
         raise UsageError(
             "--retries is for a training whose ranks zoo starts itself",
             hint="--max-restarts of torchrun, or --requeue of SLURM, with zoo train --resume RUN",
