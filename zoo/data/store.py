@@ -22,6 +22,7 @@ from zoo.atomic import write_json
 from zoo.data import layouts
 from zoo.data.decoding import Decoded, Entry, UnknownRangeError, decode, measure_range
 from zoo.data.fingerprint import fingerprint
+from zoo.data.inventory import DESCRIPTION, FORMAT, mark_used
 from zoo.data.listing import Listing
 from zoo.data.scratch import private_folder, store_home
 from zoo.data.source import Source
@@ -38,8 +39,6 @@ from zoo.errors import NotFoundError, ZooError
 from zoo.pictures import ValueRange
 from zoo.ports import DataSpec, Fit
 
-FORMAT = 3  # of the files and of how they come about; data in another one is decoded anew
-DESCRIPTION = "store.json"
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
 
@@ -106,10 +105,10 @@ def prepare(
     content = fingerprint(source)
     options = DecodeOptions(size, channels, fit, value_range)
     folder = store_home() / _key(source, content, options)
-    store = _open(folder, source.name) or _open_like(source, content, options)
+    store = _open(folder, source) or _open_like(source, content, options)
     if store is None:
         _build(folder, source, options, tell)
-        store = _open(folder, source.name)
+        store = _open(folder, source)
         if store is None:
             raise ZooError(f"the decoded data in {folder} cannot be read back")
     for note in store.notes:
@@ -133,7 +132,7 @@ def _key(source: Source, content: str, options: DecodeOptions) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _open(folder: Path, name: str) -> Store | None:
+def _open(folder: Path, source: Source) -> Store | None:
     """Map a store into memory; None when there is none, or it is damaged."""
     try:
         description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
@@ -141,8 +140,9 @@ def _open(folder: Path, name: str) -> Store | None:
             split: {each: _map(folder, entry) for each, entry in entries.items()}
             for split, entries in description["splits"].items()
         }
+        mark_used(folder, source.reference)
         return Store(
-            replace(DataSpec.from_json(description["spec"]), name=name),
+            replace(DataSpec.from_json(description["spec"]), name=source.name),
             splits,
             tuple(description["pairs"]),
             description["total"],
@@ -163,7 +163,7 @@ def _open_like(source: Source, content: str, options: DecodeOptions) -> Store | 
         replace(unmeasured, channels=None),
         replace(unmeasured, channels=None, size=None),
     ):
-        found = _open(store_home() / _key(source, content, less), source.name)
+        found = _open(store_home() / _key(source, content, less), source)
         if found is None:
             continue
         spec = found.spec
@@ -207,6 +207,7 @@ def _build(folder: Path, source: Source, options: DecodeOptions, tell: Report) -
                 *describe_classes(_class_counts(temporary, decoded.splits["train"], spec)),
             )
             description = {
+                "format": FORMAT,
                 "splits": decoded.splits,
                 "pairs": decoded.pairs,
                 "spec": spec.to_json(),
@@ -217,7 +218,7 @@ def _build(folder: Path, source: Source, options: DecodeOptions, tell: Report) -
                 "digest": _digest(temporary, decoded.splits),
             }
             write_json(temporary / DESCRIPTION, description)
-            _publish(temporary, folder, source.name)
+            _publish(temporary, folder, source)
     except OSError as problem:
         raise ZooError(
             f"the decoded data cannot be written to {folder.parent}: {problem.strerror or problem}",
@@ -250,12 +251,12 @@ def _decode(
     return (spec if decoded.deep else replace(spec, value_range=None)), decoded
 
 
-def _publish(temporary: Path, folder: Path, name: str) -> None:
+def _publish(temporary: Path, folder: Path, source: Source) -> None:
     """Give a finished store its name, unless another process was quicker."""
     try:
         temporary.rename(folder)
     except OSError:
-        if _open(folder, name) is not None:
+        if _open(folder, source) is not None:
             return
         shutil.rmtree(folder)  # damaged
         temporary.rename(folder)
