@@ -8,6 +8,7 @@ first few of them are the validation split, whatever the seed of a run.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -36,7 +37,7 @@ from zoo.data.survey import (
     specify,
 )
 from zoo.errors import NotFoundError, ZooError
-from zoo.pictures import ValueRange
+from zoo.pictures import MAX_PIXELS, ValueRange, max_pixels
 from zoo.ports import DataSpec, Fit
 
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
@@ -104,7 +105,7 @@ def prepare(
     tell = report or (lambda _: None)
     content = fingerprint(source)
     options = DecodeOptions(size, channels, fit, value_range)
-    folder = store_home() / _key(source, content, options)
+    folder = store_home() / _key(source, content, options, max_pixels())
     store = _open(folder, source) or _open_like(source, content, options)
     if store is None:
         _build(folder, source, options, tell)
@@ -117,7 +118,7 @@ def prepare(
     return store
 
 
-def _key(source: Source, content: str, options: DecodeOptions) -> str:
+def _key(source: Source, content: str, options: DecodeOptions, limit: int) -> str:
     row = source.dataset
     facts = (
         (row.size, row.channels, row.classes, row.domains, row.pairs, row.licence) if row else ()
@@ -127,6 +128,7 @@ def _key(source: Source, content: str, options: DecodeOptions) -> str:
         "content": content,
         "layout": source.layout,
         "catalogue": facts or domains_in(source.name),
+        "max_pixels": limit,
         **asdict(options),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
@@ -158,13 +160,15 @@ def _open(folder: Path, source: Source) -> Store | None:
 def _open_like(source: Source, content: str, options: DecodeOptions) -> Store | None:
     """Open a store for which less was asked, when it comes to what is asked for now."""
     unmeasured = replace(options, value_range=None)
-    for less in (
+    less = (
+        options,
         unmeasured,
         replace(unmeasured, channels=None),
         replace(unmeasured, channels=None, size=None),
-    ):
-        found = _open(store_home() / _key(source, content, less), source)
-        if found is None:
+    )
+    for asked, limit in itertools.product(less, dict.fromkeys((max_pixels(), MAX_PIXELS))):
+        found = _open(store_home() / _key(source, content, asked, limit), source)
+        if found is None or (found.bad and limit != max_pixels()):
             continue
         spec = found.spec
         if (
