@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from zoo import pictures
-from zoo.errors import NotFoundError
+from zoo.errors import NotFoundError, UsageError
 from zoo.pictures import BadPictureError, read_picture
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -206,6 +206,29 @@ def test_decompression_bombs_are_refused_from_the_header():
         png += b"\0\0\0\0IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
         with pytest.raises(BadPictureError, match="megapixels"):
             read_picture(io.BytesIO(png))
+
+
+def test_a_limit_can_be_raised_also_above_pillows_own(tmp_path, monkeypatch):
+    path = tmp_path / "large.png"
+    Image.new("1", (14_000, 13_500)).save(path)  # 189 million pixels; Pillow's limit is 179
+    with pytest.raises(BadPictureError) as caught:
+        read_picture(path)
+    assert "ZOO_MAX_MEGAPIXELS=181" in caught.value.cause
+    monkeypatch.setenv("ZOO_MAX_MEGAPIXELS", "180")
+    with pytest.raises(BadPictureError, match="large"):
+        pictures.peek(path)
+    monkeypatch.setenv("ZOO_MAX_MEGAPIXELS", "181")
+    assert pictures.peek(path)[:2] == (13_500, 14_000)
+    assert read_picture(path).size == (14_000, 13_500)
+    assert Image.MAX_IMAGE_PIXELS is not None
+
+
+@pytest.mark.parametrize("text", ["many", "0", "-1", "1e3", "99999999999", "64 "])
+def test_a_limit_that_is_no_number_is_a_wrong_usage(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("ZOO_MAX_MEGAPIXELS", text)
+    Image.new("L", (8, 8)).save(tmp_path / "small.png")
+    with pytest.raises(UsageError, match="ZOO_MAX_MEGAPIXELS"):
+        read_picture(tmp_path / "small.png")
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import math
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from zoo.atomic import replacing
-from zoo.errors import NotFoundError
+from zoo.errors import NotFoundError, UsageError
 from zoo.ports import Fit
 
 Pixels = NDArray[np.uint8]
@@ -28,7 +29,10 @@ ValueRange = tuple[float, float]
 # Raster formats that people use. Nothing that runs a program (EPS), none that Pillow recognises by
 # a guess (TGA).
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-MAX_PIXELS = 64 * 1024 * 1024  # of one picture; more is taken for a decompression bomb
+MEGAPIXEL = 2**20
+MAX_PIXELS = 64 * MEGAPIXEL  # of one picture; more is taken for a decompression bomb …
+RAISE_LIMIT = "ZOO_MAX_MEGAPIXELS"  # … unless this environment variable allows more
+MOST_MEGAPIXELS = 10_000
 
 VALUES = "zoo-values"  # in `Image.info`: least and greatest value before they became bytes
 USUAL_WHITES = (1.0, 255.0, 65535.0)  # values that are white where nobody says another
@@ -57,6 +61,23 @@ def suffixes() -> frozenset[str]:
     )
 
 
+def max_pixels() -> int:
+    """Return how many pixels a picture may have: the usual limit, or what the user allows.
+
+    Raises:
+        UsageError: ``ZOO_MAX_MEGAPIXELS`` is no number of megapixels.
+    """
+    text = os.environ.get(RAISE_LIMIT, "")
+    if not text:
+        return MAX_PIXELS
+    if not (text.isdecimal() and 0 < int(text[:9]) <= MOST_MEGAPIXELS):
+        raise UsageError(
+            f"{RAISE_LIMIT}={text[:40]} is no number of megapixels",
+            hint=f"{RAISE_LIMIT}=200 before the command, up to {MOST_MEGAPIXELS}",
+        )
+    return int(text) * MEGAPIXEL
+
+
 class BadPictureError(NotFoundError):
     """A file that is not a picture, is damaged, or is too large to be honest."""
 
@@ -80,11 +101,12 @@ def read_picture(
     Raises:
         BadPictureError: the file is missing, no picture, truncated or a decompression bomb.
     """
+    limit = max_pixels()
     if isinstance(file, Path):
         with _blaming(name or str(file)), file.open("rb") as opened:
-            return _decode(opened, value_range)
+            return _decode(opened, limit, value_range)
     with _blaming(name or "the picture"):
-        return _decode(file, value_range)
+        return _decode(file, limit, value_range)
 
 
 def peek(path: Path) -> tuple[int, int, str]:
@@ -93,7 +115,8 @@ def peek(path: Path) -> tuple[int, int, str]:
     Raises:
         BadPictureError: the file is missing, no picture, or a decompression bomb.
     """
-    with _blaming(str(path)), path.open("rb") as opened, _open(opened) as image:
+    limit = max_pixels()
+    with _blaming(str(path)), path.open("rb") as opened, _open(opened, limit) as image:
         orientation = 1
         with suppress(Exception):  # as in `_decode`
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
@@ -269,8 +292,8 @@ def _blaming(name: str) -> Iterator[None]:
         return
     except UnidentifiedImageError:
         reason = "not a picture of a known format"
-    except Image.DecompressionBombError:
-        reason = f"more than {MAX_PIXELS // 2**20} megapixels"
+    except Image.DecompressionBombError as problem:
+        reason = str(problem)
     except FileNotFoundError:
         reason = "no such file"
     except OSError as problem:
@@ -280,16 +303,20 @@ def _blaming(name: str) -> Iterator[None]:
     raise BadPictureError(f"cannot read {name}", cause=" ".join(reason.split())[:200])
 
 
-def _open(file: BinaryIO) -> Image.Image:
+def _open(file: BinaryIO, limit: int) -> Image.Image:
     """Read the header only."""
     image = Image.open(file, formats=formats())
-    if image.width * image.height > MAX_PIXELS:
-        raise Image.DecompressionBombError
+    pixels = image.width * image.height
+    if pixels > limit:
+        told = f"more than {limit // MEGAPIXEL} megapixels"
+        if (needed := -(-pixels // MEGAPIXEL)) <= MOST_MEGAPIXELS:
+            told += f"; {RAISE_LIMIT}={needed} before the command allows it"
+        raise Image.DecompressionBombError(told)
     return image
 
 
-def _decode(file: BinaryIO, value_range: ValueRange | None) -> Image.Image:
-    with _open(file) as image:
+def _decode(file: BinaryIO, limit: int, value_range: ValueRange | None) -> Image.Image:
+    with _open(file, limit) as image:
         image.load()
         with suppress(Exception):  # damaged EXIF only fails to say which way is up
             ImageOps.exif_transpose(image, in_place=True)
@@ -327,16 +354,17 @@ def _range_of_type(values: NDArray[Any]) -> ValueRange:
 
 
 class _Quiet:
-    """Keeps Pillow's warnings off the terminal: what matters of them is checked here.
+    """Keeps Pillow's warnings and its own limit away: what matters of them is checked here.
 
-    Filters belong to the whole process and pictures are read by several threads at once, so the
-    first reader in silences and the last one out restores.
+    Filters and the limit belong to the whole process and pictures are read by several threads at
+    once, so the first reader in silences and the last one out restores.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._readers = 0
         self._filters = warnings.catch_warnings()
+        self._limit = Image.MAX_IMAGE_PIXELS
 
     def __enter__(self) -> None:
         with self._lock:
@@ -345,12 +373,14 @@ class _Quiet:
                 self._filters = warnings.catch_warnings()
                 self._filters.__enter__()
                 warnings.filterwarnings("ignore", module=r"PIL\.")
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._readers -= 1
             if self._readers == 0:
                 self._filters.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = self._limit
 
 
 _QUIET = _Quiet()

@@ -7,14 +7,18 @@ import json
 import os
 import pty
 import random
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.data.loopback import Loopback, loopback
+from tests.data.pictures import fill
 from tests.process import error_of, zoo, zoo_json
 
 BODY = random.Random(1).randbytes(200_000)
@@ -182,3 +186,124 @@ def test_a_cache_that_is_a_file_is_a_short_error(toy: Path) -> None:
     said = error_of("data", "get", "toy", code=1, ZOO_HOME="file")
     assert "cannot be used" in said
     assert "ZOO_HOME=" in said
+
+
+def cached(*words: str) -> list[dict[str, object]]:
+    return zoo_json("data", "list", "--cached", *words)
+
+
+def decode(place: str, *words: str) -> None:
+    small = ("--set", "channels=4", "--steps", "1", "--batch-size", "4", *words)
+    zoo("train", "conv-ae", "--data", place, *small)
+
+
+def test_the_cache_is_listed_with_size_use_and_source() -> None:
+    fill(Path("photos"), 6, height=8, width=8)
+    decode("photos")
+    decode("photos", "--size", "16", "--fit", "stretch")
+    found = cached()
+    assert [(each["kind"], each["name"]) for each in found] == [("decoded", "photos")] * 2
+    assert {each["form"] for each in found} == {
+        "6 of 8x8 colour, cover",
+        "6 of 16x16 colour, stretch",
+    }
+    for each in found:
+        assert each["source"] == str(Path("photos").absolute())
+        assert each["stale"] == ""
+        folder = Path(str(each["path"]))
+        assert each["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
+        assert time.time() - each["used"] < 60
+    table = zoo("data", "list", "--cached").stdout
+    assert str(found[0]["id"])[:12] in table
+    assert "16x16 colour, stretch" in table
+
+
+def test_downloads_are_listed_and_removed_by_name(toy: Path) -> None:
+    zoo("data", "get", "toy")
+    (found,) = cached()
+    assert (found["kind"], found["id"], found["source"]) == ("download", "toy", "toy")
+    assert found["bytes"] >= len(BODY)
+    assert zoo("data", "rm", "toy", "--dry-run").stdout == f"{folder()}\n"
+    assert folder().is_dir()
+    assert zoo("data", "rm", "toy").stdout == f"{folder()}\n"
+    assert not folder().exists()
+    assert cached() == []
+    zoo("data", "get", "toy")
+    assert rows()["toy"]["cached"] == "yes"
+
+
+def test_a_download_under_way_is_left_alone(toy: Path) -> None:
+    zoo("data", "get", "toy")
+    fill(Path("photos"), 6, height=8, width=8)
+    decode("photos")
+    with FileLock(folder() / ".lock"):
+        assert str(folder()) in error_of("data", "rm", "--all", code=1)
+    assert [each["kind"] for each in cached()] == ["download"]  # the rest has gone
+
+
+def test_data_is_removed_by_name_by_place_and_by_id() -> None:
+    for name in ("cats", "dogs", "owls"):
+        fill(Path(name), 6, first=ord(name[0]), height=8, width=8)
+        decode(name)
+    decode("owls", "--size", "16")
+    ids = {each["name"]: each["id"] for each in cached()}
+    zoo("data", "rm", str(ids["cats"])[:12])
+    assert {each["name"] for each in cached()} == {"dogs", "owls"}
+    removed = zoo_json("data", "rm", "./owls")
+    assert len(removed["removed"]) == 2
+    assert removed["bytes"] > 0
+    assert "'dogs'" in error_of("data", "rm", "dgos", code=3)
+    assert {each["name"] for each in cached()} == {"dogs"}
+    assert len(list(Path("owls").iterdir())) == 6
+    decode("owls")  # and all of it can be had anew
+
+
+def test_only_what_is_old_or_of_no_use_is_removed() -> None:
+    for number, name in enumerate(("new", "old", "gone", "format")):
+        fill(Path(name), 6, first=10 * number, height=8, width=8)
+        decode(name)
+    paths = {each["name"]: Path(str(each["path"])) for each in cached()}
+    for path in paths["old"].iterdir():
+        os.utime(path, (time.time() - 40 * 86400,) * 2)
+    shutil.rmtree("gone")
+    description = paths["format"] / "store.json"
+    facts = json.loads(description.read_text())
+    del facts["format"], facts["digest"]
+    description.write_text(json.dumps(facts))
+    assert {each["name"] for each in cached() if each["stale"]} == {"gone", "format"}
+
+    removed = zoo_json("data", "rm", "--unused-for", "30")["removed"]
+    assert [each["name"] for each in removed] == ["old"]
+    removed = zoo_json("data", "rm", "--stale")["removed"]
+    assert {each["name"] for each in removed} == {"gone", "format"}
+    assert [each["name"] for each in cached()] == ["new"]
+    assert "--stale" in error_of("data", "rm", code=2)
+    zoo("data", "rm", "--all")
+    assert cached() == []
+
+
+def test_using_data_again_makes_it_new() -> None:
+    fill(Path("photos"), 6, height=8, width=8)
+    decode("photos")
+    (found,) = cached()
+    for path in Path(str(found["path"])).iterdir():
+        os.utime(path, (time.time() - 40 * 86400,) * 2)
+    zoo("sample", "conv-ae", "-n", "1")
+    assert zoo_json("data", "rm", "--unused-for", "30")["removed"] == []
+
+
+def test_a_training_goes_on_when_its_data_is_removed_from_the_cache() -> None:
+    fill(Path("photos"), 40, height=8, width=8)
+    decode("photos")
+    words = ["train", "conv-ae", "--data", "photos", "--set", "channels=4", "--batch-size", "4"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "zoo", *words, "--steps", "600", "--name", "long"],
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not Path("runs/long/metrics.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        zoo("data", "rm", "--all")
+        assert process.poll() is None, "it was quicker than the removal"
+        assert process.wait(60) == 0
+    assert cached() == []

@@ -90,6 +90,20 @@ def test_deep_pictures_of_a_run_have_the_range_of_its_training() -> None:
     assert 120 < originals(Path("page.png"))[4:-4, 4:-4].max() <= 128
 
 
+def test_a_large_picture_is_left_out_unless_it_is_allowed() -> None:
+    fill(Path("photos"), 3, height=8, width=8)
+    Image.new("1", (9000, 8000)).save("photos/large.png")
+    words = ("train", "conv-ae", "--data", "photos", "--size", "8", "--on-bad-image", "skip")
+    told = zoo(*words, *SMALL).stderr
+    assert "1 of 4 pictures" in told
+    assert "ZOO_MAX_MEGAPIXELS=69" in told
+    told = zoo(*words, *SMALL, ZOO_MAX_MEGAPIXELS="69").stderr
+    assert "decoding 4 pictures" in told
+    assert "cannot be read" not in told
+    said = error_of("data", "check", "photos", ZOO_MAX_MEGAPIXELS="all", code=2)
+    assert "ZOO_MAX_MEGAPIXELS" in said
+
+
 @pytest.mark.parametrize("verb", ["sample", "export"])
 def test_fit_is_refused_where_no_pictures_are_read(in_trained: Path, verb: str) -> None:
     words = ("--onnx",) if verb == "export" else ()

@@ -796,7 +796,7 @@ def test_horses_and_zebras_are_downloaded_and_decoded_by_name(
     spec = DataSpec("horses", 3, 32, 32, domains=("horse", "zebra"), licence="none given")
     assert store.spec == spec
     assert (store.total, store.bad, store.pairs) == (2661, 0, ())
-    assert len(said) == 1
+    assert all(line.startswith(("decoding ", "decoded ")) for line in said)
     zebras = np.concatenate([store.splits["train"]["b"], store.splits["validation"]["b"]])
     grey = (zebras[..., 0] == zebras[..., 1]) & (zebras[..., 1] == zebras[..., 2])
     assert grey.all(axis=(1, 2)).sum() >= 7

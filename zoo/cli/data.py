@@ -1,7 +1,8 @@
-"""`zoo data`."""
+"""`zoo data`: what there is, downloads, what training would read, and what the cache holds."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ import click
 from zoo.cli.completion import datasets
 from zoo.cli.output import Choice, json_option, print_json, print_table, say
 from zoo.cli.sources import FIT_HELP, FITS, find, read_fit, read_size
+from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 
 if TYPE_CHECKING:
     from zoo.catalog.dataset import Dataset
+    from zoo.data.inventory import Cached
     from zoo.ports import DataSpec
 
 SHOWN = 12  # sizes, classes or unreadable files of a check; the rest is counted
@@ -22,18 +25,30 @@ SHOWN = 12  # sizes, classes or unreadable files of a check; the rest is counted
 @json_option
 @click.pass_context
 def verb(context: click.Context, as_json: bool) -> None:
-    """List, download or check data sets."""
+    """List, download or check data sets, and remove what the cache holds of them."""
     if context.invoked_subcommand is None:
-        context.invoke(list_data, as_json=as_json)
+        context.invoke(list_data, cached=False, as_json=as_json)
 
 
 @verb.command("list")
+@click.option("--cached", is_flag=True, help="List what lies in the cache: size, last use, source.")
 @json_option
-def list_data(as_json: bool) -> None:
+def list_data(cached: bool, as_json: bool) -> None:
     """List the data sets that --data knows by name, and which of them are here.
 
     ZOO_REGISTRY=FILE or =URL adds the rows of a catalogue of your own.
     """
+    if cached:
+        from zoo.data.inventory import inventory
+
+        found = inventory()
+        if as_json:
+            print_json([each.to_json() for each in found])
+            return
+        if found:
+            _print_cached(found)
+        say(_sum(found, "zoo data rm NAME, ID or --unused-for DAYS removes some"))
+        return
     from zoo.catalog.lookup import datasets
     from zoo.catalog.registry import read_registry
     from zoo.cli.downloading import describe_size
@@ -142,6 +157,110 @@ def check_data(data: str, size: str | None, fit: str, as_json: bool) -> None:
         click.echo("training    refuses so many unreadable files, but for --on-bad-image skip")
     if sum(found.splits.get("train", {}).values()) + sum(found.validation.values()) < 2:
         click.echo("training    needs two pictures at least")
+
+
+@verb.command("rm")
+@click.argument("names", nargs=-1, metavar="[NAME|ID|PATH]…", shell_complete=datasets)
+@click.option("--unused-for", type=click.FloatRange(0, 36500), metavar="DAYS",
+              help="Only what was not used for so long.")  # fmt: skip
+@click.option("--stale", is_flag=True,
+              help="Only what is of another version, or whose source is gone.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Everything.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@json_option
+def remove_data(
+    names: tuple[str, ...],
+    unused_for: float | None,
+    stale: bool,
+    everything: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Remove downloads, decoded data and classifiers from the cache.
+
+    They are named by their data set, by the id or the source of `zoo data list --cached`, or by an
+    option; several conditions must all hold. Your own files are never touched, and a process that
+    uses what is removed keeps it until it ends.
+
+    \b
+    zoo data rm photos
+    zoo data rm --unused-for 30
+    zoo data rm --stale
+    """  # noqa: D301 - click takes a real backspace for "do not wrap"
+    from zoo.data.inventory import inventory, remove
+
+    if not (names or stale or everything or unused_for is not None):
+        raise UsageError(
+            "what shall be removed?",
+            hint="zoo data list --cached, then a name or an id; or --unused-for 30, --stale, --all",
+        )
+    found = [each for each in inventory() if each.kind != "unfinished" or each.stale]
+    if names:
+        found = _named(found, names)
+    if stale:
+        found = [each for each in found if each.stale]
+    if unused_for is not None:
+        found = [each for each in found if time.time() - each.used > unused_for * 86400]
+    removed: list[Cached] = []
+    refused: ZooError | None = None
+    for each in found:
+        try:
+            if not dry_run:
+                remove(each)
+        except ZooError as problem:  # the others are removed all the same
+            refused = problem
+            continue
+        removed.append(each)
+        if not as_json:
+            click.echo(click.format_filename(each.path))
+    if as_json:
+        print_json({
+            "removed": [each.to_json() for each in removed],
+            "bytes": sum(each.bytes for each in removed),
+            "dry_run": dry_run,
+        })  # fmt: skip
+    else:
+        say(_sum(removed, "would be removed" if dry_run else "removed"))
+    if refused is not None:
+        raise refused
+
+
+def _named(found: list[Cached], names: tuple[str, ...]) -> list[Cached]:
+    """Return what the names mean, each once.
+
+    Raises:
+        NotFoundError: a name means nothing.
+    """
+    for name in names:
+        if not any(each.is_called(name) for each in found):
+            known = {each.name for each in found if each.name}
+            raise NotFoundError(
+                f"nothing in the cache is called {name[:60]!r}.{did_you_mean(name, known)}",
+                hint="zoo data list --cached",
+            )
+    return [each for each in found if any(each.is_called(name) for name in names)]
+
+
+def _print_cached(found: list[Cached]) -> None:
+    from rich import filesize
+
+    print_table(
+        ["id", "kind", "data", "size", "last used", "made of"],
+        [
+            (each.id if each.kind == "download" else each.id[:12], each.kind,
+             (each.form and f"{each.name}: {each.form}") or each.name, filesize.decimal(each.bytes),
+             time.strftime("%Y-%m-%d", time.localtime(each.used)),
+             "; ".join(part for part in (each.source, each.stale) if part))
+            for each in found
+        ],
+    )  # fmt: skip
+
+
+def _sum(found: list[Cached], then: str) -> str:
+    from rich import filesize
+
+    things = "1 thing" if len(found) == 1 else f"{len(found):,} things"
+    return f"{things}, {filesize.decimal(sum(each.bytes for each in found))}: {then}"
 
 
 def _by_domain(sides: Mapping[str, int], spec: DataSpec) -> dict[str, int]:

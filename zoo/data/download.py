@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zoo.catalog.dataset import Download, RemoteFile
@@ -32,6 +33,8 @@ def fetch(row: Download, *, report: Report | None = None, patience: float = PATI
     """
     folder = cache.data_folder(row)
     if row.embedded or not _missing(row, folder):
+        with suppress(OSError):  # when it was last used, for `zoo data list --cached`
+            os.utime(folder / cache.RECORDS)
         return folder
     tell = report or (lambda _: None)
     cache.make_folder(folder)

@@ -8,6 +8,7 @@ first few of them are the validation split, whatever the seed of a run.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from zoo.atomic import write_json
 from zoo.data.decoding import Decoded, Entry, UnknownRangeError, decode, measure_range
 from zoo.data.fingerprint import fingerprint
+from zoo.data.inventory import DESCRIPTION, FORMAT, mark_used
 from zoo.data.listing import Listing
 from zoo.data.scratch import private_folder, store_home
 from zoo.data.source import Source
@@ -34,11 +36,9 @@ from zoo.data.survey import (
     specify,
 )
 from zoo.errors import NotFoundError, ZooError
-from zoo.pictures import ValueRange
+from zoo.pictures import MAX_PIXELS, ValueRange, max_pixels
 from zoo.ports import DataSpec, Fit
 
-FORMAT = 3  # of the files and of how they come about; data in another one is decoded anew
-DESCRIPTION = "store.json"
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
 
@@ -104,11 +104,11 @@ def prepare(
     tell = report or (lambda _: None)
     content = fingerprint(source)
     options = DecodeOptions(size, channels, fit, value_range)
-    folder = store_home() / _key(source, content, options)
-    store = _open(folder, source.name) or _open_like(source, content, options)
+    folder = store_home() / _key(source, content, options, max_pixels())
+    store = _open(folder, source) or _open_like(source, content, options)
     if store is None:
         _build(folder, source, options, tell)
-        store = _open(folder, source.name)
+        store = _open(folder, source)
         if store is None:
             raise ZooError(f"the decoded data in {folder} cannot be read back")
     for note in store.notes:
@@ -117,7 +117,7 @@ def prepare(
     return store
 
 
-def _key(source: Source, content: str, options: DecodeOptions) -> str:
+def _key(source: Source, content: str, options: DecodeOptions, limit: int) -> str:
     row = source.dataset
     facts = (
         (row.size, row.channels, row.classes, row.domains, row.pairs, row.licence) if row else ()
@@ -128,12 +128,13 @@ def _key(source: Source, content: str, options: DecodeOptions) -> str:
         "layout": source.layout,
         "two_domains": source.two_domains,
         "catalogue": facts or domains_in(source.name),
+        "max_pixels": limit,
         **asdict(options),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _open(folder: Path, name: str) -> Store | None:
+def _open(folder: Path, source: Source) -> Store | None:
     """Map a store into memory; None when there is none, or it is damaged."""
     try:
         description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
@@ -141,8 +142,9 @@ def _open(folder: Path, name: str) -> Store | None:
             split: {each: _map(folder, entry) for each, entry in entries.items()}
             for split, entries in description["splits"].items()
         }
+        mark_used(folder, source.reference)
         return Store(
-            replace(DataSpec.from_json(description["spec"]), name=name),
+            replace(DataSpec.from_json(description["spec"]), name=source.name),
             splits,
             tuple(description["pairs"]),
             description["total"],
@@ -158,13 +160,15 @@ def _open(folder: Path, name: str) -> Store | None:
 def _open_like(source: Source, content: str, options: DecodeOptions) -> Store | None:
     """Open a store for which less was asked, when it comes to what is asked for now."""
     unmeasured = replace(options, value_range=None)
-    for less in (
+    less = (
+        options,
         unmeasured,
         replace(unmeasured, channels=None),
         replace(unmeasured, channels=None, size=None),
-    ):
-        found = _open(store_home() / _key(source, content, less), source.name)
-        if found is None:
+    )
+    for asked, limit in itertools.product(less, dict.fromkeys((max_pixels(), MAX_PIXELS))):
+        found = _open(store_home() / _key(source, content, asked, limit), source)
+        if found is None or (found.bad and limit != max_pixels()):
             continue
         spec = found.spec
         if (
@@ -207,6 +211,7 @@ def _build(folder: Path, source: Source, options: DecodeOptions, tell: Report) -
                 *describe_classes(_class_counts(temporary, decoded.splits["train"], spec)),
             )
             description = {
+                "format": FORMAT,
                 "splits": decoded.splits,
                 "pairs": decoded.pairs,
                 "spec": spec.to_json(),
@@ -217,7 +222,7 @@ def _build(folder: Path, source: Source, options: DecodeOptions, tell: Report) -
                 "digest": _digest(temporary, decoded.splits),
             }
             write_json(temporary / DESCRIPTION, description)
-            _publish(temporary, folder, source.name)
+            _publish(temporary, folder, source)
     except OSError as problem:
         raise ZooError(
             f"the decoded data cannot be written to {folder.parent}: {problem.strerror or problem}",
@@ -250,12 +255,12 @@ def _decode(
     return (spec if decoded.deep else replace(spec, value_range=None)), decoded
 
 
-def _publish(temporary: Path, folder: Path, name: str) -> None:
+def _publish(temporary: Path, folder: Path, source: Source) -> None:
     """Give a finished store its name, unless another process was quicker."""
     try:
         temporary.rename(folder)
     except OSError:
-        if _open(folder, name) is not None:
+        if _open(folder, source) is not None:
             return
         shutil.rmtree(folder)  # damaged
         temporary.rename(folder)

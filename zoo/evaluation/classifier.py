@@ -7,8 +7,10 @@ with its accuracy on images that it has not seen: what it says of samples means 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -127,6 +129,8 @@ def find_classifier(store: Store, report: Report) -> Classifier:
     with torch.random.fork_rng(devices=[]):  # the noise of others is left as it is
         found = _load(path, spec)
         if found:
+            with suppress(OSError):  # when it was last used, for `zoo data list --cached`
+                os.utime(path)
             return found
         made = _train(store, report)
     _save(path, made)
