@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -93,6 +94,23 @@ def test_a_rank_that_is_killed_takes_the_run_down() -> None:
     assert process.returncode == 1
     assert "a rank was lost" in said
     assert "zoo train --resume run" in said
+
+
+@pytest.mark.parametrize("more", [[], pytest.param(TWO, marks=pytest.mark.slow)])
+def test_a_training_ends_with_the_supervisor_that_is_killed(more: list[str]) -> None:
+    process = start([*small_training(DCGAN, "run", steps=10**6), *more, "--retries", "2"])
+    deadline = time.monotonic() + 60
+    while not Path("runs/run/metrics.jsonl").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    info = json.loads(Path("runs/run/run.json").read_text())
+    process.kill()
+    process.communicate(timeout=60)
+    while Path(f"/proc/{info['pid']}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    info = json.loads(Path("runs/run/run.json").read_text())
+    assert info["status"] == "interrupted", "it has saved what there was"
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,16 +146,37 @@ def test_a_warning_and_then_the_end_save_once_and_are_no_second_ctrl_c() -> None
     assert steps_saved("run")
 
 
+# Long steps of many short operations, between which Python hears signals.
+SLOW_STEPS = ["train", "cyclegan", "--preset", "tiny", "--name", "run", "--steps", "1000",
+              "--checkpoint-every", "1"]  # fmt: skip
+
+
 def test_a_second_ctrl_c_stops_at_once_and_says_what_is_kept() -> None:
-    process = start([*small_training(VAE, "run", steps=10**6), *OFTEN])
-    wait_for(Path("runs/run/metrics.jsonl"))
+    process = start(SLOW_STEPS)
+    wait_for(Path("runs/run/checkpoints/last"))
     for _ in range(2):
         os.kill(process, signal.SIGINT)
-        time.sleep(0.002)
+        time.sleep(0.15)
     assert nursery().wait(process) == 130
     said = Path("err.txt").read_text()
+    assert "stopped at once" in said
     assert "zoo train --resume run" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("gap", [0.01, 0.033])
+def test_ctrl_c_that_is_held_down_is_one_and_the_checkpoint_is_saved(gap: float) -> None:
+    process = start(small_training(VAE, "run", steps=10**6))
+    wait_for(Path("runs/run/metrics.jsonl"))
+    for _ in range(20):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGINT)
+        time.sleep(gap)
+    assert nursery().wait(process) == 130
+    said = Path("err.txt").read_text()
+    assert "the checkpoint is saved" in said
+    assert "Traceback" not in said
+    assert steps_saved("run")
 
 
 def test_a_budget_of_time_counts_what_was_spent_before() -> None:

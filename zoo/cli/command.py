@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -68,33 +70,51 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if _take(words, "--no-plugins"):
         os.environ["ZOO_PLUGINS"] = ""  # also for the processes that a verb starts
     try:
-        _run(words, debug)
-    except SystemExit as end:
-        _leave_threads(end.code)
-        raise
+        code = _run(words, debug)
+    except KeyboardInterrupt:  # a key that is held down repeats itself
+        code = 130
+    _ignore_interrupts()
+    _leave_threads(code)
+    sys.exit(code)
 
 
-def _run(words: list[str], debug: bool) -> NoReturn:
+def _run(words: list[str], debug: bool) -> int:
+    """Run a verb, say what went wrong, and return the exit code."""
     try:
         answer: Any = group.main(words, prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()
-        sys.exit(answer if isinstance(answer, int) else 0)
+        return answer if isinstance(answer, int) else 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
+        return 0
     except click.exceptions.NoArgsIsHelpError as help_wanted:
         click.echo(help_wanted.format_message(), err=True)
-        sys.exit(2)
+        return 2
     except (KeyboardInterrupt, click.Abort):
+        _ignore_interrupts()
         say("interrupted")
-        sys.exit(130)
+        return 130
     except Exception as problem:
         if debug:
             traceback.print_exc()
         error = as_zoo_error(problem)
         first, *rest = _lines(error)
         say("\n".join([f"error: {first}", *(f"  {line}" for line in rest)]))
-        sys.exit(error.exit_code)
+        return error.exit_code
+
+
+def _ignore_interrupts() -> None:
+    """Ignore Ctrl-C from now on: the command is at its end, and has said so."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    while True:
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        except KeyboardInterrupt:  # just before
+            continue
+        return
 
 
 def _leave_threads(code: object) -> None:

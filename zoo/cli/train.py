@@ -100,9 +100,10 @@ def verb(
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if resume is None and name is not None:
         _check_new_name(name)
-    if retries:
-        from zoo.training.supervise import supervise
+    from zoo.training.supervise import end_with_supervisor, supervise
 
+    end_with_supervisor()
+    if retries:
         raise SystemExit(supervise(retries, say))
     try:
         from zoo.training.train import train

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 # SIGUSR1 is how clusters warn before they take a machine away, SIGHUP comes when a terminal closes.
 NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+REPEAT = 0.1  # seconds; a key that is held down repeats itself sooner than a hand can
 ASKING = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
@@ -26,19 +29,21 @@ class SecondSignal(KeyboardInterrupt):
 
 @contextmanager
 def stopping_on_signals() -> Iterator[Callable[[], int]]:
-    """Let the first signal ask for a stop, and Ctrl-C after it stop at once.
+    """Let the first signal ask for a stop, and Ctrl-C pressed after it stop at once.
 
     Clusters may send several kinds, one after the other; these do not add up.
 
     Yields:
         A function that returns the number of the signal that came, or 0.
     """
-    asked = 0
+    asked, last, is_stopping = 0, -math.inf, False
 
     def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
+        nonlocal asked, last, is_stopping
         del frame
-        if asked and number == signal.SIGINT:
+        before, last = last, time.monotonic()
+        if asked and number == signal.SIGINT and last - before >= REPEAT and not is_stopping:
+            is_stopping = True
             raise SecondSignal(number)
         asked = asked or number
 

@@ -10,6 +10,8 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -21,6 +23,8 @@ from zoo.training.runs import all_runs
 from zoo.training.signals import ASKING
 
 CRASHED = 1  # exit code of what may go better another time, as that of a lost rank
+SUPERVISOR = "ZOO_SUPERVISOR"  # environment variable: number of the pipe that its end closes
+GRACE = 20.0  # seconds to save a checkpoint in
 KEPT = {"--json", "--debug", "--no-color"}  # words that say nothing about the training
 
 
@@ -55,6 +59,26 @@ def supervise(retries: int, tell: Callable[[str], None]) -> int:
     return code if code >= 0 else 128 - code  # as a shell says that a signal killed it
 
 
+def end_with_supervisor() -> None:
+    """Let this process, and the ranks that it starts, end when its supervisor does.
+
+    A supervisor that is killed cannot hand on Ctrl-C any more. The training saves as on SIGTERM,
+    and is killed if that takes too long.
+    """
+    handle = os.environ.pop(SUPERVISOR, "")  # so that the ranks do not take it for theirs
+    if handle.isdecimal():
+        threading.Thread(target=_watch, args=[int(handle)], daemon=True).start()
+
+
+def _watch(handle: int) -> None:
+    with suppress(OSError):
+        while os.read(handle, 1):
+            pass
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        os.killpg(os.getpgrp(), number)
+        time.sleep(GRACE)
+
+
 def without_retries(words: list[str]) -> list[str]:
     """Return the words of a command without ``--retries N``."""
     found = []
@@ -73,11 +97,14 @@ def _try(words: list[str], attempt: str) -> tuple[int, bool]:
     Returns:
         The exit code, below 0 where a signal killed it, and whether somebody asked it to stop.
     """
+    alive, ours = os.pipe()  # ends when this process does, however that is
     process = subprocess.Popen(
         [sys.executable, "-m", "zoo", *words],
         start_new_session=True,
-        env={**os.environ, ATTEMPT: attempt},
+        pass_fds=[alive],
+        env={**os.environ, ATTEMPT: attempt, SUPERVISOR: str(alive)},
     )
+    os.close(alive)
     was_stopped = False
 
     def hand_on(number: int, frame: FrameType | None) -> None:
@@ -92,6 +119,7 @@ def _try(words: list[str], attempt: str) -> tuple[int, bool]:
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        os.close(ours)
         for number, handler in before.items():
             signal.signal(number, handler)
     return process.returncode, was_stopped
