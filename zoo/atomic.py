@@ -127,19 +127,30 @@ def _listed_sha256(path: Path) -> str | None:
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_MANIFEST_BYTES:
             raise ValueError("it is no regular file, or too large")
         content = json.loads(manifest.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or "files" not in content:
-            return None  # another program's
-        entries = [(facts.get("file", name), facts) for name, facts in content["files"].items()]
-        weights = content.get("weights")
-        entries += [(weights["file"], weights)] if weights else []
-        listed = dict(entries).get(path.name)
-        return str(listed["sha256"]) if listed else None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+        listed = _listing(content).get(path.name)
+        if listed is None and path.parent.name.startswith("step-"):
+            raise ValueError(f"it does not list {path.name}")
+    except (OSError, ValueError, RecursionError) as problem:
         raise NotFoundError(
             f"{manifest} is damaged, so that {path.name} cannot be compared with it",
             cause=" ".join(str(problem).split())[:200] or type(problem).__name__,
             hint=_another_than(path),
         ) from None
+    return listed
+
+
+def _listing(manifest: object) -> dict[str, str]:
+    """Return the sha256 of each file that a manifest lists; nothing of another program's."""
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict):
+        return {}
+    assert isinstance(manifest, dict)
+    entries = [*files.items(), ("", manifest.get("weights"))]
+    return {
+        str(facts.get("file", name)): facts["sha256"]
+        for name, facts in entries
+        if isinstance(facts, dict) and isinstance(facts.get("sha256"), str)
+    }
 
 
 def _another_than(path: Path) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +18,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.process import error_of
 from tests.runtime.graphs import decoder, describe, save
 from tests.security.inside import command, nothing_left, refused
 from zoo.ports import Port
-from zoo.runtime import protobuf, screening, session
+from zoo.runtime import protobuf, screening
 
 ROUNDS = 2**62
 LATENT = Port.latent("latent", 20)
@@ -388,8 +393,7 @@ def test_a_graph_that_takes_all_memory_is_stopped() -> None:
         assert "not enough memory" in refused("run", "x.onnx", "-o", "x.npz", code=1)
 
 
-def test_a_graph_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "LONGEST_RUN", 0.2)
+def test_a_graph_that_takes_too_long_is_stopped() -> None:
     rounds = [helper.make_node("MatMul", [f"m{n}", f"m{n}"], [f"m{n + 1}"]) for n in range(400)]
     nodes = [
         helper.make_node("ReduceSum", ["latent"], ["sum"]),
@@ -400,7 +404,62 @@ def test_a_graph_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch)
     ]
     graph(Path("x.onnx"), *nodes, constants={"large": np.array([700, 700])})
     with nothing_left(Path()):
-        assert "was not done" in refused("run", "x.onnx", "-o", "x.npz", code=1)
+        said = error_of("run", "x.onnx", "-o", "x.npz", code=1, ZOO_MAX_SECONDS="1")
+        assert "was not done" in said
+
+
+def never_open(path: Path) -> Path:
+    """A small file whose constants take minutes to compute, which opening it does."""
+    rounds = [helper.make_node("MatMul", [f"m{n}", "m0"], [f"m{n + 1}"]) for n in range(90)]
+    nodes = [
+        helper.make_node("ConstantOfShape", ["large"], ["m0"]),
+        *rounds,
+        helper.make_node("ReduceMax", ["m90"], ["most"], keepdims=0),
+        helper.make_node("Add", ["latent", "most"], ["value"]),
+    ]
+    return graph(path, *nodes, constants={"large": np.array([4000, 4000])})
+
+
+@pytest.mark.parametrize("verb", [["run", "-n", "1", "-o", "x.npz"], ["bench"]])
+def test_a_file_that_takes_too_long_to_open_is_left(
+    verb: list[str],
+) -> None:
+    never_open(Path("x.onnx"))
+    assert Path("x.onnx").stat().st_size < 20_000
+    began = time.monotonic()
+    said = error_of(verb[0], "x.onnx", *verb[1:], code=3, ZOO_MAX_SECONDS="0.5")
+    assert "ZOO_MAX_SECONDS" in said
+    assert time.monotonic() - began < 30
+    assert sorted(path.name for path in Path().iterdir()) == ["x.onnx"]
+
+
+def one_long_operator(path: Path) -> Path:
+    nodes = [
+        helper.make_node("ReduceSum", ["latent"], ["sum"]),
+        helper.make_node("Expand", ["sum", "large"], ["m"]),
+        helper.make_node("MatMul", ["m", "m"], ["product"]),
+        helper.make_node("ReduceMax", ["product"], ["most"], keepdims=0),
+        helper.make_node("Add", ["latent", "most"], ["value"]),
+    ]
+    return graph(path, *nodes, constants={"large": np.array([9000, 9000])})
+
+
+@pytest.mark.parametrize("make", [never_open, one_long_operator])
+def test_ctrl_c_ends_a_command_that_opens_or_computes(make: Callable[[Path], Path]) -> None:
+    make(Path("x.onnx"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", "run", "x.onnx", "-n", "4", "-o", "x.npz"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(2.5)  # until it is at work
+    assert process.poll() is None
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 130
+    assert said.strip() == "interrupted"
+    assert sorted(path.name for path in Path().iterdir()) == ["x.onnx"]
 
 
 def bundle(sha256: str = "") -> Path:
@@ -434,9 +493,14 @@ def test_one_bit_in_the_weights_is_noticed_by_the_manifest() -> None:
     assert "sha256" in refused("run", str(path), "-o", "x.png", code=3)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"files": 3}', '{"files": {"a": {}}}', "[" * 10**5]
-)
+@pytest.mark.parametrize("text", ["", "{", "[" * 10**5])
+def test_a_damaged_manifest_is_told(text: str) -> None:
+    path = bundle()
+    path.with_name("manifest.json").write_text(text)
+    assert "damaged" in refused("run", str(path), "-o", "x.png", code=3)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"files": 3}', '{"files": {"a": {}}}', '{"name": "page"}'])
 def test_a_manifest_of_another_program_is_passed_over(text: str) -> None:
     path = bundle()
     path.with_name("manifest.json").write_text(text)

@@ -117,15 +117,19 @@ def _ignore_interrupts() -> None:
         return
 
 
-def _leave_threads(code: object) -> None:
-    """End the process here if a plugin has left a thread running that Python would wait for."""
-    isolation = sys.modules.get("zoo.catalog.isolation")
-    left = isolation.left_running if isolation else []
-    if any(thread.is_alive() and not thread.daemon for thread in left):
+def _leave_threads(code: int) -> None:
+    """End the process here where something runs on that Python, or its end, would wait for.
+
+    That is a thread of a plugin, or ONNX Runtime at work on what nobody waits for any more.
+    """
+    left: list[threading.Thread] = []
+    for name in ("zoo.catalog.isolation", "zoo.runtime.engine"):
+        left += getattr(sys.modules.get(name), "left_running", [])
+    if any(thread.is_alive() for thread in left):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
-        os._exit(code if isinstance(code, int) else 0)
+        os._exit(code)
 
 
 def as_zoo_error(problem: Exception) -> ZooError:

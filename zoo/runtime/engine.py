@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from zoo.errors import PluginError
+from zoo.errors import PluginError, UsageError, ZooError
 from zoo.runtime.providers import PROVIDERS, prepare
 from zoo.runtime.screening import unusable
 
 if TYPE_CHECKING:
     import onnxruntime
 
+LIMIT = "ZOO_MAX_SECONDS"  # environment variable: for opening a file, and for each run of it
+LONGEST = 1800.0  # seconds, where it does not say
 MOST_THREADS = 8  # small graphs gain nothing beyond, and the machine may have other work
 SILENT = 4  # of ONNX Runtime's logger; what goes wrong arrives as an exception
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,68 @@ class Setting:
     threads: int | None = None
     memory_pattern: bool = True
     spin: bool = False
+
+
+class TooLongError(Exception):
+    """ONNX Runtime was not done in time; it is left to itself."""
+
+
+left_running: list[threading.Thread] = []  # calls that nobody waits for any more
+
+
+def call(work: Callable[[], Result], stop: Callable[[], object] = lambda: None) -> Result:
+    """Let ONNX Runtime work in a thread of its own, so that Ctrl-C and the time limit can end it.
+
+    It heeds neither while it opens a file or computes one operator. What is left running then
+    keeps nobody: the command ends its process without waiting.
+
+    Args:
+        work: what is to be done.
+        stop: asks ONNX Runtime to stop by itself, where it can.
+
+    Raises:
+        TooLongError: it took longer than `time_limit`.
+    """
+    results: list[Result] = []
+    problems: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            results.append(work())
+        except BaseException as problem:  # raised again by who waits
+            problems.append(problem)
+
+    thread = threading.Thread(target=do, daemon=True)
+    left_running.append(thread)
+    thread.start()
+    try:
+        thread.join(time_limit())
+    except BaseException:
+        stop()
+        raise
+    if thread.is_alive():
+        stop()
+        raise TooLongError
+    left_running.remove(thread)
+    if problems:
+        raise problems[0]
+    return results[0]
+
+
+def time_limit() -> float:
+    """Return how many seconds opening a file, or one run of it, may take.
+
+    Raises:
+        UsageError: the environment says what is no such number.
+    """
+    text = os.environ.get(LIMIT, "")
+    try:
+        seconds = float(text or LONGEST)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise UsageError(f"{LIMIT}={text[:40]} is no number of seconds", hint=f"{LIMIT}=3600")
+    return seconds
 
 
 def require_onnxruntime() -> None:
@@ -74,12 +144,18 @@ def load(path: Path, provider: str, setting: Setting) -> onnxruntime.InferenceSe
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            engine = onnxruntime.InferenceSession(
-                path,
-                options,
-                providers=list(engines),
-                enable_fallback=0,  # it would print
+            engine = call(
+                lambda: onnxruntime.InferenceSession(
+                    path,
+                    options,
+                    providers=list(engines),
+                    enable_fallback=0,  # it would print
+                )
             )
+    except TooLongError:
+        raise unusable(path, f"it was not open after {time_limit():,.0f} s ({LIMIT})") from None
+    except ZooError:
+        raise
     except Exception as problem:  # its exceptions have no base of their own
         if provider != "cpu":
             raise _broken(provider, in_short(problem)) from None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,16 @@ from numpy.typing import NDArray
 from zoo.errors import NotFoundError, PluginError, ZooError
 from zoo.ports import Port
 from zoo.runtime.description import METADATA_KEY, Description, has_open_sizes
-from zoo.runtime.engine import Setting, in_short, load, require_onnxruntime
+from zoo.runtime.engine import (
+    LIMIT,
+    Setting,
+    TooLongError,
+    call,
+    in_short,
+    load,
+    require_onnxruntime,
+    time_limit,
+)
 from zoo.runtime.examples import examples
 from zoo.runtime.providers import candidates
 from zoo.runtime.reading import read_description
@@ -27,8 +35,6 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 
-LONGEST_RUN = 1800.0  # seconds for one batch, of at most 64 rows
-TERMINATED = "terminate flag"  # how ONNX Runtime says that it was told to stop
 OUT_OF_MEMORY = ("bad_alloc", "Failed to alloc")  # how ONNX Runtime says it
 
 
@@ -92,8 +98,15 @@ class Session:
         sizes = open_sizes(self.description.signature.inputs, inputs)
         ports = self.description.signature.outputs
         try:
-            with _time_limit() as limit:
-                outputs = self.engine.run([port.name for port in ports], dict(inputs), limit)
+            outputs = self._compute([port.name for port in ports], dict(inputs))
+        except TooLongError:
+            taken = ", ".join(f"{name} {in_brackets(each.shape)}" for name, each in inputs.items())
+            raise RunError(
+                f"{self.path} was not done with {taken[:200]} after {time_limit():,.0f} s",
+                hint=f"{LIMIT}=SECONDS before the command allows more",
+            ) from None
+        except ZooError:
+            raise
         except Exception as problem:  # its exceptions have no base of their own
             raise self._failure(problem, inputs) from None
         rows = len(next(iter(inputs.values())))
@@ -101,6 +114,44 @@ class Session:
             promised = (rows, *(sizes.get(size, size) for size in port.shape[1:]))
             self._check_output(port, output, promised)
         return {port.name: output for port, output in zip(ports, outputs, strict=True)}
+
+    def time_runs(self, inputs: Arrays, count: int, tick: Callable[[], object]) -> list[float]:
+        """Return the seconds that each of some runs takes, nothing else done between them.
+
+        Args:
+            inputs: by port name, as for `run`, which has passed them.
+            count: of runs.
+            tick: called after every run.
+
+        Raises:
+            RunError: all of them together take too long.
+        """
+
+        def runs() -> list[float]:
+            taken = []
+            for _ in range(count):
+                started = time.perf_counter()
+                self.engine.run(None, inputs)
+                taken.append(time.perf_counter() - started)
+                tick()
+            return taken
+
+        try:
+            return call(runs)
+        except TooLongError:
+            raise RunError(
+                f"{self.path}: {count} runs were not done after {time_limit():,.0f} s",
+                hint=f"--repeat 1, or {LIMIT}=SECONDS before the command",
+            ) from None
+
+    def _compute(self, names: list[str], inputs: Arrays) -> list[NDArray[Any]]:
+        import onnxruntime  # noqa: PLC0415 - a description is read and shown without it
+
+        options = onnxruntime.RunOptions()  # which stop a run between two operators
+        return call(
+            lambda: list(self.engine.run(names, inputs, options)),
+            lambda: setattr(options, "terminate", True),
+        )
 
     def _failure(self, problem: Exception, inputs: Mapping[str, NDArray[Any]]) -> RunError:
         shapes = [f"{name} {in_brackets(array.shape)}" for name, array in inputs.items()]
@@ -110,8 +161,6 @@ class Session:
                 f"{self.path}: not enough memory for {taken}",
                 hint="smaller pictures, a smaller --batch-size, or a machine with more memory",
             )
-        if TERMINATED in str(problem):
-            return RunError(f"{self.path} was not done with {taken} after {LONGEST_RUN:,.0f} s")
         told = in_short(problem)
         data = self.description.data
         if _has_small_images(self, inputs):
@@ -208,21 +257,6 @@ def _open(path: Path, provider: str, setting: Setting) -> Session:
                 hint="--provider auto, or --provider cpu",
             ) from None
     return session
-
-
-@contextmanager
-def _time_limit() -> Iterator[onnxruntime.RunOptions]:
-    """Yield options that stop a run between two operators once it has taken too long."""
-    import onnxruntime  # noqa: PLC0415 - a description is read and shown without it
-
-    options = onnxruntime.RunOptions()
-    clock = threading.Timer(LONGEST_RUN, setattr, (options, "terminate", True))
-    clock.daemon = True
-    clock.start()
-    try:
-        yield options
-    finally:
-        clock.cancel()
 
 
 def _has_small_images(session: Session, inputs: Mapping[str, NDArray[Any]]) -> bool:

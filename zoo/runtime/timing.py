@@ -92,11 +92,7 @@ def measure(
     for turn in np.array_split(np.arange(repeat), min(TURNS, repeat)):
         for session, inputs, taken in zip(sessions, batches, seconds, strict=True):
             time.sleep(PAUSE)
-            for _ in turn:
-                started = time.perf_counter()
-                session.engine.run(None, inputs)
-                taken.append(time.perf_counter() - started)
-                tick()
+            taken.extend(session.time_runs(inputs, len(turn), tick))
     return _timings(sessions, batches, seconds)
 
 
