@@ -80,8 +80,8 @@ def moment(
     step: int, terms: Mapping[str, float] | None = None, norms: Mapping[str, float] | None = None
 ) -> Moment:
     return Moment(
-        Position(step), 0.5, terms or {}, norms or {}, images=8, epoch_ends=True, signal=0,
-        saves=False,
+        Position(step), 0.5, terms or {}, norms or {}, images=8, epoch_ends=True,
+        validates=True, signal=0, saves=False,
     )  # fmt: skip
 
 

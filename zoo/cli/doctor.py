@@ -64,14 +64,23 @@ def _show_run(name: str, as_json: bool) -> None:
     data = f" on {info['data']}" if info.get("data") else ""
     click.echo(f"{run.name}: {info['model']}{data}, {info.get('status')}, {step:,} steps\n")
     _tell_end(run.name, info)
+    _tell_share(info, step)
     if not_watched is None and not told:
         _say("Nothing is known of this run's health: nobody watched it.")
         return
     for verdict, passed in told:
         _explain(verdict, passed)
-    if not told:
-        _say("Nothing was found that ails the model.\n")
-    _tell_rest(not_found, too_early, not_watched or {}, step)
+    if too_early:
+        waiting = ", ".join(f"{_title(each)} ({least})" for each, least in too_early.items())
+        made = len(not_found) + len({verdict.illness for verdict, _ in told})
+        share = f"{len(too_early)} of {made + len(too_early)}"
+        _say(f"{share} checks have not been made yet, so nothing is known of these: {waiting}; "
+             f"this run has {step:,} steps.")  # fmt: skip
+    if not_found:
+        _say(f"{', '.join(map(_title, not_found))}.", "", "Looked for and not found: ")
+    if not too_early and not told:
+        _say("No check found anything; a look at samples/ is part of the answer all the same.")
+    _tell_unwatched(not_watched or {})
 
 
 def _tell_end(name: str, info: Mapping[str, Any]) -> None:
@@ -109,18 +118,19 @@ def _explain(verdict: Verdict, passed: int | None) -> None:
     click.echo()
 
 
-def _tell_rest(
-    not_found: Sequence[str],
-    too_early: Mapping[str, str],
-    not_watched: Mapping[str, str],
-    step: int,
-) -> None:
-    """Say what was looked for in vain, and what could not be looked for."""
-    if not_found:
-        _say(", ".join(map(_title, not_found)) + ".", "", "Looked for and not found: ")
-    if too_early:
-        waiting = ", ".join(f"{_title(each)} ({least})" for each, least in too_early.items())
-        _say(f"{waiting}; this run has {step:,} steps.", "", "Too early to tell: ")
+def _tell_share(info: Mapping[str, Any], step: int) -> None:
+    """Say how much of the planned training was done."""
+    steps, seconds = info.get("planned_steps"), info.get("planned_seconds")
+    if isinstance(steps, int | float) and steps:
+        _say(f"{step:,} of {steps:,.0f} planned steps were done ({step / steps:.0%}).\n")
+    elif isinstance(seconds, int | float) and seconds:
+        spent = info.get("seconds")
+        told = f"{spent:,.0f}" if isinstance(spent, int | float) else "an unknown part"
+        _say(f"{told} of {seconds:,.0f} planned seconds were spent, in {step:,} steps.\n")
+
+
+def _tell_unwatched(not_watched: Mapping[str, str]) -> None:
+    """Say what could not be looked for."""
     reasons: dict[str, list[str]] = {}
     for illness, why in not_watched.items():
         reasons.setdefault(why, []).append(_title(illness))

@@ -122,22 +122,32 @@ def _find(target: str) -> Path:
             hint=f"zoo runs, or {problem.hint}",
         ) from None
     for run in reversed(runs):
-        if _is_finished_run_of(run, offer):
+        if _status(run, offer) == "finished":
             return run.weights
     published = published_weights(offer)
     if published is not None:
         return fetch_aloud(published) / published.file.name
+    unfinished = next((run for run in reversed(runs) if _status(run, offer)), None)
+    if unfinished is not None:
+        step = unfinished.fact("step")
+        raise NotFoundError(
+            f"{offer.name} has no finished run here; run {unfinished.name} is "
+            f"{_status(unfinished, offer)}" + (f" at step {step}" if step else ""),
+            hint=f"zoo train --resume {unfinished.name} goes on; its name in place of "
+            f"{target} takes it as it is",
+        )
     raise NotFoundError(
         f"{offer.name} has no finished run here and no published weights",
         hint=f"zoo train {target}",
     )
 
 
-def _is_finished_run_of(run: Run, offer: Offer) -> bool:
-    """Whether a run is finished and of the model of that distribution."""
+def _status(run: Run, offer: Offer) -> str:
+    """Return how a run of the model of that distribution stands; nothing for other runs."""
     try:
         info = run.info()
     except NotFoundError:  # damaged, as `zoo runs` says; it hides no other
-        return False
-    of_model = info["model"] == offer.card.name and info.get("status") == "finished"
-    return of_model and info.get("distribution") == offer.plugin.distribution
+        return ""
+    of_model = info["model"] == offer.card.name
+    is_ours = of_model and info.get("distribution") == offer.plugin.distribution
+    return str(info.get("status")) if is_ours else ""

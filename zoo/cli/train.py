@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from zoo.training.train import Outcome
 
 
+NAMES = {"steps": "steps", "epochs": "epochs", "max_seconds": "seconds"}  # of budgets, in words
+OPTIONS = {"steps": "--steps N", "epochs": "--epochs N", "max_seconds": "--time 10m"}
+
+
 @click.command("train")
 @click.argument("model", required=False, shell_complete=models)
 @click.option(
@@ -59,7 +63,7 @@ if TYPE_CHECKING:
 @click.option("--precision", type=Choice(["auto", "32", "bf16"]), help="Number format.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
 @click.option("--checkpoint-every", metavar="5m|STEPS",
-              help="Save so often, beside each epoch's end [5m].")  # fmt: skip
+              help="Save so often, beside each validation [5m].")  # fmt: skip
 @click.option("--keep", metavar="N", help="Keep the last N checkpoints, and the best [2].")
 @click.option("--resume", is_flag=False, flag_value="@last", metavar="[RUN]", shell_complete=runs,
               help="Go on with a run where its last checkpoint stands [the last run].")  # fmt: skip
@@ -154,18 +158,31 @@ def _go_on(
 
 
 def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
-    """Whether a run has nothing left to train; tell that, or what another budget means."""
+    """Whether a run has nothing left to train; tell that, or what another budget means.
+
+    Raises:
+        UsageError: a budget is asked for that the run has used up already.
+    """
     from zoo.training.checkpoint import newest
     from zoo.training.settings import BUDGETS
 
-    new = [f"{key} = {value}" for key, value in changes.items() if key in BUDGETS]
-    if new:
-        say(f"with {', '.join(new)}, what follows the share of training that is done, such as "
-            "learning rates, follows the new share")  # fmt: skip
-    if new or run.fact("status") != "finished":
-        return False
     last, _ = newest(run)
-    if last is None or last.step != run.fact("step"):
+    new = {key: value for key, value in changes.items() if key in BUDGETS}
+    if last is not None:
+        at = last.facts["position"]
+        reached = {"steps": last.step, "epochs": at["epoch"], "max_seconds": at["seconds"]}
+        for key, value in new.items():
+            if value is not None and value <= reached[key]:
+                raise UsageError(
+                    f"run {run.name} has {reached[key]:,.0f} {NAMES[key]} already, so that "
+                    f"{value:,.0f} leave nothing to train",
+                    hint=f"zoo train --resume {run.name} {OPTIONS[key]} of more than that",
+                )
+    if new:
+        words = ", ".join(f"{key} = {value}" for key, value in new.items())
+        say(f"with {words}, what follows the share of training that is done, such as "
+            "learning rates, follows the new share")  # fmt: skip
+    if new or run.fact("status") != "finished" or last is None or last.step != run.fact("step"):
         return False
     say(f"run {run.name} is finished already, at step {last.step}")
     say(f"zoo train --resume {run.name} --epochs N, of more epochs, trains on")

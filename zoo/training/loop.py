@@ -18,6 +18,8 @@ from zoo.training.seats import Table, breach
 from zoo.training.settings import Settings
 from zoo.training.window import Means
 
+FEWEST_STEPS = 20  # between two validations at ends of epochs: each also writes a checkpoint
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -65,6 +67,8 @@ class Moment:
         gradients: norm of the gradient of each player that moved in this round.
         images: images used in this round, over all ranks.
         epoch_ends: whether this step was the last of its epoch.
+        validates: whether the model is to be validated: at the end of the training, and of each
+            epoch; of short epochs, once in `FEWEST_STEPS` steps or a little more.
         signal: number of the signal that asks to stop here, or 0.
         saves: whether a checkpoint is to be written.
     """
@@ -75,6 +79,7 @@ class Moment:
     gradients: Mapping[str, float]
     images: int
     epoch_ends: bool
+    validates: bool
     signal: int
     saves: bool
 
@@ -119,6 +124,7 @@ def play(
     """
     began = time.monotonic() - start.seconds
     step, done = start.step, budget.done(start.step, start.seconds)
+    together = math.ceil(FEWEST_STEPS / batches.steps_per_epoch)  # epochs from one validation on
     for epoch in itertools.count(start.epoch):
         first = start.batch if epoch == start.epoch else 0
         for index, batch in enumerate(batches.epoch(epoch, first), start=first + 1):
@@ -131,10 +137,11 @@ def play(
                 table.fabric, budget.done(step, seconds), stop_signal(), save_is_due(step)
             )
             ends = index == batches.steps_per_epoch
+            validates = done >= 1 or (ends and (epoch + 1) % together == 0)
             position = Position(step, epoch + ends, 0 if ends else index, seconds)
             moment = Moment(
-                position, done, terms, gradients, batches.batch_size, ends, int(signal),
-                saves=ends or due > 0 or signal > 0 or done >= 1,
+                position, done, terms, gradients, batches.batch_size, ends, validates, int(signal),
+                saves=validates or due > 0 or signal > 0,
             )  # fmt: skip
             yield moment
             if moment.is_last:

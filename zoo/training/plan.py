@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from zoo.data.batches import length
+from zoo.data.batches import in_order, length
+from zoo.model.drawing import mappers, overview, samplers
+from zoo.model.inference import device_of, evaluation_batch, mean_metrics
+from zoo.model.weights import describe, save_weights
 from zoo.training import engine
 from zoo.training.job import Job
-from zoo.training.loop import Budget, play
+from zoo.training.loop import FEWEST_STEPS, Budget, play
+from zoo.training.record import PREVIEWS
+from zoo.training.seats import Table
+from zoo.training.state import write_shared
+from zoo.training.symptoms import diversities
 from zoo.training.worker import set_up
 
 MEASURED_STEPS = 10
 WARM_UP_STEPS = 5
+CURVES = 1.0  # seconds to import what draws the curves, and to draw them
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ def plan(job: Job) -> Plan | None:
 
     Nothing is written.
     """
+    began = time.monotonic()
     fabric = engine.start(job.settings)
     setup = set_up(job, fabric)
     table, batches = setup.table, setup.batches
@@ -53,6 +65,8 @@ def plan(job: Job) -> Plan | None:
     }
     trial = Budget(WARM_UP_STEPS + MEASURED_STEPS, float("inf"))
     times = [time.monotonic() for _ in play(table, batches, trial)]
+    started = times[0] - began
+    validation, preview = _measure_rest(job, table)
     is_first, device = fabric.is_global_zero, fabric.device
     del setup, table
     engine.stop(fabric)
@@ -61,6 +75,12 @@ def plan(job: Job) -> Plan | None:
     seconds = (times[-1] - times[-1 - MEASURED_STEPS]) / MEASURED_STEPS
     budget = Budget.of(job.settings, batches.steps_per_epoch)
     finite = budget.steps != float("inf")
+    estimated = budget.seconds
+    if finite:
+        every = batches.steps_per_epoch * math.ceil(FEWEST_STEPS / batches.steps_per_epoch)
+        validations = math.ceil(budget.steps / every)
+        rest = started + CURVES + PREVIEWS * preview + validations * validation
+        estimated = min(budget.seconds + rest, budget.steps * seconds + rest)
     spec, splits = job.store.spec, job.store.splits
     return Plan(
         model=job.offer.card.name,
@@ -75,7 +95,24 @@ def plan(job: Job) -> Plan | None:
         steps_per_epoch=batches.steps_per_epoch,
         steps=int(budget.steps) if finite else None,
         seconds_per_step=seconds,
-        estimated_seconds=min(budget.seconds, budget.steps * seconds),
+        estimated_seconds=estimated,
         writes=["config.toml", "run.json", "metrics.jsonl", "events.jsonl", "log.txt",
                 "samples/", "checkpoints/", "curves.png"],
     )  # fmt: skip
+
+
+def _measure_rest(job: Job, table: Table) -> tuple[float, float]:
+    """Return the seconds of a validation with its checkpoint, and of the previews of one moment."""
+    model, held_out = table.model, job.store.splits["validation"]
+    with tempfile.TemporaryDirectory() as folder:
+        times = [time.monotonic()]
+        batches = in_order(held_out, evaluation_batch(model.data), device_of(model))
+        mean_metrics(model, batches)
+        diversities(model, held_out)
+        save_weights(Path(folder, "model.safetensors"), model, describe(model, job.offer))
+        write_shared(Path(folder), table, {})
+        times.append(time.monotonic())
+        for name in (*samplers(model), *mappers(model)):
+            overview(model, name, held_out)
+        times.append(time.monotonic())
+    return times[1] - times[0], times[2] - times[1]

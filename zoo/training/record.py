@@ -99,22 +99,23 @@ class Record:
         self._window.add_step(moment.terms, moment.images)
         with self._noting_illness(moment):
             self._health.after_step(moment)
-        # A signal ends the training, and not the epoch: what is saved then is as in the middle.
-        epoch_is_over = moment.epoch_ends or moment.done >= 1
-        if self._window.steps == ROW_EVERY_STEPS or epoch_is_over:
+        # A signal validates nothing: what is saved then is as in the middle of an epoch.
+        if self._window.steps == ROW_EVERY_STEPS or moment.validates:
             self._write_row(moment)
         preview_is_due = moment.done >= self._next_preview
-        if epoch_is_over or preview_is_due or moment.saves:
+        if moment.validates or preview_is_due or moment.saves:
             with self._window.standing_still(), self._averages_in_place():
-                is_best = epoch_is_over and self._validate(moment)
-                if epoch_is_over:
+                is_best = moment.validates and self._validate(moment)
+                if moment.validates:
                     with self._noting_illness(moment):
                         self._health.after_epoch(moment, self.metrics)
                 if preview_is_due:
                     self._save_previews(moment.step)
                     self._next_preview = (int(moment.done * PREVIEWS) + 1) / PREVIEWS
                 if moment.saves:
-                    self._save_checkpoint(moment, ranks, is_best=is_best, validated=epoch_is_over)
+                    self._save_checkpoint(
+                        moment, ranks, is_best=is_best, validated=moment.validates
+                    )
         titles = [ILLNESSES[each.illness].title for each in self.verdicts]
         self._progress.step(moment, self.metrics, titles)
         self.run.give_sign()

@@ -40,7 +40,7 @@ class Settings:
         above=0.0, below=1.0,
     )  # fmt: skip
     checkpoint_every: str = option(
-        "5m", "time or steps between checkpoints, 30s or 500, beside those at each epoch's end"
+        "5m", "time or steps between checkpoints, 30s or 500, beside those of each validation"
     )
     keep: int = option(
         2, "checkpoints that stay, beside the best; the older serve when the newest is damaged",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from zoo.training import engine
 from zoo.training.checkpoint import set_aside
 from zoo.training.illnesses import IllnessError, Verdict
 from zoo.training.job import Job
+from zoo.training.loop import Budget
 from zoo.training.progress import Progress
 from zoo.training.record import Record
 from zoo.training.run import Run, Status, now
@@ -27,6 +29,7 @@ from zoo.training.worker import Setup, play_through, set_up
 
 Tell = Callable[[str], None]
 
+FEW_STEPS = 300  # with fewer, hardly any model shows what it can do
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES}
 
 
@@ -159,7 +162,7 @@ def _as_told(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
     if fabric.world_size > 1 and engine.is_lost_rank(problem):
         return ZooError(
             "a rank was lost, and the training with it",
-            cause=str(problem).splitlines()[0][:200],
+            cause="another of its processes ended, or its machine cannot be reached",
             hint=f"{go_on}, or --retries 3 to do so by itself; see {run.path}/log.txt",
         )
     return problem
@@ -189,6 +192,12 @@ def _introduce(run: Run, setup: Setup, tell: Tell) -> None:
         tell(f"{why}; it is now called {set_aside(path).name}")
     for change in changes:
         tell(f"{change}: the run is no longer equal, to the bit, to one without a break")
+    budget = Budget.of(job.settings, setup.batches.steps_per_epoch)
+    if job.settings.steps is None and checkpoint is None and budget.steps < FEW_STEPS:
+        tell(
+            f"{budget.steps:,.0f} steps are planned, {setup.batches.steps_per_epoch} an epoch: "
+            f"few for any model; --steps {FEW_STEPS}, or more --epochs"
+        )
     write_text(run.path / "config.toml", job.to_toml())
     created = run.fact("created")
     run.start(
@@ -202,6 +211,8 @@ def _introduce(run: Run, setup: Setup, tell: Tell) -> None:
         device=str(fabric.device),
         devices=fabric.world_size,
         precision=engine.precision(job.settings, fabric.device.type),
+        planned_steps=budget.steps if math.isfinite(budget.steps) else None,
+        planned_seconds=job.settings.max_seconds,
         zoo=zoo.__version__,
         torch=torch.__version__,
     )
