@@ -59,14 +59,19 @@ def trained_on(weights: Path) -> str:
 
     Raises:
         UsageError: the file is not a run's.
+        NotFoundError: the run is damaged.
     """
     from zoo.training.run import Run
 
     run = weights.parents[2] if len(weights.parents) > 2 else weights.parent
     if (run / "run.json").is_file():
         data = Run(run).info().get("data")
-        if isinstance(data, str):
+        if data is not None:
             return data
+        raise NotFoundError(
+            f"run {run.name!r} is damaged: run.json does not say its data",
+            hint="the same command with --data NAME|PATH",
+        )
     raise UsageError(f"{weights} belongs to no run: on which data?", hint="--data NAME|PATH")
 
 

@@ -13,24 +13,45 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.atomic import write_json
 from zoo.data import layouts
-from zoo.data.decoding import Entry, decode
+from zoo.data.decoding import decode
 from zoo.data.scratch import private_folder, store_home
 from zoo.data.source import Source
 from zoo.data.survey import Size, domains_in, specify
 from zoo.errors import NotFoundError, ZooError
 from zoo.ports import DataSpec
+from zoo.records import read_json
 
 FORMAT = 2  # of the files and of how they come about; data in another one is decoded anew
 DESCRIPTION = "store.json"
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
+
+
+class _Entry(TypedDict):
+    file: str
+    offset: int
+    dtype: str
+    shape: list[int]
+
+
+class _Description(TypedDict):
+    """What ``store.json`` says."""
+
+    splits: dict[str, dict[str, _Entry]]
+    pairs: list[str]
+    spec: DataSpec
+    total: int
+    bad: int
+    examples: list[str]
+    note: str
+
 
 OnBadImage = Literal["auto", "skip", "fail"]
 Report = Callable[[str], None]
@@ -116,13 +137,13 @@ def _key(source: Source, size: Size | None, channels: int | None) -> str:
 def _open(folder: Path, name: str) -> Store | None:
     """Map a store into memory; None when there is none, or it is damaged."""
     try:
-        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        description = read_json(folder / DESCRIPTION, _Description)
         splits = {
             split: {each: _map(folder, entry) for each, entry in entries.items()}
             for split, entries in description["splits"].items()
         }
         return Store(
-            replace(DataSpec.from_json(description["spec"]), name=name),
+            replace(description["spec"], name=name),
             splits,
             tuple(description["pairs"]),
             description["total"],
@@ -130,7 +151,7 @@ def _open(folder: Path, name: str) -> Store | None:
             tuple(description["examples"]),
             description["note"],
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, OverflowError):  # of NumPy, about sizes and dtypes
         return None
 
 
@@ -146,7 +167,7 @@ def _open_like(source: Source, size: Size | None, channels: int | None) -> Store
     return None
 
 
-def _map(folder: Path, entry: Entry) -> NDArray[Any]:
+def _map(folder: Path, entry: _Entry) -> NDArray[Any]:
     shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
     mapped = np.memmap(folder / entry["file"], dtype, "r", entry["offset"], shape)
     return np.asarray(mapped)  # the same memory, without the subclass that slows down every index
