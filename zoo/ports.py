@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from zoo.records import typed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +105,7 @@ class DataSpec:
         Raises:
             ValueError: the value is not a data specification.
         """
-        return cls(**_known_fields(cls, value, tuples=("classes", "domains", "value_range")))
+        return typed(value, cls)
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ class Port:
         Raises:
             ValueError: the value is not a port.
         """
-        return cls(**_known_fields(cls, value, tuples=("shape", "range", "classes")))
+        return typed(value, cls)
 
 
 @dataclass(frozen=True)
@@ -267,28 +269,9 @@ class Signature:
         Raises:
             ValueError: the value is not a signature.
         """
-        _require(isinstance(value, Mapping), "signature")
-        assert isinstance(value, Mapping)
-        sides = [value.get("inputs"), value.get("outputs")]
-        _require(all(isinstance(side, list) and len(side) <= 64 for side in sides), "ports")
-        inputs, outputs = ([Port.from_json(port) for port in side or ()] for side in sides)
-        return cls(tuple(inputs), tuple(outputs))
-
-
-def _known_fields(cls: type, value: object, *, tuples: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of `cls` found in a JSON object; unknown keys are left for the future."""
-    _require(isinstance(value, Mapping), cls.__name__)
-    assert isinstance(value, Mapping)
-    names = {field.name for field in fields(cls)}
-    found = {key: each for key, each in value.items() if key in names}
-    for key in tuples:
-        if isinstance(found.get(key), list):
-            found[key] = tuple(found[key])
-    try:
-        cls(**found)
-    except TypeError as problem:
-        raise ValueError(f"incomplete {cls.__name__}: {problem}") from None
-    return found
+        signature = typed(value, cls)
+        _require(max(len(signature.inputs), len(signature.outputs)) <= 64, "number of ports")
+        return signature
 
 
 def _is_integer(value: object) -> bool:

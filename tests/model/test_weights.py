@@ -113,7 +113,7 @@ def odd_step(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         (other_config, "the model wants"),
         (odd_config, "Did you mean 'hidden'?"),
         (no_data, "damaged"),
-        (odd_step, "'step'"),
+        (odd_step, "step"),
     ],
 )
 def test_what_does_not_fit_is_refused(saved: Path, change: Any, says: str) -> None:

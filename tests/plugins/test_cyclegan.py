@@ -46,16 +46,16 @@ def test_the_terms_are_the_equations_of_the_paper() -> None:
     with torch.no_grad():
         judge_a, judge_b = model.discriminator_a, model.discriminator_b
         wanted = {
-            "fool_a": ((judge_a(to_a(b)) - 1) ** 2).mean(),
-            "fool_b": ((judge_b(to_b(a)) - 1) ** 2).mean(),
-            "cycle_a": 7 * (to_a(to_b(a)) - a).abs().mean(),
-            "cycle_b": 7 * (to_b(to_a(b)) - b).abs().mean(),
-            "identity_a": 7 * 0.3 * (to_a(a) - a).abs().mean(),
-            "identity_b": 7 * 0.3 * (to_b(b) - b).abs().mean(),
-            "real_a": ((judge_a(a) - 1) ** 2).mean() / 2,
-            "fake_a": (judge_a(to_a(b)) ** 2).mean() / 2,
-            "real_b": ((judge_b(b) - 1) ** 2).mean() / 2,
-            "fake_b": (judge_b(to_b(a)) ** 2).mean() / 2,
+            "fool_zebra_to_horse": ((judge_a(to_a(b)) - 1) ** 2).mean(),
+            "fool_horse_to_zebra": ((judge_b(to_b(a)) - 1) ** 2).mean(),
+            "cycle_horse": 7 * (to_a(to_b(a)) - a).abs().mean(),
+            "cycle_zebra": 7 * (to_b(to_a(b)) - b).abs().mean(),
+            "identity_horse": 7 * 0.3 * (to_a(a) - a).abs().mean(),
+            "identity_zebra": 7 * 0.3 * (to_b(b) - b).abs().mean(),
+            "real_horse": ((judge_a(a) - 1) ** 2).mean() / 2,
+            "fake_horse": (judge_a(to_a(b)) ** 2).mean() / 2,
+            "real_zebra": ((judge_b(b) - 1) ** 2).mean() / 2,
+            "fake_zebra": (judge_b(to_b(a)) ** 2).mean() / 2,
         }
     found = {**updates["generators"].terms, **updates["discriminators"].terms}
     assert found.keys() == wanted.keys()
@@ -70,7 +70,12 @@ def test_the_generators_move_first() -> None:
 
 def test_without_an_identity_weight_there_is_no_identity_term() -> None:
     terms = round_of(build(identity_weight=0), two_batches())["generators"].terms
-    assert set(terms) == {"fool_a", "fool_b", "cycle_a", "cycle_b"}
+    assert set(terms) == {
+        "fool_zebra_to_horse",
+        "fool_horse_to_zebra",
+        "cycle_horse",
+        "cycle_zebra",
+    }
 
 
 def test_discriminators_see_images_of_earlier_rounds() -> None:

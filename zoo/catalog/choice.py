@@ -6,7 +6,6 @@ the platform keeps configurations. It is the user's, for all environments.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from zoo.atomic import write_json
 from zoo.catalog.home import cache_home
 from zoo.catalog.known import normalised
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
+from zoo.records import read_json
 
 VARIABLE = "ZOO_PLUGINS"  # the only plugins that are wanted, with commas; empty for none
 DISABLED = "disabled"
@@ -75,14 +75,13 @@ def disabled() -> frozenset[str]:
     """
     path = _path()
     try:
-        names = json.loads(path.read_text("utf-8"))["disabled"]
+        return frozenset(read_json(path, dict[str, list[str]])["disabled"])
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
+    except KeyError:
+        raise _unreadable(path, "'disabled' is missing") from None
+    except (OSError, ValueError) as problem:
         raise _unreadable(path, str(problem)) from None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise _unreadable(path, "'disabled' is not a list of names")
-    return frozenset(names)
 
 
 def _write(names: frozenset[str]) -> None:

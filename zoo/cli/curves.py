@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
+
+from zoo.training.curves import Series
+from zoo.training.run import MetricsRow
 
 LEVELS = "▁▂▃▄▅▆▇█"
 WIDTH = 40  # characters of a course at most
@@ -36,15 +39,18 @@ class Curve:
         return asdict(self)
 
 
-def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
-    """Return the curves of the rows of ``metrics.jsonl``, training first."""
-    values: dict[tuple[str, str], list[float]] = {}
+def curves(rows: Iterable[MetricsRow]) -> list[Curve]:
+    """Return the curves of the rows of ``metrics.jsonl``, training first.
+
+    However many rows there are, only some hundred means of each curve are kept.
+    """
+    found: dict[tuple[str, str], Series] = {}
     for row in rows:
         for name, value in row["values"].items():
-            values.setdefault((row["split"], name), []).append(value)
+            found.setdefault((row["split"], name), Series()).add(row["step"], value)
     return [
-        Curve(name, split, len(each), each[0], each[-1], course(each))
-        for (split, name), each in sorted(values.items(), key=lambda item: item[0][0])
+        Curve(name, split, each.count, each.first, each.last, course([y for _, y in each.points()]))
+        for (split, name), each in sorted(found.items(), key=lambda item: item[0][0])
     ]
 
 

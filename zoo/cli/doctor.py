@@ -29,16 +29,19 @@ def verb(run: str | None, as_json: bool) -> None:
 
 
 def _show_run(name: str, as_json: bool) -> None:
+    from zoo.cli.runs import damaged_lines
     from zoo.training.illnesses import ILLNESSES, histories
     from zoo.training.runs import find_run
 
     run = find_run(name)
     info = run.info()
-    told = histories(run.rows("events.jsonl"))
+    told = histories(run.events(damaged_lines(run, "events.jsonl")))
     step = int(info.get("step") or 0)
     not_watched = info.get("unwatched")
     named = {verdict.illness for verdict, _ in told} | set(not_watched or {})
-    validations = sum(row["split"] == "validation" for row in run.rows("metrics.jsonl"))
+    validations = sum(
+        row["split"] == "validation" for row in run.metrics(damaged_lines(run, "metrics.jsonl"))
+    )
     have = {"steps": step, "validations": validations - 1}  # the first has none to compare with
     too_early = {
         illness: f"{limit:,g} {name}"

@@ -115,8 +115,9 @@ def _needs_a_judge(trained: Trained, store: Store, split: str) -> bool:
 
 def _print_metrics(metrics: Mapping[str, float], heading: str) -> None:
     click.echo(heading)
+    width = max(16, *map(len, metrics))
     for name, value in metrics.items():
-        click.echo(f"{name:<16} {value:.4f}")
+        click.echo(f"{name:<{width}} {value:.4f}")
 
 
 def _print_pairs(ways: Sequence[Translation], heading: str) -> None:

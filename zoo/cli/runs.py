@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli.output import json_option, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from zoo.training.run import Damaged, Run
 
 
 @click.group("runs", invoke_without_command=True)
@@ -26,12 +29,14 @@ def list_runs(as_json: bool) -> None:
     from zoo.errors import NotFoundError
     from zoo.training.runs import all_runs
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for run in all_runs():
         try:
-            rows.append(run.info())
-        except NotFoundError:
-            rows.append({"id": run.name, "model": "?", "status": "damaged"})
+            rows.append({**run.info()})
+        except NotFoundError as problem:
+            say(problem.message)
+            rows.append({"id": run.name, "model": "?", "status": "damaged",
+                         "problem": problem.message})  # fmt: skip
     if as_json:
         print_json(rows)
     elif rows:
@@ -58,9 +63,9 @@ def show_run(run: str, as_json: bool) -> None:
     from zoo.training.runs import find_run
 
     found = find_run(run)
-    info = found.info()
-    told = histories(found.rows("events.jsonl"))
-    drawn = curves(found.rows("metrics.jsonl"))
+    info: Mapping[str, Any] = found.info()
+    told = histories(found.events(damaged_lines(found, "events.jsonl")))
+    drawn = curves(found.metrics(damaged_lines(found, "metrics.jsonl")))
     files = sorted(path for path in found.path.rglob("*") if path.is_file())
     if as_json:
         verdicts = [{**verdict.to_json(), "recovered": passed} for verdict, passed in told]
@@ -96,17 +101,34 @@ def show_run(run: str, as_json: bool) -> None:
 @click.argument("runs", nargs=-1, required=True)
 @json_option
 def remove_runs(runs: tuple[str, ...], as_json: bool) -> None:
-    """Remove RUNS with all that they hold."""
+    """Remove RUNS with all that they hold.
+
+    Of a run that is a link to a folder elsewhere, the link is removed and the folder stays.
+    """
     from zoo.training.runs import find_run
 
     named = [find_run(name) for name in runs]
     found = list({run.name: run for run in named}.values())  # one may be named twice, as @last too
     for run in found:
-        run.remove()
+        if kept := run.remove():
+            say(f"{run.path} was a link; the run itself stays in {kept}")
         if not as_json:
             click.echo(run.path)
     if as_json:
         print_json({"removed": [run.name for run in found]})
+
+
+def damaged_lines(run: Run, file: str) -> Damaged:
+    """Return a function that says which line of a run's file cannot be read, the first time."""
+    told: list[int] = []
+
+    def tell(number: int, why: str) -> None:
+        if not told:
+            say(f"{run.path / file}, line {number} is damaged and left out: {why}; "
+                "so are others, perhaps")  # fmt: skip
+        told.append(number)
+
+    return tell
 
 
 def _metrics(row: Mapping[str, Any]) -> str:

@@ -59,7 +59,7 @@ def trained_on(weights: Path) -> str:
 
     Raises:
         UsageError: the file is not a run's.
-        NotFoundError: the data is gone.
+        NotFoundError: the data is gone, or the run is damaged.
     """
     from zoo.training.resume import find_data
     from zoo.training.run import Run
@@ -67,8 +67,12 @@ def trained_on(weights: Path) -> str:
     run = weights.parents[2] if len(weights.parents) > 2 else weights.parent
     if (run / "run.json").is_file():
         data = Run(run).info().get("data")
-        if isinstance(data, str):
+        if data is not None:
             return find_data(Run(run), data)
+        raise NotFoundError(
+            f"run {run.name!r} is damaged: run.json does not say its data",
+            hint="the same command with --data NAME|PATH",
+        )
     raise UsageError(f"{weights} belongs to no run: on which data?", hint="--data NAME|PATH")
 
 

@@ -194,9 +194,7 @@ def _outcome_of(run: Run) -> dict[str, Any]:
     from zoo.training.illnesses import histories
 
     info = run.info()
-    told = [
-        each.to_json() for each, passed in histories(run.rows("events.jsonl")) if passed is None
-    ]
+    told = [each.to_json() for each, passed in histories(run.events()) if passed is None]
     keys = ("model", "status", "step", "epoch", "metrics", "seconds")
     facts = {key: info.get(key) for key in keys}
     return {"run": run.name, "path": str(run.path), **facts, "signal": 0, "verdicts": told}

@@ -7,21 +7,31 @@ so that a file that nobody has touched since is not hashed again.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NotRequired, TypedDict
 
 from zoo.atomic import sha256_of, write_json
 from zoo.catalog.dataset import Download, RemoteFile
 from zoo.catalog.home import cache_home
 from zoo.errors import NotFoundError, ZooError
+from zoo.records import read_json
 
 RECORDS = ".verified.json"
 LOCK = ".lock"
 
 State = Literal["yes", "partly", "no"]
+
+
+class Verified(TypedDict):
+    """A file as it was when it was verified."""
+
+    bytes: int
+    mtime_ns: int
+    ctime_ns: NotRequired[int]
+    inode: NotRequired[int]
+    sha256: str
 
 
 def data_folder(row: Download) -> Path:
@@ -76,8 +86,8 @@ def state(row: Download) -> State:
 
 def verified_hash(file: RemoteFile, folder: Path) -> str | None:
     """Return the sha256 under which a file was verified, or None."""
-    record = _read_records(folder).get(file.name, {})
-    return record.get("sha256") if _is_recorded(file, folder, {file.name: record}) else None
+    records = _read_records(folder)
+    return records[file.name]["sha256"] if _is_recorded(file, folder, records) else None
 
 
 def trouble(file: RemoteFile, folder: Path) -> str:
@@ -95,7 +105,7 @@ def trouble(file: RemoteFile, folder: Path) -> str:
     if file.bytes is not None and size != file.bytes:
         return f"{size} bytes instead of {file.bytes}"
     found = sha256_of(path)
-    expected = file.sha256 or records.get(file.name, {}).get("sha256")
+    expected = file.sha256 or (records[file.name]["sha256"] if file.name in records else None)
     if expected is not None and found != expected:
         return f"sha256 {found[:12]}… instead of {expected[:12]}…"
     with suppress(OSError):  # a cache that others keep for us may be read-only
@@ -118,29 +128,28 @@ def record(path: Path, sha256: str) -> None:
 
 
 def _is_recorded(
-    file: RemoteFile, folder: Path, records: dict[str, Any], *, untouched: bool = False
+    file: RemoteFile, folder: Path, records: dict[str, Verified], *, untouched: bool = False
 ) -> bool:
     """Whether a file was verified: by size and time, or also by what nobody can set at will."""
-    known = records.get(file.name, {})
+    known = records.get(file.name)
+    if known is None:
+        return False
     try:
         status = (folder / file.name).stat()
     except OSError:
         return False
     change = (known.get("ctime_ns"), known.get("inode"))
     return (
-        (known.get("bytes"), known.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
+        (known["bytes"], known["mtime_ns"]) == (status.st_size, status.st_mtime_ns)
         and (not untouched or change == (status.st_ctime_ns, status.st_ino))
         and file.bytes in {None, status.st_size}
-        and file.sha256 in {None, known.get("sha256")}
+        and file.sha256 in {None, known["sha256"]}
     )
 
 
-def _read_records(folder: Path) -> dict[str, Any]:
+def _read_records(folder: Path) -> dict[str, Verified]:
     """Return what was verified; a file that is missing or damaged only costs time."""
     try:
-        records = json.loads((folder / RECORDS).read_text("utf-8"))
+        return read_json(folder / RECORDS, dict[str, Verified])
     except (OSError, ValueError):
         return {}
-    if not isinstance(records, dict):
-        return {}
-    return {name: entry for name, entry in records.items() if isinstance(entry, dict)}

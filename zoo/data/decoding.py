@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +40,21 @@ THREADS = min(8, os.cpu_count() or 1)
 NEWS = 10.0  # seconds between two words on how far we are
 
 Indices = NDArray[np.int64]
-Entry = dict[str, Any]  # where one array lies: file, offset, dtype, shape
 Bad = tuple[Path, str]  # a picture that cannot be read, and why
 Block = tuple[Indices, Pixels, list[Bad]]  # what could be read, and what not
 
 
 class UnknownRangeError(Exception):
     """A picture has more than 8 bits, and nobody has said which values are black and white."""
+
+
+class Entry(TypedDict):
+    """Where one array lies, as ``store.json`` says."""
+
+    file: str
+    offset: int
+    dtype: str
+    shape: list[int]
 
 
 @dataclass
@@ -308,7 +316,8 @@ def _hold_out(splits: dict[str, dict[str, Entry]], folder: Path) -> None:
     """Make the first few training pictures, which are in no order, the validation split."""
     if "label" in splits["train"]:
         _keep_classes(splits["train"], folder)
-    held, rest = {}, {}
+    held: dict[str, Entry] = {}
+    rest: dict[str, Entry] = {}
     for name, entry in splits["train"].items():
         count, *picture = entry["shape"]
         few = held_out(count)

@@ -8,7 +8,6 @@ that a process owns, so correctness does not rest on a lock.
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import shutil
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.atomic import write_json
+from zoo.records import read_json
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,10 @@ def write_source(part: Path, url: str, validator: str | None) -> None:
 def validator_of(part: Path, url: str) -> str | None:
     """Return the mark that came with the bytes of a part, if they came from `url`."""
     try:
-        source = json.loads((part / "source.json").read_text("utf-8"))
-        validator = source["validator"] if source["url"] == url else None
-    except (OSError, ValueError, LookupError, TypeError):
+        source = read_json(part / "source.json", dict[str, str | None])
+    except (OSError, ValueError):
         return None
-    return validator if isinstance(validator, str) else None
+    return source.get("validator") if source.get("url") == url else None
 
 
 def _adopt(part: Path, candidates: list[Path]) -> None:

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,24 @@ from zoo.data.survey import (
 from zoo.errors import NotFoundError, ZooError
 from zoo.pictures import MAX_PIXELS, ValueRange, max_pixels
 from zoo.ports import DataSpec, Fit
+from zoo.records import read_json
 
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
+
+
+class _Description(TypedDict):
+    """What ``store.json`` says."""
+
+    splits: dict[str, dict[str, Entry]]
+    pairs: list[str]
+    spec: DataSpec
+    total: int
+    bad: int
+    examples: list[str]
+    notes: list[str]
+    digest: str
+
 
 OnBadImage = Literal["auto", "skip", "fail"]
 Report = Callable[[str], None]
@@ -137,14 +152,14 @@ def _key(source: Source, content: str, options: DecodeOptions, limit: int) -> st
 def _open(folder: Path, source: Source) -> Store | None:
     """Map a store into memory; None when there is none, or it is damaged."""
     try:
-        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        description = read_json(folder / DESCRIPTION, _Description)
         splits = {
             split: {each: _map(folder, entry) for each, entry in entries.items()}
             for split, entries in description["splits"].items()
         }
         mark_used(folder, source.reference)
         return Store(
-            replace(DataSpec.from_json(description["spec"]), name=source.name),
+            replace(description["spec"], name=source.name),
             splits,
             tuple(description["pairs"]),
             description["total"],
@@ -153,7 +168,7 @@ def _open(folder: Path, source: Source) -> Store | None:
             tuple(description["notes"]),
             description["digest"],
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, OverflowError):  # of NumPy, about sizes and dtypes
         return None
 
 

@@ -6,7 +6,6 @@ Nothing else is needed to build the model again: `load_weights` takes a path and
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from zoo.model.contract import Model
 from zoo.model.tensors import Shape, damaged, look
 from zoo.options import configure, to_plain
 from zoo.ports import DataSpec, Signature
+from zoo.records import parse_json, typed
 
 SCHEMA = 1
 
@@ -73,22 +73,12 @@ class Header:
         Raises:
             ValueError: a part is missing or has the wrong type.
         """
-        if not isinstance(value, dict):
-            raise ValueError("the header is not an object")
-        kinds = {"model": str, "distribution": str, "version": str, "config": dict,
-                 "graphs": dict, "step": int, "metrics": dict}  # fmt: skip
-        for key, kind in kinds.items():
-            if not isinstance(value.get(key), kind):
-                raise ValueError(f"{key!r} is missing or of the wrong type")
+        header = typed(value, cls)
         if value.get("schema") != SCHEMA:
             raise ValueError(f"schema {SCHEMA} was expected; a newer zoo-core may read the file")
-        if value["step"] < 0 or not all(map(_is_finite, value["metrics"].values())):
-            raise ValueError("'step' or 'metrics' hold what no training gives")
-        return cls(
-            **{key: value[key] for key in kinds if key != "graphs"},
-            data=DataSpec.from_json(value.get("data")),
-            graphs={name: Signature.from_json(each) for name, each in value["graphs"].items()},
-        )
+        if header.step < 0:
+            raise ValueError("'step' is below 0")
+        return header
 
 
 @dataclass(frozen=True)
@@ -195,8 +185,8 @@ def read_header(path: Path) -> Header:
             cause="the file was not written by zoo",
         )
     try:
-        return Header.from_json(json.loads(metadata["zoo"]))
-    except (ValueError, TypeError, AttributeError, RecursionError) as problem:
+        return Header.from_json(parse_json(metadata["zoo"], dict[str, Any]))
+    except ValueError as problem:
         raise damaged(path, str(problem)) from None
 
 
@@ -266,7 +256,3 @@ def _check_values(
             )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise damaged(path, f"tensor {key!r} holds values that are not finite")
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

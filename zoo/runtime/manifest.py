@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from zoo.atomic import MANIFEST, MAX_MANIFEST_BYTES, sha256_of
+from zoo.records import read_json
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,250}\.onnx")
 
 Facts = dict[str, Any]  # of one file: its name, bytes, sha256
+
+
+class _Facts(TypedDict):
+    file: str
+    bytes: int
+    sha256: str
+
+
+class _Entry(TypedDict, total=False):
+    file: Required[str]
+    bytes: int
+    sha256: Required[str]
+    reference: _Facts
+    description: dict[str, Any]
+
+
+class _Manifest(TypedDict, total=False):
+    schema: int
+    model: str
+    distribution: str
+    weights: _Facts | None
+    files: Required[dict[str, _Entry]]
 
 
 def read_manifest(folder: Path) -> Mapping[str, Any]:
@@ -30,15 +52,14 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_MANIFEST_BYTES:
             raise ValueError("it is no regular file, or too large")
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        for entry in manifest["files"].values():
-            if not FILE_NAME.fullmatch(entry["file"]) or not isinstance(entry["sha256"], str):
-                raise ValueError(f"it lists {str(entry['file'])[:100]!r}")
+        manifest = read_json(path, _Manifest, most_bytes=MAX_MANIFEST_BYTES)
     except FileNotFoundError:
         raise
-    except (OSError, LookupError, TypeError, AttributeError, RecursionError) as problem:
-        raise ValueError(str(problem) or type(problem).__name__) from None
-    assert isinstance(manifest, dict)
+    except OSError as problem:
+        raise ValueError(problem.strerror or str(problem)) from None
+    for entry in manifest["files"].values():
+        if not FILE_NAME.fullmatch(entry["file"]):
+            raise ValueError(f"it lists {entry['file'][:100]!r}")
     return manifest
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
@@ -11,17 +10,52 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
 from zoo.atomic import MANIFEST, as_json, building, sha256_of, write_json
 from zoo.errors import NotFoundError
+from zoo.ports import Fit
+from zoo.records import read_json
 from zoo.training.run import Run
 from zoo.training.settings import Settings, interval
 
 SCHEMA = 1
 NAME = re.compile(r"step-(\d{7,12})")
 STATE = "state.json"
-MAX_JSON_BYTES = 64 * 2**20
+
+Facts = TypeVar("Facts")
+
+
+class JobRecord(TypedDict):
+    """What was trained, as a configuration file asks for it."""
+
+    model: str
+    data: str
+    size: list[int]
+    fit: Fit
+    training: dict[str, Any]
+    options: dict[str, Any]
+
+
+class _State(TypedDict):
+    schema: int
+    step: int
+    ranks: int
+    position: dict[str, float]
+    optimisers: dict[str, Any]
+    record: dict[str, Any]
+    job: JobRecord
+    circumstances: dict[str, str]
+
+
+class _File(TypedDict):
+    bytes: int
+    sha256: str
+
+
+class _Manifest(TypedDict):
+    schema: int
+    files: dict[str, _File]
 
 
 @dataclass(frozen=True)
@@ -135,13 +169,12 @@ def newest(run: Run) -> tuple[Checkpoint | None, dict[Path, str]]:
     )
 
 
-def own_job(run: Run) -> dict[str, Any] | None:
+def own_job(run: Run) -> JobRecord | None:
     """Return what the newest checkpoint that can be read says was being trained; None without."""
     for path in reversed(_checkpoints(run.path / "checkpoints")):
-        with suppress(NotFoundError):
-            job = _read_json(path / STATE).get("job")
-            if isinstance(job, dict):
-                return job
+        with suppress(NotFoundError, OSError):
+            if _read_manifest(path)["files"].get(STATE) == _describe(path / STATE):
+                return _read(path / STATE, _State)["job"]
     return None
 
 
@@ -153,18 +186,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not (path / MANIFEST).exists() and not (path / STATE).exists():
         raise NotFoundError(f"checkpoint {path} is of an earlier zoo and holds weights only")
-    manifest = _read_json(path / MANIFEST)
-    files = manifest.get("files")
-    is_ours = (path / MANIFEST).read_text(encoding="utf-8") == as_json(manifest)
-    if not isinstance(files, dict) or manifest.get("schema") != SCHEMA or not is_ours:
-        raise damaged(path, f"{MANIFEST} is not as this zoo writes it")
-    for name, facts in files.items():
+    files = _read_manifest(path)["files"]
+    for name, described in files.items():
         if Path(name).name != name:
             raise damaged(path, f"{MANIFEST} names a file elsewhere")
-        if not (path / name).is_file() or _describe(path / name) != facts:
+        if not (path / name).is_file() or _describe(path / name) != described:
             raise damaged(path, f"{name} is missing or has changed")
-    facts = _read_json(path / STATE)
-    if STATE not in files or facts.get("step") != int(NAME.fullmatch(path.name)[1]):  # type: ignore[index] # callers give folders of this name
+    facts = _read(path / STATE, _State)
+    if STATE not in files or facts["step"] != int(NAME.fullmatch(path.name)[1]):  # type: ignore[index] # callers give folders of this name
         raise damaged(path, f"{STATE} is of another step")
     return Checkpoint(path, facts)
 
@@ -204,7 +233,7 @@ def set_pointers(run: Run, facts: Mapping[str, Any]) -> None:
 
 def _prune(folder: Path, keep: int) -> None:
     best = folder / "best"
-    named = best.read_text(encoding="utf-8").strip() if best.exists() else ""
+    named = best.read_text(encoding="utf-8", errors="replace").strip() if best.exists() else ""
     for path in _checkpoints(folder)[:-keep]:
         if path.name != named:
             shutil.rmtree(path)
@@ -220,17 +249,17 @@ def _describe(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> _Manifest:
+    """Return the manifest of a checkpoint, which must be byte for byte as this zoo writes it."""
+    manifest = _read(path / MANIFEST, _Manifest)
+    is_ours = (path / MANIFEST).read_text(encoding="utf-8") == as_json(manifest)
+    if manifest["schema"] != SCHEMA or not is_ours:
+        raise damaged(path, f"{MANIFEST} is not as this zoo writes it")
+    return manifest
+
+
+def _read(path: Path, kind: type[Facts]) -> Facts:
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError("too large")
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-        if not isinstance(content, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError, RecursionError) as problem:
+        return read_json(path, kind)
+    except (OSError, ValueError) as problem:
         raise damaged(path.parent, f"{path.name} cannot be read: {problem}") from None
-    return content
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")

@@ -1,56 +1,145 @@
-"""Loss curves as one picture: a panel a term, training as a line, validation as points."""
+"""Loss curves as one picture: a panel a term, training as a line, validation as points.
+
+What judges, such as a discriminator, has a further panel: the sum of its terms beside the loss of
+one that cannot tell real from generated, which is where such a training would end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zoo.atomic import replacing
+from zoo.training.run import MetricsRow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLUMNS = 3
 PANEL_INCHES = (4.2, 3.0)
+MOST_POINTS = 1024  # of a curve, which is more than a panel is wide in pixels
+NOTE = (
+    "Adversarial training: each network's loss depends on how good the other network is.\n"
+    "A falling loss is not the goal and says nothing about the pictures: look at samples/."
+)
 
 
-def save_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the rows of ``metrics.jsonl``; nothing is written where there are none."""
-    panels = _panels(rows)
+@dataclass
+class Series:
+    """The points of one curve; where there are many, neighbours are averaged in equal groups."""
+
+    count: int = 0
+    first: float = 0.0
+    last: float = 0.0
+    _group: int = 1  # points that are averaged
+    _means: list[tuple[float, float]] = field(default_factory=list)
+    _open: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(self, step: float, value: float) -> None:
+        """Add a point behind the others."""
+        self.first = value if not self.count else self.first
+        self.last = value
+        self.count += 1
+        self._open.append((step, value))
+        if len(self._open) == self._group:
+            self._means.append(_mean(self._open))
+            self._open = []
+        if len(self._means) == MOST_POINTS:
+            pairs = zip(self._means[::2], self._means[1::2], strict=True)
+            self._means = [_mean(pair) for pair in pairs]
+            self._group *= 2
+
+    def points(self) -> list[tuple[float, float]]:
+        """Return steps and values; at most `MOST_POINTS`, and one for a last group not yet full."""
+        return [*self._means, *([_mean(self._open)] if self._open else [])]
+
+
+Panels = dict[str, dict[str, Series]]  # curves by their names, by title
+
+
+def save_curves(
+    rows: Iterable[MetricsRow],
+    path: Path,
+    *,
+    is_adversarial: bool = False,
+    judges: Mapping[str, float] | None = None,
+) -> None:
+    """Draw the rows of ``metrics.jsonl``; nothing is written where there are none.
+
+    Args:
+        rows: of the run.
+        path: of the picture.
+        is_adversarial: whether several players train against each other.
+        judges: by name of a player that judges, the sum of its terms when it cannot tell real from
+            generated.
+    """
+    judges = judges or {}
+    panels = _panels(rows, judges)
     if not panels:
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     columns = min(COLUMNS, len(panels))
     lines = -(-len(panels) // columns)
-    size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * lines)
+    size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * lines + 0.4 * is_adversarial)
     figure = Figure(figsize=size, dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
+    if is_adversarial:
+        figure.suptitle(NOTE, fontsize=8)
     for place, (title, curves) in enumerate(panels.items(), start=1):
-        axes = figure.add_subplot(lines, columns, place)
-        players = [label for label in curves if label != "validation"]
-        for name, points in curves.items():
-            label = "training" if [name] == players else name
-            marker = "o" if label == "validation" else ""
-            axes.plot(*zip(*points, strict=True), label=label, marker=marker, markersize=3)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("step", fontsize=8)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.tick_params(labelsize=8)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, frameon=False)
+        _draw(figure.add_subplot(lines, columns, place), title, curves, judges.get(title))
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def _panels(
-    rows: Sequence[Mapping[str, Any]],
-) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """Sort values into panels by the name of the term, ``player/term`` under ``term``."""
-    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+def _draw(axes: Axes, title: str, curves: Mapping[str, Series], at_random: float | None) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    players = [name for name in curves if name != "validation"]
+    for name, series in curves.items():
+        label = "training" if [name] == players else name
+        marker = "o" if name == "validation" else ""
+        axes.plot(*zip(*series.points(), strict=True), label=label, marker=marker, markersize=3)
+    if at_random is not None:
+        axes.axhline(at_random, color="grey", linestyle="--", linewidth=1,
+                     label=f"cannot tell real from generated: {at_random:.3g}")  # fmt: skip
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    if at_random is not None:
+        what = "the sum of all terms of its loss"
+    elif players:
+        what = f"term of the loss of the {' and the '.join(players)}"
+    else:
+        what = "measured on held-out data"
+    axes.set_title(f"{title}\n({what})", fontsize=9)
+    axes.set_xlabel("step", fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _panels(rows: Iterable[MetricsRow], judges: Mapping[str, float]) -> Panels:
+    """Sort values into panels by the name of the term, ``player/term`` under ``term``.
+
+    The sum of the terms of each judge stands under its name.
+    """
+    panels: Panels = {name: {} for name in judges}
     for row in rows:
+        sums: dict[str, float] = {}
         for name, value in row["values"].items():
             player, _, term = name.rpartition("/")
-            label = row["split"] if row["split"] == "validation" else player
-            panels.setdefault(term, {}).setdefault(label, []).append((row["step"], value))
-    return panels
+            label = "validation" if row["split"] == "validation" else player
+            panels.setdefault(term, {}).setdefault(label, Series()).add(row["step"], value)
+            if player in judges:
+                sums[player] = sums.get(player, 0.0) + value
+        for player, total in sums.items():
+            panels[player].setdefault(player, Series()).add(row["step"], total)
+    return {title: curves for title, curves in panels.items() if curves}
+
+
+def _mean(points: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    steps, values = zip(*points, strict=True)
+    return sum(steps) / len(steps), sum(values) / len(values)

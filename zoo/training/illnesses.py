@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zoo.errors import UnhealthyError
+from zoo.records import typed
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,12 @@ class Verdict:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Verdict:
-        """Read what `to_json` wrote; what else is there is left aside."""
-        return cls(**{name: value[name] for name in cls.__dataclass_fields__})
+        """Read what `to_json` wrote; what else is there is left aside.
+
+        Raises:
+            ValueError: a part is missing or of the wrong type.
+        """
+        return typed(value, cls)
 
 
 class IllnessError(UnhealthyError):
@@ -90,9 +95,9 @@ def histories(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Verdict, int | No
         holding = [place for place, (each, passed) in enumerate(found) if passed is None
                    and each.illness == row.get("illness")]  # fmt: skip
         if row.get("event") == "recovered" and holding:
-            found[holding[0]] = found[holding[0]][0], int(row["step"])
+            found[holding[0]] = found[holding[0]][0], int(row.get("step") or 0)
         elif row.get("event") == "verdict" and not holding:
-            with suppress(KeyError, TypeError):
+            with suppress(ValueError):
                 found.append((Verdict.from_json(row), None))
     return found
 

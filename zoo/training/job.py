@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import tomli_w
 import torch
@@ -16,12 +15,23 @@ from zoo.data.store import Store
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.model.contract import Model
 from zoo.options import to_plain
+from zoo.records import WrongTypeError, read_toml
 from zoo.training import engine
-from zoo.training.checkpoint import Checkpoint
+from zoo.training.checkpoint import Checkpoint, JobRecord
 from zoo.training.settings import Settings
 
 MAX_CONFIG_BYTES = 16 * 2**10  # tomllib is quadratic in dotted keys
-KEYS = {"model", "data", "size", "fit", "training", "options"}
+
+
+class Configuration(TypedDict, total=False):
+    """What a configuration file holds."""
+
+    model: str
+    data: str
+    size: int | str | list[int]
+    fit: str
+    training: dict[str, Any]
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Job:
         """Return a new, untrained model."""
         return self.model_class(self.config, self.store.spec)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JobRecord:
         """Return what asks for this training again, as plain values."""
         spec = self.store.spec
         return {
@@ -130,28 +140,26 @@ def check_material(offer: Offer, data: str, store: Store, split: str = "train") 
     )
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> Configuration:
     """Read a configuration file: the keys that a run's ``config.toml`` has, any of them left out.
 
     Raises:
         NotFoundError: there is no such file.
-        UsageError: it is not TOML, too large, or has unknown keys.
+        UsageError: it is not TOML, too large, or has unknown keys or values of the wrong type.
     """
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_CONFIG_BYTES // 1024} KiB")
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read_toml(path, Configuration, most_bytes=MAX_CONFIG_BYTES)
     except OSError as problem:
         raise NotFoundError(f"{path} cannot be read: {problem.strerror}") from None
-    except (ValueError, RecursionError) as problem:
+    except WrongTypeError as problem:
+        raise UsageError(f"{path}: {problem}") from None
+    except ValueError as problem:
         raise UsageError(f"{path} is not a TOML file: {problem}") from None
+    known = Configuration.__annotations__
     for key in content:
-        if key not in KEYS:
+        if key not in known:
             raise UsageError(
-                f"{path}: unknown key {key[:60]!r}.{did_you_mean(key, KEYS)}",
-                hint=f"one of: {', '.join(sorted(KEYS))}",
+                f"{path}: unknown key {key[:60]!r}.{did_you_mean(key, known)}",
+                hint=f"one of: {', '.join(sorted(known))}",
             )
-    for key in ("training", "options"):
-        if not isinstance(content.get(key, {}), dict):
-            raise UsageError(f"{path}: {key!r} must be a table, [{key}]")
     return content

@@ -165,7 +165,14 @@ class Record:
     def finish(self, **facts: Any) -> None:
         """Draw the curves and add the last event, with the facts of the engine."""
         self.run.append("events.jsonl", {"event": "trained", **facts})
-        save_curves(self.run.rows("metrics.jsonl"), self.run.path / "curves.png")
+        players = self._model.players()
+        judges = {name: each.chance for name, each in players.items() if each.chance is not None}
+        save_curves(
+            self.run.metrics(),
+            self.run.path / "curves.png",
+            is_adversarial=len(players) > 1,
+            judges=judges,
+        )
         if self._board is not None:
             self._board.finalize("success")
 

@@ -10,8 +10,9 @@ from zoo.catalog.lookup import datasets
 from zoo.data.source import find_source
 from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.options import options_of, show_value, unknown_option
-from zoo.training.checkpoint import own_job
-from zoo.training.job import read_config
+from zoo.records import typed
+from zoo.training.checkpoint import JobRecord, own_job
+from zoo.training.job import Configuration, read_config
 from zoo.training.run import Run
 from zoo.training.settings import BUDGETS, Settings, resolve
 
@@ -19,23 +20,25 @@ from zoo.training.settings import BUDGETS, Settings, resolve
 MAY_CHANGE = {*BUDGETS, "devices", "checkpoint_every", "keep", "fail_on"}
 
 
-def what_it_was(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+def what_it_was(run: Run) -> tuple[JobRecord, Configuration]:
     """Return what a run was trained with, and what its ``config.toml`` says now.
 
     The newest checkpoint decides, where there is one: the file lies open to be edited, or lost.
 
     Raises:
-        NotFoundError: neither can be read.
-        UsageError: there is no checkpoint, and the file is none of a run.
+        NotFoundError: there is no checkpoint, and the file is missing or damaged.
     """
     path = run.path / "config.toml"
     own = own_job(run)
     if own is None:
-        own = read_config(path)
-        missing = [key for key in ("model", "data", "size") if key not in own]
-        if missing:
-            raise UsageError(f"{path} does not say the {missing[0]} of the run")
-        return own, {}
+        try:
+            return typed({"training": {}, "options": {}, **read_config(path)}, JobRecord), {}
+        except (ZooError, ValueError) as problem:
+            raise NotFoundError(
+                f"run {run.name!r} has no checkpoint and does not say what it is: "
+                f"{getattr(problem, 'message', f'{path}: {problem}')}",
+                hint="zoo train MODEL begins a new run",
+            ) from None
     try:
         return own, read_config(path)
     except ZooError:

@@ -8,14 +8,15 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Required, TypedDict
 
 from zoo.atomic import MANIFEST, flush, write_json, write_text
 from zoo.errors import NotFoundError, UsageError
+from zoo.records import read_json, read_lines
 from zoo.training import lock
 
 RUNS = Path("runs")  # of the working directory
@@ -24,6 +25,70 @@ SCHEMA = 1
 ATTEMPT = "ZOO_ATTEMPT"  # environment variable: by which a supervisor knows what it has started
 
 Status = Literal["running", "finished", "interrupted", "failed"]
+Damaged = Callable[[int, str], None]  # told of each line that cannot be read: its number, and why
+
+
+class Best(TypedDict):
+    """The best checkpoint of a run."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+class RunInfo(TypedDict, total=False):
+    """What ``run.json`` holds; all but the model may be missing, as in a run that just began."""
+
+    model: Required[str]
+    schema: int
+    id: str
+    status: Status | Literal["died"]  # which is not written, but found out
+    created: str
+    ended: str | None
+    error: str | None
+    pid: int
+    host: str
+    command: list[str]
+    attempt: str | None
+    distribution: str
+    version: str
+    data: str
+    data_spec: dict[str, Any]
+    data_from_run: str | None
+    planned_steps: float | None
+    planned_seconds: float | None
+    device: str
+    devices: int
+    precision: str
+    zoo: str
+    torch: str
+    step: int
+    epoch: int
+    seconds: float
+    metrics: dict[str, float]
+    best: Best | None
+    verdicts: list[str]
+    unwatched: dict[str, str] | None  # None where nobody watched
+
+
+class MetricsRow(TypedDict, total=False):
+    """A line of ``metrics.jsonl``: means over some steps of training, or of one validation."""
+
+    step: Required[int]
+    epoch: int
+    split: Required[Literal["train", "validation"]]
+    images_per_second: float
+    values: Required[dict[str, float]]
+
+
+class EventRow(TypedDict, total=False):
+    """A line of ``events.jsonl``: ``verdict``, ``recovered`` or ``trained``."""
+
+    event: Required[str]
+    step: int
+    illness: str
+    evidence: dict[str, float | str]
+    message: str
+    advice: str
 
 
 class Run:
@@ -67,19 +132,18 @@ class Run:
             else:
                 return cls(path)
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """Return run.json, with status ``died`` for a run whose process is gone.
 
         Raises:
             NotFoundError: run.json is missing or damaged.
         """
         try:
-            info = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            if not isinstance(info, dict) or not isinstance(info.get("model"), str):
-                raise ValueError("not a run")
-        except (OSError, ValueError, RecursionError) as problem:
+            info = self._read_info()
+        except (OSError, ValueError) as problem:
             raise NotFoundError(
-                f"run {self.name!r} is damaged: run.json: {problem}",
+                f"run {self.name!r} is damaged: run.json: "
+                f"{getattr(problem, 'strerror', None) or problem}",
                 hint=f"zoo train --resume {self.name} goes on with its checkpoints",
             ) from None
         info["id"] = self.name  # the folder's name, which somebody may have changed
@@ -114,12 +178,10 @@ class Run:
 
     def write_info(self, **facts: Any) -> None:
         """Add facts to run.json."""
-        path = self.path / "run.json"
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):  # not there yet, or damaged
-            known = {}
-        write_json(path, {**(known if isinstance(known, dict) else {}), **facts})
+        known: Mapping[str, Any] = {}
+        with suppress(OSError, ValueError):  # not there yet, or damaged
+            known = self._read_info()
+        write_json(self.path / "run.json", {**known, **facts})
 
     def start(self, **facts: Any) -> None:
         """Say in run.json that this process trains the run, from now on."""
@@ -151,16 +213,13 @@ class Run:
         with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(f"{now()} {message}\n")
 
-    def rows(self, file: str) -> list[dict[str, Any]]:
-        """Return the rows of a ``.jsonl`` file; other lines, as one cut short, are left out."""
-        path = self.path / file
-        content = path.read_bytes() if path.exists() else b""
-        found: list[dict[str, Any]] = []
-        for line in content.split(b"\n"):
-            with suppress(ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
-                row = json.loads(line)
-                found += [row] if isinstance(row, dict) else []
-        return found
+    def metrics(self, damaged: Damaged | None = None) -> Iterator[MetricsRow]:
+        """Yield the rows of ``metrics.jsonl``; lines that cannot be read are left out."""
+        return read_lines(self.path / "metrics.jsonl", MetricsRow, damaged)
+
+    def events(self, damaged: Damaged | None = None) -> Iterator[EventRow]:
+        """Yield the rows of ``events.jsonl``; lines that cannot be read are left out."""
+        return read_lines(self.path / "events.jsonl", EventRow, damaged)
 
     def size(self, file: str) -> int:
         """Return the length of one of the files that grow, in bytes, all of them on the disk."""
@@ -202,7 +261,13 @@ class Run:
         """Say now and then that the owner is alive."""
         lock.give_sign(self.path)
 
-    def _info_or_nothing(self) -> dict[str, Any]:
+    def _read_info(self) -> RunInfo:
+        info = read_json(self.path / "run.json", RunInfo)
+        if info.get("schema", SCHEMA) != SCHEMA:
+            raise ValueError(f"schema {SCHEMA} was expected, not {info['schema']}")
+        return info
+
+    def _info_or_nothing(self) -> Mapping[str, Any]:
         try:
             return self.info()
         except NotFoundError:
@@ -230,7 +295,7 @@ class Run:
         for which in ("best", "last"):
             pointer = self.path / "checkpoints" / which
             if pointer.is_file():
-                step = pointer.read_text(encoding="utf-8").strip()
+                step = pointer.read_text(encoding="utf-8", errors="replace").strip()
                 if re.fullmatch(r"step-\d{7,12}", step):
                     return self._weights_of(self.path / "checkpoints" / step)
         raise NotFoundError(
@@ -250,15 +315,23 @@ class Run:
         """Let ``best`` or ``last`` name a checkpoint."""
         write_text(self.path / "checkpoints" / which, checkpoint + "\n")
 
-    def remove(self) -> None:
-        """Delete the folder.
+    def remove(self) -> Path | None:
+        """Delete the folder; of a link to a folder, the link alone.
+
+        Returns:
+            The folder that a link led to, which stays.
 
         Raises:
             UsageError: the run is being trained.
         """
         with self.held():
+            if self.path.is_symlink():
+                kept = self.path.resolve()
+                self.path.unlink()
+                return kept
             removed = self.path.rename(self.path.with_name(f".removed-{self.name}-{os.getpid()}"))
         shutil.rmtree(removed)
+        return None
 
 
 def check_run_name(name: str) -> None:

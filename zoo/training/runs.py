@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 
 from zoo.errors import NotFoundError, did_you_mean
-from zoo.training.run import NAME, RUNS, Run, number_of
+from zoo.records import read_json
+from zoo.training.run import NAME, RUNS, Run, RunInfo, number_of
 
 FILES = ("run.json", "config.toml")  # by which a folder is known for a run
 
@@ -47,8 +47,8 @@ def find_run(name: str) -> Run:
 def _age(path: Path) -> tuple[float, int, str]:
     """Order runs by when they began; numbers decide between those of one moment."""
     try:
-        created = json.loads((path / "run.json").read_text(encoding="utf-8")).get("created", "")
+        created = read_json(path / "run.json", RunInfo).get("created", "")
         began = datetime.fromisoformat(created).timestamp()
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+    except (OSError, ValueError, OverflowError):  # a damaged run hides no other
         began = 0.0
     return began, number_of(path.name, path.name.rpartition("-")[0]), path.name

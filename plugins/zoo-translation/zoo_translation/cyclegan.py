@@ -222,31 +222,33 @@ class CycleGAN(Model):
         cycle_weight = self.config.cycle_weight
         identity_weight = cycle_weight * self.config.identity_weight
         fake_b, fake_a = self.a_to_b(a), self.b_to_a(b)
+        name_a, name_b = self.data.sides  # such as horse and zebra
         terms = {
-            "fool_a": squared_distance(self.discriminator_a(fake_a), 1),
-            "fool_b": squared_distance(self.discriminator_b(fake_b), 1),
-            "cycle_a": cycle_weight * l1_loss(self.b_to_a(fake_b), a),
-            "cycle_b": cycle_weight * l1_loss(self.a_to_b(fake_a), b),
+            f"fool_{name_b}_to_{name_a}": squared_distance(self.discriminator_a(fake_a), 1),
+            f"fool_{name_a}_to_{name_b}": squared_distance(self.discriminator_b(fake_b), 1),
+            f"cycle_{name_a}": cycle_weight * l1_loss(self.b_to_a(fake_b), a),
+            f"cycle_{name_b}": cycle_weight * l1_loss(self.a_to_b(fake_a), b),
         }
         if identity_weight:
-            terms["identity_a"] = identity_weight * l1_loss(self.b_to_a(a), a)
-            terms["identity_b"] = identity_weight * l1_loss(self.a_to_b(b), b)
+            terms[f"identity_{name_a}"] = identity_weight * l1_loss(self.b_to_a(a), a)
+            terms[f"identity_{name_b}"] = identity_weight * l1_loss(self.a_to_b(b), b)
         yield Update("generators", **terms)
         made_a, made_b = self.made_a(fake_a), self.made_b(fake_b)
-        yield Update(
-            "discriminators",
-            real_a=squared_distance(self.discriminator_a(a), 1) / 2,
-            fake_a=squared_distance(self.discriminator_a(made_a), 0) / 2,
-            real_b=squared_distance(self.discriminator_b(b), 1) / 2,
-            fake_b=squared_distance(self.discriminator_b(made_b), 0) / 2,
-        )
+        judged = {
+            f"real_{name_a}": squared_distance(self.discriminator_a(a), 1) / 2,
+            f"fake_{name_a}": squared_distance(self.discriminator_a(made_a), 0) / 2,
+            f"real_{name_b}": squared_distance(self.discriminator_b(b), 1) / 2,
+            f"fake_{name_b}": squared_distance(self.discriminator_b(made_b), 0) / 2,
+        }
+        yield Update("discriminators", **judged)
 
     def validation_step(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """How far a picture is from itself after there and back, mean |difference| on [0, 1]."""
         a, b = batch["a"], batch["b"]
+        name_a, name_b = self.data.sides
         return {
-            "round_trip_a": l1_loss(self.b_to_a(self.a_to_b(a)), a) / 2,
-            "round_trip_b": l1_loss(self.a_to_b(self.b_to_a(b)), b) / 2,
+            f"round_trip_{name_a}": l1_loss(self.b_to_a(self.a_to_b(a)), a) / 2,
+            f"round_trip_{name_b}": l1_loss(self.a_to_b(self.b_to_a(b)), b) / 2,
         }
 
     def cycle_a(self, image: Tensor) -> Tensor:
