@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,11 @@ def _working_directory(
     monkeypatch.chdir(place / "work")
     monkeypatch.setenv("ZOO_HOME", str(place / "zoo-home"))
     monkeypatch.setenv("COLUMNS", "160")
+
+
+def pytest_configure() -> None:
+    """Let what tests start be interrupted, also where a shell in the background ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

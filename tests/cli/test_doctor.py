@@ -68,9 +68,9 @@ def test_what_was_not_found_is_told_apart_from_what_was_not_looked_for(ill: Run)
 
 def test_a_healthy_run_is_called_so(ill: Run) -> None:
     (ill.path / "events.jsonl").unlink()
-    ill.write_info(verdicts=[], step=5000)
+    ill.write_info(verdicts=[], step=5000, planned_steps=5000)
     told = words(zoo("doctor", "@last").stdout)
-    assert "Nothing was found that ails the model." in told
+    assert "5,000 of 5,000 planned steps were done (100%)." in told
     assert "Looked for and not found: training diverged, mode collapse" in told
     assert "Too early" not in told
     ill.write_info(step=60, unwatched={})

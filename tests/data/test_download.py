@@ -33,14 +33,6 @@ from zoo.errors import NotFoundError, ZooError
 BODY = random.Random(0).randbytes(300_000)
 NAME = "images.bin"
 
-# `python -m zoo`, also where the tests run in the background of a shell that ignores SIGINT
-COMMAND = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from zoo.cli import main
-main()
-"""
-
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
@@ -98,7 +90,7 @@ def zoo_get(tmp_path: Path, url: str) -> subprocess.Popen[str]:
         f"files = [{{ {values}, urls = [{json.dumps(url)}] }}]\n"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "data", "get", "toy"],
+        [sys.executable, "-m", "zoo", "data", "get", "toy"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -89,6 +89,15 @@ def test_the_opset_is_the_one_that_was_asked_for(opset: int) -> None:
     export_bundle(trained(translator()), Path("out"), Form(opset=opset))
     model = onnx.load(Path("out", f"{NAME}.opset{opset}.onnx"))
     assert [each.version for each in model.opset_import if each.domain == ""] == [opset]
+    assert model.ir_version == onnx.helper.find_min_ir_version_for(list(model.opset_import))
+
+
+def test_the_lowest_opset_that_is_told_can_be_had() -> None:
+    with pytest.raises(UsageError, match="cannot be written in opset") as told:
+        export_bundle(trained(translator()), Path("out"), Form(opset=13))
+    named = told.value.hint.split()[1].rstrip(",")
+    export_bundle(trained(translator()), Path("out"), Form(opset=int(named)))
+    assert Path("out", f"{NAME}.opset{named}.onnx").is_file()
 
 
 def test_a_folder_with_links_is_not_written_through() -> None:

@@ -22,6 +22,7 @@ from zoo.runtime.description import METADATA_KEY, Description
 from zoo.runtime.examples import example
 
 MOST_BYTES = 2**31 - 2**24  # of weights; a protocol buffer cannot be longer than 2 GiB
+OLDEST_TRIED = 12  # opset below which the exporter writes nothing
 EXAMPLE_BATCH = 2  # a batch of one would be taken for a constant
 RANDOM_OPERATORS = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
                     "Bernoulli", "Multinomial", "Dropout"}  # fmt: skip
@@ -58,6 +59,31 @@ def export_graph(
     newest = onnx.defs.onnx_opset_version()
     if opset is not None and opset > newest:
         raise UsageError(f"opset {opset} is not known here", hint=f"--opset {newest} or less")
+    written = _export(model, graph, about, opset)
+    if opset not in {None, written.opset_imports[""]}:
+        raise UsageError(
+            f"graph {about.graph!r} of {about.model} cannot be written in opset {opset}",
+            cause="it has operators that are newer, and nothing older that does the same",
+            hint=f"--opset {_lowest(model, graph, about, opset or 1)}, or leave --opset out",
+        )
+    _check(written, about)
+    # a runtime of the opset's time reads no newer format
+    written.ir_version = onnx.helper.find_min_ir_version_for(
+        [onnx.helper.make_opsetid(domain, version)
+         for domain, version in written.opset_imports.items()]
+    )  # fmt: skip
+    # of every operator, where it stood in a program: paths of this machine, and no user's concern
+    ClearMetadataAndDocStringPass()(written)
+    written.metadata_props[METADATA_KEY] = about.to_text()
+    ir.save(written, path)
+
+
+def _export(model: Model, graph: Graph, about: Description, opset: int | None) -> ir.Model:
+    """Return the graph as torch's exporter writes it, in the opset where it can.
+
+    Raises:
+        ZooError: the exporter cannot express the graph.
+    """
     dimensions = {
         size: torch.export.Dim(size)
         for port in graph.inputs
@@ -87,27 +113,23 @@ def export_graph(
             hint="the same command with --debug shows where",
         ) from problem
     assert program is not None
-    _check(program.model, about, opset)
-    # of every operator, where it stood in a program: paths of this machine, and no user's concern
-    ClearMetadataAndDocStringPass()(program.model)
-    program.model.metadata_props[METADATA_KEY] = about.to_text()
-    program.save(path, external_data=False)
+    return program.model
 
 
-def _check(model: ir.Model, about: Description, opset: int | None) -> None:
-    """Require the opset that was wished for, nothing drawn at random, and room in one file.
+def _lowest(model: Model, graph: Graph, about: Description, opset: int) -> int:
+    """Return the lowest opset above one that cannot be had in which the graph can be written."""
+    for higher in range(max(opset, OLDEST_TRIED) + 1, onnx.defs.onnx_opset_version() + 1):
+        if _export(model, graph, about, higher).opset_imports[""] == higher:
+            return higher
+    return onnx.defs.onnx_opset_version()
+
+
+def _check(model: ir.Model, about: Description) -> None:
+    """Require nothing drawn at random, and room in one file.
 
     Raises:
-        UsageError: it is another opset.
         ZooError: random numbers are drawn, or there are too many weights.
     """
-    written = model.opset_imports[""]
-    if opset not in {None, written}:
-        raise UsageError(
-            f"graph {about.graph!r} of {about.model} cannot be written in opset {opset}",
-            cause="it has operators that are newer, and nothing older that does the same",
-            hint=f"--opset {written}, or leave --opset out",
-        )
     drawn = {node.op_type for node in model.graph} & RANDOM_OPERATORS
     if drawn:
         raise ZooError(
