@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
-from tests.process import zoo
+from tests.process import error_of, zoo
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
@@ -39,9 +40,46 @@ def test_closed_streams_are_no_error() -> None:
     assert subprocess.run(["sh", "-c", command], timeout=60, check=False).returncode == 0
 
 
-def test_without_a_verb_help_is_shown_and_the_exit_code_is_that_of_usage() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo"], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("Usage:")
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["train", "vea"], 3),
+        (["train", "vae", "--steps", "many"], 2),
+        (["show", "nothing"], 3),
+        (["list", "--no-such-option"], 2),
+        (["data", "check", "nothing"], 3),
+        (["run", "nothing.onnx"], 3),
+        (["bench", "nothing.onnx"], 3),
+        (["runs", "show", "nothing"], 3),
+        (["plugins", "check", "nothing"], 3),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_json_is_printed_also_of_an_error(words: list[str], code: int) -> None:
+    done = zoo(*words, "--json", code=code)
+    told = json.loads(done.stdout)["error"]
+    assert set(told) == {"message", "cause", "hint", "exit_code"}
+    assert told["exit_code"] == code
+    assert f"error: {told['message']}" in done.stderr
+
+
+def test_zoo_alone_prints_its_help_to_stdout() -> None:
+    done = zoo()
+    assert done.stdout == zoo("-h").stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "verb"),
+    [("predict", "zoo run"), ("generate", "zoo sample"), ("info", "zoo show"),
+     ("version", "zoo --version"), ("help", "zoo -h"), ("test", "zoo eval")],
+)  # fmt: skip
+def test_words_of_other_tools_lead_to_the_verb(word: str, verb: str) -> None:
+    assert verb in error_of(word, code=2)
+
+
+def test_every_option_of_train_is_in_a_group() -> None:
+    text = zoo("train", "-h").stdout
+    assert text.index("zoo train vae") < text.index("Data:") < text.index("--data NAME|PATH")
+    rest = " ".join(text[text.index("Other:") :].split())
+    assert rest == "Other: -h, --help Show this message and exit."

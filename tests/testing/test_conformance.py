@@ -16,8 +16,8 @@ import zoo.testing
 from tests.process import zoo as command
 from tests.testing.test_planted_bugs import FILE, GRAPHS, WITH_REPEAT
 from tests.testing.tiny import forget, write
-from zoo.catalog.lookup import find_model
-from zoo.catalog.plugins import Plugin, installed
+from zoo.catalog.lookup import find_model, find_plugin
+from zoo.catalog.plugins import Plugin
 from zoo.errors import PluginError
 from zoo.testing import conformance, static
 from zoo.testing.check import Check, Finding, Outcome, run
@@ -30,7 +30,6 @@ from zoo.testing.suite import (
     check_distribution,
     check_model,
     check_one,
-    chosen,
 )
 
 ALL = [*OF_DISTRIBUTIONS, *OF_MODELS]
@@ -41,7 +40,7 @@ EXPECTED = '[tool.zoo.expected-failures.tiny]\n"CHECK" = "the wind is against it
 
 def outcomes_of(model: str) -> list[Outcome]:
     offer = find_model(model)
-    ((package,), _) = chosen(installed(), offer.plugin.distribution)
+    package = Package.called(offer.plugin.distribution)
     return [*check_distribution(package), *check_model(Subject.of(offer))]
 
 
@@ -162,12 +161,12 @@ def test_a_bad_project_file_stops_no_other_check(site: Path) -> None:
 
 
 def test_names_of_distributions_are_compared_as_installers_do() -> None:
-    gans, offers = chosen(installed(), "Zoo_GANs")
-    assert [each.name for each in gans] == ["zoo-gans"]
+    gans, offers = find_plugin("Zoo_GANs")
+    assert gans == ["zoo-gans"]
     name = offers[0].card.name
-    assert chosen(installed(), f"Zoo_GANs:{name}") == chosen(installed(), f"zoo-gans:{name}")
-    assert chosen(installed(), f"Zoo_GANs:{name}")[1]
-    plugins = [replace(each, distribution="Zoo_GANs") for each in gans[0].plugins]
+    assert find_plugin(f"Zoo_GANs:{name}") == find_plugin(f"zoo-gans:{name}")
+    assert find_plugin(f"Zoo_GANs:{name}")[1]
+    plugins = [replace(p, distribution="Zoo_GANs") for p in Package.called("zoo-gans").plugins]
     assert run(NAMES["static/reserved"], Package("Zoo_GANs", plugins), {}).kind == "passed"
 
 
@@ -239,8 +238,8 @@ def test_every_check_says_what_must_hold_and_is_called_by_its_name() -> None:
 
 
 def test_a_models_name_means_what_brings_it_as_well() -> None:
-    packages, offers = chosen(installed(), "vae")
-    assert [each.name for each in packages] == ["zoo-autoencoders"]
+    distributions, offers = find_plugin("vae")
+    assert distributions == ["zoo-autoencoders"]
     assert [each.card.name for each in offers] == ["vae"]
 
 

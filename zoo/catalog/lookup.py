@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 from zoo.catalog import choice
 from zoo.catalog.card import Card
 from zoo.catalog.dataset import Dataset, Weights
+from zoo.catalog.known import normalised
 from zoo.catalog.plugins import Plugin, installed
 from zoo.catalog.registry import plugin_of, read_registry, reserved_names
 from zoo.errors import NotFoundError, PluginError, UsageError, did_you_mean
@@ -60,6 +63,24 @@ def find_model(name: str) -> Offer:
     raise _no_model(name, alike)
 
 
+def find_plugin(word: str) -> tuple[list[str], list[Offer]]:
+    """Return what a word means: a distribution and its models, or one model and what brings it.
+
+    Returns:
+        Names of distributions, and models; both empty where nothing is called like that.
+    """
+    models = offers()
+    whole = {p.distribution for p in installed() if normalised(p.distribution) == normalised(word)}
+    if whole:
+        return sorted(whole), [each for each in models if each.plugin.distribution in whole]
+    distribution, _, name = word.rpartition(":")
+    for each in models:
+        if distribution and normalised(each.plugin.distribution) == normalised(distribution):
+            word = f"{each.plugin.distribution}:{name}"
+    found = [each for each in models if each.is_called(word)]
+    return sorted({each.plugin.distribution for each in found}), found
+
+
 def load_class(offer: Offer) -> type[Any]:
     """Import the class that a card names.
 
@@ -69,20 +90,45 @@ def load_class(offer: Offer) -> type[Any]:
     module, _, attribute = offer.card.model.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as problem:
-        if problem.name in {"torch", "lightning_fabric"}:
-            raise needs_extra("train", problem.name) from None
-        raise _broken(offer, problem) from problem
     except Exception as problem:
+        if isinstance(problem, ModuleNotFoundError) and extra_with(problem.name):
+            raise  # the command says which extra brings it
         raise _broken(offer, problem) from problem
     if not isinstance(found, type):
         raise _broken(offer, TypeError(f"{offer.card.model} is not a class"))
     return found
 
 
-def needs_extra(extra: str, module: str) -> PluginError:
-    """Return the error for a package that an extra of zoo-core would bring."""
-    return PluginError(f"{module} is not installed", hint=f"pip install 'zoo-core[{extra}]'")
+def extras() -> dict[str, list[str]]:
+    """Return the packages that each extra of zoo-core brings, by the extra's name.
+
+    Nothing where zoo runs from its source without being installed.
+    """
+    found: dict[str, list[str]] = {}
+    try:
+        required = metadata.requires("zoo-core") or ()
+    except metadata.PackageNotFoundError:
+        return found
+    for line in required:
+        match = re.match(r"""([\w.-]+).*\bextra *== *['"]([^'"]+)""", line)
+        if match:
+            found.setdefault(match[2], []).append(match[1])
+    return found
+
+
+def extra_with(module: str | None) -> str:
+    """Return the extra of zoo-core that brings a module, such as ``train`` for torch, or nothing.
+
+    The packages of these extras are imported by the names that they are installed by.
+    """
+    package = (module or "").partition(".")[0].replace("_", "-")
+    return next((name for name, there in extras().items() if package in there), "")
+
+
+def missing_package(module: str) -> PluginError:
+    """Return the error for a module that an extra of zoo-core would bring."""
+    hint = f"pip install 'zoo-core[{extra_with(module)}]'"
+    return PluginError(f"{module.partition('.')[0]} is not installed", hint=hint)
 
 
 def datasets() -> list[Dataset]:

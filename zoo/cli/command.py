@@ -16,9 +16,11 @@ from typing import Any, NoReturn
 import click
 
 import zoo
-from zoo.cli.output import say
+from zoo.catalog.lookup import extra_with, missing_package
+from zoo.cli.output import print_json, say
 from zoo.cli.verbs import Verbs
 from zoo.errors import PluginError, UsageError, ZooError
+from zoo.training.ranks import is_first_rank
 
 VERBS = {
     "list": "Show the models that are installed.",
@@ -34,7 +36,26 @@ VERBS = {
     "data": "List, download or check data sets.",
     "plugins": "List, write, check, find or install plugins.",
 }
-
+# What other tools call it -> what to type here.
+ELSEWHERE = {
+    "benchmark": "zoo bench FILE.onnx",
+    "convert": "zoo export MODEL --onnx",
+    "download": "zoo data get NAME",
+    "evaluate": "zoo eval MODEL",
+    "fit": "zoo train MODEL",
+    "generate": "zoo sample MODEL",
+    "help": "zoo -h, or zoo VERB -h",
+    "infer": "zoo run FILE.onnx [INPUT]..., or zoo sample MODEL",
+    "info": "zoo show MODEL|FILE, or zoo doctor",
+    "install": "zoo plugins install NAME",
+    "models": "zoo list",
+    "predict": "zoo run FILE.onnx [INPUT]..., or zoo sample MODEL",
+    "resume": "zoo train --resume [RUN]",
+    "test": "zoo eval MODEL",
+    "val": "zoo eval MODEL",
+    "validate": "zoo eval MODEL",
+    "version": "zoo --version",
+}
 
 MOST_LINES = 6  # of an error
 LONGEST_LINE = 1000  # characters; a list of what to fetch by hand takes some hundreds
@@ -43,6 +64,7 @@ LONGEST_LINE = 1000  # characters; a list of what to fetch by hand takes some hu
 @click.group(
     cls=Verbs,
     verbs={name: (told, f"zoo.cli.{name}:verb") for name, told in VERBS.items()},
+    elsewhere=ELSEWHERE,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(zoo.__version__, prog_name="zoo")
@@ -80,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(words: list[str], debug: bool) -> int:
     """Run a verb, say what went wrong, and return the exit code."""
+    printed: list[Any] = []  # by `print_json`
     try:
-        answer: Any = group.main(words, prog_name="zoo", standalone_mode=False)
+        answer: Any = group.main(words, prog_name="zoo", standalone_mode=False, obj=printed)
         sys.stdout.flush()
         return answer if isinstance(answer, int) else 0
     except SystemExit as end:
@@ -90,19 +113,23 @@ def _run(words: list[str], debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except click.exceptions.NoArgsIsHelpError as help_wanted:
-        click.echo(help_wanted.format_message(), err=True)
-        return 2
+        click.echo(help_wanted.format_message())
+        return 0
     except (KeyboardInterrupt, click.Abort):
         _ignore_interrupts()
-        say("interrupted")
-        return 130
+        error = ZooError("interrupted")
+        error.exit_code = 130
+        say(error.message)
     except Exception as problem:
         if debug:
             traceback.print_exc()
         error = as_zoo_error(problem)
         first, *rest = _lines(error)
         say("\n".join([f"error: {first}", *(f"  {line}" for line in rest)]))
-        return error.exit_code
+    if "--json" in words and not printed and is_first_rank():
+        parts = {name: getattr(error, name) for name in ("message", "cause", "hint", "exit_code")}
+        print_json({"error": parts})
+    return error.exit_code
 
 
 def _ignore_interrupts() -> None:
@@ -143,6 +170,8 @@ def as_zoo_error(problem: Exception) -> ZooError:
         )
     if isinstance(problem, OSError):
         return _from_system(problem)
+    if isinstance(problem, ModuleNotFoundError) and extra_with(problem.name):
+        return missing_package(str(problem.name))
     words = str(problem).lower()
     if isinstance(problem, MemoryError) or "allocate memory" in words or "out of memory" in words:
         return ZooError("out of memory", hint="a smaller model, --size or --batch-size")

@@ -53,8 +53,11 @@ def verb(
     """
     from zoo.cli.sources import decode_like, find
     from zoo.cli.targets import find_weights, load, trained_on
+    from zoo.data.source import check_source
 
     weights = find_weights(target)
+    if data is not None:
+        check_source(data)
     trained = load(weights)
     from zoo.evaluation.classes import judge_samples
     from zoo.evaluation.pairs import measure_pairs

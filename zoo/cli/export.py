@@ -119,8 +119,12 @@ def verb(
     from zoo.cli.interruption import heard
     from zoo.cli.judging import material_for
     from zoo.cli.targets import find_weights, load, name_of
+    from zoo.data.source import check_source
 
-    trained = load(find_weights(target))
+    weights = find_weights(target)
+    if data is not None:
+        check_source(data)
+    trained = load(weights)
     from zoo.export.bundle import NOTHING, export_bundle
     from zoo.export.form import Form
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import re
 import shutil
 import sys
 import tempfile
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import zoo
+from zoo.catalog.lookup import extras
 
-PACKAGE = "zoo-core"
 FOR_WORK = ("train", "tensorboard")  # extras that users need; the others are for developers
 
 
@@ -62,16 +61,7 @@ def onnxruntime_facts() -> dict[str, Any]:
 
 def missing_for(extra: str) -> list[str]:
     """Return the distributions that an extra of zoo-core asks for and that are not installed."""
-    try:
-        required = metadata.requires(PACKAGE) or []
-    except metadata.PackageNotFoundError:
-        return []  # run from its source without being installed: nothing says what it needs
-    wanted = [
-        re.match(r"[A-Za-z0-9._-]+", line)
-        for line in required
-        if re.search(rf"extra\s*==\s*['\"]{re.escape(extra)}['\"]", line)
-    ]
-    return [name[0] for name in wanted if name and not _is_installed(name[0])]
+    return [name for name in extras().get(extra, []) if not _is_installed(name)]
 
 
 def plugin_facts() -> list[dict[str, Any]]:

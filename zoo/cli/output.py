@@ -27,8 +27,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on stdout."""
+    """Print one JSON value on stdout, and note in the context of the command that it was."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=not _speaks_unicode(sys.stdout)))
+    context = click.get_current_context(silent=True)
+    if context is not None and isinstance(context.obj, list):
+        context.obj.append(value)
 
 
 def say(message: str) -> None:

@@ -14,9 +14,6 @@ from zoo.cli.output import json_option, print_json, say
 if TYPE_CHECKING:
     from zoo.catalog.lookup import Offer
     from zoo.testing.check import Outcome
-    from zoo.testing.package import Package
-
-Chosen = tuple[dict[str, "Package"], dict[str, "Offer"]]
 
 
 @click.command("check")
@@ -30,11 +27,11 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
     """
     from zoo.errors import PluginError
 
-    packages, offers = _choose(names)
-    if not packages and not offers:
+    distributions, offers = _choose(names)
+    if not distributions and not offers:
         say("no plugin but the zoo's own is installed; name one to check it all the same")
     outcomes = []
-    for outcome in _outcomes(packages, offers):
+    for outcome in _outcomes(distributions, offers):
         outcomes.append(outcome)
         if not as_json:
             _tell(outcome)
@@ -52,31 +49,27 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
         )
 
 
-def _choose(names: tuple[str, ...]) -> Chosen:
+def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
     """Return the distributions and the models that are meant, each once.
 
     Where no name is given, that is everything but the zoo's own and what is disabled.
     """
     from zoo.catalog.known import normalised
-    from zoo.catalog.lookup import needs_extra
+    from zoo.catalog.lookup import find_plugin
     from zoo.catalog.plugins import installed
     from zoo.catalog.registry import reserved_names
     from zoo.errors import NotFoundError, did_you_mean
 
-    try:
-        from zoo.testing.suite import chosen
-    except ModuleNotFoundError as problem:
-        raise needs_extra("train", str(problem.name)) from None
     plugins = installed()
-    distributions = sorted({each.distribution for each in plugins})
+    known = sorted({each.distribution for each in plugins})
     left = {*reserved_names().values(), *(each.distribution for each in plugins if each.left_out)}
     left = {normalised(each) for each in left}
-    packages: dict[str, Package] = {}
+    distributions: set[str] = set()
     offers: dict[str, Offer] = {}
-    for name in names or [each for each in distributions if normalised(each) not in left]:
-        whole, models = chosen(plugins, name)
-        if not whole and not models:
-            known = [*distributions, *(card.name for each in plugins for card in each.models)]
+    for name in names or [each for each in known if normalised(each) not in left]:
+        whole, models = find_plugin(name)
+        if not whole:
+            known += [card.name for each in plugins for card in each.models]
             near = did_you_mean(name, known)
             broken = [each.distribution for each in plugins if each.trouble]
             raise NotFoundError(
@@ -84,17 +77,18 @@ def _choose(names: tuple[str, ...]) -> Chosen:
                 cause=f"not loaded: {', '.join(broken)}" if broken else "",
                 hint=f"zoo plugins check {broken[0]}" if broken else "zoo plugins list",
             )
-        packages |= {each.name: each for each in whole}
+        distributions |= set(whole)
         offers |= {each.full_name: each for each in models}
-    return packages, offers
+    return distributions, offers
 
 
-def _outcomes(packages: dict[str, Package], offers: dict[str, Offer]) -> Iterator[Outcome]:
+def _outcomes(distributions: set[str], offers: dict[str, Offer]) -> Iterator[Outcome]:
+    from zoo.testing.package import Package
     from zoo.testing.subject import Subject
     from zoo.testing.suite import check_distribution, check_model
 
-    for package in packages.values():
-        yield from check_distribution(package)
+    for name in sorted(distributions):
+        yield from check_distribution(Package.called(name))
     for offer in offers.values():
         yield from check_model(Subject.of(offer))
 

@@ -57,9 +57,9 @@ class Request:
 def new_job(request: Request) -> Job:
     """Bring together what the file, the flags and ``--set`` say; fetch and decode the data."""
     from zoo.catalog.lookup import find_model, load_class
-    from zoo.cli.sources import read_fit
-    from zoo.training.job import read_config
-    from zoo.training.settings import resolve
+    from zoo.cli.sources import read_fit, read_size
+    from zoo.data.source import check_source
+    from zoo.training.settings import read_config, resolve
 
     file = read_config(request.config) if request.config else {}
     name = request.model or file.get("model")
@@ -72,13 +72,15 @@ def new_job(request: Request) -> Job:
             hint=f"zoo train --config {request.config}",
         )
     layers, usual_size = request.layers(offer, file)
-    model_class = load_class(offer)
-    # Before the data: a wrong option should not cost a download first.
-    preset = asdict(model_class.training_preset)
-    config, settings = resolve(model_class.Config, preset, layers)
     data = request.data if request.data is not None else file.get("data", offer.card.data)
     size = request.size or file.get("size") or usual_size
     fit = read_fit(request.fit or file.get("fit") or "cover")
+    # What is misspelt is told before torch is imported, and wrong options before a download.
+    read_size(size)
+    check_source(str(data))
+    model_class = load_class(offer)
+    preset = asdict(model_class.training_preset)
+    config, settings = resolve(model_class.Config, preset, layers)
     return _job(offer, model_class, config, settings, str(data), size, fit)
 
 
@@ -95,8 +97,8 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
     """
     from zoo.catalog.lookup import load_class
     from zoo.cli.sources import read_fit, read_size
-    from zoo.training.job import read_config
     from zoo.training.resume import contradiction, resolve_again, what_it_was
+    from zoo.training.settings import read_config
 
     own, beside = what_it_was(run)
     model, data, size = str(own["model"]), str(own["data"]), own["size"]

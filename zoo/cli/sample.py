@@ -50,13 +50,18 @@ def verb(
     the same noise in every row. A model that makes pictures of pictures shows test images, each
     above what becomes of it; where there is a way back, also that.
     """
-    from zoo import pictures
     from zoo.cli.targets import find_weights, load
-    from zoo.model.drawing import mappers, samplers
+    from zoo.data.source import check_source
 
     if output.suffix.lower() != ".png":
         raise UsageError(f"{output} is no name for a PNG picture", hint="-o grid.png")
-    trained = load(find_weights(target))
+    weights = find_weights(target)
+    if data is not None:
+        check_source(data)
+    trained = load(weights)
+    from zoo import pictures
+    from zoo.model.drawing import mappers, samplers
+
     if samplers(trained.model):
         if data is not None or fit is not None:
             raise UsageError(

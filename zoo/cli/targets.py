@@ -21,12 +21,8 @@ def load(path: Path) -> Trained:
         PluginError: torch or the model's plugin is not installed.
         NotFoundError: the file is missing or damaged.
     """
-    from zoo.catalog.lookup import needs_extra
+    from zoo.model.weights import load_weights, offer_of, other_version
 
-    try:
-        from zoo.model.weights import load_weights, offer_of, other_version
-    except ModuleNotFoundError as problem:
-        raise needs_extra("train", str(problem.name)) from None
     trained = load_weights(path)
     difference = other_version(trained.header, offer_of(trained.header, path))
     if difference:

@@ -6,17 +6,21 @@ import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.catalog.lookup import missing_package
 from zoo.cli.completion import datasets, models, presets, runs
 from zoo.cli.output import Choice, json_option, print_json, say
 from zoo.cli.request import Request, find_resumed, new_job, same_job
 from zoo.cli.sources import FIT_HELP, FITS
+from zoo.cli.verbs import Grouped
 from zoo.errors import InterruptedRunError, UsageError
 from zoo.training.ranks import is_first_rank, note_on_allocation
+from zoo.training.run import RUNS
 
 if TYPE_CHECKING:
     from zoo.training.plan import Plan
@@ -24,11 +28,26 @@ if TYPE_CHECKING:
     from zoo.training.train import Outcome
 
 
-NAMES = {"steps": "steps", "epochs": "epochs", "max_seconds": "seconds"}  # of budgets, in words
-OPTIONS = {"steps": "--steps N", "epochs": "--epochs N", "max_seconds": "--time 10m"}
+UNITS = {"steps": "steps", "epochs": "epochs", "max_seconds": "seconds"}  # of budgets
+BUDGET_OPTIONS = {"steps": "--steps N", "epochs": "--epochs N", "max_seconds": "--time 10m"}
 
 
-@click.command("train")
+GROUPS = {
+    "Data": ("data", "size", "fit", "on_bad_image"),
+    "How long": ("epochs", "steps", "duration"),
+    "What is learnt, and how": (
+        "preset", "assignments", "config", "lr", "batch_size", "ema", "precision", "seed",
+        "deterministic",
+    ),
+    "Where": ("device", "devices", "strategy"),
+    "The run": (
+        "name", "resume", "retries", "checkpoint_every", "keep", "fail_on", "tensorboard",
+        "dry_run", "as_json",
+    ),
+}  # fmt: skip
+
+
+@click.command("train", cls=Grouped, groups=GROUPS)
 @click.argument("model", required=False, shell_complete=models)
 @click.option(
     "--data",
@@ -91,14 +110,19 @@ def verb(
 ) -> None:
     """Train MODEL and keep the run in runs/.
 
-    Options: --set is stronger than the other flags, they are stronger than --config, that is
+    \b
+    zoo train vae
+    zoo train dcgan --data mnist --epochs 5
+    zoo train cyclegan --data photos/ --size 128 --time 2h --dry-run
+    zoo train vae --set latent=8 --lr 1e-3 --name small-code
+    zoo train --resume
+
+    --set is stronger than the other flags, they are stronger than --config, that is
     stronger than --preset, and that is stronger than the defaults.
 
     Ctrl-C ends the training after the step and saves a checkpoint; --resume goes on there, with the
     run's own options. --epochs, --steps, --time and --devices may then be others.
-    """
-    from zoo.catalog.lookup import needs_extra
-
+    """  # noqa: D301 - click takes a real backspace for "do not wrap"
     # Threads that spin while they wait take the cores from each other when two trainings run at
     # once (docs/architecture.md has figures). OpenMP reads this when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -109,11 +133,10 @@ def verb(
     end_with_supervisor()
     if retries:
         raise SystemExit(supervise(retries, say))
-    try:
-        from zoo.training.train import train
-    except ModuleNotFoundError as problem:
-        raise needs_extra("train", str(problem.name)) from None
-
+    if tensorboard and find_spec("tensorboard") is None:
+        raise missing_package("tensorboard")
+    if tensorboard:
+        say(f"tensorboard --logdir {RUNS} shows the curves, in another terminal")
     if note := note_on_allocation():
         say(note)
     request = Request(model, data, preset, size, config, flags, assignments, fit)
@@ -123,6 +146,8 @@ def verb(
         outcome = _go_on(request, resume, name, tensorboard=tensorboard, as_json=as_json)
     else:
         job = new_job(request)
+        from zoo.training.train import train
+
         if dry_run:
             from zoo.training.plan import plan
 
@@ -141,10 +166,10 @@ def _go_on(
     request: Request, resume: str, name: str | None, *, tensorboard: bool, as_json: bool
 ) -> Outcome | None:
     """Go on with a run; None where there is nothing left to train, and on ranks but the first."""
+    run = find_resumed(resume, request.model)
     from zoo.training.resume import contradiction
     from zoo.training.train import train
 
-    run = find_resumed(resume, request.model)
     with run.held() if is_first_rank() else nullcontext():
         if name not in {None, run.name}:
             raise contradiction(run, "name", str(name), run.name)
@@ -174,9 +199,9 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
         for key, value in new.items():
             if value is not None and value <= reached[key]:
                 raise UsageError(
-                    f"run {run.name} has {reached[key]:,.0f} {NAMES[key]} already, so that "
+                    f"run {run.name} has {reached[key]:,.0f} {UNITS[key]} already, so that "
                     f"{value:,.0f} leave nothing to train",
-                    hint=f"zoo train --resume {run.name} {OPTIONS[key]} of more than that",
+                    hint=f"zoo train --resume {run.name} {BUDGET_OPTIONS[key]} of more than that",
                 )
     if new:
         words = ", ".join(f"{key} = {value}" for key, value in new.items())
@@ -202,7 +227,7 @@ def _outcome_of(run: Run) -> dict[str, Any]:
 
 def _check_new_name(name: str) -> None:
     from zoo.catalog.lookup import offers
-    from zoo.training.run import RUNS, check_run_name, name_taken
+    from zoo.training.run import check_run_name, name_taken
 
     check_run_name(name)
     if is_first_rank() and (RUNS / name).exists():

@@ -120,26 +120,42 @@ def find_source(text: str, *, report: Report | None = None) -> Source:
         NotFoundError: there is no such thing, or it cannot be downloaded.
         UsageError: the layout is none of the known ones, or the file is no data set.
     """
+    found, layout = _look_up(text)
+    if isinstance(found, Dataset):
+        return Source(found.name, fetch(found, report=report), layout or found.layout, found)
+    name = found.resolve().name
+    if found.is_file():
+        name = re.sub(r"(\.tar)?\.\w+$", "", name)
+    return Source(tree.presentable(name) or "data", found, layout)
+
+
+def check_source(text: str) -> None:
+    """Check that there is such a data set, without fetching it.
+
+    Raises:
+        NotFoundError: there is no such thing.
+        UsageError: the layout is none of the known ones, or the file is no data set.
+    """
+    _look_up(text)
+
+
+def _look_up(text: str) -> tuple[Dataset | Path, Layout | None]:
     if not text:
         raise UsageError("the data set has no name", hint="zoo data list")
     place, layout = _split_layout(text)
     dataset = dataset_called(place)
     if dataset:
-        folder = fetch(dataset, report=report)
-        return Source(dataset.name, folder, layout or dataset.layout, dataset)
+        return dataset, layout
     path = _expand(place)
     if not path.exists():
         raise _nothing_there(text, place)
-    name = path.resolve().name
-    if path.is_file():
-        if not (is_archive(path) or path.suffix.lower() == ".npz"):
-            raise UsageError(
-                f"{place} is no data set",
-                cause=f"a folder, or a file that ends in {', '.join(SUFFIXES)} or .npz, is one",
-                hint="the folder that holds it",
-            )
-        name = re.sub(r"(\.tar)?\.\w+$", "", name)
-    return Source(tree.presentable(name) or "data", path, layout)
+    if path.is_file() and not (is_archive(path) or path.suffix.lower() == ".npz"):
+        raise UsageError(
+            f"{place} is no data set",
+            cause=f"a folder, or a file that ends in {', '.join(SUFFIXES)} or .npz, is one",
+            hint="the folder that holds it",
+        )
+    return path, layout
 
 
 def _split_layout(text: str) -> tuple[str, Layout | None]:

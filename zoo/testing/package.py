@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from zoo.catalog.known import normalised
-from zoo.catalog.plugins import Plugin
+from zoo.catalog.plugins import Plugin, installed
 from zoo.testing.check import Finding, Obstacle
 from zoo.testing.places import line_with
 
@@ -32,6 +32,11 @@ class Package:
 
     name: str
     plugins: Sequence[Plugin]
+
+    @classmethod
+    def called(cls, name: str) -> Package:
+        """Return the installed distribution of that name."""
+        return cls(name, [each for each in installed() if each.distribution == name])
 
     @property
     def folder(self) -> Path | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from zoo.catalog.known import normalised
-from zoo.catalog.lookup import Offer
-from zoo.catalog.plugins import Plugin
 from zoo.errors import PluginError, did_you_mean
 from zoo.testing import export, imports, ports, static, training
 from zoo.testing.check import Check, Finding, Obstacle, Outcome, run
@@ -65,34 +63,6 @@ def known(expected: Mapping[str, str]) -> Mapping[str, str]:
                 hint="zoo plugins check prints the names",
             )
     return expected
-
-
-def chosen(plugins: Sequence[Plugin], word: str) -> tuple[list[Package], list[Offer]]:
-    """Return what a word means: a distribution with its models, or one model and what brings it.
-
-    Args:
-        plugins: all that are installed.
-        word: the name of a distribution, of a model, or ``distribution:model``.
-
-    Returns:
-        Distributions to check, and models; both empty where nothing is called like that.
-    """
-    whole = [each for each in plugins if normalised(each.distribution) == normalised(word)]
-    if whole:
-        offers = [Offer(card, plugin) for plugin in whole for card in plugin.models]
-        return [Package(whole[0].distribution, whole)], offers
-    offers = [Offer(card, plugin) for plugin in plugins for card in plugin.models]
-    distribution, _, name = word.rpartition(":")
-    for each in offers:
-        if distribution and normalised(each.plugin.distribution) == normalised(distribution):
-            word = f"{each.plugin.distribution}:{name}"
-    found = [each for each in offers if each.is_called(word)]
-    brought_by = {each.plugin.distribution for each in found}
-    packages = [
-        Package(name, [each for each in plugins if each.distribution == name])
-        for name in sorted(brought_by)
-    ]
-    return packages, found
 
 
 def _expected(package: Package, name: str) -> Mapping[str, str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import tomli_w
 import torch
@@ -12,26 +11,12 @@ import torch
 import zoo
 from zoo.catalog.lookup import Offer
 from zoo.data.store import Store
-from zoo.errors import NotFoundError, UsageError, did_you_mean
+from zoo.errors import NotFoundError, UsageError
 from zoo.model.contract import Model
 from zoo.options import to_plain
-from zoo.records import WrongTypeError, read_toml
 from zoo.training import engine
 from zoo.training.checkpoint import Checkpoint, JobRecord
 from zoo.training.settings import Settings
-
-MAX_CONFIG_BYTES = 16 * 2**10  # tomllib is quadratic in dotted keys
-
-
-class Configuration(TypedDict, total=False):
-    """What a configuration file holds."""
-
-    model: str
-    data: str
-    size: int | str | list[int]
-    fit: str
-    training: dict[str, Any]
-    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -138,28 +123,3 @@ def check_material(offer: Offer, data: str, store: Store, split: str = "train") 
         cause=f"{offer.card.learns_from}: {WAYS[offer.card.learns_from]}",
         hint="zoo data check PATH says what a folder holds",
     )
-
-
-def read_config(path: Path) -> Configuration:
-    """Read a configuration file: the keys that a run's ``config.toml`` has, any of them left out.
-
-    Raises:
-        NotFoundError: there is no such file.
-        UsageError: it is not TOML, too large, or has unknown keys or values of the wrong type.
-    """
-    try:
-        content = read_toml(path, Configuration, most_bytes=MAX_CONFIG_BYTES)
-    except OSError as problem:
-        raise NotFoundError(f"{path} cannot be read: {problem.strerror}") from None
-    except WrongTypeError as problem:
-        raise UsageError(f"{path}: {problem}") from None
-    except ValueError as problem:
-        raise UsageError(f"{path} is not a TOML file: {problem}") from None
-    known = Configuration.__annotations__
-    for key in content:
-        if key not in known:
-            raise UsageError(
-                f"{path}: unknown key {key[:60]!r}.{did_you_mean(key, known)}",
-                hint=f"one of: {', '.join(sorted(known))}",
-            )
-    return content

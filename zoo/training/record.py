@@ -12,7 +12,6 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 from zoo import pictures
 from zoo.atomic import write_bytes
-from zoo.catalog.lookup import needs_extra
 from zoo.data.batches import in_order
 from zoo.model.drawing import mappers, overview, samplers
 from zoo.model.inference import device_of, evaluation_batch, mean_metrics
@@ -50,7 +49,9 @@ class Record:
         self._next_preview = 1 / PREVIEWS
         self._best: dict[str, Any] | None = None
         self.metrics: dict[str, float] = {}
-        self._board = _tensorboard(run) if tensorboard else None
+        self._board = (
+            TensorBoardLogger(run.path, name="tensorboard", version="") if tensorboard else None
+        )
 
     def begin(self) -> None:
         """Begin with nothing, and show what the model makes of things before it has learnt any."""
@@ -261,10 +262,3 @@ class Record:
     def _log_scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         if self._board is not None:
             self._board.log_metrics({f"{split}/{key}": each for key, each in values.items()}, step)
-
-
-def _tensorboard(run: Run) -> TensorBoardLogger:
-    try:
-        return TensorBoardLogger(run.path, name="tensorboard", version="")
-    except ModuleNotFoundError:
-        raise needs_extra("tensorboard", "tensorboard") from None

@@ -12,9 +12,8 @@ from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.options import options_of, show_value, unknown_option
 from zoo.records import typed
 from zoo.training.checkpoint import JobRecord, own_job
-from zoo.training.job import Configuration, read_config
 from zoo.training.run import Run
-from zoo.training.settings import BUDGETS, Settings, resolve
+from zoo.training.settings import BUDGETS, Configuration, Settings, read_config, resolve
 
 # What leaves the steps that were taken as they are.
 MAY_CHANGE = {*BUDGETS, "devices", "checkpoint_every", "keep", "fail_on"}

@@ -5,11 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, TypedDict
 
-from zoo.errors import UsageError, did_you_mean
+from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.options import configure, option, options_of, unknown_option
+from zoo.records import WrongTypeError, read_toml
 from zoo.training.illnesses import ILLNESSES
+
+MAX_CONFIG_BYTES = 16 * 2**10  # tomllib is quadratic in dotted keys
+
+
+class Configuration(TypedDict, total=False):
+    """What a configuration file holds."""
+
+    model: str
+    data: str
+    size: int | str | list[int]
+    fit: str
+    training: dict[str, Any]
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -137,3 +152,28 @@ def seconds(text: str) -> float:
     if not total:
         raise UsageError(f"{text[:40]!r} is no time at all", hint="90s, 10m or 1h30m")
     return total
+
+
+def read_config(path: Path) -> Configuration:
+    """Read a configuration file: the keys that a run's ``config.toml`` has, any of them left out.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it is not TOML, too large, or has unknown keys or values of the wrong type.
+    """
+    try:
+        content = read_toml(path, Configuration, most_bytes=MAX_CONFIG_BYTES)
+    except OSError as problem:
+        raise NotFoundError(f"{path} cannot be read: {problem.strerror}") from None
+    except WrongTypeError as problem:
+        raise UsageError(f"{path}: {problem}") from None
+    except ValueError as problem:
+        raise UsageError(f"{path} is not a TOML file: {problem}") from None
+    known = Configuration.__annotations__
+    for key in content:
+        if key not in known:
+            raise UsageError(
+                f"{path}: unknown key {key[:60]!r}.{did_you_mean(key, known)}",
+                hint=f"one of: {', '.join(sorted(known))}",
+            )
+    return content

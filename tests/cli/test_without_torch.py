@@ -1,0 +1,120 @@
+"""Every verb where torch is missing, and what is found out before torch is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process import error_of, zoo
+
+WITHOUT = """
+import sys
+for name in ("torch", "onnx", "onnxscript", "lightning_fabric", "matplotlib", "tensorboard"):
+    sys.modules[name] = None
+"""
+NOTED = """
+import json, sys
+from zoo.cli import main
+try:
+    main(json.loads(sys.argv[1]))
+except SystemExit as end:
+    print(json.dumps([end.code, "torch" in sys.modules]))
+"""
+
+
+@pytest.fixture
+def without_torch(tmp_path: Path) -> dict[str, str]:
+    """An environment in which none of the packages of the extras can be imported."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "vae"],
+        ["train", "vae"],
+        ["train", "--resume", "first"],
+        ["train", "vae", "--dry-run"],
+        ["sample", "vae"],
+        ["sample", "first"],
+        ["eval", "first"],
+        ["export", "first", "--onnx"],
+        ["plugins", "check", "zoo-autoencoders"],
+    ],
+    ids=" ".join,
+)
+def test_a_verb_that_needs_torch_names_the_extra(
+    words: list[str], in_trained: Path, without_torch: dict[str, str]
+) -> None:
+    said = error_of(*words, code=4, **without_torch)
+    assert "torch is not installed" in said or "lightning_fabric is not installed" in said
+    assert "[train]" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list"],
+        ["data", "list"],
+        ["data", "check", "fashion-mnist-small"],
+        ["plugins"],
+        ["runs"],
+        ["runs", "show", "first"],
+        ["doctor"],
+        ["doctor", "first"],
+    ],
+    ids=" ".join,
+)
+def test_the_other_verbs_work_without_torch(
+    words: list[str], in_trained: Path, without_torch: dict[str, str]
+) -> None:
+    zoo(*words, **without_torch)
+
+
+def test_tensorboard_is_looked_for_before_anything_is_imported(
+    in_trained: Path, without_torch: dict[str, str]
+) -> None:
+    said = error_of("train", "vae", "--tensorboard", code=4, **without_torch)
+    assert "tensorboard is not installed" in said
+    assert "[tensorboard]" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "vea"],
+        ["train", "vae", "--data", "fasion-mnist"],
+        ["train", "vae", "--data", "./nowhere"],
+        ["train", "vae", "--preset", "tyni"],
+        ["train", "vae", "--size", "many"],
+        ["train", "vae", "--config", "nowhere.toml"],
+        ["train", "--resume", "nothing"],
+        ["sample", "vea"],
+        ["sample", "first", "--data", "fasion-mnist"],
+        ["eval", "vea"],
+        ["eval", "first", "--data", "fasion-mnist"],
+        ["export", "vea", "--onnx"],
+        ["export", "first", "--onnx", "--int8", "--data", "fasion-mnist"],
+        ["show", "vea"],
+        ["plugins", "check", "zoo-autoencoder"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_misspelt_is_told_before_torch_is_imported(
+    words: list[str], in_trained: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NOTED, json.dumps(words)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    code, imported = json.loads(done.stdout.splitlines()[-1])
+    assert code in {2, 3}, done.stderr
+    assert not imported
