@@ -36,8 +36,13 @@ def _working_directory(
     monkeypatch.setenv("COLUMNS", "160")
 
 
-def pytest_configure() -> None:
-    """Let what tests start be interrupted, also where a shell in the background ignores Ctrl-C."""
+@pytest.fixture(autouse=True)
+def _interruptible() -> None:
+    """Let what a test starts be interrupted.
+
+    Processes inherit that Ctrl-C is ignored: from a shell that runs the tests in the background,
+    and from the command when it has ended in this process.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +37,7 @@ MOST_MEGAPIXELS = 10_000
 VALUES = "zoo-values"  # in `Image.info`: least and greatest value before they became bytes
 USUAL_WHITES = (1.0, 255.0, 65535.0)  # values that are white where nobody says another
 
+LITTLE = 0.01  # share of a picture's area that may be cut off without a word
 GAP = 2  # pixels between the pictures of a grid
 COMFORTABLE = 512  # pixels across that a grid should have to be looked at
 LARGEST_VALUE = 2.0**61  # of a picture
@@ -109,14 +110,26 @@ def read_picture(
         return _decode(file, limit, value_range)
 
 
-def peek(path: Path) -> tuple[int, int, str]:
+def peek(file: Path | BinaryIO, name: str = "") -> tuple[int, int, str]:
     """Return height, width and Pillow's mode of a picture, as its header gives them.
+
+    Args:
+        file: a path, or a file opened for reading bytes.
+        name: what errors call it; the path, when not given.
 
     Raises:
         BadPictureError: the file is missing, no picture, or a decompression bomb.
     """
     limit = max_pixels()
-    with _blaming(str(path)), path.open("rb") as opened, _open(opened, limit) as image:
+    if isinstance(file, Path):
+        with _blaming(name or str(file)), file.open("rb") as opened:
+            return _peek(opened, limit)
+    with _blaming(name or "the picture"):
+        return _peek(file, limit)
+
+
+def _peek(file: BinaryIO, limit: int) -> tuple[int, int, str]:
+    with _open(file, limit) as image:
         orientation = 1
         with suppress(Exception):  # as in `_decode`
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
@@ -172,6 +185,61 @@ def share_cut_off(height: int, width: int, to_height: int, to_width: int) -> flo
     """Return the share, from 0 to 1, of a picture's area that `fit` cuts off to cover a size."""
     covered = max(to_height / height, to_width / width)
     return 1 - (to_height * to_width) / (height * covered * width * covered)
+
+
+def describe_cut(
+    sizes: Mapping[tuple[int, int], int], height: int, width: int, how: Fit
+) -> tuple[str, ...]:
+    """Say how much `fit` cuts off pictures; nothing where that is little.
+
+    Args:
+        sizes: how many pictures there are of each height and width.
+        height: of what they are brought to, in pixels.
+        width: of what they are brought to, in pixels.
+        how: as for `fit`.
+    """
+    if how != "cover":
+        return ()
+    shares = {size: share_cut_off(*size, height, width) for size in sizes}
+    cut = {size: sizes[size] for size, share in shares.items() if share > LITTLE}
+    if not cut:
+        return ()
+    count = sum(cut.values())
+    mean = sum(shares[size] * each for size, each in cut.items()) / count
+    worst = max(cut, key=lambda size: shares[size])
+    most = ""
+    if len(cut) > 1:
+        most = f", at most {shares[worst]:.0%} (of {worst[0]}x{worst[1]})"
+    whose = f"{count:,} of {sum(sizes.values()):,} pictures"
+    if len(cut) == 1:
+        whose += f" of {worst[0]}x{worst[1]}"
+    return (
+        f"{whose} lose {mean:.0%} of their area{most} to fit {height}x{width}; "
+        "--fit contain keeps whole pictures, --fit stretch changes their proportions",
+    )
+
+
+def undo_fit(pixels: Pixels, height: int, width: int, how: Fit) -> Pixels:
+    """Bring a picture that has the place of a fitted one back to the size of the original.
+
+    Args:
+        pixels: (H, W, C), of the size that the original was fitted to.
+        height: of the original, in pixels.
+        width: of the original, in pixels.
+        how: the original was fitted.
+
+    Returns:
+        Pixels (height, width, C); `pixels` as they are where parts of the original were cut off.
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    if how == "contain":
+        top, left, bottom, right = contained(height, width, *pixels.shape[:2])
+        pixels = pixels[top:bottom, left:right]
+    elif how == "cover" and share_cut_off(height, width, *pixels.shape[:2]) > LITTLE:
+        return pixels
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    return fit(picture, height, width, pixels.shape[2], "stretch")
 
 
 def extremes(values: NDArray[Any]) -> ValueRange:

@@ -206,7 +206,8 @@ def test_photos_of_all_kinds_come_back_at_their_own_size(command: Zoo, bundle: P
     done = command.apart(bundle, "photos/", "--to", "Zebra")
     names = ["a", "b", "c", "grey", "palette", "turned"]
     assert done.lines == [f"horse_to_zebra/{name}.png" for name in names]
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    assert "--size 28" in done.err
     sizes |= {"grey": (51, 47), "palette": (52, 48)}
     for name in names:
         with Image.open(f"horse_to_zebra/{name}.png") as picture:
@@ -345,6 +346,93 @@ def test_a_domain_with_a_path_in_it_writes_beside_the_others(command: Zoo) -> No
     assert command.run("bundle", "photo.png", "--to", "../../zebra").lines == ["x/photo.png"]
 
 
+# Sizes
+
+
+@pytest.mark.parametrize("fit", ["contain", "stretch"])
+def test_what_comes_of_a_whole_picture_has_its_own_size(command: Zoo, fit: str) -> None:
+    negative(Path("negative.onnx"), DataSpec("photos", 3, 32, 32))
+    page = np.zeros((90, 60, 3), np.uint8)
+    page[:30] = 200  # the top third
+    Image.fromarray(page).save("tall.png")
+    done = command.run("negative.onnx", "tall.png", "-o", "out.png", "--fit", fit)
+    assert (done.code, done.err) == (0, "")
+    found = pixels("out.png")
+    assert found.shape == (90, 60, 3)
+    assert abs(found[5, 30].astype(int) - 55).max() <= 2
+    assert abs(found[80, 30].astype(int) - 255).max() <= 2
+    assert abs(int(found[30, 30, 0]) - 155) < 60  # the border is where it was
+
+
+def test_a_picture_that_is_cut_is_told_and_keeps_the_size_of_the_file(command: Zoo) -> None:
+    negative(Path("negative.onnx"), DataSpec("photos", 3, 32, 32))
+    photo(Path("wide.png"), 100, (64, 32))
+    photo(Path("square.png"), 100, (64, 64))
+    done = command.run("negative.onnx", "wide.png", "square.png", "-o", "out")
+    assert pixels("out/wide.png").shape == (32, 32, 3)
+    assert pixels("out/square.png").shape == (64, 64, 3)
+    assert "1 of 2 pictures of 32x64 lose 50% of their area" in done.err
+    assert "--fit contain" in done.err
+
+
+def test_pictures_are_fitted_as_in_the_training(command: Zoo) -> None:
+    negative(Path("negative.onnx"), DataSpec("photos", 3, 32, 32, fit="stretch"))
+    photo(Path("wide.png"), 100, (64, 32))
+    done = command.run("negative.onnx", "wide.png", "-o", "out.png")
+    assert (done.err, pixels("out.png").shape) == ("", (32, 64, 3))
+
+
+def test_deep_pictures_have_the_range_of_the_training(command: Zoo) -> None:
+    spec = DataSpec("scans", 1, 16, 16, value_range=(1000.0, 3000.0))
+    negative(Path("negative.onnx"), spec)
+    Image.fromarray(np.full((16, 16), 2000, np.uint16)).save("scan.png")
+    command.run("negative.onnx", "scan.png", "-o", "out.png")
+    assert abs(int(pixels("out.png")[8, 8]) - 127) <= 1
+
+
+def test_a_size_scales_the_shorter_side(command: Zoo, bundle: Path) -> None:
+    photo(Path("large.png"), 100, (600, 400))
+    done = command.run(bundle, "large.png", "--to", "zebra", "--size", "40", "-o", "out.png")
+    assert (done.code, done.err) == (0, "")
+    assert pixels("out.png").shape == (40, 60, 3)
+    far = command.run(bundle, "large.png", "--to", "zebra", "-o", "out.png")
+    assert "up to 14 times as large" in far.err
+    assert "--size 28" in far.err
+    assert pixels("out.png").shape == (400, 600, 3)
+
+
+def test_size_and_fit_are_refused_where_they_decide_nothing(command: Zoo, bundle: Path) -> None:
+    photo(Path("a.png"), 100)
+    done = command.run(bundle, "a.png", "--to", "zebra", "--fit", "contain")
+    assert (done.code, done.out) == (2, "")
+    negative(Path("negative.onnx"))
+    done = command.run("negative.onnx", "a.png", "--size", "40")
+    assert (done.code, done.out) == (2, "")
+    assert "32, 48" in done.err
+
+
+def test_a_large_photo_is_told_what_it_takes(command: Zoo) -> None:
+    mirrored(Path("pad.onnx"))
+    photo(Path("large.jpg"), 200, (2400, 1800))
+    done = command.run("pad.onnx", "large.jpg", "-o", "out.png")
+    assert "large.jpg, 1800x2400, takes about" in done.err
+    assert sys.platform != "linux" or "GiB of memory" in done.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process holds")
+def test_a_photo_that_needs_more_memory_than_is_free_is_refused_before(
+    command: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirrored(Path("pad.onnx"))
+    photo(Path("photos/large.jpg"), 200, (2400, 1800))
+    monkeypatch.setattr("zoo.runtime.estimate.free_memory", lambda: 20 * 2**20)
+    done = command.run("pad.onnx", "photos/large.jpg", "-o", "out.png")
+    assert (done.code, done.out) == (1, "")
+    size = int(done.err.split("--size ")[-1].split()[0])
+    assert 8 <= size < 1800
+    assert command.run("pad.onnx", "photos", "-o", "out").lines == ["out/large.png"]
+
+
 # Photos too large or too small
 
 
@@ -368,8 +456,8 @@ def test_a_photo_too_large_for_memory_is_an_error_that_names_it(command: Zoo) ->
 
     refused = run("pad.onnx", "photos/large.jpg", "-o", "out")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert "photos/large.jpg" in refused.stderr
-    assert "not enough memory for image (1, 3, 1800, 2400)" in refused.stderr
+    assert "photos/large.jpg, 1800x2400, takes about" in refused.stderr
+    assert "GiB are free" in refused.stderr
     rest = run("pad.onnx", "photos", "-o", "out")
     assert (rest.returncode, rest.stdout) == (0, "out/small.png\n")
     assert "left out 1 of 2 pictures" in rest.stderr
@@ -449,7 +537,8 @@ def test_a_grey_graph_takes_colours_and_gives_grey(command: Zoo) -> None:
     Image.new("RGBA", (60, 60), (0, 0, 0, 255)).save("logo.png")
     done = command.run("reconstruct.onnx", "logo.png")
     assert done.lines == ["reconstruct/logo.png"]
-    assert (pixels(done.lines[0]) == np.full((28, 28), 255)).all()
+    assert (pixels(done.lines[0]) == np.full((60, 60), 255)).all()
+    assert "1 of 1 pictures lose their colours" in done.err
 
 
 def test_many_pictures_go_through_in_parts(command: Zoo) -> None:

@@ -111,7 +111,7 @@ def test_arrays_are_told_from_pictures_by_their_first_bytes() -> None:
 
 def test_numbers_go_through_a_pipe_from_one_graph_to_the_next() -> None:
     encoder(Path("encode.onnx"))
-    photo(Path("a.png"), 0)
+    Image.new("L", (28, 28), 0).save("a.png")
     done = piped("run", "encode.onnx", "a.png", "-o", "-")
     assert (done.returncode, done.stderr) == (0, b"")
     with np.load(io.BytesIO(done.stdout)) as codes:
@@ -150,7 +150,8 @@ def test_what_a_pipe_cannot_do_is_an_error(
         content = array.getvalue()
     done = piped("run", *words.split(), content=content)
     said = done.stderr.decode()
-    assert (done.returncode, done.stdout) == (code, b"")
+    assert done.returncode == code
+    assert (b"" if "--json" not in words else b"{") == done.stdout[:1]
     assert expected in said
     assert len(said.splitlines()) <= 6
 

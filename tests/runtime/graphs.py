@@ -24,13 +24,15 @@ CLOTHES = DataSpec("clothes", 1, 28, 28)
 PHOTOS = DataSpec("photos", 3, 32, 48)
 
 
-def describe(graph: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Description:
+def describe(
+    graph: str, inputs: Sequence[Port], outputs: Sequence[Port], data: DataSpec = CLOTHES
+) -> Description:
     return Description(
         model="vae",
         graph=graph,
         distribution="zoo-autoencoders",
         version="0.1.0",
-        data=CLOTHES,
+        data=data,
         signature=Signature(tuple(inputs), tuple(outputs)),
         config={"latent_size": 20, "hidden": [512, 512], "likelihood": "bernoulli", "beta": 1.0},
         step=940,
@@ -109,7 +111,7 @@ def negative(
     """image -> its negative, so that what was written can be told from what was read."""
     ports = [Port.image(name, data, any_size=any_size) for name in ("image", "negative")]
     ports = [replace(port, shape=(batch, *port.shape[1:])) for port in ports]
-    described = describe("reconstruct", ports[:1], ports[1:])
+    described = describe("reconstruct", ports[:1], ports[1:], data)
     return save(path, described, [helper.make_node("Neg", ["image"], ["negative"])])
 
 

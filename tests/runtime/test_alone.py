@@ -59,7 +59,8 @@ def samples_pictures_and_numbers(run: Run) -> None:
         Image.new("RGB", (64, 40), "navy").save(name)
     mapped = run("zoo", "run", "reconstruct.onnx", "photo.png", "folder/", "-o", "out/")
     assert mapped.stdout.splitlines() == ["out/photo.png", "out/a.png", "out/b.png"]
-    assert (mapped.returncode, mapped.stderr) == (0, "")
+    assert mapped.returncode == 0
+    assert "3 of 3 pictures of 40x64 lose 38% of their area" in mapped.stderr
     with Image.open("out/photo.png") as picture:
         assert picture.getpixel((16, 16)) == (255, 255, 127)
 

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 import click
 
 import zoo
-from zoo.catalog.lookup import extra_with, missing_package
 from zoo.cli.output import print_json, say
 from zoo.cli.verbs import Verbs
 from zoo.errors import PluginError, UsageError, ZooError
@@ -170,8 +169,11 @@ def as_zoo_error(problem: Exception) -> ZooError:
         )
     if isinstance(problem, OSError):
         return _from_system(problem)
-    if isinstance(problem, ModuleNotFoundError) and extra_with(problem.name):
-        return missing_package(str(problem.name))
+    if isinstance(problem, ModuleNotFoundError):
+        from zoo.catalog.lookup import extra_with, missing_package
+
+        if extra_with(problem.name):
+            return missing_package(str(problem.name))
     words = str(problem).lower()
     if isinstance(problem, MemoryError) or "allocate memory" in words or "out of memory" in words:
         return ZooError("out of memory", hint="a smaller model, --size or --batch-size")

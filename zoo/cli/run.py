@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from zoo.cli.engine import engine_options, opener
-from zoo.cli.output import json_option, print_json, say
+from zoo.cli.output import Choice, json_option, print_json, say
+from zoo.cli.sources import FIT_HELP, FITS
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.pictures import BadPictureError
-    from zoo.runtime.batches import Result
+    from zoo.ports import Fit
+    from zoo.runtime.batches import Original, Result
     from zoo.runtime.feed import Feed
     from zoo.runtime.outputs import Target
     from zoo.runtime.session import Session
@@ -46,6 +49,17 @@ MOST_TOLD = 5  # pictures left out that are named one by one
 @click.option(
     "--batch-size", type=click.IntRange(1, 65536), help="Rows at once. [default: up to 64]"
 )
+@click.option(
+    "--fit",
+    type=Choice(FITS),
+    help=f"Where FILE fixes the size: {FIT_HELP.lower()} [as in the training].",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(8, 16384),
+    metavar="N",
+    help="Where FILE leaves the size open: compute with pictures of N pixels at the shorter side.",
+)
 @engine_options
 @json_option
 def verb(
@@ -57,6 +71,8 @@ def verb(
     to: str | None,
     output: str | None,
     batch_size: int | None,
+    fit: Fit | None,
+    size: int | None,
     provider: str,
     threads: int | None,
     memory_pattern: bool | None,
@@ -71,9 +87,10 @@ def verb(
     drawn from its prior.
 
     Pictures that come out go to a folder, each by its own name, or in a grid; numbers go to an
-    .npz file, or as JSON to stdout. A picture that cannot be read is an error when you name it,
-    and left out with a word when a folder holds it. The folder for results is not read, unless
-    what you name is in it.
+    .npz file, or as JSON to stdout. What comes of a picture has its size, unless parts were cut off
+    to fit a size that FILE fixes, or --size asks for another one. A picture that cannot be read is
+    an error when you name it, and left out with a word when a folder holds it. The folder for
+    results is not read, unless what you name is in it.
 
     \b
     zoo run clothes.decode.onnx -n 16 --seed 0 -o grid.png
@@ -87,7 +104,7 @@ def verb(
     from zoo.cli.targets import tell_version
     from zoo.runtime.batches import batches
     from zoo.runtime.bundles import open_graph
-    from zoo.runtime.feed import prepare
+    from zoo.runtime.feed import prepare, with_sizing
     from zoo.runtime.files import PIPE, find_sources
     from zoo.runtime.memory import bounded_memory
     from zoo.runtime.outputs import choose_target
@@ -105,11 +122,14 @@ def verb(
         leave_out = Path(output or session.path.stem)
         given = find_sources(inputs, _standard_input(inputs), leave_out)
         feed = prepare(session, given, count=count, seed=seed, classes=classes, leave_out=leave_out)
+        feed = with_sizing(session, feed, fit, size)
         target = choose_target(session, feed, output)
         _tell_choices(session, feed)
-        results = _with_bar(batches(session, feed, bad.append, batch_size), feed)
-        paths, numbers = _write(results, session, target)
+        originals: list[Original] = []
+        results = _noting(batches(session, feed, bad.append, batch_size), originals)
+        paths, numbers = _write(_with_bar(results, feed), session, target, feed)
     _tell_bad(bad, feed.count)
+    _tell_sizes(originals, session, feed)
     if output == PIPE:
         return
     if not as_json and paths:
@@ -131,10 +151,10 @@ def verb(
 
 
 def _write(
-    results: Iterable[Result], session: Session, target: Target
+    results: Iterable[Result], session: Session, target: Target, feed: Feed
 ) -> tuple[list[str], dict[str, Any]]:
     """Write results where they go; return the files, and the numbers that are to be printed."""
-    from zoo.runtime.outputs import MOST_PRINTED, NAMES, collect, write_results
+    from zoo.runtime.outputs import MOST_PRINTED, NAMES, collect, keeps_size, write_results
 
     if target.kind == "json":
         names, values = collect(results, MOST_PRINTED)
@@ -142,16 +162,56 @@ def _write(
             NAMES: [click.format_filename(name) for name in names],
             "values": {port: array.tolist() for port, array in values.items()},
         }
-    port = session.description.signature.outputs[0]
-    written = write_results(results, port, target, sys.stdout.buffer)
+    signature = session.description.signature
+    comes_back = feed.port is not None and keeps_size(signature, feed.port)
+    fit = feed.sizing.fit if comes_back and feed.sizing.shorter_side is None else None
+    written = write_results(results, signature.outputs[0], target, sys.stdout.buffer, fit)
     return [click.format_filename(path) for path in written], {}
 
 
 def _tell_choices(session: Session, feed: Feed) -> None:
+    """Say what was chosen for the user, and what large pictures will take.
+
+    Raises:
+        ZooError: that is more memory than there is.
+    """
+    from zoo.runtime.estimate import estimate, far_from_training, picture_sizes
+
     for note in (*session.notes, *feed.notes):
         say(note)
     if session.provider != "cpu":
         say(f"running on {session.provider}")
+    if sizes := picture_sizes(feed):
+        for note in (far_from_training(session, sizes), estimate(session, sizes)):
+            if note:
+                say(note)
+
+
+def _noting(results: Iterable[Result], originals: list[Original]) -> Iterator[Result]:
+    """Pass results on, and note what their pictures were before."""
+    for result in results:
+        originals += result.originals
+        yield result
+
+
+def _tell_sizes(originals: Sequence[Original], session: Session, feed: Feed) -> None:
+    """Say what pictures have lost, and where results have another size than they."""
+    from zoo.pictures import describe_cut
+    from zoo.runtime.outputs import keeps_size
+
+    if feed.port is None or not originals:
+        return
+    height, width = feed.port.image_size
+    if isinstance(height, int) and isinstance(width, int):
+        sizes = Counter((each.height, each.width) for each in originals)
+        cut = describe_cut(sizes, height, width, feed.sizing.fit)
+        for note in cut:
+            say(note)
+        if cut and keeps_size(session.description.signature, feed.port):
+            say(f"what comes of these is {height}x{width}, not of their own size")
+    colours = sum(each.in_colour for each in originals)
+    if feed.port.channels == 1 and colours:
+        say(f"{colours:,} of {len(originals):,} pictures lose their colours: the file takes grey")
 
 
 def _check_pipe(as_json: bool) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.catalog.lookup import missing_package
 from zoo.cli.completion import datasets, models, presets, runs
 from zoo.cli.output import Choice, json_option, print_json, say
 from zoo.cli.request import Request, find_resumed, new_job, same_job
@@ -133,9 +132,9 @@ def verb(
     end_with_supervisor()
     if retries:
         raise SystemExit(supervise(retries, say))
-    if tensorboard and find_spec("tensorboard") is None:
-        raise missing_package("tensorboard")
     if tensorboard:
+        if find_spec("tensorboard") is None:
+            raise ModuleNotFoundError(name="tensorboard")
         say(f"tensorboard --logdir {RUNS} shows the curves, in another terminal")
     if note := note_on_allocation():
         say(note)

@@ -20,12 +20,19 @@ from zoo.data.survey import (
     DecodeOptions,
     Size,
     describe_classes,
-    describe_cut,
     describe_range,
     specify,
     widest,
 )
-from zoo.pictures import VALUES, BadPictureError, ValueRange, choose_range, extremes, peek
+from zoo.pictures import (
+    VALUES,
+    BadPictureError,
+    ValueRange,
+    choose_range,
+    describe_cut,
+    extremes,
+    peek,
+)
 from zoo.ports import DataSpec
 
 # Path; height, width and mode; extremes where it has more than 8 bits; why it cannot be read.
@@ -172,7 +179,7 @@ class _Census:
 
     def describe_cut(self, spec: DataSpec) -> tuple[str, ...]:
         """Say how much is cut off the pictures to fit the size."""
-        return describe_cut(self._shapes, spec)
+        return describe_cut(self._shapes, spec.height, spec.width, spec.fit)
 
 
 def _looks(paths: Sequence[Path], half: Half) -> Iterator[_Look]:

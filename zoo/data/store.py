@@ -30,13 +30,12 @@ from zoo.data.survey import (
     DecodeOptions,
     Size,
     describe_classes,
-    describe_cut,
     describe_range,
     domains_in,
     specify,
 )
 from zoo.errors import NotFoundError, ZooError
-from zoo.pictures import MAX_PIXELS, ValueRange, max_pixels
+from zoo.pictures import MAX_PIXELS, ValueRange, describe_cut, max_pixels
 from zoo.ports import DataSpec, Fit
 from zoo.records import read_json
 
@@ -221,7 +220,7 @@ def _build(folder: Path, source: Source, options: DecodeOptions, tell: Report) -
             spec, decoded = _decode(listing, spec, temporary, tell)
             examples = [f"{source.shown(path, root)}: {why}" for path, why in decoded.bad]
             notes += (
-                *describe_cut(decoded.sizes, spec),
+                *describe_cut(decoded.sizes, spec.height, spec.width, spec.fit),
                 *describe_range(spec, decoded.beyond),
                 *describe_classes(_class_counts(temporary, decoded.splits["train"], spec)),
             )

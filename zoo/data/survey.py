@@ -19,13 +19,11 @@ from zoo.pictures import (
     ValueRange,
     peek,
     read_picture,
-    share_cut_off,
 )
 from zoo.ports import DataSpec, Fit
 
 Size = tuple[int, int]  # height and width, in pixels
 
-LITTLE = 0.01  # share of a picture's area that may be cut off without a word
 FEW = 10  # training pictures; a class of fewer is told
 SHOWN = 6  # classes of a note
 LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless somebody asks for them
@@ -78,34 +76,6 @@ def specify(
         source.name, channels, *size, classes, domains, licence, options.fit, options.value_range
     )
     return spec, tuple(notes)
-
-
-def describe_cut(sizes: Mapping[Size, int], spec: DataSpec) -> tuple[str, ...]:
-    """Say how much `fit` cuts off pictures of these sizes; nothing where that is little.
-
-    Args:
-        sizes: how many pictures there are of each height and width.
-        spec: what they are brought to.
-    """
-    if spec.fit != "cover":
-        return ()
-    shares = {size: share_cut_off(*size, spec.height, spec.width) for size in sizes}
-    cut = {size: sizes[size] for size, share in shares.items() if share > LITTLE}
-    if not cut:
-        return ()
-    count = sum(cut.values())
-    mean = sum(shares[size] * each for size, each in cut.items()) / count
-    worst = max(cut, key=lambda size: shares[size])
-    most = ""
-    if len(cut) > 1:
-        most = f", at most {shares[worst]:.0%} (of {worst[0]}x{worst[1]})"
-    whose = f"{count:,} of {sum(sizes.values()):,} pictures"
-    if len(cut) == 1:
-        whose += f" of {worst[0]}x{worst[1]}"
-    return (
-        f"{whose} lose {mean:.0%} of their area{most} to fit {spec.height}x{spec.width}; "
-        "--fit contain keeps whole pictures, --fit stretch changes their proportions",
-    )
 
 
 def describe_range(spec: DataSpec, beyond: Mapping[str, int]) -> tuple[str, ...]:

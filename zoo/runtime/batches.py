@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.pictures import BadPictureError, Pixels, fit, read_picture
+from zoo.pictures import BadPictureError, Pixels
 from zoo.ports import Port
 from zoo.runtime.description import has_open_sizes, numbers_in_a_row
 from zoo.runtime.feed import Feed
-from zoo.runtime.files import Source
 from zoo.runtime.pixels import into_port
 from zoo.runtime.session import Arrays, RunError, Session
 
@@ -23,11 +22,27 @@ Report = Callable[[BadPictureError], None]
 
 
 @dataclass(frozen=True)
+class Original:
+    """A picture as it was before it was brought to the size and the colours of a port."""
+
+    height: int
+    width: int
+    in_colour: bool
+
+
+@dataclass(frozen=True)
 class Result:
-    """What came out of one batch: a name a row, and the outputs by port name."""
+    """What came out of one batch.
+
+    Args:
+        names: of the rows.
+        outputs: by port name, a row each.
+        originals: the pictures that went in, where some did.
+    """
 
     names: tuple[str, ...]
     outputs: Arrays
+    originals: tuple[Original, ...] = ()
 
 
 def batches(
@@ -65,9 +80,9 @@ def batches(
         report(problem)
 
     for part in _picture_batches(session, feed, feed.port, refuse, batch_size):
-        rows_in_part = [row for row, _ in part]
+        rows_in_part = [each.row for each in part]
         inputs = {name: array[rows_in_part] for name, array in feed.arrays.items()}
-        inputs[feed.port.name] = into_port(np.stack([each for _, each in part]), feed.port)
+        inputs[feed.port.name] = into_port(np.stack([each.pixels for each in part]), feed.port)
         try:
             outputs = session.run(inputs)
         except RunError as problem:
@@ -75,7 +90,8 @@ def batches(
             _leave_out(feed, rows_in_part, problem, report)
             continue
         done += len(part)
-        yield Result(tuple(map(feed.name, rows_in_part)), outputs)
+        originals = tuple(each.original for each in part)
+        yield Result(tuple(map(feed.name, rows_in_part)), outputs, originals)
     if done == 0:
         if failed:
             raise failed
@@ -96,42 +112,35 @@ def _leave_out(feed: Feed, rows: Sequence[int], problem: RunError, report: Repor
         report(BadPictureError(str(picture.source), cause=told))
 
 
+@dataclass(frozen=True)
+class _Row:
+    row: int
+    pixels: Pixels
+    original: Original
+
+
 def _picture_batches(
     session: Session, feed: Feed, port: Port, report: Report, batch_size: int | None
-) -> Iterator[list[tuple[int, Pixels]]]:
+) -> Iterator[list[_Row]]:
     """Yield pictures of one size with their row numbers, as many at once as memory allows."""
-    part: list[tuple[int, Pixels]] = []
+    part: list[_Row] = []
     for row, picture in enumerate(feed.pictures):
         try:
-            pixels = _read(picture.source, port)
+            image = picture.source.read_picture(feed.sizing.value_range)
         except BadPictureError as problem:
             if picture.named:
                 problem.hint = session.description.takes
                 raise
             report(problem)
             continue
+        pixels = feed.sizing.apply(image, port)
         most = batch_size or _rows_at_once(session, pixels.size)
-        if part and (part[0][1].shape != pixels.shape or len(part) >= most):
+        if part and (part[0].pixels.shape != pixels.shape or len(part) >= most):
             yield part
             part = []
-        part.append((row, pixels))
+        part.append(_Row(row, pixels, Original(image.height, image.width, image.mode == "RGB")))
     if part:
         yield part
-
-
-def _read(source: Source, port: Port) -> Pixels:
-    """Read a picture at the port's size, or at its own where the port leaves that open."""
-    if source.content is None:
-        picture = read_picture(source.path)
-    else:
-        picture = read_picture(source.open(), str(source))
-    height, width = port.image_size
-    return fit(
-        picture,
-        height if isinstance(height, int) else picture.height,
-        width if isinstance(width, int) else picture.width,
-        1 if port.channels == 1 else 3,
-    )
 
 
 def _rows_at_once(session: Session, numbers: int) -> int:

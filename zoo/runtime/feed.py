@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from zoo.errors import UsageError
-from zoo.ports import Port
+from zoo.ports import Fit, Port
 from zoo.runtime.arrays import as_input, match_arrays, read_arrays
-from zoo.runtime.description import is_pictorial
+from zoo.runtime.description import has_open_sizes, is_pictorial
 from zoo.runtime.files import Picture, Source, find_pictures
 from zoo.runtime.noise import draw_rows
+from zoo.runtime.pixels import Sizing
 from zoo.runtime.session import Arrays, Session
 
 
@@ -27,6 +28,7 @@ class Feed:
         arrays: inputs that are in memory, by port name, `count` rows each.
         pictures: inputs that are read when their turn comes, `count` of them, or none.
         port: the port that the pictures go to.
+        sizing: how these are brought to the size that the port takes.
         classes: what the rows of each class are called, as many rows for each; or none.
         sources: every file that is read.
         notes: choices made for the user, to be told.
@@ -36,6 +38,7 @@ class Feed:
     arrays: Mapping[str, NDArray[Any]]
     pictures: tuple[Picture, ...] = ()
     port: Port | None = None
+    sizing: Sizing = field(default_factory=Sizing)
     classes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
@@ -69,6 +72,9 @@ def prepare(
         classes: of the label that is drawn, as `zoo.draws.read_classes` takes them.
         leave_out: a folder whose pictures are not read, because results go there.
 
+    Returns:
+        All rows; pictures are brought to size as in the training.
+
     Raises:
         UsageError: too much, too little or the wrong thing is given; says what the graph takes.
         NotFoundError: what is given is damaged or empty.
@@ -79,6 +85,8 @@ def prepare(
     places = [source for source in given if not source.holds_arrays]
     port = _port_for_pictures(session, places, arrays) if places else None
     pictures = find_pictures(places, leave_out)
+    data = session.description.data
+    sizing = Sizing(data.fit, None, data.value_range)
     rows = {len(array) for array in arrays.values()} | ({len(pictures)} if pictures else set())
     if len(rows) > 1:
         raise UsageError(f"the inputs have different numbers of rows: {sorted(rows)}")
@@ -88,7 +96,38 @@ def prepare(
     given_rows = rows.pop() if rows else None
     drawn = draw_rows(session, ports, rows=given_rows, count=count, seed=seed, classes=classes)
     sources = (*files, *(picture.source for picture in pictures))
-    return Feed(drawn.count, arrays | drawn.arrays, pictures, port, drawn.classes, sources, notes)
+    return Feed(
+        drawn.count, arrays | drawn.arrays, pictures, port, sizing, drawn.classes, sources, notes
+    )
+
+
+def with_sizing(session: Session, feed: Feed, fit: Fit | None, size: int | None) -> Feed:
+    """Return the same rows with pictures that are brought to size as the user says.
+
+    Args:
+        session: the graph.
+        feed: all rows.
+        fit: how, where the file fixes the size; as before, when not given.
+        size: of the shorter side, in pixels, where the file leaves the size open; the pictures'
+            own, when not given.
+
+    Raises:
+        UsageError: one of these has nothing to decide.
+    """
+    is_open = feed.port is not None and has_open_sizes(feed.port)
+    if size is not None and not is_open:
+        raise UsageError(
+            "--size is for pictures whose size the file leaves open",
+            cause=session.description.takes,
+            hint="the same command without --size",
+        )
+    if fit is not None and (feed.port is None or is_open):
+        raise UsageError(
+            "--fit is for pictures whose size the file fixes",
+            cause=session.description.takes,
+            hint="the same command without --fit",
+        )
+    return replace(feed, sizing=replace(feed.sizing, fit=fit or feed.sizing.fit, shorter_side=size))
 
 
 def _read_inputs(files: Sequence[Source], ports: Sequence[Port]) -> tuple[Arrays, tuple[str, ...]]:

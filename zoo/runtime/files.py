@@ -11,8 +11,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from PIL import Image
+
 from zoo.errors import NotFoundError, UsageError
-from zoo.pictures import suffixes
+from zoo.pictures import ValueRange, peek, read_picture, suffixes
 
 LONGEST_WORD = 40  # characters; of some scripts, each takes four of a file system's 255 bytes
 PIPE = "-"  # how standard input and output are named on the command line
@@ -35,6 +37,16 @@ class Source:
     def open(self) -> BinaryIO:
         """Open the file for reading."""
         return self.path.open("rb") if self.content is None else BytesIO(self.content)
+
+    def read_picture(self, value_range: ValueRange | None = None) -> Image.Image:
+        """Read the file as a picture, as `zoo.pictures.read_picture` does."""
+        if self.content is None:
+            return read_picture(self.path, value_range=value_range)
+        return read_picture(self.open(), str(self), value_range)
+
+    def picture_size(self) -> tuple[int, int]:
+        """Return height and width of the picture in the file, as `zoo.pictures.peek` does."""
+        return peek(self.path if self.content is None else self.open(), str(self))[:2]
 
     @property
     def holds_arrays(self) -> bool:

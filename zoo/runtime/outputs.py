@@ -11,8 +11,8 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from zoo.errors import UsageError
-from zoo.pictures import Pixels, grid, write_png
-from zoo.ports import Port
+from zoo.pictures import Pixels, grid, undo_fit, write_png
+from zoo.ports import Fit, Port, Signature
 from zoo.runtime.arrays import write_arrays
 from zoo.runtime.batches import Result
 from zoo.runtime.description import is_pictorial, numbers_in_a_row
@@ -72,7 +72,7 @@ def choose_target(session: Session, feed: Feed, output: str | None) -> Target:
 
 
 def write_results(
-    results: Iterable[Result], port: Port, target: Target, pipe: BinaryIO
+    results: Iterable[Result], port: Port, target: Target, pipe: BinaryIO, fit: Fit | None = None
 ) -> list[Path]:
     """Write results, those for a folder as they come, and return the files.
 
@@ -81,13 +81,15 @@ def write_results(
         port: the first output, which pictures are made of.
         target: anything but JSON.
         pipe: standard output.
+        fit: how the pictures that went in were brought to size, where what comes out is to have
+            their own size again.
     """
     if target.kind == "folder":
         assert target.path is not None
         return [
             _write(target.path / f"{name}.png", pixels)
             for result in results
-            for name, pixels in zip(result.names, _pixels(result, port), strict=True)
+            for name, pixels in zip(result.names, _pictures(result, port, fit), strict=True)
         ]
     if target.kind == "arrays":
         names, values = collect(results, MOST_HELD)
@@ -95,10 +97,9 @@ def write_results(
             target.path.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(target.path or pipe, {NAMES: np.array(names), **values})
         return [target.path] if target.path else []
-    parts = [_pixels(result, port) for result in results]
-    _require_one_size([part.shape[1:] for part in parts])
-    pixels = np.concatenate(parts)
-    page = grid(pixels, target.columns) if target.kind == "grid" else pixels[0]
+    pictures = [each for result in results for each in _pictures(result, port, fit)]
+    _require_one_size([each.shape for each in pictures])
+    page = grid(np.stack(pictures), target.columns) if target.kind == "grid" else pictures[0]
     if target.path is None:
         write_png(pipe, page)
         return []
@@ -181,8 +182,21 @@ def _protect_inputs(feed: Feed, target: Target) -> None:
             raise UsageError(f"{path} is an input and would be overwritten", hint="another -o")
 
 
-def _pixels(result: Result, port: Port) -> Pixels:
-    return from_port(result.outputs[port.name], port)
+def keeps_size(signature: Signature, port: Port) -> bool:
+    """Whether a picture of the size that goes into a port comes out first."""
+    output = signature.outputs[0]
+    return is_pictorial(output) and output.image_size == port.image_size
+
+
+def _pictures(result: Result, port: Port, fit: Fit | None) -> Sequence[Pixels]:
+    """Return what comes out as pixels (H, W, C), of the size of what went in where `fit` says."""
+    pixels = from_port(result.outputs[port.name], port)
+    if fit is None or not result.originals:
+        return list(pixels)
+    return [
+        undo_fit(each, original.height, original.width, fit)
+        for each, original in zip(pixels, result.originals, strict=True)
+    ]
 
 
 def _write(path: Path, pixels: Pixels) -> Path:
