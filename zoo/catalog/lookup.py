@@ -10,8 +10,9 @@ from typing import Any
 from zoo.catalog import choice
 from zoo.catalog.card import Card
 from zoo.catalog.dataset import Dataset, Weights
+from zoo.catalog.known import CORE
 from zoo.catalog.plugins import Plugin, installed
-from zoo.catalog.registry import plugin_of, read_registry, reserved_names
+from zoo.catalog.registry import install_command, plugin_of, read_registry, reserved_names
 from zoo.errors import NotFoundError, PluginError, UsageError, did_you_mean
 
 
@@ -82,7 +83,7 @@ def load_class(offer: Offer) -> type[Any]:
 
 def needs_extra(extra: str, module: str) -> PluginError:
     """Return the error for a package that an extra of zoo-core would bring."""
-    return PluginError(f"{module} is not installed", hint=f"pip install 'zoo-core[{extra}]'")
+    return PluginError(f"{module} is not installed", hint=install_command(CORE, extra=extra))
 
 
 def datasets() -> list[Dataset]:
@@ -157,5 +158,5 @@ def _broken(offer: Offer, problem: Exception) -> PluginError:
         f"model {offer.card.name!r} of {offer.plugin.distribution} cannot be imported: "
         f"{type(problem).__name__}: {problem}",
         cause="the plugin is broken or was made for another version of zoo-core",
-        hint=f"pip install --upgrade {offer.plugin.distribution}",
+        hint=install_command(offer.plugin.distribution, upgrade=True),
     )

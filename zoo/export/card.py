@@ -34,7 +34,9 @@ def card(header: Header, files: Mapping[str, Description]) -> str:
         lines.append(f"| `{name}` | {takes} | {gives} |")
     lines += ["", "Each file says the same of itself in its metadata, under the key `zoo`; "
               "`zoo show FILE` prints it, `zoo export --check FILE` verifies the file where it is. "
-              "Run one without torch:", "", "```sh", "pip install zoo-core"]  # fmt: skip
+              "Run one without torch. No package index has zoo's packages yet; they are installed "
+              "from a clone of its repository:", "", "```sh",
+              "pip install .  # in the clone"]  # fmt: skip
     runs = [f"zoo run {_example(name, about)}" for name, about in files.items()
             if about.signature.can_sample or about.signature.maps_images]  # fmt: skip
     lines += dict.fromkeys(runs)  # a translation is found by where it leads, whatever its form
