@@ -85,7 +85,7 @@ def write_anew(document: Path, folder: Path, **environment: str) -> None:
 def files(document: Path, folder: Path) -> list[Path]:
     """Write the files that a document shows, each named in its first line, into a folder."""
     shown = re.findall(
-        r"```(?:python|toml)\n# ([\w./-]+)\n(.*?)```",
+        r"```(?:python|toml|javascript|html)\n(?:#|//|<!--) ([\w./-]+)(?: -->)?\n(.*?)```",
         document.read_text(encoding="utf-8"),
         re.DOTALL,
     )

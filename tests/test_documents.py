@@ -39,6 +39,13 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
+def test_nothing_is_said_to_be_on_a_package_index_that_is_not_there() -> None:
+    ours = r"pip install [^\n]*?(?<![\w./-])(zoo-(core|autoencoders|gans|translation))\b"
+    for path in [*DOCUMENTS, *(PROJECT / "zoo").rglob("*.py"), *(PROJECT / "zoo").rglob("*.tmpl")]:
+        found = re.search(ours, path.read_text(encoding="utf-8"))
+        assert found is None, f"{path.relative_to(PROJECT)}: {found[0] if found else ''}"
+
+
 def test_no_file_of_the_core_names_a_model() -> None:
     names = "|".join(re.escape(each.card.name) for each in offers())
     for path in (PROJECT / "zoo").rglob("*.py"):

@@ -18,6 +18,33 @@ from zoo.errors import NotFoundError
 
 MANIFEST = "manifest.json"  # of an export or of a checkpoint: its files with their sha256
 MAX_MANIFEST_BYTES = 2**26
+OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO})
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors of the disk inside the block name `path`, which is what is being written.
+
+    Such an error names no file where a write failed, and a temporary one beside `path` where that
+    could not be made.
+    """
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in OF_THE_DISK:
+            at = problem.filename2 or problem.filename
+            final = _final(Path(os.fsdecode(at)), path) if isinstance(at, str | bytes) else path
+            problem.filename, problem.filename2 = str(final), None
+        raise
+
+
+def _final(found: Path, path: Path) -> Path:
+    """Return the name that a file gets when the temporary one beside `path` becomes `path`."""
+    for each in (found, *found.parents):
+        is_beside = each.parent == path.parent and each.suffix == ".part"
+        if is_beside and each.name.startswith(f".{path.name[:80]}."):
+            return path / found.relative_to(each)
+    return found
 
 
 @contextmanager
@@ -27,17 +54,19 @@ def replacing(path: Path) -> Iterator[Path]:
     The bytes are on the disk before the name is, and the file has the mode that the umask asks
     for. When the block raises, nothing is left behind and an older file at `path` stays.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        flush(temporary)
-        temporary.replace(path)
-        flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    prefix = f".{path.name[:80]}."
+    with naming(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            flush(temporary)
+            temporary.replace(path)
+            flush(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

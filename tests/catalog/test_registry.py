@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zoo.catalog.dataset import Dataset, RemoteFile
 from zoo.catalog.lookup import find_dataset
-from zoo.catalog.registry import read_registry
+from zoo.catalog.registry import install_command, read_registry
 from zoo.catalog.registry_file import check_registry
 from zoo.errors import NotFoundError, UsageError
 
@@ -28,6 +28,21 @@ channels = 3
 classes = ["a", "b"]
 mirrors = ["https://example.org/data/"]
 files = [{ name = "toy.zip", bytes = 12, sha256 = "%s" }]
+""" % ("0" * 64)  # fmt: skip
+
+
+LISTED = """
+schema = 1
+[plugin.zoo-star]
+summary = "Stars"
+models = ["star"]
+licence = "MIT"
+tier = "community"
+
+[[plugin.zoo-star.releases]]
+version = "1.0"
+wheel = "https://example.org/zoo_star-1.0-py3-none-any.whl"
+sha256 = "%s"
 """ % ("0" * 64)  # fmt: skip
 
 
@@ -168,6 +183,26 @@ def test_a_second_catalogue_may_replace_a_row(
 ) -> None:
     add(tmp_path, monkeypatch, ROW.replace("dataset.toy", "dataset.mnist"))
     assert find_dataset("mnist").summary == "Toy"
+
+
+@pytest.mark.parametrize("distribution", ["zoo-core", "zoo-autoencoders", "zoo-gans"])
+def test_own_distributions_are_installed_from_a_clone(distribution: str) -> None:
+    for command in (
+        install_command(distribution),
+        install_command(distribution, upgrade=True),
+        install_command(distribution, extra="train"),
+    ):
+        where = command.split()[-1].strip("'").partition("[")[0]
+        assert f'name = "{distribution}"' in (PROJECT / where / "pyproject.toml").read_text("utf-8")
+
+
+def test_other_distributions_are_installed_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert install_command("zoo-of-others") == "pip install zoo-of-others"
+    assert install_command("zoo-of-others", upgrade=True) == "pip install --upgrade zoo-of-others"
+    add(tmp_path, monkeypatch, LISTED)
+    assert install_command("zoo-star") == "zoo plugins install zoo-star"
 
 
 def test_a_newer_catalogue_can_still_be_used(

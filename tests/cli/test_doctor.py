@@ -135,7 +135,7 @@ def test_the_installation_is_told() -> None:
 @pytest.mark.parametrize(
     ("raises", "says"),
     [
-        ("ModuleNotFoundError('no torch', name='torch')", "pip install 'zoo-core[train]'"),
+        ("ModuleNotFoundError('no torch', name='torch')", "pip install '.[train]'"),
         ("OSError('libtorch.so: too old')", "broken: libtorch.so: too old"),
     ],
 )

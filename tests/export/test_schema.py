@@ -195,7 +195,7 @@ def test_a_wrong_manifest_is_refused(bundles: list[Path]) -> None:
 def test_the_example_in_python_runs_a_file_it_knows_nothing_of(
     bundles: list[Path], form: str, tmp_path: Path
 ) -> None:
-    (program,) = files(DOCUMENT, tmp_path)
+    program, *_ = files(DOCUMENT, tmp_path)
     (exported,) = bundles[1].glob(f"*.generate{form}.onnx")
     code = [sys.executable, "-W", "error", str(program), str(exported)]
     done = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -208,7 +208,7 @@ def test_the_example_in_python_runs_a_file_it_knows_nothing_of(
 
 
 def test_the_example_says_what_has_to_be_supplied(bundles: list[Path], tmp_path: Path) -> None:
-    (program,) = files(DOCUMENT, tmp_path)
+    program, *_ = files(DOCUMENT, tmp_path)
     (exported,) = bundles[0].glob("*.horse_to_zebra.onnx")
     done = subprocess.run(
         [sys.executable, str(program), str(exported)], capture_output=True, text=True, check=False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,15 @@ def trained(model: Model) -> Trained:
     header = Header("shift", "tests", "1", {"lr": 0.01}, model.data, graphs)
     save_weights(Path("weights.safetensors"), model, header)
     return Trained(model.eval(), header, Path("weights.safetensors"))
+
+
+@pytest.mark.parametrize("licence", ["", "CC0", "none given (photos from ImageNet)"])
+def test_the_card_tells_the_licences(licence: str) -> None:
+    export_bundle(trained(Translator(ShiftConfig(), replace(PONIES, licence=licence))), Path("out"))
+    text = Path("out/README.md").read_text()
+    assert "Licence of the weights" in text
+    assert f"ponies: {licence or 'not known'}" in text
+    assert ("may not be passed on" in text) == licence.startswith("none given")
 
 
 def test_photos_of_any_size_become_what_torch_makes_of_them() -> None:

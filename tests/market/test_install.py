@@ -362,7 +362,7 @@ def test_where_uv_installs_a_listed_plugin_comes_from_no_index_either(
     ("marks", "told"),
     [
         (["pipx_metadata.json"], "pipx inject zoo-core 'zoo-star @ file://"),
-        (["uv-receipt.toml"], "uv tool install zoo-core --with 'zoo-star @ file://"),
+        (["uv-receipt.toml"], "uv tool install . --with 'zoo-star @ file://"),
         (["conda-meta/", "condabin/"], "conda create -n zoo"),
     ],
 )

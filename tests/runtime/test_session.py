@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from tests.process import error_of
 from tests.runtime.graphs import PHOTOS, decoder, describe, encoder, entry_of, negative, save
 from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.ports import Port, Signature
+from zoo.runtime.engine import in_short
 from zoo.runtime.screening import screen
 from zoo.runtime.session import open_session
 from zoo.runtime.tensors import read_tensor
@@ -171,6 +174,38 @@ def test_a_hostile_file_is_refused_with_its_name_and_a_reason(
     assert str(caught.value).count("\n") < 6
     assert "ONNXRuntimeError" not in str(caught.value)
     assert capfd.readouterr() == ("", "")  # ONNX Runtime keeps its log to itself
+
+
+@pytest.mark.parametrize(("ir_version", "opset"), [(99, 18), (10, 99)])
+@pytest.mark.parametrize("command", [("run",), ("bench",), ("export", "--check")])
+def test_a_file_newer_than_onnx_runtime_says_so(
+    command: tuple[str, ...], ir_version: int, opset: int, tmp_path: Path
+) -> None:
+    path = decoder(tmp_path / "newer.onnx")
+    model = onnx.load(path)
+    model.ir_version, model.opset_import[0].version = ir_version, opset
+    path.write_bytes(model.SerializeToString())
+    said = error_of(*command, str(path), code=4)
+    assert str(path) in said
+    assert "99" in said
+    assert f"ONNX Runtime {onnxruntime.__version__}" in said
+    assert "pip install --upgrade onnxruntime" in said
+    assert "zoo export MODEL --onnx --opset" in said
+    assert ".h:" not in said
+    assert ".cc:" not in said
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("[ONNXRuntimeError] : 1 : FAIL : /a/x.cc:9 a::F::F(b::C<d()>&, int) const low", "low"),
+        ("Loading failed:/a/x.h:9 f::<lambda()>::operator()(g(h)) Why (so)", "failed: Why (so)"),
+        ("nothing at /a/x.cc:9 in brackets", "nothing at /a/x.cc:9 in brackets"),
+    ],
+)
+def test_source_lines_of_onnx_runtime_are_left_out(said: str, expected: str) -> None:
+    assert in_short(RuntimeError(said)).endswith(expected)
+    assert "F::F" not in in_short(RuntimeError(said))
 
 
 def test_a_file_too_large_to_be_one_is_not_read(tmp_path: Path) -> None:

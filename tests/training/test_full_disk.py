@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.process import error_of, zoo, zoo_json
 from tests.training.trials import assert_equal, record_of, small_training
 from zoo.training.checkpoint import newest
 from zoo.training.run import Run
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A file system of 3 MB, as working directory."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(tmp_path)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("only an administrator can make a small disk")
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    monkeypatch.undo()
-    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
 def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(small_disk: Path) -> None:

@@ -15,6 +15,7 @@ TIERS: tuple[str, ...] = get_args(Tier)
 VERSION = r"\d{1,9}(\.\d{1,9}){0,5}((a|b|rc)\d{1,9})?(\.post\d{1,9})?"  # PEP 440, normalised
 BOUND = rf"(>=|<=|==|!=|~=|>|<){VERSION}"
 WORD = r"[A-Za-z0-9._]+"  # of a wheel's name: project-version(-build)-python-abi-platform.whl
+CORE = "zoo-core"  # the distribution of the command
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -116,8 +117,16 @@ class KnownPlugin:
         if self.releases:
             return f"zoo plugins install {self.distribution}"
         if self.tier == "first-party":
-            return f"in a clone of zoo's repository: pip install ./plugins/{self.distribution}"
+            return in_a_clone(f"pip install ./plugins/{self.distribution}")
         return f"it has no release yet; see {self.repository or self.listed_in}"
+
+
+def in_a_clone(command: str) -> str:
+    """Return a command that works in a clone of zoo's repository, with these words before it.
+
+    No package index has zoo's own distributions yet; another's may take their names there.
+    """
+    return f"in a clone of zoo's repository: {command}"
 
 
 def normalised(name: str) -> str:

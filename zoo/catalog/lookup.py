@@ -12,9 +12,9 @@ from typing import Any
 from zoo.catalog import choice
 from zoo.catalog.card import Card
 from zoo.catalog.dataset import Dataset, Weights
-from zoo.catalog.known import normalised
+from zoo.catalog.known import CORE, normalised
 from zoo.catalog.plugins import Plugin, installed
-from zoo.catalog.registry import plugin_of, read_registry, reserved_names
+from zoo.catalog.registry import install_command, plugin_of, read_registry, reserved_names
 from zoo.errors import NotFoundError, PluginError, UsageError, did_you_mean
 
 
@@ -106,7 +106,7 @@ def extras() -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     try:
-        required = metadata.requires("zoo-core") or ()
+        required = metadata.requires(CORE) or ()
     except metadata.PackageNotFoundError:
         return found
     for line in required:
@@ -127,7 +127,7 @@ def extra_with(module: str | None) -> str:
 
 def missing_package(module: str) -> PluginError:
     """Return the error for a module that an extra of zoo-core would bring."""
-    hint = f"pip install 'zoo-core[{extra_with(module)}]'"
+    hint = install_command(CORE, extra=extra_with(module))
     return PluginError(f"{module.partition('.')[0]} is not installed", hint=hint)
 
 
@@ -203,5 +203,5 @@ def _broken(offer: Offer, problem: Exception) -> PluginError:
         f"model {offer.card.name!r} of {offer.plugin.distribution} cannot be imported: "
         f"{type(problem).__name__}: {problem}",
         cause="the plugin is broken or was made for another version of zoo-core",
-        hint=f"pip install --upgrade {offer.plugin.distribution}",
+        hint=install_command(offer.plugin.distribution, upgrade=True),
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zoo.catalog.home import copy_of
-from zoo.catalog.known import KnownPlugin, is_url
+from zoo.catalog.known import CORE, KnownPlugin, in_a_clone, is_url
 from zoo.catalog.registry_file import Registry, load_registry
 from zoo.errors import UsageError, ZooError
 
@@ -49,7 +49,7 @@ def reserved_names() -> Mapping[str, str]:
     catalogue that ships. They do not depend on a second registry.
     """
     own = _own()
-    names = {row.name: "zoo-core" for row in own.datasets}
+    names = {row.name: CORE for row in own.datasets}
     for plugin in own.plugins:
         if plugin.tier == "first-party":
             names |= dict.fromkeys(plugin.models, plugin.distribution)
@@ -67,6 +67,26 @@ def plugin_of(model: str) -> KnownPlugin | None:
         if name in plugin.models and distribution in {"", plugin.distribution}:
             return plugin
     return None
+
+
+def install_command(distribution: str, *, extra: str = "", upgrade: bool = False) -> str:
+    """Return what to type to install a distribution, or the newest version of it.
+
+    Args:
+        distribution: the zoo's own, one that a registry lists, or any other.
+        extra: of the distribution, such as ``"train"``.
+        upgrade: whether an older version is installed.
+
+    Raises:
+        UsageError: the second registry cannot be read.
+    """
+    if distribution == CORE:
+        what = f"'.[{extra}]'" if extra else "."
+        return in_a_clone(f"{'git pull && ' * upgrade}pip install {what}")
+    for plugin in read_registry().plugins:
+        if plugin.distribution == distribution:
+            return plugin.how_to_install
+    return f"pip install {'--upgrade ' * upgrade}{distribution}"
 
 
 def load_second(path: Path, named: str) -> Registry:
@@ -92,7 +112,7 @@ def _own() -> Registry:
     except (OSError, ValueError) as problem:
         raise ZooError(
             f"the catalogue {path} cannot be read: {problem}",
-            hint="pip install --force-reinstall zoo-core",
+            hint=in_a_clone("pip install --force-reinstall ."),
         ) from None
 
 
@@ -115,7 +135,7 @@ def _second(named: str, named_by: str) -> Registry:
 
 def _refuse_foreign_names(plugin: KnownPlugin, named: str) -> None:
     """Refuse a row of a second registry that passes itself off as the zoo's."""
-    taken = {"zoo-core", *(row.distribution for row in _own().plugins)}
+    taken = {CORE, *(row.distribution for row in _own().plugins)}
     reserved = reserved_names()
     claims = [f"the plugin {plugin.distribution!r}"] if plugin.distribution in taken else []
     claims += [f"the name {model!r}" for model in plugin.models if model in reserved]

@@ -57,6 +57,7 @@ ELSEWHERE = {
 }
 
 MOST_LINES = 6  # of an error
+FULL = {errno.ENOSPC: "is full", errno.EDQUOT: "has no more room for this user (its quota)"}
 LONGEST_LINE = 1000  # characters; a list of what to fetch by hand takes some hundreds
 
 
@@ -207,10 +208,18 @@ def _from_system(problem: OSError) -> ZooError:
     path = Path(os.fsdecode(problem.filename2 or problem.filename or ""))
     while path.name.endswith(".part") or any(part.endswith(".part") for part in path.parts):
         path = path.parent
+    if full := FULL.get(problem.errno or 0):
+        where = f"of {path.parent.absolute()}" if path.name else "for temporary or standard output"
+        return ZooError(
+            f"{path if path.name else 'a file'} cannot be written: {problem.strerror}",
+            cause=f"the disk {where} {full}",
+            hint="make room there, or write to another place",
+        )
     where = f"{path}: " if path.name else ""
-    room = problem.errno in {errno.ENOSPC, errno.EDQUOT}
-    hint = "make room on the disk" if room else "another place for what is written, or its rights"
-    return ZooError(f"{where}{problem.strerror or problem}", hint=hint)
+    return ZooError(
+        f"{where}{problem.strerror or problem}",
+        hint="another place for what is written, or its rights",
+    )
 
 
 def _plugin_at_fault(problem: Exception) -> str:

@@ -152,8 +152,11 @@ def _show_installation(as_json: bool) -> None:
 
 
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    from zoo.catalog.known import CORE
+    from zoo.catalog.registry import install_command
+
     torch, runtime = found["torch"], found["onnxruntime"]
-    train = "pip install 'zoo-core[train]'"
+    train = install_command(CORE, extra="train")
     rows = [
         ("python", f"{found['python']['version']}, {found['python']['executable']}", ""),
         (
@@ -167,12 +170,12 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
     for extra, missing in found["extras"].items():
         told = f"missing: {', '.join(missing)}" if missing else "complete"
-        rows.append((f"extra {extra}", told, f"pip install 'zoo-core[{extra}]'" * bool(missing)))
+        rows.append((f"extra {extra}", told, install_command(CORE, extra=extra) * bool(missing)))
     for plugin in found["plugins"]:
         name, models = f"plugin {plugin['distribution']}", ", ".join(plugin["models"])
         rows.append((name, f"{plugin['version']}: {models}", plugin["trouble"] or ""))
     if not found["plugins"]:
-        rows.append(("plugins", "none", "pip install zoo-autoencoders"))
+        rows.append(("plugins", "none", install_command("zoo-autoencoders")))
     rows.append(("cache", *_place(found["cache"], "ZOO_HOME names another folder")))
     rows.append(("working folder", *_place(found["runs"], "runs/ needs a folder to write in")))
     return rows

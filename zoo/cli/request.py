@@ -166,6 +166,7 @@ def _with_own_names(job: Job, run: Run) -> Job:
 
 def _installed(model: str, run: Run) -> Offer:
     from zoo.catalog.lookup import find_model
+    from zoo.catalog.registry import install_command
 
     try:
         return find_model(model)
@@ -173,7 +174,7 @@ def _installed(model: str, run: Run) -> Offer:
         distribution, _, name = model.rpartition(":")
         raise PluginError(
             f"run {run.name!r} needs model {name!r}, which no installed plugin provides",
-            hint=f"pip install {distribution}",
+            hint=install_command(distribution),
         ) from None
 
 

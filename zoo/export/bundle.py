@@ -11,14 +11,14 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from zoo import pictures
-from zoo.atomic import MANIFEST, write_json, write_text
+from zoo.atomic import MANIFEST, naming, write_json, write_text
 from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
 from zoo.export.account import versions
 from zoo.export.card import card
@@ -78,11 +78,7 @@ def export_bundle(
         raise ZooError(f"{folder} is a file", hint="-o another-folder")
     earlier = _earlier(folder, trained.header)
     _remove_stale(folder)
-    building, scratch = (
-        Path(tempfile.mkdtemp(prefix=f".{folder.name[:80]}.", suffix=".part", dir=folder.parent))
-        for _ in range(2)
-    )
-    try:
+    with _private_folders(folder) as (building, scratch):
         weights = building / WEIGHTS
         shutil.copyfile(trained.path, weights)
         press = Press(trained, form, facts_of(weights)["sha256"], material, most_loss)
@@ -90,7 +86,8 @@ def export_bundle(
         for name in trained.model.graphs():
             report(f"exporting {name}")
             path = building / file_name(trained.header, name, form)
-            leaves[name] = press.write(name, path, scratch)
+            with naming(path):
+                leaves[name] = press.write(name, path, scratch)
         judgements: Sequence[Judgement] = ()
         if form.is_reduced and judge is not None:
             report("measuring the model with these files")
@@ -100,9 +97,19 @@ def export_bundle(
         report("")
         files, removed = _move(building, folder, _files_of(earlier))
         return Bundle(files, removed, leaves, judgements)
-    finally:
-        for each in (building, scratch):
-            shutil.rmtree(each, ignore_errors=True)
+
+
+@contextmanager
+def _private_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield two temporary folders beside an export's, which errors of the disk do not name."""
+    with naming(folder), ExitStack() as stack:
+        made = []
+        for _ in range(2):
+            prefix = f".{folder.name[:80]}."
+            path = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=folder.parent))
+            stack.callback(shutil.rmtree, path, ignore_errors=True)
+            made.append(path)
+        yield made[0], made[1]
 
 
 def file_name(header: Header, graph: str, form: Form) -> str:

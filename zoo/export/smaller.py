@@ -32,7 +32,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from zoo.atomic import replacing
+from zoo.atomic import naming, replacing
 from zoo.errors import ZooError
 
 Rows = Mapping[str, NDArray[Any]]
@@ -116,8 +116,8 @@ def quantise(source: Path, target: Path, rows: Iterable[Rows]) -> None:
     Raises:
         ZooError: there are no rows, or the tools fail on the graph.
     """
-    with _by_tools(source, "quantised"), tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        prepared, quantised = Path(folder) / "prepared.onnx", Path(folder) / "quantised.onnx"
+    with _by_tools(source, "quantised"), _scratch() as folder:
+        prepared, quantised = folder / "prepared.onnx", folder / "quantised.onnx"
         # symbolic shapes are for transformers, as the tool says
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantize_static(
@@ -144,8 +144,8 @@ def optimise(source: Path, target: Path) -> None:
     Raises:
         ZooError: the tools fail on the graph.
     """
-    with _by_tools(source, "optimised"), tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        first, second = Path(folder) / "first.onnx", Path(folder) / "second.onnx"
+    with _by_tools(source, "optimised"), _scratch() as folder:
+        first, second = folder / "first.onnx", folder / "second.onnx"
         model = ir.load(source)
         onnxscript.optimizer.optimize(model)
         ir.save(model, first)
@@ -194,6 +194,13 @@ def _write(model: ir.Model, source: Path, target: Path) -> None:
     model.metadata_props.update(said)
     with replacing(target) as temporary:
         ir.save(model, temporary)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a folder for what tools write on the way; errors of its disk name it."""
+    with tempfile.TemporaryDirectory(prefix="zoo-") as folder, naming(Path(folder)):
+        yield Path(folder)
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo.errors import NotFoundError, ZooError
+from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.export.recheck import check_onnx, too_far
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import run_in_torch
 from zoo.ports import DataSpec, Port
+from zoo.runtime.engine import NewerFormatError
 from zoo.runtime.examples import example, shape_of
 from zoo.runtime.reference import Example, Gap, measure
 from zoo.runtime.session import Arrays, Session, open_session
@@ -75,12 +76,18 @@ def verify(model: Model, graph: Graph, path: Path) -> Verified:
         path: its file.
 
     Raises:
+        UsageError: its opset is newer than the installed ONNX Runtime.
         ZooError: the file is not valid ONNX, has other ports than declared, fails on an image size
             that the ports leave open, or differs by more than a port's tolerance.
     """
     check_onnx(path)
     try:
         session = open_session(path)
+    except NewerFormatError as problem:
+        raise UsageError(
+            f"{path.name} cannot be verified here: {problem.found}",
+            hint=f"{problem.export}, or leave --opset out; or pip install --upgrade onnxruntime",
+        ) from problem
     except NotFoundError as problem:
         raise ZooError(
             f"{path.name} does not verify: {problem.cause or problem.message}",

@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+from zoo.catalog.known import CORE, in_a_clone
 from zoo.errors import ZooError
 
 
@@ -51,14 +52,14 @@ def is_pip(command: Sequence[str]) -> bool:
 
 def _refuse_foreign_management(requirement: str) -> None:
     prefix = Path(sys.prefix)
-    new = f"python3 -m venv zoo-env && zoo-env/bin/pip install zoo-core {requirement}"
+    new = in_a_clone(f"python3 -m venv zoo-env && zoo-env/bin/pip install . {requirement}")
     if (prefix / "pipx_metadata.json").exists():
-        raise _managed("pipx", f"pipx inject zoo-core {requirement}")
+        raise _managed("pipx", f"pipx inject {CORE} {requirement}")
     if (prefix / "uv-receipt.toml").exists():
-        raise _managed("uv tool", f"uv tool install zoo-core --with {requirement}")
+        raise _managed("uv tool", in_a_clone(f"uv tool install . --with {requirement}"))
     if (prefix / "conda-meta").is_dir() and (prefix / "condabin").is_dir():
-        inside = "conda run -n zoo pip install zoo-core"
-        hint = f"conda create -n zoo python pip && {inside} {requirement}"
+        inside = f"conda run -n zoo pip install . {requirement}"
+        hint = in_a_clone(f"conda create -n zoo python pip && {inside}")
         raise _managed("conda itself, as its base environment", hint)
     marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"  # PEP 668
     if sys.prefix == sys.base_prefix and marker.exists():

@@ -16,7 +16,8 @@ from packaging.version import Version
 import zoo
 from zoo.atomic import replacing, sha256_of
 from zoo.catalog.dataset import RemoteFile
-from zoo.catalog.known import KnownPlugin, Release
+from zoo.catalog.known import CORE, KnownPlugin, Release
+from zoo.catalog.registry import install_command
 from zoo.data import cache
 from zoo.data.download import fetch
 from zoo.data.parts import Progress, Report
@@ -95,7 +96,7 @@ def choose(plugin: KnownPlugin, version: str = "") -> Release:
         raise PluginError(
             f"{name} {latest.version} needs zoo-core {latest.requires_core}, "
             f"and this is {zoo.__version__}",
-            hint="pip install --upgrade zoo-core, or another release of the plugin",
+            hint=f"{install_command(CORE, upgrade=True)}; or another release of the plugin",
         )
     return chosen
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from zoo.atomic import check_listed, write_bytes
 from zoo.catalog.lookup import Offer, find_model, load_class
+from zoo.catalog.registry import install_command
 from zoo.errors import NotFoundError, PluginError, ZooError
 from zoo.model.contract import Model
 from zoo.model.tensors import Shape, damaged, look
@@ -205,7 +206,7 @@ def offer_of(header: Header, path: Path) -> Offer:
     except NotFoundError:
         raise PluginError(
             f"{path} needs model {header.model!r}, which no installed plugin provides",
-            hint=f"pip install {header.distribution}",
+            hint=install_command(header.distribution),
         ) from None
 
 

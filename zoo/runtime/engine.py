@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable
@@ -23,6 +24,11 @@ LONGEST = 1800.0  # seconds, where it does not say
 MOST_THREADS = 8  # small graphs gain nothing beyond, and the machine may have other work
 SILENT = 4  # of ONNX Runtime's logger; what goes wrong arrives as an exception
 
+# What it says of a file that is newer than itself: the file's version, and the newest that it reads
+NEWER_FORMAT = re.compile(r"IR version: (\d+), max supported IR version: (\d+)")
+NEWER_OPSET = re.compile(r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)")
+OLD_OPSET = 18  # of 2022: its format is read by every version of ONNX Runtime that zoo takes
+SOURCE_LINE = re.compile(r"/\S+\.(?:cc|cpp|cu|h|hpp):\d+ ")  # where in its C++ a message comes from
 
 Result = TypeVar("Result")
 
@@ -46,6 +52,27 @@ class Setting:
 
 class TooLongError(Exception):
     """ONNX Runtime was not done in time; it is left to itself."""
+
+
+class NewerFormatError(PluginError):
+    """A file is of a newer version of ONNX than the installed ONNX Runtime reads.
+
+    Args:
+        path: the file.
+        found: its version, and the newest that is read, in words.
+        export: option of `zoo export` that writes what is read.
+    """
+
+    def __init__(self, path: Path, found: str, export: str) -> None:
+        import onnxruntime  # noqa: PLC0415 - as in `load`
+
+        self.found = f"{found} is the newest that ONNX Runtime {onnxruntime.__version__} reads"
+        self.export = export
+        super().__init__(
+            f"{path} is newer than the installed ONNX Runtime: {self.found}",
+            cause="it was written for a later version of ONNX",
+            hint=f"pip install --upgrade onnxruntime; or zoo export MODEL --onnx {export}",
+        )
 
 
 left_running: list[threading.Thread] = []  # calls that nobody waits for any more
@@ -127,6 +154,7 @@ def load(path: Path, provider: str, setting: Setting) -> onnxruntime.InferenceSe
 
     Raises:
         NotFoundError: ONNX Runtime cannot take it.
+        NewerFormatError: it is of a newer version of ONNX.
         PluginError: the provider does not work here; ONNX Runtime would take the CPU instead.
     """
     import onnxruntime  # noqa: PLC0415 - as above
@@ -157,6 +185,8 @@ def load(path: Path, provider: str, setting: Setting) -> onnxruntime.InferenceSe
     except ZooError:
         raise
     except Exception as problem:  # its exceptions have no base of their own
+        if newer := _newer(path, str(problem)):
+            raise newer from None
         if provider != "cpu":
             raise _broken(provider, in_short(problem)) from None
         raise unusable(path, in_short(problem)) from None
@@ -166,9 +196,41 @@ def load(path: Path, provider: str, setting: Setting) -> onnxruntime.InferenceSe
 
 
 def in_short(problem: Exception) -> str:
-    """Return an exception's message in one line, without ONNX Runtime's prefix."""
+    """Return an exception's message in one line, without ONNX Runtime's prefix and source lines."""
     line = " ".join(str(problem).split()).rpartition("[ONNXRuntimeError] : ")[2]
-    return (line or type(problem).__name__)[:300]
+    return (_without_source(line) or type(problem).__name__)[:300]
+
+
+def _without_source(line: str) -> str:
+    """Return a message without the place in ONNX Runtime's source: file, line and C++ function."""
+    place = SOURCE_LINE.search(line)
+    start = line.find("(", place.end()) if place else -1
+    if place is None or start < 0:
+        return line
+    depth = 0
+    for index in range(start, len(line)):  # the function ends with its parameters
+        depth += (line[index] == "(") - (line[index] == ")")
+        is_end = line[index] == ")" and depth == 0
+        if is_end and line[index + 1 : index + 2] not in {"(", ">", ":"}:  # operator()(int)
+            rest = line[index + 1 :].strip().removeprefix("const ")
+            return f"{line[: place.start()].rstrip()} {rest}".strip()
+    return line
+
+
+def _newer(path: Path, said: str) -> NewerFormatError | None:
+    """Return the error for a file that is newer than ONNX Runtime, where that is what it says."""
+    said = " ".join(said.split())
+    if found := NEWER_FORMAT.search(said):
+        version, newest = found.groups()
+        return NewerFormatError(
+            path, f"its format is IR version {version}; {newest}", f"--opset {OLD_OPSET}"
+        )
+    if found := NEWER_OPSET.search(said):
+        version, domain, newest = found.groups()
+        return NewerFormatError(
+            path, f"its operators are of opset {version} ({domain}); {newest}", f"--opset {newest}"
+        )
+    return None
 
 
 def _broken(provider: str, cause: str) -> PluginError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import sys
 import traceback
@@ -14,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 
 import zoo
-from zoo.atomic import write_text
+from zoo.atomic import OF_THE_DISK, write_text
 from zoo.errors import InterruptedRunError, ZooError
 from zoo.training import engine
 from zoo.training.checkpoint import set_aside
@@ -30,7 +29,6 @@ from zoo.training.worker import Setup, play_through, set_up
 Tell = Callable[[str], None]
 
 FEW_STEPS = 300  # with fewer, hardly any model shows what it can do
-OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES}
 
 
 @dataclass(frozen=True)
