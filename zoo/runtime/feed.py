@@ -27,7 +27,8 @@ class Feed:
         arrays: inputs that are in memory, by port name, `count` rows each.
         pictures: inputs that are read when their turn comes, `count` of them, or none.
         port: the port that the pictures go to.
-        classes: what the rows of each class are called, as many rows for each; or none.
+        classes: what files of each class are called, as many rows for each; or none.
+        labels: what to write beside the rows of each class in a grid; or none.
         sources: every file that is read.
         notes: choices made for the user, to be told.
     """
@@ -37,6 +38,7 @@ class Feed:
     pictures: tuple[Picture, ...] = ()
     port: Port | None = None
     classes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -88,7 +90,16 @@ def prepare(
     given_rows = rows.pop() if rows else None
     drawn = draw_rows(session, ports, rows=given_rows, count=count, seed=seed, classes=classes)
     sources = (*files, *(picture.source for picture in pictures))
-    return Feed(drawn.count, arrays | drawn.arrays, pictures, port, drawn.classes, sources, notes)
+    return Feed(
+        drawn.count,
+        arrays | drawn.arrays,
+        pictures,
+        port,
+        drawn.classes,
+        drawn.labels,
+        sources,
+        notes,
+    )
 
 
 def _read_inputs(files: Sequence[Source], ports: Sequence[Port]) -> tuple[Arrays, tuple[str, ...]]:
