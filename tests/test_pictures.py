@@ -18,6 +18,7 @@ from PIL import Image, ImageCms
 
 from zoo import pictures
 from zoo.errors import NotFoundError, UsageError
+from zoo.labels import LOWEST_ROW
 from zoo.pictures import BadPictureError, read_picture
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -346,6 +347,43 @@ def test_grids_of_small_pictures_are_large_enough_to_look_at_and_not_larger():
         enlarged = page.shape[1] > 28 * (columns or count**0.5) * 1.5
         assert page.shape[1] >= 512 or page.shape[0] > 1024
         assert not enlarged or max(page.shape) <= 2048 + 1000
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 12),
+    st.integers(1, 5),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.sampled_from([1, 3]),
+)
+def test_labels_stand_beside_their_rows_and_change_nothing_else(
+    rows, columns, height, width, channels
+):
+    shape = (rows * columns, height, width, channels)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    labels = [("a longer name" if row % 2 else "W") for row in range(rows)]
+    page = pictures.grid(pixels, columns, labels)
+    plain = pictures.grid(pixels, columns)
+    assert page.dtype == np.uint8
+    assert page.shape[2] == channels
+    step = (len(page) - pictures.GAP) // rows
+    assert (step - pictures.GAP) % height == 0
+    assert step - pictures.GAP >= LOWEST_ROW
+    factor = (step - pictures.GAP) // height
+    across = columns * (width * factor + pictures.GAP) + pictures.GAP
+    margin, shown = np.split(page, [page.shape[1] - across], axis=1)
+    if factor == (len(plain) // rows - pictures.GAP) // height:
+        assert (shown == plain).all()
+    assert (shown[pictures.GAP, pictures.GAP] == pixels[0, 0, 0]).all()
+    assert (margin == margin[:, :, :1]).all(), "black and grey, in pictures of colour too"
+    for row, label in enumerate(labels):
+        beside = margin[pictures.GAP + row * step :][: step - pictures.GAP, :, 0]
+        lines = np.flatnonzero((beside < 128).any(axis=1))
+        assert 6 <= np.ptp(lines) + 1 <= 30, "letters that can be read"
+        if label == "W":
+            middle = (lines[0] + lines[-1]) / 2 / len(beside)
+            assert 0.25 < middle < 0.75
 
 
 def test_inputs_stand_above_outputs():

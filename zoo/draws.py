@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import UsageError, did_you_mean
+from zoo.labels import legible
 
 if TYPE_CHECKING:
     from zoo.ports import Port
@@ -93,6 +94,11 @@ def class_name(number: int, ports: Sequence[Port]) -> str:
     """Return the name of a class of the one label among the ports, or its number as text."""
     classes = _label(ports).classes
     return classes[number] if 0 <= number < len(classes) else str(number)
+
+
+def class_labels(numbers: Sequence[int], ports: Sequence[Port]) -> tuple[str, ...]:
+    """Return what stands beside a row of each class: its name, or number if illegible."""
+    return tuple(legible(class_name(number, ports), str(number)) for number in numbers)
 
 
 def _label(ports: Sequence[Port]) -> Port:

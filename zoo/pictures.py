@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from zoo.atomic import replacing
 from zoo.errors import NotFoundError, UsageError
+from zoo.labels import LOWEST_ROW, draw_margin
 from zoo.ports import Fit
 
 Pixels = NDArray[np.uint8]
@@ -297,12 +298,13 @@ def to_pixels(values: NDArray[Any], low: float, high: float) -> Pixels:
     return np.ascontiguousarray(scaled.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
-def grid(pixels: Pixels, columns: int | None = None) -> Pixels:
+def grid(pixels: Pixels, columns: int | None = None, labels: Sequence[str] = ()) -> Pixels:
     """Lay pictures out in rows with white gaps; small ones are enlarged by a whole factor.
 
     Args:
         pixels: at least one picture (N, H, W, C).
         columns: pictures a row; about as many as rows, when not given.
+        labels: one a row, written on its left, as `zoo.labels.legible` returns them; or none.
 
     Returns:
         One picture (H', W', C).
@@ -311,13 +313,19 @@ def grid(pixels: Pixels, columns: int | None = None) -> Pixels:
     columns = min(columns or math.ceil(math.sqrt(count)), count)
     rows = math.ceil(count / columns)
     factor = max(1, min(-(-COMFORTABLE // (columns * width)), LARGEST_ENLARGED // (rows * height)))
+    if labels:
+        factor = max(factor, -(-LOWEST_ROW // height))
     enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
     height, width = height * factor + GAP, width * factor + GAP
     page = np.full((rows * height + GAP, columns * width + GAP, channels), 255, np.uint8)
     for index, picture in enumerate(enlarged):
         top, left = GAP + index // columns * height, GAP + index % columns * width
         page[top : top + height - GAP, left : left + width - GAP] = picture
-    return page
+    if not labels:
+        return page
+    tops = range(GAP, rows * height, height)
+    margin = draw_margin(labels, tops, height - GAP, (page.shape[0], page.shape[1]))
+    return np.hstack([margin[:, :, None].repeat(channels, axis=2), page])
 
 
 def interleave(*sets: Pixels, columns: int) -> Pixels:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from tests.evaluation.toys import STRIPES, stripes
 from tests.process import error_of, zoo
@@ -43,7 +45,15 @@ def test_samples_of_a_gan_are_judged_and_the_classifier_is_kept() -> None:
     assert "training a classifier on 86 images of stripes" in first.stderr
     assert "1,000 samples of dcgan, judged by a classifier that is right on" in first.stdout
     assert "4 validation images of stripes" in first.stdout
-    for word in (*STRIPES.classes, "all samples", "validation images", "of 3", "90%", "6.7%"):
+    for word in (
+        *STRIPES.classes,
+        "all samples",
+        "validation images",
+        "of 3",
+        "90%",
+        "6.7%",
+        "25%",
+    ):
         assert word in first.stdout
     second = zoo("eval", "dcgan", "--samples", "40", "--json")
     assert "training" not in second.stderr
@@ -55,6 +65,22 @@ def test_samples_of_a_gan_are_judged_and_the_classifier_is_kept() -> None:
     assert classes["samples"]["images"] == 40
     assert sum(classes["samples"]["classified"]) == pytest.approx(1)
     assert classes["real"]["right_of_all"] is not None
+    assert classes["real"]["diversity"] == [None] * 3, "four images are too few"
+
+
+def test_a_class_that_is_one_picture_is_told(place: Path) -> None:
+    """A generator whose last layer ignores its input draws one picture."""
+    (weights,) = place.glob("runs/dcgan-1/checkpoints/*/model.safetensors")
+    tensors, metadata = load_file(weights), safe_open(weights, "pt").metadata()
+    last = max(
+        name for name in tensors if name.startswith("generator.") and name.endswith("weight")
+    )
+    tensors[last].zero_()
+    save_file(tensors, place / "collapsed.safetensors", metadata)
+    done = zoo("eval", "collapsed.safetensors", "--data", "stripes")
+    (row,) = re.findall(r"^ *\w+ +100\.0% .*$", done.stdout, re.M)
+    assert re.search(r" 0\.0% +no *$", row), row
+    assert re.search(r"^ *all samples .* 0\.0% +0 of 3 *$", done.stdout, re.M), done.stdout
 
 
 def test_a_gan_without_labels_can_only_be_looked_at() -> None:

@@ -34,6 +34,7 @@ from tests.runtime.graphs import (
     save,
     translator,
 )
+from zoo.pictures import grid
 from zoo.ports import DataSpec, Port
 from zoo.runtime.description import Precision
 from zoo.runtime.files import file_word
@@ -112,11 +113,23 @@ def test_all_classes_stand_in_rows_with_the_same_noise(command: Zoo) -> None:
     noise = np.random.default_rng(2).standard_normal(5).astype(np.float32) / 10
     np.testing.assert_allclose(shades, noise + np.array([[-0.5], [0], [0.5]]), atol=1e-6)
     command.run("generate.onnx", "--class", "all", "-n", 5, "--seed", 2, "-o", "all.png")
-    height, width = pixels("all.png").shape
-    assert (width - 2) * 3 == (height - 2) * 5  # five columns, three rows
-    command.run("generate.onnx", "--class", "all", "-o", "eight.png")
-    height, width = pixels("eight.png").shape
-    assert (width - 2) * 3 == (height - 2) * 8
+    for name, columns in (("all.png", 5), ("eight.png", 8)):
+        if name == "eight.png":
+            command.run("generate.onnx", "--class", "all", "-o", name)
+        page = pixels(name)
+        side = (len(page) - 2) // 3  # three rows
+        margin, shown = np.split(page, [page.shape[1] - (columns * side + 2)], axis=1)
+        labelled = grid(np.zeros((3 * columns, 4, 4, 1), np.uint8), columns, CLOTHES)[:, :, 0]
+        np.testing.assert_array_equal(margin, labelled[:, : margin.shape[1]])
+        assert (margin < 100).any()
+        assert (shown[:, ::side] == 255).all(), "white gaps stand where they should"
+
+
+def test_a_grid_of_one_class_has_nothing_to_tell_apart(command: Zoo) -> None:
+    conditional(Path("generate.onnx"), CLOTHES)
+    command.run("generate.onnx", "--class", "sneaker", "-n", 4, "-o", "one.png")
+    height, width = pixels("one.png").shape
+    assert height == width
 
 
 @pytest.mark.parametrize("word", ["sneaker", "Sneaker", "1"])
@@ -176,6 +189,12 @@ def test_hostile_class_names_stay_in_the_folder_and_apart(command: Zoo) -> None:
     assert new == {Path("out").resolve(), *(Path(line).resolve() for line in done.lines)}
     refused = command.run("generate.onnx", "--class", "shoe", "-o", "out/")
     assert (refused.code, "\x1b" in refused.err) == (2, False)
+    assert command.run("generate.onnx", "--class", "all", "-n", 4, "-o", "grid.png").code == 0
+    page, numbers = pixels("grid.png"), list(HOSTILE_CLASSES)
+    numbers[2], numbers[3] = "2", "3"  # letters that cannot be shown
+    labelled = grid(np.zeros((32, 4, 4, 1), np.uint8), 4, numbers)[:, :, 0]
+    assert page.shape == labelled.shape
+    np.testing.assert_array_equal(page[:, :20], labelled[:, :20])
 
 
 # Domains

@@ -78,12 +78,26 @@ def test_eval_measures_the_test_split_and_agrees_with_itself() -> None:
     assert zoo_json("eval", "first", "--split", "validation")["images"] == 250
 
 
+def assert_labels(
+    page: pictures.Pixels, expected: pictures.Pixels, *, columns: int, side: int
+) -> None:
+    """Assert that two grids have the same text on their left, some in each row."""
+    assert page.shape == expected.squeeze().shape
+    width = page.shape[1] - (columns * side + pictures.GAP)
+    margin = page[:, :width]
+    np.testing.assert_array_equal(margin, expected.squeeze()[:, :width])
+    for top in range(pictures.GAP, len(page) - 1, side):
+        assert margin[top : top + side].min() < 100
+
+
 def test_a_model_that_maps_pictures_is_shown_on_test_pictures(tmp_path: Path) -> None:
     picture = tmp_path / "shown.png"
     zoo("sample", "plain", "-n", "8", "-o", str(picture))
     page = np.asarray(Image.open(picture))
-    side = (page.shape[1] - pictures.GAP) // 8  # eight pictures a row
-    assert page.shape[0] == 2 * side + pictures.GAP  # pictures, and what became of them
+    side = (page.shape[0] - pictures.GAP) // 2  # pictures, and what became of them
+    assert side % (28 * 3) == pictures.GAP
+    rows = np.zeros((16, 28, 28, 1), np.uint8)
+    assert_labels(page, pictures.grid(rows, 8, ["input", "reconstruct"]), columns=8, side=side)
     assert "has no classes" in error_of("sample", "plain", "--class", "bag", code=2)
 
 
@@ -96,7 +110,19 @@ def test_a_class_is_asked_for_by_name_or_number(in_empty: Path) -> None:
     answer = zoo_json("sample", "cgan", "--class", "all", "-n", "3", "-o", "all.png")
     assert answer["count"] == 30
     page = np.asarray(Image.open("all.png"))
-    assert page.shape[0] > 3 * page.shape[1]  # ten rows of three
+    side = (page.shape[0] - pictures.GAP) // 10  # ten rows of three
+    (weights,) = Path("runs").glob("*/checkpoints/*/model.safetensors")
+    model = load_weights(weights).model
+    names = model.data.classes
+    samples = draw_samples(model, "generate", count=3, seed=0, classes=range(10))
+    assert_labels(page, pictures.grid(samples, 3, names), columns=3, side=side)
+    zoo("sample", "cgan", "--class", "sneaker,bag", "-n", "3", "-o", "two.png")
+    two = np.asarray(Image.open("two.png"))
+    assert_labels(two, pictures.grid(samples[-6:], 3, ["sneaker", "bag"]), columns=3, side=side)
+    preview = np.asarray(Image.open("runs/cgan-1/samples/step-0000002-generate.png"))
+    side = (preview.shape[0] - pictures.GAP) // 10
+    eight = np.zeros((80, 28, 28, 1), np.uint8)
+    assert_labels(preview, pictures.grid(eight, 8, names), columns=8, side=side)
     assert "Did you mean 'sneaker'" in error_of("sample", "cgan", "--class", "sneeker", code=2)
     assert "draws from noise" in error_of("sample", "cgan", "--data", "emoji", code=2)
 
@@ -109,8 +135,12 @@ def test_a_translation_is_shown_there_and_back_both_ways(in_empty: Path) -> None
     assert "step-0000002-twemoji_to_noto.png" in previews
     zoo("sample", "cyclegan", "-n", "4")
     page = np.asarray(Image.open("samples.png"))
-    side = (page.shape[1] - pictures.GAP) // 4
-    assert page.shape[0] == 6 * side + pictures.GAP
+    side = (page.shape[0] - pictures.GAP) // 6
+    there, back = "twemoji_to_noto", "noto_to_twemoji"
+    labels = ["twemoji", there, back, "noto", back, there]
+    labelled = pictures.grid(np.zeros((24, 32, 32, 3), np.uint8), 4, labels)
+    assert_labels(page, labelled, columns=4, side=side)
+    page = page[:, -(4 * side + pictures.GAP) :]
     model = load_weights(next(Path("runs").glob("*/checkpoints/*/model.safetensors"))).model
     test = prepare(find_source("emoji")).splits["test"]
     there = map_images(model, "twemoji_to_noto", test["a"][:1])

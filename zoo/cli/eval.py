@@ -139,7 +139,7 @@ def _print_pairs(ways: Sequence[Translation], heading: str) -> None:
 
 
 def _print_classes(classes: Classes, model: str, data: str) -> None:
-    from zoo.evaluation.classes import FOUND, SURE
+    from zoo.evaluation.classes import ALIKE, FEWEST_COMPARED, FOUND, SURE
 
     samples, real = classes.samples, classes.real
     click.echo(
@@ -149,19 +149,27 @@ def _print_classes(classes: Classes, model: str, data: str) -> None:
     right = samples.right or (None,) * len(classes.names)
     rows = [
         (name, _percent(samples.classified[number]), _percent(samples.recognisable[number]),
-         _percent(right[number]), "yes" if samples.found[number] else "no")
+         _percent(right[number]), _percent(samples.diversity[number]),
+         "yes" if samples.found[number] else "no")
         for number, name in enumerate(classes.names)
     ]  # fmt: skip
     rows += [_total("all samples", samples), _total(f"{classes.split} images", real)]
-    print_table(["class", "classified as", "recognisable", "as asked", "found"], rows)
+    print_table(["class", "classified as", "recognisable", "as asked", "diversity", "found"], rows)
     least = FOUND / len(classes.names)
     click.echo(f"recognisable: the classifier is sure to at least {SURE:.0%}")
-    click.echo(f"found: recognisable samples of the class are at least {least:.1%} of all")
+    click.echo("diversity: how much its samples differ; one picture 0%, real images 100%")
+    if None in samples.diversity:
+        click.echo(f"diversity -: fewer than {FEWEST_COMPARED} samples, or too few real images")
+    click.echo(
+        f"found: recognisable samples of the class are at least {least:.1%} of all, and their "
+        f"diversity at least {ALIKE:.0%}"
+    )
 
 
-def _total(name: str, judged: Judgement) -> tuple[str, str, str, str, str]:
+def _total(name: str, judged: Judgement) -> tuple[str, str, str, str, str, str]:
     sure, right = _percent(sum(judged.recognisable)), _percent(judged.right_of_all)
-    return name, _percent(1.0), sure, right, f"{sum(judged.found)} of {len(judged.found)}"
+    found = f"{sum(judged.found)} of {len(judged.found)}"
+    return name, _percent(1.0), sure, right, _percent(judged.mean_diversity), found
 
 
 def _percent(share: float | None) -> str:

@@ -47,8 +47,8 @@ def verb(
     """Draw samples from TARGET: a run, @last, a model's latest run, or a .safetensors file.
 
     A model that makes pictures from noise draws some; --class all gives a row for each class, with
-    the same noise in every row. A model that makes pictures of pictures shows test images, each
-    above what becomes of it; where there is a way back, also that.
+    its name, and the same noise in every row. A model that makes pictures of pictures shows test
+    images, each above what becomes of it; where there is a way back, also that.
     """
     from zoo.cli.targets import find_weights, load
     from zoo.data.source import check_source
@@ -98,20 +98,23 @@ def verb(
 def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> tuple[Pixels, int]:
     """Return a grid of samples and how many they are; `count` is of each class, where some are."""
     from zoo import pictures
-    from zoo.draws import read_classes
+    from zoo.draws import class_labels, read_classes
     from zoo.model.drawing import draw_samples, samplers
 
     model = trained.model
     name = samplers(model)[0]
     if classes is None:
         return pictures.grid(draw_samples(model, name, count=count, seed=seed)), count
-    chosen = read_classes(classes, model.graphs()[name].inputs)
+    ports = model.graphs()[name].inputs
+    chosen = read_classes(classes, ports)
     if len(chosen) * count > MOST_SAMPLES:
         raise UsageError(
             f"{count} of each of {len(chosen)} classes are too many", hint="fewer, or fewer classes"
         )
     samples = draw_samples(model, name, count=count, seed=seed, classes=chosen)
-    return pictures.grid(samples, count if len(chosen) > 1 else None), len(samples)
+    if len(chosen) == 1:
+        return pictures.grid(samples), len(samples)
+    return pictures.grid(samples, count, class_labels(chosen, ports)), len(samples)
 
 
 def _compare(trained: Trained, count: int, data: str | None, fit: str | None) -> Pixels:

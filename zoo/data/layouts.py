@@ -187,7 +187,8 @@ def _read_dataset_json(base: Path, files: Files) -> Listing:
         )
     side = {"image": Side([base / path for path in pictures], labels)}
     classes = tuple(map(str, range(int(labels.max()) + 1)))
-    return Listing("dataset-json", {"train": side}, classes)
+    note = f"the classes are the labels in {LABELS_FILE}"
+    return Listing("dataset-json", {"train": side}, classes, notes=(note,))
 
 
 def _has_labels_file(base: Path) -> bool:

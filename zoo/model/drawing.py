@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from zoo import pictures
-from zoo.draws import draw
+from zoo.draws import class_labels, draw
 from zoo.errors import UsageError
+from zoo.labels import legible
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import run_graph
 from zoo.ports import Port
@@ -59,7 +60,7 @@ def overview(model: Model, name: str, images: Mapping[str, Pixels]) -> Pixels:
         return pictures.grid(draw_samples(model, name, count=SAMPLES, seed=0), COLUMNS)
     classes = range(min(MOST_CLASSES, len(labels[0].classes)))
     samples = draw_samples(model, name, count=COLUMNS, seed=0, classes=classes)
-    return pictures.grid(samples, COLUMNS)
+    return pictures.grid(samples, COLUMNS, class_labels(classes, graph.inputs))
 
 
 def draw_samples(
@@ -83,6 +84,8 @@ def comparison(
 ) -> Pixels:
     """Return images in rows, under each row what graphs make of it, uint8 (H, W, C).
 
+    Beside each row stands what it is: ``input`` or the domain, or the graph that made it.
+
     The images are taken from all over the split, which may be sorted. A graph from one domain to
     the other is followed by the graph back, where the model has one: input, translated, cycled
     back.
@@ -97,15 +100,21 @@ def comparison(
         UsageError: a graph is for one of two domains, and the data has one set of images.
     """
     count = min(count, *(len(_given(model, name, images)) for name in names))
-    sets = []
+    sets, labels = [], []
     for name in names:
         given = _given(model, name, images)
         before = np.asarray(given[np.linspace(0, len(given) - 1, count).round().astype(int)])
         after = map_images(model, name, before)
         back = _way_back(model, name)
         sets += [before, after, *([map_images(model, back, after)] if back else [])]
+        domain, _ = _domains(model.graphs()[name])
+        labels += [
+            legible(domain, "input"),
+            *(legible(made, "output") for made in (name, back) if made),
+        ]
     columns = min(COLUMNS, count)
-    return pictures.grid(pictures.interleave(*sets, columns=columns), columns)
+    page = pictures.interleave(*sets, columns=columns)
+    return pictures.grid(page, columns, labels * (len(page) // columns // len(sets)))
 
 
 def map_images(model: Model, name: str, images: Pixels) -> Pixels:

@@ -29,7 +29,8 @@ class Feed:
         pictures: inputs that are read when their turn comes, `count` of them, or none.
         port: the port that the pictures go to.
         sizing: how these are brought to the size that the port takes.
-        classes: what the rows of each class are called, as many rows for each; or none.
+        classes: what files of each class are called, as many rows for each; or none.
+        labels: what to write beside the rows of each class in a grid; or none.
         sources: every file that is read.
         notes: choices made for the user, to be told.
     """
@@ -40,6 +41,7 @@ class Feed:
     port: Port | None = None
     sizing: Sizing = field(default_factory=Sizing)
     classes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -97,7 +99,15 @@ def prepare(
     drawn = draw_rows(session, ports, rows=given_rows, count=count, seed=seed, classes=classes)
     sources = (*files, *(picture.source for picture in pictures))
     return Feed(
-        drawn.count, arrays | drawn.arrays, pictures, port, sizing, drawn.classes, sources, notes
+        drawn.count,
+        arrays | drawn.arrays,
+        pictures,
+        port,
+        sizing,
+        drawn.classes,
+        drawn.labels,
+        sources,
+        notes,
     )
 
 

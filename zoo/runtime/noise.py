@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zoo.draws import class_name, draw, read_classes
+from zoo.draws import class_labels, class_name, draw, read_classes
 from zoo.errors import UsageError
 from zoo.ports import Port
 from zoo.runtime.description import describe_port, is_pictorial, numbers_in_a_row
@@ -25,11 +25,13 @@ class Drawn:
         count: rows.
         arrays: by port name, `count` rows each.
         classes: words for the names of files, one a class, each for as many rows; or none.
+        labels: what to write beside the rows of each class in a grid; or none.
     """
 
     count: int
     arrays: Arrays
     classes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 def draw_rows(
@@ -76,7 +78,9 @@ def draw_rows(
         arrays = draw(ports, each, seed, chosen)
     except ValueError as problem:
         raise UsageError(f"{session.path}: {problem}") from None
-    return Drawn(total, arrays, _words(chosen or [], ports))
+    if chosen is None:
+        return Drawn(total, arrays)
+    return Drawn(total, arrays, _words(chosen, ports), class_labels(chosen, ports))
 
 
 def _words(classes: Sequence[int], ports: Sequence[Port]) -> tuple[str, ...]:

@@ -33,12 +33,14 @@ NAMES = (
 class Target:
     """What is written, and where; `path` is None for standard output.
 
-    A grid has as many `columns` as there are rows of a class; None for a square.
+    A grid has as many `columns` as there are rows of a class, and a label for each class; None and
+    none for a square.
     """
 
     kind: Literal["picture", "grid", "folder", "arrays", "json"]
     path: Path | None = None
     columns: int | None = None
+    labels: tuple[str, ...] = ()
 
 
 def choose_target(session: Session, feed: Feed, output: str | None) -> Target:
@@ -99,7 +101,9 @@ def write_results(
         return [target.path] if target.path else []
     pictures = [each for result in results for each in _pictures(result, port, fit)]
     _require_one_size([each.shape for each in pictures])
-    page = grid(np.stack(pictures), target.columns) if target.kind == "grid" else pictures[0]
+    page = pictures[0]
+    if target.kind == "grid":
+        page = grid(np.stack(pictures), target.columns, target.labels)
     if target.path is None:
         write_png(pipe, page)
         return []
@@ -164,7 +168,9 @@ def _decide(session: Session, feed: Feed, output: str | None) -> Target:
 def _grid(path: Path | None, feed: Feed) -> Target:
     """Return a square of rows or, where there are several classes, a line for each."""
     classes = len(feed.classes)
-    return Target("grid", path, feed.count // classes if classes > 1 else None)
+    if classes < 2:
+        return Target("grid", path)
+    return Target("grid", path, feed.count // classes, feed.labels)
 
 
 def _protect_inputs(feed: Feed, target: Target) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from zoo.data.batches import in_order, in_step
 from zoo.model.contract import Graph, Model
+from zoo.model.distances import distances, some_of
 from zoo.model.drawing import draw_samples, map_images, mappers, samplers
 from zoo.model.inference import device_of, evaluating, evaluation_batch
 
@@ -71,20 +72,20 @@ def diversities(model: Model, held_out: Split) -> list[Diversity]:
     for name in samplers(model):
         if classes := _classes(graphs[name], held_out):
             for number, label in classes:
-                places = _some(np.flatnonzero(held_out["label"] == number), IMAGES_OF_A_CLASS)
+                places = some_of(np.flatnonzero(held_out["label"] == number), IMAGES_OF_A_CLASS)
                 real = np.asarray(held_out["image"][places])
                 made = draw_samples(model, name, count=len(real), seed=0, classes=[number])
                 found.append(_compare(name, label, made, real, drawn=True))
         else:
-            real = _some(next(iter(held_out.values())), _affordable(model))
+            real = some_of(next(iter(held_out.values())), _affordable(model))
             made = draw_samples(model, name, count=len(real), seed=0)
             found.append(_compare(name, "", made, real, drawn=True))
     for name in mappers(model):
         given, wanted = _domains(model, graphs[name], held_out)
-        inputs = _some(given, min(len(given), len(wanted), _affordable(model)))
+        inputs = some_of(given, min(len(given), len(wanted), _affordable(model)))
         made = map_images(model, name, inputs)
         if graphs[name].outputs[0].domain:  # what only comes back is judged by its own loss
-            found.append(_compare(name, "", made, _some(wanted, len(made)), drawn=False))
+            found.append(_compare(name, "", made, some_of(wanted, len(made)), drawn=False))
     return [each for each in found if each is not None]
 
 
@@ -94,7 +95,7 @@ def latent_kl(model: Model, held_out: Split) -> list[float]:
     if rows < FEWEST_IMAGES:
         return []
     (batch,) = in_order(
-        {name: _some(array[: in_step(held_out)], rows) for name, array in held_out.items()},
+        {name: some_of(array[: in_step(held_out)], rows) for name, array in held_out.items()},
         rows,
         device_of(model),
     )
@@ -178,30 +179,11 @@ def _compare(
     """Return nothing where there are too few images, or the real ones do not differ."""
     if len(made) < FEWEST_IMAGES:
         return None
-    (spread, nearest), (real_spread, real_nearest) = _distances(made), _distances(real)
+    (spread, nearest), (real_spread, real_nearest) = distances(made), distances(real)
     if not real_nearest:
         return None
     return Diversity(graph, drawn, group, len(made), spread / real_spread, nearest / real_nearest)
 
 
-def _distances(images: Pixels) -> tuple[float, float]:
-    """Return the mean distance of two images, and of each from the nearest other one.
-
-    Root mean square over pixels, so that pictures of two sizes can be compared.
-    """
-    rows = images.reshape(len(images), -1).astype(np.float64)
-    rows -= rows.mean(axis=0)  # distances stay, and small ones are not lost in rounding
-    squares = (rows**2).sum(axis=1)
-    apart = np.sqrt(np.maximum(squares[:, None] + squares - 2 * rows @ rows.T, 0) / rows.shape[1])
-    np.fill_diagonal(apart, np.nan)
-    return float(np.nanmean(apart)), float(np.nanmin(apart, axis=1).mean())
-
-
 def _affordable(model: Model) -> int:
     return min(IMAGES, evaluation_batch(model.data))
-
-
-def _some(images: Pixels, count: int) -> Pixels:
-    """Return at most `count` images from all over an array, which may be sorted."""
-    count = min(count, len(images))
-    return np.asarray(images[np.linspace(0, len(images) - 1, count).round().astype(int)])
