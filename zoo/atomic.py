@@ -1,23 +1,17 @@
-"""Files and folders that are whole or not there, and files as the manifest beside them says."""
+"""Files and folders that are whole or not there."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import NotFoundError
-
-MANIFEST = "manifest.json"  # of an export or of a checkpoint: its files with their sha256
-MAX_MANIFEST_BYTES = 2**26
 OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO})
 
 
@@ -110,87 +104,6 @@ def write_json(path: Path, value: Any) -> None:
 def as_json(value: Any) -> str:
     """Return the text that `write_json` writes."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_listed(path: Path) -> None:
-    """Compare a file with the manifest beside it, where there is one that lists it.
-
-    Everything that opens weights or exported files calls this first.
-
-    Raises:
-        NotFoundError: the file is not the one that was listed, or the manifest is damaged.
-    """
-    expected = _listed_sha256(path)
-    if expected is None or not path.is_file():
-        return
-    try:
-        found = sha256_of(path)
-    except OSError as problem:
-        raise NotFoundError(f"cannot read {path}: {problem.strerror}") from None
-    if found != expected:
-        raise NotFoundError(
-            f"{path} is not the file that {MANIFEST} beside it lists",
-            cause=f"its sha256 is {found[:12]}…, not {expected[:12]}…: damaged, or exchanged",
-            hint=_another_than(path),
-        )
-
-
-def _listed_sha256(path: Path) -> str | None:
-    """Return the sha256 under which a manifest beside a file lists it; None where none does."""
-    manifest = path.parent / MANIFEST
-    try:
-        status = manifest.stat()
-    except OSError:
-        return None
-    try:
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_MANIFEST_BYTES:
-            raise ValueError("it is no regular file, or too large")
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        listed = _listing(content).get(path.name)
-        if listed is None and path.parent.name.startswith("step-"):
-            raise ValueError(f"it does not list {path.name}")
-    except (OSError, ValueError, RecursionError) as problem:
-        raise NotFoundError(
-            f"{manifest} is damaged, so that {path.name} cannot be compared with it",
-            cause=" ".join(str(problem).split())[:200] or type(problem).__name__,
-            hint=_another_than(path),
-        ) from None
-    return listed
-
-
-def _listing(manifest: object) -> dict[str, str]:
-    """Return the sha256 of each file that a manifest lists; nothing of another program's."""
-    files = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(files, dict):
-        return {}
-    assert isinstance(manifest, dict)
-    entries = [*files.items(), ("", manifest.get("weights"))]
-    return {
-        str(facts.get("file", name)): facts["sha256"]
-        for name, facts in entries
-        if isinstance(facts, dict) and isinstance(facts.get("sha256"), str)
-    }
-
-
-def _another_than(path: Path) -> str:
-    """Return what to use in place of a damaged file: another checkpoint, or a new export."""
-    others = sorted(path.parent.parent.glob(f"step-*/{path.name}"), reverse=True)
-    whole = next((other for other in others if other.parent != path.parent), None)
-    if whole is not None:
-        return f"another checkpoint of the run, {whole}"
-    if path.parent.name.startswith("step-"):
-        return f"zoo train --resume {path.parents[2].name}, which begins anew without a checkpoint"
-    return "zoo export again, or the file alone in another folder"
 
 
 def _umask() -> int:

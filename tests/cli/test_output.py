@@ -80,6 +80,6 @@ def test_words_of_other_tools_lead_to_the_verb(word: str, verb: str) -> None:
 
 def test_every_option_of_train_is_in_a_group() -> None:
     text = zoo("train", "-h").stdout
-    assert text.index("zoo train vae") < text.index("Data:") < text.index("--data NAME|PATH")
+    assert text.index("zoo train MODEL") < text.index("Data:") < text.index("--data NAME|PATH")
     rest = " ".join(text[text.index("Other:") :].split())
     assert rest == "Other: -h, --help Show this message and exit."

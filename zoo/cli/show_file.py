@@ -42,15 +42,13 @@ def show_place(word: str, *, as_json: bool) -> None:
     Raises:
         NotFoundError: there is none, or it cannot be read.
     """
-    from zoo.runtime.reading import read_file
-
     path = Path(word)
     try:
         files = sorted(path.glob("*.onnx")) if path.is_dir() else []
     except OSError as problem:
         raise NotFoundError(f"{word[:60]!r}: {problem.strerror}") from None
     if not path.is_dir():
-        contents = read_file(path)
+        contents = _read(path)
         if as_json:
             print_json(contents.to_json())
         else:
@@ -63,8 +61,21 @@ def show_place(word: str, *, as_json: bool) -> None:
         raise NotFoundError(f"{path} holds no .onnx file", hint=hint)
 
 
+def _read(path: Path) -> Contents:
+    """Read a file; one that is not what the manifest beside it lists is shown, and refused."""
+    from zoo.manifest import check_listed
+    from zoo.runtime.reading import read_file
+
+    contents = read_file(path)
+    try:
+        check_listed(path)
+    except NotFoundError as problem:
+        contents.refused = f"{problem.message}: {problem.cause}"
+    return contents
+
+
 def _is_bundle(path: Path) -> bool:
-    from zoo.atomic import MANIFEST
+    from zoo.manifest import MANIFEST
 
     try:
         return (path / MANIFEST).is_file() or (path.is_dir() and any(path.glob("*.onnx")))
@@ -80,14 +91,12 @@ def _is_model(word: str) -> bool:
 
 def _show_folder(folder: Path, files: list[Path], *, as_json: bool) -> None:
     """Print a table of the files; one that cannot be read says why in its row."""
-    from zoo.runtime.reading import read_file
-
     rows: list[tuple[str, ...]] = []
     found: list[Any] = []
     readable = files[0]
     for path in reversed(files):
         try:
-            contents = read_file(path)
+            contents = _read(path)
         except NotFoundError as problem:
             rows.append((path.name, "", "", problem.cause or problem.message))
             found.append({"file": str(path), "problem": str(problem.cause or problem.message)})

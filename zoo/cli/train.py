@@ -110,10 +110,9 @@ def verb(
     """Train MODEL and keep the run in runs/.
 
     \b
-    zoo train vae
-    zoo train dcgan --data mnist --epochs 5
-    zoo train cyclegan --data photos/ --size 128 --time 2h --dry-run
-    zoo train vae --set latent=8 --lr 1e-3 --name small-code
+    zoo train MODEL
+    zoo train MODEL --data photos/ --size 128 --time 2h --dry-run
+    zoo train MODEL --preset tiny --set lr=1e-4 --name second-try
     zoo train --resume
 
     --set is stronger than the other flags, they are stronger than --config, that is

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from zoo import __version__
-from zoo.atomic import sha256_of
 from zoo.catalog.dataset import RemoteFile
 from zoo.data import cache, parts
 from zoo.errors import UsageError, ZooError
+from zoo.manifest import sha256_of
 
 LARGEST_FILE = 2**37  # bytes; for files of which neither catalogue nor server tells the size
 SLOWEST = 1024  # bytes a second, on average over the time for which we have patience

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import pictures
-from zoo.atomic import MANIFEST, naming, write_json, write_text
+from zoo.atomic import naming, write_json, write_text
 from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
 from zoo.export.account import versions
 from zoo.export.card import card
@@ -27,11 +27,11 @@ from zoo.export.leaf import Leaf, Press
 from zoo.export.material import Material
 from zoo.export.onnx import annotate
 from zoo.export.outcome import Bundle, Judge, Judgement
+from zoo.manifest import MANIFEST, Facts, facts_of, read_manifest
 from zoo.model.drawing import overview, samplers
 from zoo.model.weights import Header, Trained
 from zoo.ports import as_word
 from zoo.runtime.description import SCHEMA, Description
-from zoo.runtime.manifest import Facts, facts_of, read_manifest
 from zoo.runtime.reference import FOLDER, write_reference
 from zoo.runtime.session import open_session
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,13 @@ def export_graph(
     if opset is not None and opset > newest:
         raise UsageError(f"opset {opset} is not known here", hint=f"--opset {newest} or less")
     written = _export(model, graph, about, opset)
-    if opset not in {None, written.opset_imports[""]}:
+    reached = written.opset_imports[""]
+    if opset is not None and opset != reached:
+        lowest = _lowest(model, graph, about, range(max(opset, OLDEST_TRIED) + 1, reached))
         raise UsageError(
             f"graph {about.graph!r} of {about.model} cannot be written in opset {opset}",
             cause="it has operators that are newer, and nothing older that does the same",
-            hint=f"--opset {_lowest(model, graph, about, opset or 1)}, or leave --opset out",
+            hint=f"--opset {lowest}, or leave --opset out",
         )
     _check(written, about)
     # a runtime of the opset's time reads no newer format
@@ -116,12 +119,16 @@ def _export(model: Model, graph: Graph, about: Description, opset: int | None) -
     return program.model
 
 
-def _lowest(model: Model, graph: Graph, about: Description, opset: int) -> int:
-    """Return the lowest opset above one that cannot be had in which the graph can be written."""
-    for higher in range(max(opset, OLDEST_TRIED) + 1, onnx.defs.onnx_opset_version() + 1):
-        if _export(model, graph, about, higher).opset_imports[""] == higher:
-            return higher
-    return onnx.defs.onnx_opset_version()
+def _lowest(model: Model, graph: Graph, about: Description, opsets: range) -> int:
+    """Return the lowest of some opsets in which the graph can be written, or the one above all.
+
+    What can be written in one opset can be written in those above.
+    """
+
+    def can_be_written(opset: int) -> bool:
+        return _export(model, graph, about, opset).opset_imports[""] == opset
+
+    return opsets.start + bisect_left(opsets, True, key=can_be_written)
 
 
 def _check(model: ir.Model, about: Description) -> None:

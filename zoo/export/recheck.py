@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoo.atomic import MANIFEST, check_listed
 from zoo.errors import NotFoundError, ZooError
+from zoo.manifest import MANIFEST, check_listed, entry_of, facts_of, read_manifest
 from zoo.ports import Port
 from zoo.runtime.bundles import open_graph
 from zoo.runtime.description import Description
-from zoo.runtime.manifest import entry_of, facts_of, read_manifest
 from zoo.runtime.reading import read_description
 from zoo.runtime.reference import FOLDER, Gap, measure, read_reference
 

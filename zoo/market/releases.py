@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import zoo
-from zoo.atomic import replacing, sha256_of
+from zoo.atomic import replacing
 from zoo.catalog.dataset import RemoteFile
 from zoo.catalog.known import CORE, KnownPlugin, Release
 from zoo.catalog.registry import install_command
@@ -22,6 +22,7 @@ from zoo.data import cache
 from zoo.data.download import fetch
 from zoo.data.parts import Progress, Report
 from zoo.errors import NotFoundError, PluginError, ZooError, did_you_mean
+from zoo.manifest import sha256_of
 
 MAX_WHEEL = 2**30  # bytes
 

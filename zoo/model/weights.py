@@ -16,10 +16,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from zoo.atomic import check_listed, write_bytes
+from zoo.atomic import write_bytes
 from zoo.catalog.lookup import Offer, find_model, load_class
 from zoo.catalog.registry import install_command
 from zoo.errors import NotFoundError, PluginError, ZooError
+from zoo.manifest import check_listed
 from zoo.model.contract import Model
 from zoo.model.tensors import Shape, damaged, look
 from zoo.options import configure, to_plain

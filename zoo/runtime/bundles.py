@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from zoo.atomic import check_listed
 from zoo.errors import NotFoundError, UsageError, did_you_mean
+from zoo.manifest import check_listed
 from zoo.ports import as_word
 from zoo.runtime.description import Description, has_open_sizes, translates_to
 from zoo.runtime.reading import read_file
@@ -62,7 +62,6 @@ def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -
     if not found:
         raise _unknown(path, to, domains)
     chosen, note = _choose(path, to, found)
-    check_listed(chosen)
     session = opened(chosen)
     return replace(session, notes=(*note, *session.notes))
 
@@ -114,10 +113,10 @@ def _usable(files: Sequence[Path]) -> list[Described]:
     """
     described = []
     for file in files:
+        check_listed(file)
         try:
             contents = read_file(file)
-        except NotFoundError:
-            check_listed(file)
+        except NotFoundError:  # another program's
             continue
         if contents.description and not contents.refused:
             described.append(Described(file, contents.description))

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.atomic import check_listed
 from zoo.errors import NotFoundError
 from zoo.runtime.description import MAX_TEXT, METADATA_KEY, Description
 from zoo.runtime.protobuf import LENGTH, Content, Extent, Field, fields, opened, text
@@ -105,12 +104,9 @@ def read_file(path: Path) -> Contents:
     except ValueError as problem:
         raise NotFoundError(f"{path} cannot be read as an ONNX file", cause=str(problem)) from None
     try:
-        check_listed(path)
         screen(path)
     except ValueError as problem:
         found.refused = str(problem)
-    except NotFoundError as problem:
-        found.refused = f"{problem.message}: {problem.cause}"
     if found.entry is not None:
         try:
             found.description = Description.from_text(found.entry)

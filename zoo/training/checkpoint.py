@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
-from zoo.atomic import MANIFEST, as_json, building, sha256_of, write_json
+from zoo.atomic import as_json, building, write_json
 from zoo.errors import NotFoundError
+from zoo.manifest import MANIFEST, sha256_of
 from zoo.ports import Fit
 from zoo.records import read_json
 from zoo.training.run import Run

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Required, TypedDict
 
-from zoo.atomic import MANIFEST, flush, write_json, write_text
+from zoo.atomic import flush, write_json, write_text
 from zoo.errors import NotFoundError, UsageError
+from zoo.manifest import MANIFEST
 from zoo.records import read_json, read_lines
 from zoo.training import lock
 
