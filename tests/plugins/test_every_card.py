@@ -11,8 +11,9 @@ from zoo.catalog.plugins import installed
 from zoo.data.source import find_source
 from zoo.data.store import prepare
 from zoo.testing.check import Outcome
+from zoo.testing.package import Package
 from zoo.testing.subject import Subject
-from zoo.testing.suite import check_distribution, check_model, chosen
+from zoo.testing.suite import check_distribution, check_model
 
 CARDS = [
     pytest.param(
@@ -44,8 +45,7 @@ def failures(outcomes: Iterable[Outcome]) -> list[str]:
 
 @pytest.mark.parametrize("distribution", sorted({each.distribution for each in installed()}))
 def test_the_distribution_keeps_what_plugins_promise(distribution: str) -> None:
-    ((package,), _) = chosen(installed(), distribution)
-    assert not failures(check_distribution(package))
+    assert not failures(check_distribution(Package.called(distribution)))
 
 
 @pytest.mark.parametrize("card", CARDS)
