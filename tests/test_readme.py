@@ -49,5 +49,5 @@ def test_the_readme_names_the_two_commands(target: str) -> None:
 if __name__ == "__main__":
     import tempfile
 
-    with tempfile.TemporaryDirectory() as empty:
-        write_anew(README, Path(empty))
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as home:
+        write_anew(README, Path(empty), ZOO_HOME=home)  # as for somebody who has no data yet
