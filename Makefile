@@ -55,8 +55,9 @@ $(READY): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
 # The headers of ONNX Runtime, which the wheel lacks; older ones work with a newer library.
 $(HEADERS):
-	curl --fail --silent --show-error --location --output $@.deb \
-		https://deb.debian.org/debian/pool/main/o/onnxruntime/libonnxruntime-dev_1.21.0+dfsg-1_amd64.deb
+	@test -n "$(HEADERS_FROM)" || { echo "make anywhere HEADERS_FROM=URL, of" \
+		"libonnxruntime-dev_1.21.0+dfsg-1_amd64.deb on any mirror of Debian"; exit 2; }
+	curl --fail --silent --show-error --location --output $@.deb "$(HEADERS_FROM)"
 	echo "14f7d959d5deacbcf1504830d4189f91fc67382b399ed9ae9d3aa9c4050ced08  $@.deb" | sha256sum --check
 	mkdir -p $@.part
 	ar p $@.deb data.tar.xz | tar -xJ -C $@.part

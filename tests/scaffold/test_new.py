@@ -76,7 +76,7 @@ def test_publishing_needs_no_password_and_only_that_job_may_speak_for_the_reposi
     workflow = (write(Path(), "bare", "my-sketch") / ".github/workflows/ci.yml").read_text()
     before, publish = workflow.split("\n  publish:\n")
     assert "id-token: write" in publish
-    assert "environment:\n      name: pypi" in publish
+    assert "environment: pypi" in publish
     assert "pypa/gh-action-pypi-publish@release/v1" in publish
     assert "id-token" not in before
     assert "permissions:\n  contents: read\n" in before
