@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 import zoo
+from zoo.cli.interruption import ignore_interrupts
 from zoo.cli.output import print_json, say
 from zoo.cli.verbs import Verbs
 from zoo.errors import PluginError, UsageError, ZooError
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _run(words, debug)
     except KeyboardInterrupt:  # a key that is held down repeats itself
         code = 130
-    _ignore_interrupts()
+    ignore_interrupts()
     _leave_threads(code)
     sys.exit(code)
 
@@ -116,7 +116,7 @@ def _run(words: list[str], debug: bool) -> int:
         click.echo(help_wanted.format_message())
         return 0
     except (KeyboardInterrupt, click.Abort):
-        _ignore_interrupts()
+        ignore_interrupts()
         error = ZooError("interrupted")
         error.exit_code = 130
         say(error.message)
@@ -130,18 +130,6 @@ def _run(words: list[str], debug: bool) -> int:
         parts = {name: getattr(error, name) for name in ("message", "cause", "hint", "exit_code")}
         print_json({"error": parts})
     return error.exit_code
-
-
-def _ignore_interrupts() -> None:
-    """Ignore Ctrl-C from now on: the command is at its end, and has said so."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-    while True:
-        try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        except KeyboardInterrupt:  # just before
-            continue
-        return
 
 
 def _leave_threads(code: int) -> None:

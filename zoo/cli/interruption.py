@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,3 +43,15 @@ def heard() -> Iterator[Callable[[str], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def ignore_interrupts() -> None:
+    """Ignore Ctrl-C from now on: the command is at its end, and has said so."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    while True:
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        except KeyboardInterrupt:  # just before
+            continue
+        return

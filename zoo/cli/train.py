@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.completion import datasets, models, presets, runs
+from zoo.cli.interruption import ignore_interrupts
 from zoo.cli.output import Choice, json_option, print_json, say
 from zoo.cli.request import Request, find_resumed, new_job, same_job
 from zoo.cli.sources import FIT_HELP, FITS
@@ -22,6 +23,7 @@ from zoo.training.ranks import is_first_rank, note_on_allocation
 from zoo.training.run import RUNS
 
 if TYPE_CHECKING:
+    from zoo.training.job import Job
     from zoo.training.plan import Plan
     from zoo.training.run import Run
     from zoo.training.train import Outcome
@@ -144,15 +146,13 @@ def verb(
         outcome = _go_on(request, resume, name, tensorboard=tensorboard, as_json=as_json)
     else:
         job = new_job(request)
-        from zoo.training.train import train
-
         if dry_run:
             from zoo.training.plan import plan
 
             if (planned := plan(job)) is not None:
                 _show_plan(planned, as_json=as_json)
             return
-        outcome = train(job, say, name=name, tensorboard=tensorboard)
+        outcome = _train(job, name=name, tensorboard=tensorboard)
     if outcome is None:  # a rank that is not the first
         return
     if as_json:
@@ -166,7 +166,6 @@ def _go_on(
     """Go on with a run; None where there is nothing left to train, and on ranks but the first."""
     run = find_resumed(resume, request.model)
     from zoo.training.resume import contradiction
-    from zoo.training.train import train
 
     with run.held() if is_first_rank() else nullcontext():
         if name not in {None, run.name}:
@@ -177,7 +176,19 @@ def _go_on(
                 print_json(_outcome_of(run))
             return None
         board = tensorboard or (run.path / "tensorboard").exists()
-        return train(job, say, resumed=run, tensorboard=board)
+        return _train(job, resumed=run, tensorboard=board)
+
+
+def _train(job: Job, **how: Any) -> Outcome | None:
+    """Train until the end, or until a signal asks for it; Ctrl-C has no effect after that one."""
+    from zoo.training.signals import stopping_on_signals
+    from zoo.training.train import train
+
+    with stopping_on_signals() as stop_signal:
+        outcome = train(job, say, stop_signal, **how)
+        if stop_signal():  # and a key that is held down repeats itself
+            ignore_interrupts()
+        return outcome
 
 
 def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:

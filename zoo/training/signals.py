@@ -54,7 +54,8 @@ def stopping_on_signals() -> Iterator[Callable[[], int]]:
         yield lambda: asked
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is ask:  # and not ignored meanwhile
+                signal.signal(number, handler)
 
 
 def exit_code(number: int) -> int:

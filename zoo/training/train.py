@@ -23,7 +23,7 @@ from zoo.training.loop import Budget
 from zoo.training.progress import Progress
 from zoo.training.record import Record
 from zoo.training.run import Run, Status, now
-from zoo.training.signals import SecondSignal, exit_code, stopping_on_signals
+from zoo.training.signals import SecondSignal, exit_code
 from zoo.training.worker import Setup, play_through, set_up
 
 Tell = Callable[[str], None]
@@ -63,6 +63,7 @@ class Outcome:
 def train(
     job: Job,
     tell: Tell,
+    stop_signal: Callable[[], int],
     *,
     name: str | None = None,
     resumed: Run | None = None,
@@ -70,11 +71,11 @@ def train(
 ) -> Outcome | None:
     """Train in a new run folder or go on in an old one; return how it ended, on the first rank.
 
-    The first SIGINT, SIGTERM or SIGUSR1 ends the training after the step, with a checkpoint.
-
     Args:
         job: what to train.
         tell: told in a line what may surprise.
+        stop_signal: gives the number of a signal that asks for the end of the training, or 0. It
+            ends after the step, with a checkpoint.
         name: of the new run.
         resumed: the run to go on with, which this process holds.
         tensorboard: whether to log for TensorBoard as well.
@@ -86,13 +87,12 @@ def train(
         ZooError: the run cannot be written to, or a rank was lost.
     """
     fabric = engine.start(job.settings)
-    with stopping_on_signals() as stop_signal:
-        if fabric.is_global_zero:
-            outcome = _train_first(job, fabric, tell, name, resumed, tensorboard, stop_signal)
-        else:
-            outcome = None
-            with _leaving_words_to_the_first(fabric.global_rank):
-                play_through(set_up(job, fabric, resumed), None, stop_signal)
+    if fabric.is_global_zero:
+        outcome = _train_first(job, fabric, tell, name, resumed, tensorboard, stop_signal)
+    else:
+        outcome = None
+        with _leaving_words_to_the_first(fabric.global_rank):
+            play_through(set_up(job, fabric, resumed), None, stop_signal)
     engine.stop(fabric)
     return outcome
 
