@@ -7,7 +7,7 @@ PLUGINS := $(wildcard plugins/*)
 HEADERS := tests/anywhere/headers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format readme anywhere bench clean
+.PHONY: help demo test test-slow check format tour anywhere bench clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +31,8 @@ format: $(READY) ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-readme: $(READY) ## Write the outputs in the README anew.
-	$(BIN)/python -m tests.test_readme
+tour: $(READY) ## Write the outputs in docs/tour.md anew.
+	$(BIN)/python -m tests.test_tour
 
 anywhere: $(READY) $(HEADERS) ## Run all exports in other runtimes; write their table in docs/onnx.md.
 	npm ci --prefix tests/anywhere --ignore-scripts --no-audit --no-fund

@@ -1,7 +1,7 @@
-"""The README's commands do what it says they do.
+"""The tour's commands do what it says they do, and the README shows some of them.
 
 Every block marked ``console`` is run, in order, in one empty folder; what it prints must be what
-the README shows, but for numbers and the widths of columns. ``make readme`` writes it anew.
+the tour shows, but for numbers and the widths of columns. ``make tour`` writes it anew.
 """
 
 from __future__ import annotations
@@ -16,14 +16,24 @@ from tests.installing import install
 from tests.process import zoo
 
 README = Path(__file__).parents[1] / "README.md"
+TOUR = README.parent / "docs" / "tour.md"
 
 
-def test_the_readme_shows_what_happens(tmp_path: Path) -> None:
-    check(README, tmp_path)
+def test_the_tour_shows_what_happens(tmp_path: Path) -> None:
+    check(TOUR, tmp_path)
 
 
-def test_the_plugin_of_the_readme_works_as_a_plugin(tmp_path: Path) -> None:
+def test_the_first_commands_of_the_readme_are_those_of_the_tour() -> None:
     text = README.read_text(encoding="utf-8")
+    block = text[text.index("## A tour") :].split("```")[1]
+    lines = [line.partition("#")[0].strip() for line in block.splitlines()[1:]]
+    shown = TOUR.read_text(encoding="utf-8")
+    for line in filter(None, lines):
+        assert f"$ {line}\n" in shown, line
+
+
+def test_the_plugin_of_the_tour_works_as_a_plugin(tmp_path: Path) -> None:
+    text = TOUR.read_text(encoding="utf-8")
     files = re.findall(r"```python\n# my_package/(\w+\.py)\n(.*?)```", text, re.DOTALL)
     environment = install(tmp_path, {"my-package": dict(files)})
     assert "a first GAN" in zoo("list", **environment).stdout
@@ -50,4 +60,4 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as home:
-        write_anew(README, Path(empty), ZOO_HOME=home)  # as for somebody who has no data yet
+        write_anew(TOUR, Path(empty), ZOO_HOME=home)  # as for somebody who has no data yet
