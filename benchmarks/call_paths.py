@@ -19,16 +19,20 @@ COMMANDS = {
     "run": "run exported/dcgan-fashion-mnist-small.generate.onnx -n 4 -o grid.png",
 }
 
-# What is run in a process of its own. A code object says its file and, in Python 3.11, its name
-# with the class that it is in; bodies of modules and of classes are no functions.
+PROJECT = Path(__file__).parents[1]
+FOLDERS = (PROJECT / "zoo", PROJECT / "plugins")
+
+# What is run in a process of its own. Bodies of modules and of classes are code as well, but have
+# no local variables; comprehensions are a part of their function.
 TRACED = """
 import json, sys, threading
 called = set()
-NO_FUNCTION = 0x2  # CO_NEWLOCALS: functions have it, and bodies of modules and classes do not
+NEWLOCALS = 0x2
+INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
 def note(frame, event, argument):
     code = frame.f_code
-    if event == "call" and code.co_flags & NO_FUNCTION:
+    if event == "call" and code.co_flags & NEWLOCALS and code.co_name not in INLINE:
         called.add((code.co_filename, code.co_qualname, code.co_firstlineno))
 
 from zoo.cli import main
@@ -56,9 +60,7 @@ def passed(words: list[str], folder: Path) -> list[tuple[str, str]]:
 
 def is_ours(file: str) -> bool:
     """Whether a file is of zoo or of one of its plugins."""
-    return any(part.startswith("zoo") and part != "zoo-home" for part in Path(file).parts) and (
-        "site-packages" not in file or "/zoo" in file
-    )
+    return any(Path(file).is_relative_to(folder) for folder in FOLDERS)
 
 
 def main() -> None:
@@ -71,7 +73,7 @@ def main() -> None:
             if "--list" in sys.argv:
                 for file in files:
                     count = sum(file == each for each, _ in functions)
-                    print(f"  {count:>3}  {'/'.join(Path(file).parts[-3:])}")
+                    print(f"  {count:>3}  {Path(file).relative_to(PROJECT)}")
 
 
 if __name__ == "__main__":
