@@ -64,6 +64,7 @@ def is_ours(file: str) -> bool:
 
 
 def main() -> None:
+    """Print one row a command."""
     with tempfile.TemporaryDirectory() as place:
         os.environ["ZOO_HOME"] = str(Path(place, "home"))
         for name, words in COMMANDS.items():
