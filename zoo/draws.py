@@ -152,6 +152,7 @@ def _unknown(word: str, label: Port, numbers: range) -> UsageError:
         f"unknown class {_shown(word.strip())!r}.{near}",
         cause=f"the classes are {told}" if told else "",
         hint=f"a name, a number from {numbers[0]} to {numbers[-1]}, several with commas, or all",
+        code="unknown-class",
     )
 
 

@@ -13,15 +13,18 @@ class ZooError(Exception):
         message: what happened, and where.
         cause: the likely cause, when the message does not already say it.
         hint: what to do next, best a command that can be typed as it stands.
+        code: names the kind of error, for programs; that of the class, when not given.
     """
 
     exit_code = 1
+    code = "failed"
 
-    def __init__(self, message: str, *, cause: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, cause: str = "", hint: str = "", code: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.cause = cause
         self.hint = hint
+        self.code = code or self.code
 
     def __str__(self) -> str:
         lines = [self.message]
@@ -36,30 +39,35 @@ class UsageError(ZooError):
     """The command line or a configuration is wrong."""
 
     exit_code = 2
+    code = "usage"
 
 
 class NotFoundError(ZooError):
     """Data, a run or a model is missing or damaged."""
 
     exit_code = 3
+    code = "not-found"
 
 
 class PluginError(ZooError):
     """A plugin is broken, or an extra that is needed is not installed."""
 
     exit_code = 4
+    code = "plugin"
 
 
 class UnhealthyError(ZooError):
     """Training went wrong in a way that going on cannot mend."""
 
     exit_code = 5
+    code = "unhealthy"
 
 
 class InterruptedRunError(ZooError):
     """The user stopped a run; its checkpoint is saved."""
 
     exit_code = 130
+    code = "interrupted"
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

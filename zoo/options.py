@@ -76,6 +76,7 @@ class Option:
             raise UsageError(
                 f"{self.name} = {shown}: {problem}",
                 hint=f"{self.name} takes {self.allowed}",
+                code="bad-value",
             ) from None
 
 
@@ -114,7 +115,9 @@ def unknown_option(key: str, known: Mapping[str, object]) -> UsageError:
     """Return the error for a key that no configuration knows."""
     names = ", ".join(sorted(known))
     return UsageError(
-        f"unknown option {key[:60]!r}.{did_you_mean(key, known)}", hint=f"one of: {names}"
+        f"unknown option {key[:60]!r}.{did_you_mean(key, known)}",
+        hint=f"one of: {names}",
+        code="unknown-option",
     )
 
 

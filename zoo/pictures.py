@@ -83,6 +83,8 @@ def max_pixels() -> int:
 class BadPictureError(NotFoundError):
     """A file that is not a picture, is damaged, or is too large to be honest."""
 
+    code = "bad-picture"
+
 
 def read_picture(
     file: Path | BinaryIO, name: str = "", value_range: ValueRange | None = None

@@ -41,25 +41,30 @@ def test_closed_streams_are_no_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("words", "exit_code", "code"),
     [
-        (["train", "vea"], 3),
-        (["train", "vae", "--steps", "many"], 2),
-        (["show", "nothing"], 3),
-        (["list", "--no-such-option"], 2),
-        (["data", "check", "nothing"], 3),
-        (["run", "nothing.onnx"], 3),
-        (["bench", "nothing.onnx"], 3),
-        (["runs", "show", "nothing"], 3),
-        (["plugins", "check", "nothing"], 3),
+        (["train", "vea"], 3, "model-not-found"),
+        (["train", "vae", "--steps", "many"], 2, "bad-value"),
+        (["train", "vae", "--set", "latnet=3"], 2, "unknown-option"),
+        (["train", "vae", "--data", "nothing"], 3, "data-not-found"),
+        (["show", "nothing"], 3, "model-not-found"),
+        (["sample", "nothing"], 3, "target-not-found"),
+        (["export", "vae", "--onnx"], 3, "no-finished-run"),
+        (["list", "--no-such-option"], 2, "unknown-option"),
+        (["data", "check", "nothing"], 3, "data-not-found"),
+        (["run", "nothing.onnx"], 3, "file-not-found"),
+        (["bench", "nothing.onnx"], 3, "file-not-found"),
+        (["runs", "show", "nothing"], 3, "run-not-found"),
+        (["plugins", "check", "nothing"], 3, "plugin-not-found"),
+        (["predict"], 2, "unknown-verb"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_json_is_printed_also_of_an_error(words: list[str], code: int) -> None:
-    done = zoo(*words, "--json", code=code)
+def test_json_is_printed_also_of_an_error(words: list[str], exit_code: int, code: str) -> None:
+    done = zoo(*words, "--json", code=exit_code)
     told = json.loads(done.stdout)["error"]
-    assert set(told) == {"message", "cause", "hint", "exit_code"}
-    assert told["exit_code"] == code
+    assert set(told) == {"code", "message", "cause", "hint", "exit_code"}
+    assert (told["exit_code"], told["code"]) == (exit_code, code)
     assert f"error: {told['message']}" in done.stderr
 
 

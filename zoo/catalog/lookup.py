@@ -128,7 +128,8 @@ def extra_with(module: str | None) -> str:
 def missing_package(module: str) -> PluginError:
     """Return the error for a module that an extra of zoo-core would bring."""
     hint = install_command(CORE, extra=extra_with(module))
-    return PluginError(f"{module.partition('.')[0]} is not installed", hint=hint)
+    name = module.partition(".")[0]
+    return PluginError(f"{name} is not installed", hint=hint, code="missing-package")
 
 
 def datasets() -> list[Dataset]:
@@ -163,7 +164,9 @@ def find_dataset(name: str) -> Dataset:
     if alike:
         raise UsageError(f"several plugins bring a data set {name!r}", hint=" or ".join(alike))
     near = did_you_mean(name, known)
-    raise NotFoundError(f"data set {name[:60]!r} not found.{near}", hint="zoo data list")
+    raise NotFoundError(
+        f"data set {name[:60]!r} not found.{near}", hint="zoo data list", code="data-not-found"
+    )
 
 
 def published_weights(offer: Offer) -> Weights | None:
@@ -183,6 +186,7 @@ def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
             missing,
             cause=f"{known.distribution} offers it and is not installed{others}",
             hint=known.how_to_install,
+            code="model-not-found",
         )
     if here and (here.trouble or here.left_out):
         is_disabled = here.left_out == choice.DISABLED
@@ -191,11 +195,12 @@ def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
             cause=f"{here.distribution} offers it and is not loaded: "
             f"{here.trouble or here.left_out}",
             hint=f"zoo plugins {'enable ' + here.distribution if is_disabled else 'list'}",
+            code="model-not-found",
         )
     near = did_you_mean(name.rpartition(":")[2], [offer.card.name for offer in offers()])
     absent = [each.distribution for each in plugins.values() if each.trouble or each.left_out]
     cause = f"not loaded: {', '.join(absent)} (zoo plugins list says why)" if absent else ""
-    return NotFoundError(f"{missing}.{near}", cause=cause, hint="zoo list")
+    return NotFoundError(f"{missing}.{near}", cause=cause, hint="zoo list", code="model-not-found")
 
 
 def _broken(offer: Offer, problem: Exception) -> PluginError:

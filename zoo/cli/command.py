@@ -117,7 +117,7 @@ def _run(words: list[str], debug: bool) -> int:
         return 0
     except (KeyboardInterrupt, click.Abort):
         ignore_interrupts()
-        error = ZooError("interrupted")
+        error = ZooError("interrupted", code="interrupted")
         error.exit_code = 130
         say(error.message)
     except Exception as problem:
@@ -127,7 +127,9 @@ def _run(words: list[str], debug: bool) -> int:
         first, *rest = _lines(error)
         say("\n".join([f"error: {first}", *(f"  {line}" for line in rest)]))
     if "--json" in words and not printed and is_first_rank():
-        parts = {name: getattr(error, name) for name in ("message", "cause", "hint", "exit_code")}
+        parts = {
+            name: getattr(error, name) for name in ("code", "message", "cause", "hint", "exit_code")
+        }
         print_json({"error": parts})
     return error.exit_code
 
@@ -154,7 +156,9 @@ def as_zoo_error(problem: Exception) -> ZooError:
     if isinstance(problem, click.ClickException):
         context = getattr(problem, "ctx", None)
         return UsageError(
-            problem.format_message(), hint=f"{context.command_path} -h" if context else ""
+            problem.format_message(),
+            hint=f"{context.command_path} -h" if context else "",
+            code="unknown-option" if isinstance(problem, click.NoSuchOption) else "",
         )
     if isinstance(problem, OSError):
         return _from_system(problem)
@@ -165,7 +169,9 @@ def as_zoo_error(problem: Exception) -> ZooError:
             return missing_package(str(problem.name))
     words = str(problem).lower()
     if isinstance(problem, MemoryError) or "allocate memory" in words or "out of memory" in words:
-        return ZooError("out of memory", hint="a smaller model, --size or --batch-size")
+        return ZooError(
+            "out of memory", hint="a smaller model, --size or --batch-size", code="out-of-memory"
+        )
     if "does not have a deterministic implementation" in words:
         return UsageError(
             "the model has an operation whose result may vary on this device",
@@ -175,9 +181,13 @@ def as_zoo_error(problem: Exception) -> ZooError:
     plugin = _plugin_at_fault(problem)
     told = f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}"
     if plugin:
-        return PluginError(f"{plugin} failed: {told}", hint="the same command with --debug")
+        return PluginError(
+            f"{plugin} failed: {told}", hint="the same command with --debug", code="plugin-failed"
+        )
     return ZooError(
-        f"{told} (a bug of zoo's)", hint="the same command with --debug, and report what it prints"
+        f"{told} (a bug of zoo's)",
+        hint="the same command with --debug, and report what it prints",
+        code="bug",
     )
 
 
@@ -192,7 +202,7 @@ def _from_system(problem: OSError) -> ZooError:
     """Return an error of the operating system without the names of temporary files."""
     if problem.errno in {errno.ENAMETOOLONG, errno.EILSEQ}:  # nobody's disk has such a name
         name = os.fsdecode(problem.filename2 or problem.filename or "")
-        return UsageError(f"{name[:60]!r} cannot be a path: {problem.strerror}")
+        return UsageError(f"{name[:60]!r} cannot be a path: {problem.strerror}", code="bad-path")
     path = Path(os.fsdecode(problem.filename2 or problem.filename or ""))
     while path.name.endswith(".part") or any(part.endswith(".part") for part in path.parts):
         path = path.parent
@@ -202,11 +212,13 @@ def _from_system(problem: OSError) -> ZooError:
             f"{path if path.name else 'a file'} cannot be written: {problem.strerror}",
             cause=f"the disk {where} {full}",
             hint="make room there, or write to another place",
+            code="disk-full",
         )
     where = f"{path}: " if path.name else ""
     return ZooError(
         f"{where}{problem.strerror or problem}",
         hint="another place for what is written, or its rights",
+        code="cannot-write",
     )
 
 

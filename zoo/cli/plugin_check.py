@@ -76,6 +76,7 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
                 f"no plugin and no model {name[:60]!r} is installed and loaded.{near}",
                 cause=f"not loaded: {', '.join(broken)}" if broken else "",
                 hint=f"zoo plugins check {broken[0]}" if broken else "zoo plugins list",
+                code="plugin-not-found",
             )
         distributions |= set(whole)
         offers |= {each.full_name: each for each in models}

@@ -69,7 +69,9 @@ def trained_on(weights: Path) -> str:
             f"run {run.name!r} is damaged: run.json does not say its data",
             hint="the same command with --data NAME|PATH",
         )
-    raise UsageError(f"{weights} belongs to no run: on which data?", hint="--data NAME|PATH")
+    raise UsageError(
+        f"{weights} belongs to no run: on which data?", hint="--data NAME|PATH", code="which-data"
+    )
 
 
 def name_of(target: str, trained: Trained) -> str:
@@ -120,6 +122,7 @@ def _find(target: str) -> Path:
             f"{target[:60]!r} is no run, model or weight file.{near}",
             cause=problem.cause,
             hint=f"zoo runs, or {problem.hint}",
+            code="target-not-found",
         ) from None
     for run in reversed(runs):
         if _status(run, offer) == "finished":
@@ -135,10 +138,12 @@ def _find(target: str) -> Path:
             f"{_status(unfinished, offer)}" + (f" at step {step}" if step else ""),
             hint=f"zoo train --resume {unfinished.name} goes on; its name in place of "
             f"{target} takes it as it is",
+            code="no-finished-run",
         )
     raise NotFoundError(
         f"{offer.name} has no finished run here and no published weights",
         hint=f"zoo train {target}",
+        code="no-finished-run",
     )
 
 

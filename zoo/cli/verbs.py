@@ -54,10 +54,13 @@ class Verbs(click.Group):
         if args and args[0] not in self.verbs and not args[0].startswith("-"):
             word = args[0]
             if word in self.elsewhere:
-                raise UsageError(f"no verb {word!r}", hint=self.elsewhere[word])
+                raise UsageError(
+                    f"no verb {word!r}", hint=self.elsewhere[word], code="unknown-verb"
+                )
             raise UsageError(
                 f"no verb {word[:40]!r}.{did_you_mean(word, self.verbs)}",
                 hint=f"{ctx.command_path} -h",
+                code="unknown-verb",
             )
         return super().resolve_command(ctx, args)
 

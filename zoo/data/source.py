@@ -184,10 +184,12 @@ def _expand(text: str) -> Path:
 
 def _nothing_there(text: str, place: str) -> NotFoundError:
     if re.search(r"[/\\]|^[.~]", place) or is_archive(Path(place)) or place.endswith(".npz"):
-        return NotFoundError(f"no such file or folder: {place}", hint="zoo data list")
+        return NotFoundError(
+            f"no such file or folder: {place}", hint="zoo data list", code="data-not-found"
+        )
     try:
         find_dataset(text)
     except NotFoundError as problem:
         either = "there is no file or folder of that name either"
-        return NotFoundError(problem.message, cause=either, hint=problem.hint)
+        return NotFoundError(problem.message, cause=either, hint=problem.hint, code=problem.code)
     raise AssertionError("the catalogue was asked before")

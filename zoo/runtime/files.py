@@ -97,7 +97,7 @@ def find_sources(
             found += [Source(path) for path in _fitting(word, leave_out)]
     for source in found:
         if source.content is None and not source.path.exists():
-            raise NotFoundError(f"{source} not found")
+            raise NotFoundError(f"{source} not found", code="file-not-found")
     return found
 
 

@@ -69,7 +69,9 @@ def require_file(path: Path) -> None:
         names = {(each if each.parent == path.parent else each.parent).name for each in files}
         near = did_you_mean(path.name, sorted(names))
         model = path.name if path.name.isidentifier() and str(path) == path.name else "MODEL"
-        raise NotFoundError(f"{path} not found.{near}", hint=f"zoo export {model} --onnx")
+        raise NotFoundError(
+            f"{path} not found.{near}", hint=f"zoo export {model} --onnx", code="file-not-found"
+        )
     if not path.is_file():
         raise NotFoundError(f"{path} is not a regular file")
     size = path.stat().st_size

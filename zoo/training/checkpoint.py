@@ -42,7 +42,7 @@ class _State(TypedDict):
     schema: int
     step: int
     ranks: int
-    position: dict[str, float]
+    position: dict[str, int | float]
     optimisers: dict[str, Any]
     record: dict[str, Any]
     job: JobRecord

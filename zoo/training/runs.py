@@ -41,7 +41,11 @@ def find_run(name: str) -> Run:
     if NAME.fullmatch(name) and path.is_dir() and not list(path.glob("[!l]*")):
         return Run(path)  # whose process was killed before it could say what it was
     near = did_you_mean(name, [run.name for run in runs])
-    raise NotFoundError(f"run {name[:60]!r} not found in {RUNS.resolve()}.{near}", hint="zoo runs")
+    raise NotFoundError(
+        f"run {name[:60]!r} not found in {RUNS.resolve()}.{near}",
+        hint="zoo runs",
+        code="run-not-found",
+    )
 
 
 def _age(path: Path) -> tuple[float, int, str]:
