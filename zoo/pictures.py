@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-import math
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +19,6 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from zoo.atomic import replacing
 from zoo.errors import NotFoundError, UsageError
-from zoo.labels import LOWEST_ROW, draw_margin
 from zoo.ports import Fit
 
 Pixels = NDArray[np.uint8]
@@ -39,10 +37,7 @@ VALUES = "zoo-values"  # in `Image.info`: least and greatest value before they b
 USUAL_WHITES = (1.0, 255.0, 65535.0)  # values that are white where nobody says another
 
 LITTLE = 0.01  # share of a picture's area that may be cut off without a word
-GAP = 2  # pixels between the pictures of a grid
-COMFORTABLE = 512  # pixels across that a grid should have to be looked at
 LARGEST_VALUE = 2.0**61  # of a picture
-LARGEST_ENLARGED = 2048  # pixels of height beyond which a grid is not enlarged
 
 
 @functools.cache
@@ -298,57 +293,6 @@ def to_pixels(values: NDArray[Any], low: float, high: float) -> Pixels:
     bounded = np.nan_to_num(values.astype(np.float32), nan=low).clip(low, high)
     scaled = np.rint((bounded - np.float32(low)) * scale)
     return np.ascontiguousarray(scaled.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1))
-
-
-def grid(pixels: Pixels, columns: int | None = None, labels: Sequence[str] = ()) -> Pixels:
-    """Lay pictures out in rows with white gaps; small ones are enlarged by a whole factor.
-
-    Args:
-        pixels: at least one picture (N, H, W, C).
-        columns: pictures a row; about as many as rows, when not given.
-        labels: one a row, written on its left, as `zoo.labels.legible` returns them; or none.
-
-    Returns:
-        One picture (H', W', C).
-    """
-    count, height, width, channels = pixels.shape
-    columns = min(columns or math.ceil(math.sqrt(count)), count)
-    rows = math.ceil(count / columns)
-    factor = max(1, min(-(-COMFORTABLE // (columns * width)), LARGEST_ENLARGED // (rows * height)))
-    if labels:
-        factor = max(factor, -(-LOWEST_ROW // height))
-    enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
-    height, width = height * factor + GAP, width * factor + GAP
-    page = np.full((rows * height + GAP, columns * width + GAP, channels), 255, np.uint8)
-    for index, picture in enumerate(enlarged):
-        top, left = GAP + index // columns * height, GAP + index % columns * width
-        page[top : top + height - GAP, left : left + width - GAP] = picture
-    if not labels:
-        return page
-    tops = range(GAP, rows * height, height)
-    margin = draw_margin(labels, tops, height - GAP, (page.shape[0], page.shape[1]))
-    return np.hstack([margin[:, :, None].repeat(channels, axis=2), page])
-
-
-def interleave(*sets: Pixels, columns: int) -> Pixels:
-    """Order sets of pictures so that ``grid(…, columns)`` shows a row of each set in turn.
-
-    Args:
-        sets: each (N, H, W, C), equal but for C; grey becomes RGB beside RGB.
-        columns: pictures a row.
-
-    Returns:
-        Pixels (M, H, W, C); the last rows are filled up with white.
-    """
-    channels = max(each.shape[-1] for each in sets)
-    count = len(sets[0])
-    rows = math.ceil(count / columns)
-    page = np.full((rows, len(sets), columns, *sets[0].shape[1:3], channels), 255, np.uint8)
-    for place, each in enumerate(sets):
-        for row in range(rows):
-            part = each[row * columns : (row + 1) * columns]
-            page[row, place, : len(part)] = part
-    return page.reshape(-1, *page.shape[3:])
 
 
 def write_png(path: Path | BinaryIO, pixels: Pixels) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from zoo import pictures
+from zoo import grids, pictures
 from zoo.draws import class_labels, draw
 from zoo.errors import UsageError
-from zoo.labels import legible
+from zoo.grids import legible
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import run_graph
 from zoo.ports import Port
@@ -57,10 +57,10 @@ def overview(model: Model, name: str, images: Mapping[str, Pixels]) -> Pixels:
         return comparison(model, [name], images, SHOWN)
     labels = [port for port in graph.inputs if port.kind == "label" and port.classes]
     if len(labels) != 1:
-        return pictures.grid(draw_samples(model, name, count=SAMPLES, seed=0), COLUMNS)
+        return grids.grid(draw_samples(model, name, count=SAMPLES, seed=0), COLUMNS)
     classes = range(min(MOST_CLASSES, len(labels[0].classes)))
     samples = draw_samples(model, name, count=COLUMNS, seed=0, classes=classes)
-    return pictures.grid(samples, COLUMNS, class_labels(classes, graph.inputs))
+    return grids.grid(samples, COLUMNS, class_labels(classes, graph.inputs))
 
 
 def draw_samples(
@@ -113,8 +113,8 @@ def comparison(
             *(legible(made, "output") for made in (name, back) if made),
         ]
     columns = min(COLUMNS, count)
-    page = pictures.interleave(*sets, columns=columns)
-    return pictures.grid(page, columns, labels * (len(page) // columns // len(sets)))
+    page = grids.interleave(*sets, columns=columns)
+    return grids.grid(page, columns, labels * (len(page) // columns // len(sets)))
 
 
 def map_images(model: Model, name: str, images: Pixels) -> Pixels:

@@ -11,7 +11,8 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from zoo.errors import UsageError
-from zoo.pictures import Pixels, grid, undo_fit, write_png
+from zoo.grids import grid
+from zoo.pictures import Pixels, undo_fit, write_png
 from zoo.ports import Fit, Port, Signature
 from zoo.runtime.arrays import write_arrays
 from zoo.runtime.batches import Result

@@ -1,8 +1,9 @@
-"""What the rows of a grid of pictures are called, drawn in a margin on their left."""
+"""Pictures in rows on one page, with what each row is called in a margin on the left."""
 
 from __future__ import annotations
 
 import functools
+import math
 import unicodedata
 from collections.abc import Sequence
 
@@ -16,6 +17,63 @@ WIDEST = 11  # times the size of the text; longer labels are cut, after some twe
 MOST_READ = 100  # letters of a label, which may come from a file of a stranger
 MISSING = "\uffff"  # no letter of any script; the font draws a box for it
 ELLIPSIS = "…"
+
+GAP = 2  # pixels between the pictures
+COMFORTABLE = 512  # pixels across that a page should have to be looked at
+LARGEST_ENLARGED = 2048  # pixels of height beyond which a page is not enlarged
+
+Pixels = NDArray[np.uint8]
+
+
+def grid(pixels: Pixels, columns: int | None = None, labels: Sequence[str] = ()) -> Pixels:
+    """Lay pictures out in rows with white gaps; small ones are enlarged by a whole factor.
+
+    Args:
+        pixels: at least one picture (N, H, W, C).
+        columns: pictures a row; about as many as rows, when not given.
+        labels: one a row, written on its left, as `legible` returns them; or none.
+
+    Returns:
+        One picture (H', W', C).
+    """
+    count, height, width, channels = pixels.shape
+    columns = min(columns or math.ceil(math.sqrt(count)), count)
+    rows = math.ceil(count / columns)
+    factor = max(1, min(-(-COMFORTABLE // (columns * width)), LARGEST_ENLARGED // (rows * height)))
+    if labels:
+        factor = max(factor, -(-LOWEST_ROW // height))
+    enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+    height, width = height * factor + GAP, width * factor + GAP
+    page = np.full((rows * height + GAP, columns * width + GAP, channels), 255, np.uint8)
+    for index, picture in enumerate(enlarged):
+        top, left = GAP + index // columns * height, GAP + index % columns * width
+        page[top : top + height - GAP, left : left + width - GAP] = picture
+    if not labels:
+        return page
+    tops = range(GAP, rows * height, height)
+    margin = draw_margin(labels, tops, height - GAP, (page.shape[0], page.shape[1]))
+    return np.hstack([margin[:, :, None].repeat(channels, axis=2), page])
+
+
+def interleave(*sets: Pixels, columns: int) -> Pixels:
+    """Order sets of pictures so that ``grid(…, columns)`` shows a row of each set in turn.
+
+    Args:
+        sets: each (N, H, W, C), equal but for C; grey becomes RGB beside RGB.
+        columns: pictures a row.
+
+    Returns:
+        Pixels (M, H, W, C); the last rows are filled up with white.
+    """
+    channels = max(each.shape[-1] for each in sets)
+    count = len(sets[0])
+    rows = math.ceil(count / columns)
+    page = np.full((rows, len(sets), columns, *sets[0].shape[1:3], channels), 255, np.uint8)
+    for place, each in enumerate(sets):
+        for row in range(rows):
+            part = each[row * columns : (row + 1) * columns]
+            page[row, place, : len(part)] = part
+    return page.reshape(-1, *page.shape[3:])
 
 
 def legible(text: str, otherwise: str) -> str:
