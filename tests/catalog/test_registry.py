@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from zoo.catalog.dataset import Dataset, RemoteFile
 from zoo.catalog.lookup import find_dataset
-from zoo.catalog.registry import install_command, read_registry
-from zoo.catalog.registry_file import check_registry
+from zoo.catalog.registry import check_registry, install_command, read_registry
 from zoo.errors import NotFoundError, UsageError
 
 PROJECT = Path(__file__).parents[2]

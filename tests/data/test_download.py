@@ -21,8 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.loopback import Loopback, loopback
-from zoo.catalog.dataset import Dataset, RemoteFile
-from zoo.catalog.home import cache_home
+from zoo.catalog.dataset import Dataset, RemoteFile, cache_home
 from zoo.catalog.lookup import find_dataset
 from zoo.data import transfer
 from zoo.data.cache import state, verified_hash

@@ -422,7 +422,7 @@ def test_an_environment_that_cannot_be_written_to_is_told(
 def test_a_server_that_dawdles_is_left_after_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zoo.catalog.home import copy_of
+    from zoo.catalog.registry import copy_of
     from zoo.errors import NotFoundError
     from zoo.market.registries import refresh
 

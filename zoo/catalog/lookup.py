@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from zoo.catalog import choice
 from zoo.catalog.card import Card
 from zoo.catalog.dataset import Dataset, Weights
-from zoo.catalog.known import CORE, normalised
-from zoo.catalog.plugins import Plugin, installed
-from zoo.catalog.registry import install_command, plugin_of, read_registry, reserved_names
+from zoo.catalog.plugins import DISABLED, Plugin, installed
+from zoo.catalog.registry import (
+    CORE,
+    install_command,
+    normalised,
+    plugin_of,
+    read_registry,
+    reserved_names,
+)
 from zoo.errors import NotFoundError, PluginError, UsageError, did_you_mean
 
 
@@ -185,7 +190,7 @@ def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
             hint=known.how_to_install,
         )
     if here and (here.trouble or here.left_out):
-        is_disabled = here.left_out == choice.DISABLED
+        is_disabled = here.left_out == DISABLED
         return NotFoundError(
             missing,
             cause=f"{here.distribution} offers it and is not loaded: "

@@ -54,10 +54,9 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
 
     Where no name is given, that is everything but the zoo's own and what is disabled.
     """
-    from zoo.catalog.known import normalised
     from zoo.catalog.lookup import find_plugin
     from zoo.catalog.plugins import installed
-    from zoo.catalog.registry import reserved_names
+    from zoo.catalog.registry import normalised, reserved_names
     from zoo.errors import NotFoundError, did_you_mean
 
     plugins = installed()

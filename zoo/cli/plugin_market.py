@@ -12,7 +12,7 @@ import click
 from zoo.cli.output import json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from zoo.catalog.known import KnownPlugin
+    from zoo.catalog.registry import KnownPlugin
 
 registry_option = click.option(
     "--registry",

@@ -73,10 +73,9 @@ def disable(plugin: str) -> None:
     It stays installed, and none of its code runs until `zoo plugins enable DIST`, but for
     `zoo plugins check DIST`.
     """
-    from zoo.catalog import choice
-    from zoo.catalog.plugins import distributions
+    from zoo.catalog.plugins import disable_plugin, distributions
 
-    name = choice.disable(plugin, distributions())
+    name = disable_plugin(plugin, distributions())
     say(f"{name} is disabled; zoo plugins enable {name}")
 
 
@@ -84,10 +83,9 @@ def disable(plugin: str) -> None:
 @click.argument("plugin", metavar="DIST", shell_complete=completion.plugins)
 def enable(plugin: str) -> None:
     """Load the plugin DIST again."""
-    from zoo.catalog import choice
-    from zoo.catalog.plugins import distributions
+    from zoo.catalog.plugins import distributions, enable_plugin
 
-    say(f"{choice.enable(plugin, distributions())} is enabled")
+    say(f"{enable_plugin(plugin, distributions())} is enabled")
 
 
 def _facts(plugin: Plugin) -> dict[str, object]:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from zoo.atomic import write_json
-from zoo.catalog.dataset import Download, RemoteFile
-from zoo.catalog.home import cache_home
+from zoo.catalog.dataset import Download, RemoteFile, cache_home
 from zoo.errors import NotFoundError, ZooError
 from zoo.manifest import sha256_of
 from zoo.records import read_json

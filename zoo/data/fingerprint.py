@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.atomic import write_json
-from zoo.catalog.home import cache_home
+from zoo.catalog.dataset import cache_home
 from zoo.data import tree
 from zoo.data.cache import make_folder
 from zoo.data.source import Source

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.catalog.home import cache_home
+from zoo.catalog.dataset import cache_home
 from zoo.data.cache import LOCK, RECORDS
 from zoo.data.scratch import ABANDONED, PREFIX, store_home
 from zoo.errors import ZooError

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo.catalog.home import cache_home
+from zoo.catalog.dataset import cache_home
 from zoo.data.cache import make_folder
 
 PREFIX = ".unfinished-"

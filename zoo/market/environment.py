@@ -11,7 +11,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.catalog.known import CORE, in_a_clone
+from zoo.catalog.registry import CORE, in_a_clone
 from zoo.errors import ZooError
 
 

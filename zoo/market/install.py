@@ -14,7 +14,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from zoo.catalog.known import normalised
+from zoo.catalog.registry import normalised
 from zoo.errors import PluginError, UsageError, ZooError
 from zoo.market.environment import is_pip, removal
 from zoo.market.requirements import UnansweredError, follow

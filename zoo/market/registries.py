@@ -11,10 +11,7 @@ from pathlib import Path
 import httpx
 
 from zoo.atomic import replacing
-from zoo.catalog.home import copy_of
-from zoo.catalog.known import is_trusted_way
-from zoo.catalog.registry import load_second
-from zoo.catalog.registry_file import MAX_FILE_BYTES
+from zoo.catalog.registry import MAX_FILE_BYTES, copy_of, is_trusted_way, load_second
 from zoo.data.cache import make_folder
 from zoo.data.transfer import open_client
 from zoo.errors import NotFoundError

@@ -16,8 +16,7 @@ from packaging.version import Version
 import zoo
 from zoo.atomic import replacing
 from zoo.catalog.dataset import RemoteFile
-from zoo.catalog.known import CORE, KnownPlugin, Release
-from zoo.catalog.registry import install_command
+from zoo.catalog.registry import CORE, KnownPlugin, Release, install_command
 from zoo.data import cache
 from zoo.data.download import fetch
 from zoo.data.parts import Progress, Report

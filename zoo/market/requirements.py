@@ -16,7 +16,7 @@ from typing import Any
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 
-from zoo.catalog.known import normalised
+from zoo.catalog.registry import normalised
 from zoo.errors import ZooError
 
 ROUNDS = 30  # of asking pip, one for each step from the plugin to what needs nothing more

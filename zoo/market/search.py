@@ -8,9 +8,7 @@ from collections.abc import Sequence
 
 from packaging.version import InvalidVersion, Version
 
-from zoo.catalog.known import KnownPlugin, is_url, normalised
-from zoo.catalog.registry import read_registry
-from zoo.catalog.registry_file import Registry
+from zoo.catalog.registry import KnownPlugin, Registry, is_url, normalised, read_registry
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.market.registries import Tell, refresh
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from zoo.catalog.known import normalised
 from zoo.catalog.plugins import Plugin, installed
+from zoo.catalog.registry import normalised
 from zoo.testing.check import Finding, Obstacle
 from zoo.testing.places import line_with
 

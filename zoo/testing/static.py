@@ -19,9 +19,8 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from zoo.catalog.card import check_name
-from zoo.catalog.known import normalised
 from zoo.catalog.plugins import installed
-from zoo.catalog.registry import reserved_names
+from zoo.catalog.registry import normalised, reserved_names
 from zoo.testing.check import Check, Finding, Skip
 from zoo.testing.package import Package, folder_of
 from zoo.testing.subject import Subject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from zoo.catalog.known import normalised
+from zoo.catalog.registry import normalised
 from zoo.errors import PluginError, did_you_mean
 from zoo.testing import export, imports, ports, static, training
 from zoo.testing.check import Check, Finding, Obstacle, Outcome, run
