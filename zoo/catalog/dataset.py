@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, get_args
+from urllib.parse import urlsplit
 
 from zoo.catalog.card import check_full_name, check_name
 from zoo.errors import UsageError
@@ -26,6 +27,7 @@ SPLITS = ("train", "validation", "test")
 
 MAX_SIDE = 2**14  # pixels
 MAX_BYTES = 2**50
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,25 @@ def cache_home() -> Path:
         return Path(named).expanduser().absolute()
     except RuntimeError as problem:
         raise UsageError(f"ZOO_HOME={named} cannot be used: {problem}") from None
+
+
+def is_url(address: str) -> bool:
+    """Whether a registry is fetched, and not a file."""
+    return address.lower().startswith(("http://", "https://"))
+
+
+def is_trusted_way(url: object) -> bool:
+    """Whether nobody between us and the file can change it: https, or a file of this machine."""
+    if not matches(r"[!-~]{1,500}", url):
+        return False
+    try:
+        parts = urlsplit(str(url))
+        host = parts.hostname or ""
+    except ValueError:  # brackets without an address
+        return False
+    if parts.scheme == "file":
+        return host in {"", "localhost"}
+    return (parts.scheme == "https" and host != "") or (parts.scheme == "http" and host in LOOPBACK)
 
 
 def matches(pattern: str, text: object) -> bool:

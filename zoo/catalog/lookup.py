@@ -14,9 +14,9 @@ from zoo.catalog.dataset import Dataset, Weights
 from zoo.catalog.plugins import DISABLED, Plugin, installed
 from zoo.catalog.registry import (
     CORE,
+    KnownPlugin,
     install_command,
     normalised,
-    plugin_of,
     read_registry,
     reserved_names,
 )
@@ -174,6 +174,19 @@ def find_dataset(name: str) -> Dataset:
 def published_weights(offer: Offer) -> Weights | None:
     """Return the published weights of a model, if the registry has any; it knows plain names."""
     return next((row for row in read_registry().weights if row.model == offer.name), None)
+
+
+def plugin_of(model: str) -> KnownPlugin | None:
+    """Return the plugin that is known to bring a model, called ``NAME`` or ``distribution:NAME``.
+
+    Raises:
+        UsageError: the second registry cannot be read.
+    """
+    distribution, _, name = model.rpartition(":")
+    for plugin in read_registry().plugins:
+        if name in plugin.models and distribution in {"", plugin.distribution}:
+            return plugin
+    return None
 
 
 def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:

@@ -2,8 +2,7 @@
 
 A registry may come from a stranger. When the zoo runs, the file is read leniently, so that an older
 zoo can use a newer catalogue: unknown keys are ignored, and a row that cannot be used is reported
-in `Registry.troubles` and affects no other. `check_registry` is the strict reading for those who
-edit the file.
+in `Registry.troubles` and affects no other.
 """
 
 from __future__ import annotations
@@ -18,7 +17,15 @@ from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import unquote, urljoin, urlsplit
 
 from zoo.catalog.card import check_name
-from zoo.catalog.dataset import Dataset, RemoteFile, Weights, cache_home, matches
+from zoo.catalog.dataset import (
+    Dataset,
+    RemoteFile,
+    Weights,
+    cache_home,
+    is_trusted_way,
+    is_url,
+    matches,
+)
 from zoo.errors import UsageError, ZooError
 
 Tier = Literal["first-party", "reviewed", "community"]
@@ -28,7 +35,6 @@ VERSION = r"\d{1,9}(\.\d{1,9}){0,5}((a|b|rc)\d{1,9})?(\.post\d{1,9})?"  # PEP 44
 BOUND = rf"(>=|<=|==|!=|~=|>|<){VERSION}"
 WORD = r"[A-Za-z0-9._]+"  # of a wheel's name: project-version(-build)-python-abi-platform.whl
 CORE = "zoo-core"  # the distribution of the command
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -146,25 +152,6 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def is_url(address: str) -> bool:
-    """Whether a registry is fetched, and not a file."""
-    return address.lower().startswith(("http://", "https://"))
-
-
-def is_trusted_way(url: object) -> bool:
-    """Whether nobody between us and the file can change it: https, or a file of this machine."""
-    if not matches(r"[!-~]{1,500}", url):
-        return False
-    try:
-        parts = urlsplit(str(url))
-        host = parts.hostname or ""
-    except ValueError:  # brackets without an address
-        return False
-    if parts.scheme == "file":
-        return host in {"", "localhost"}
-    return (parts.scheme == "https" and host != "") or (parts.scheme == "http" and host in LOOPBACK)
-
-
 Row = TypeVar("Row", Dataset, Weights, KnownPlugin)
 
 SCHEMA = 1
@@ -173,13 +160,6 @@ MAX_DOTS = 60  # in one line; the time of tomllib is quadratic in the parts of a
 
 PLAIN_KEYS = ("channels", "embedded")
 LIST_KEYS = ("size", "classes", "domains", "pairs")
-ROW_KEYS = {
-    "dataset": {"summary", "layout", "licence", "mirrors", "files", *PLAIN_KEYS, *LIST_KEYS},
-    "weights": {"summary", "licence", "file"},
-    "plugin": {"summary", "licence", "tier", "models", "repository", "releases"},
-}
-FILE_KEYS = {"name", "bytes", "sha256", "urls"}
-RELEASE_KEYS = {"version", "requires-core", "wheel", "sha256"}
 KINDS = {"dataset": "data set", "weights": "weights of", "plugin": "plugin"}  # in words
 
 
@@ -215,58 +195,21 @@ def load_registry(path: Path, address: str) -> Registry:
     if table.get("schema") != SCHEMA:
         raise ValueError(f"schema = {SCHEMA} was expected, this file has {table.get('schema')!r}")
     troubles: list[str] = []
-
-    def plugin(name: str, row: Mapping[str, Any]) -> KnownPlugin:
-        return _plugin(name, row, address)
-
-    datasets = _read_rows(table, "dataset", _dataset, address, troubles)
-    weights = _read_rows(table, "weights", _weights, address, troubles)
-    plugins = _read_rows(table, "plugin", plugin, address, troubles)
-    return Registry(tuple(datasets), tuple(weights), tuple(plugins), tuple(troubles))
-
-
-def check_registry(path: Path) -> list[str]:
-    """Return everything that is wrong with a catalogue file, one line each; empty when all is well.
-
-    Unlike `load_registry`, this also minds keys that nobody knows.
-    """
-    try:
-        table = _parse(path)
-        registry = load_registry(path, str(path))
-    except (OSError, ValueError) as problem:
-        return [str(problem)]
-    unknown = [f"unknown key {key!r}" for key in table.keys() - {"schema", *ROW_KEYS}]
-    for section, keys in ROW_KEYS.items():
-        for name, row in table.get(section, {}).items():
-            if isinstance(row, dict):
-                where = f"{KINDS[section]} {name!r}"
-                unknown += [f"{where}: unknown key {key!r}" for key in row.keys() - keys]
-                unknown += [f"{where}: unknown key {each}" for each in _unknown_inside(row)]
-    return [*registry.troubles, *sorted(unknown)]
-
-
-def _unknown_inside(row: Mapping[str, Any]) -> set[str]:
-    """Return the keys that nobody knows of a row's files and releases."""
-    found = set()
-    for section, keys, kind in (
-        ("file", FILE_KEYS, "file"),
-        ("files", FILE_KEYS, "file"),
-        ("releases", RELEASE_KEYS, "release"),
-    ):
-        value = row.get(section)
-        for entry in value if isinstance(value, list) else [value]:
-            if isinstance(entry, dict):
-                found |= {f"{key!r} of a {kind}" for key in entry.keys() - keys}
-    return found
+    return Registry(
+        _read_rows(table, "dataset", _dataset, address, troubles),
+        _read_rows(table, "weights", _weights, address, troubles),
+        _read_rows(table, "plugin", _plugin, address, troubles),
+        tuple(troubles),
+    )
 
 
 def _read_rows(
     table: Mapping[str, Any],
     section: str,
-    read: Callable[[str, Mapping[str, Any]], Row],
+    read: Callable[[str, Mapping[str, Any], str], Row],
     address: str,
     troubles: list[str],
-) -> list[Row]:
+) -> tuple[Row, ...]:
     """Read the rows of a section; those that cannot be used go to `troubles`."""
     rows = table.get(section, {})
     if not isinstance(rows, dict):
@@ -276,12 +219,12 @@ def _read_rows(
         try:
             if not isinstance(row, Mapping):
                 raise ValueError("must be a table")
-            found.append(read(name, row))
+            found.append(read(name, row, address))
         except ValueError as problem:
             kind = KINDS[section]
             where = "" if str(problem).startswith(kind) else f"{kind} {name[:60]!r}: "
             troubles.append(f"{address}: {where}{problem}")
-    return found
+    return tuple(found)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -301,7 +244,8 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
-def _weights(model: str, row: Mapping[str, Any]) -> Weights:
+def _weights(model: str, row: Mapping[str, Any], address: str) -> Weights:
+    del address
     return Weights(
         model=model,
         summary=row.get("summary", ""),
@@ -344,7 +288,8 @@ def _release(entry: object, address: str) -> Release:
     )
 
 
-def _dataset(name: str, row: Mapping[str, Any]) -> Dataset:
+def _dataset(name: str, row: Mapping[str, Any], address: str) -> Dataset:
+    del address
     mirrors = _list(row, "mirrors")
     values = {key: row[key] for key in PLAIN_KEYS if key in row}
     values |= {key: _list(row, key) for key in LIST_KEYS if key in row}
@@ -414,19 +359,6 @@ def reserved_names() -> Mapping[str, str]:
         if plugin.tier == "first-party":
             names |= dict.fromkeys(plugin.models, plugin.distribution)
     return names
-
-
-def plugin_of(model: str) -> KnownPlugin | None:
-    """Return the plugin that is known to bring a model, called ``NAME`` or ``distribution:NAME``.
-
-    Raises:
-        UsageError: the second registry cannot be read.
-    """
-    distribution, _, name = model.rpartition(":")
-    for plugin in read_registry().plugins:
-        if name in plugin.models and distribution in {"", plugin.distribution}:
-            return plugin
-    return None
 
 
 def install_command(distribution: str, *, extra: str = "", upgrade: bool = False) -> str:

@@ -31,9 +31,9 @@ def search(word: str, registry: str | None, as_json: bool) -> None:
     The registry comes with the zoo and needs no network. A second one with a URL is fetched, and
     its copy is used where that fails.
     """
-    from zoo.market.search import matching, registry_now
+    from zoo.market.search import load_registries, matching
 
-    plugins = registry_now(registry, say).plugins
+    plugins = load_registries(registry, say).plugins
     with _hints_that_name(registry):
         rows = [_facts(plugin) for plugin in matching(plugins, word)]
     if as_json:
@@ -62,15 +62,15 @@ def install(plugin: str, unlisted: bool, registry: str | None, as_json: bool) ->
     What the plugin needs beside it comes from your own package index, as wheels only. Nothing
     that is installed already is changed, but for the plugin itself.
     """
-    from zoo.market.install import refuse_other_packages
-    from zoo.market.search import find_listed, read_wish, registry_now
+    from zoo.market.install import refuse_non_plugins
+    from zoo.market.search import find_listed, load_registries, parse_requirement
 
-    name, version = read_wish(plugin)
-    plugins = registry_now(registry, say).plugins
+    name, version = parse_requirement(plugin)
+    plugins = load_registries(registry, say).plugins
     listed = {plugin.distribution for plugin in plugins}
     with _hints_that_name(registry):
         known = find_listed(name, plugins, unlisted=unlisted)
-        refuse_other_packages(name)
+        refuse_non_plugins(name)
         if known is None:
             _install_unlisted(name, version, listed)
         else:
@@ -79,19 +79,17 @@ def install(plugin: str, unlisted: bool, registry: str | None, as_json: bool) ->
 
 
 def _install_unlisted(name: str, version: str, listed: Collection[str]) -> None:
-    from zoo.market.environment import installer
-    from zoo.market.install import run_installer
+    from zoo.market.install import installer_command, run_installer
 
     requirement = f"{name}=={version}" if version else name
-    command = installer(requirement)
+    command = installer_command(requirement)
     say(f"{requirement}: nobody has reviewed it, and a plugin is code that can do whatever you can")
     run_installer(command, requirement, name, say, listed)
 
 
 def _install_listed(known: KnownPlugin, version: str, listed: Collection[str]) -> None:
     from zoo.cli.downloading import download_display
-    from zoo.market.environment import installer
-    from zoo.market.install import installed_version, run_installer
+    from zoo.market.install import installed_version, installer_command, run_installer
     from zoo.market.releases import Wheel, choose, newest, verified_wheel
 
     chosen = choose(known, version)
@@ -99,7 +97,7 @@ def _install_listed(known: KnownPlugin, version: str, listed: Collection[str]) -
         say(f"{known.distribution} {chosen.version} is installed already")
         return
     pinned = f"{known.distribution} @ {chosen.wheel}#sha256={chosen.sha256}"
-    command = installer(pinned)
+    command = installer_command(pinned)
     latest = newest(known.releases)
     if latest and latest != chosen and not version:
         say(f"passed over: {latest.version}, which needs zoo-core {latest.requires_core}")
@@ -112,14 +110,13 @@ def _install_listed(known: KnownPlugin, version: str, listed: Collection[str]) -
 
 def _tell_what_it_brings(name: str, as_json: bool) -> None:
     from zoo.errors import PluginError
-    from zoo.market.environment import removal
-    from zoo.market.install import look
+    from zoo.market.install import check_installed, uninstall_command
 
-    row = look(name)
+    row = check_installed(name)
     if row["trouble"]:
         raise PluginError(
             f"{name} {row['version']} is installed, but cannot be used: {row['trouble']}",
-            hint=removal(name),
+            hint=uninstall_command(name),
         )
     if as_json:
         print_json(row)
