@@ -82,14 +82,13 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
 
 
 def _outcomes(distributions: set[str], offers: dict[str, Offer]) -> Iterator[Outcome]:
-    from zoo.testing.package import Package
-    from zoo.testing.subject import Subject
-    from zoo.testing.suite import check_distribution, check_model
+    from zoo.testing.conformance import check_distribution, check_model
+    from zoo.testing.model_under_test import ModelUnderTest, Package
 
     for name in sorted(distributions):
         yield from check_distribution(Package.called(name))
     for offer in offers.values():
-        yield from check_model(Subject.of(offer))
+        yield from check_model(ModelUnderTest.of(offer))
 
 
 def _tell(outcome: Outcome) -> None:

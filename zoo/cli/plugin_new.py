@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.output import Choice, json_option, print_json, say
-from zoo.scaffold.naming import names_of
-from zoo.scaffold.project import kinds, write_project
+from zoo.scaffold.project import kinds, names_of, write_project
 
 
 @click.command("new")
