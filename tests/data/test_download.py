@@ -24,9 +24,7 @@ from tests.data.loopback import Loopback, loopback
 from zoo.catalog.dataset import Dataset, RemoteFile, cache_home
 from zoo.catalog.lookup import find_dataset
 from zoo.data import transfer
-from zoo.data.cache import state, verified_hash
-from zoo.data.download import fetch
-from zoo.data.parts import Progress
+from zoo.data.download import Progress, fetch, state, verified_hash
 from zoo.errors import NotFoundError, ZooError
 
 BODY = random.Random(0).randbytes(300_000)

@@ -13,7 +13,7 @@ from zoo.cli.output import say
 
 if TYPE_CHECKING:
     from zoo.catalog.dataset import Download
-    from zoo.data.parts import Progress, Report
+    from zoo.data.download import Progress, Report
 
 EVERY = 10.0  # seconds between two plain lines about one file
 
@@ -31,10 +31,9 @@ def fetch_aloud(row: Download, *, patience: float | None = None) -> Path:
         NotFoundError: it is not here and no mirror gives it.
         ZooError: the cache cannot be written to.
     """
-    from zoo.data.cache import state
-    from zoo.data.download import PATIENCE, fetch
+    from zoo.data.download import PATIENCE, cached_state, fetch
 
-    if state(row) == "yes":
+    if cached_state(row) == "yes":
         return fetch(row)
     say(f"{row.title}: {describe_size(row)}; licence: {row.licence}")
     try:

@@ -27,7 +27,7 @@ from zoo.catalog.registry import (
     normalised,
     read_registry,
 )
-from zoo.data.cache import make_folder
+from zoo.data.download import make_folder
 from zoo.data.transfer import open_client
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 
