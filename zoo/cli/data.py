@@ -51,7 +51,7 @@ def list_data(cached: bool, as_json: bool) -> None:
         return
     from zoo.catalog.lookup import datasets
     from zoo.catalog.registry import read_registry
-    from zoo.cli.downloading import describe_size
+    from zoo.cli.sources import describe_size
     from zoo.data.download import cached_state
 
     for trouble in read_registry().troubles:
@@ -87,11 +87,11 @@ def get_data(name: str, timeout: int, as_json: bool) -> None:
     A download that breaks off is resumed by the same command. ZOO_HOME=FOLDER moves the cache.
     """
     from zoo.catalog.lookup import find_dataset
-    from zoo.cli.downloading import fetch_aloud
+    from zoo.cli.sources import fetch_with_progress
     from zoo.data.download import verified_hash
 
     dataset = find_dataset(name)
-    folder = fetch_aloud(dataset, patience=timeout)
+    folder = fetch_with_progress(dataset, patience=timeout)
     if not as_json:
         click.echo(folder)
         return
