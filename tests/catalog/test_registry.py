@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.catalog.registry_check import check_registry
 from zoo.catalog.dataset import Dataset, RemoteFile
 from zoo.catalog.lookup import find_dataset
 from zoo.catalog.registry import install_command, read_registry
-from zoo.catalog.registry_file import check_registry
 from zoo.errors import NotFoundError, UsageError
 
 PROJECT = Path(__file__).parents[2]

@@ -21,13 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.loopback import Loopback, loopback
-from zoo.catalog.dataset import Dataset, RemoteFile
-from zoo.catalog.home import cache_home
+from zoo.catalog.dataset import Dataset, RemoteFile, cache_home
 from zoo.catalog.lookup import find_dataset
 from zoo.data import transfer
-from zoo.data.cache import state, verified_hash
-from zoo.data.download import fetch
-from zoo.data.parts import Progress
+from zoo.data.download import Progress, fetch, state, verified_hash
 from zoo.errors import NotFoundError, ZooError
 
 BODY = random.Random(0).randbytes(300_000)

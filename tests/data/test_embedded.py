@@ -20,9 +20,9 @@ from PIL import Image
 
 from zoo.catalog.lookup import find_dataset
 from zoo.data.download import fetch
+from zoo.data.listing import natural
 from zoo.data.source import find_source
 from zoo.data.store import prepare
-from zoo.data.tree import natural
 from zoo.ports import DataSpec
 
 PROJECT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from tests.data.pictures import fill, photo, save, write_mnist
-from zoo.data.inspection import inspect
 from zoo.data.source import find_source
 from zoo.data.store import prepare
+from zoo.data.survey import inspect
 
 
 def test_a_folder_with_all_sorts_of_things():

@@ -20,9 +20,9 @@ from PIL import Image
 from tests.data.loopback import loopback
 from tests.data.pictures import fill, idx, photo, save, write_mnist
 from zoo import pictures
-from zoo.data.inspection import inspect
 from zoo.data.source import find_source
 from zoo.data.store import Store, prepare
+from zoo.data.survey import inspect
 from zoo.errors import NotFoundError, ZooError
 from zoo.ports import DataSpec
 

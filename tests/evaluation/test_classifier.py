@@ -13,7 +13,7 @@ import torch
 
 from tests.evaluation.toys import STRIPES, store, stripes, with_wrong_labels
 from zoo import DataSpec
-from zoo.catalog.home import cache_home
+from zoo.catalog.dataset import cache_home
 from zoo.data.source import find_source
 from zoo.data.store import Store, prepare
 from zoo.errors import UsageError, ZooError

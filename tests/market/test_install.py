@@ -422,9 +422,9 @@ def test_an_environment_that_cannot_be_written_to_is_told(
 def test_a_server_that_dawdles_is_left_after_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zoo.catalog.home import copy_of
+    from zoo.catalog.registry import copy_of
     from zoo.errors import NotFoundError
-    from zoo.market.registries import refresh
+    from zoo.market.search import refresh
 
     with loopback() as server:
         server.put("/registry.toml", b"schema = 1\n" * 99, drip=0.05)
@@ -438,7 +438,7 @@ def test_a_server_that_dawdles_is_left_after_a_time(
 
 def test_a_server_that_dawdles_over_its_headers_is_left_as_well() -> None:
     from zoo.errors import NotFoundError
-    from zoo.market.registries import refresh
+    from zoo.market.search import refresh
 
     with socket.create_server(("127.0.0.1", 0)) as server:
 

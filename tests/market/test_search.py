@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.catalog.registry_check import check_registry
 from tests.data.loopback import Loopback, loopback
 from tests.market.environments import registry_text
 from tests.process import error_of, zoo, zoo_json
-from zoo.catalog.registry import plugin_of, read_registry, reserved_names
-from zoo.catalog.registry_file import check_registry
+from zoo.catalog.lookup import plugin_of
+from zoo.catalog.registry import read_registry, reserved_names
 from zoo.cli.output import say
 from zoo.errors import UsageError
 

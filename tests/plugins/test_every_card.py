@@ -11,9 +11,8 @@ from zoo.catalog.plugins import installed
 from zoo.data.source import find_source
 from zoo.data.store import prepare
 from zoo.testing.check import Outcome
-from zoo.testing.package import Package
-from zoo.testing.subject import Subject
-from zoo.testing.suite import check_distribution, check_model
+from zoo.testing.conformance import check_distribution, check_model
+from zoo.testing.model_under_test import ModelUnderTest, Package
 
 CARDS = [
     pytest.param(
@@ -50,4 +49,4 @@ def test_the_distribution_keeps_what_plugins_promise(distribution: str) -> None:
 
 @pytest.mark.parametrize("card", CARDS)
 def test_the_model_keeps_what_models_promise(card: str) -> None:
-    assert not failures(check_model(Subject.of(find_model(card))))
+    assert not failures(check_model(ModelUnderTest.of(find_model(card))))

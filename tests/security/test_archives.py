@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.security.inside import listing, nothing_left, refused
-from zoo.catalog.home import cache_home
+from zoo.catalog.dataset import cache_home
 from zoo.data import archives
 
 ENTRIES = 1_000_000

@@ -11,7 +11,7 @@ import pytest
 
 from tests.data.loopback import Loopback, loopback
 from tests.security.inside import command, listing, refused
-from zoo.catalog.home import cache_home
+from zoo.catalog.dataset import cache_home
 
 BODY = bytes(range(256)) * 40
 NAME = "set.zip"

@@ -19,18 +19,17 @@ from tests.testing.tiny import forget, write
 from zoo.catalog.lookup import find_model, find_plugin
 from zoo.catalog.plugins import Plugin
 from zoo.errors import PluginError
-from zoo.testing import conformance, static
+from zoo.testing import conformance, package_checks
 from zoo.testing.check import Check, Finding, Outcome, run
-from zoo.testing.package import Package
-from zoo.testing.static import PLACEHOLDERS
-from zoo.testing.subject import Subject
-from zoo.testing.suite import (
+from zoo.testing.conformance import (
     OF_DISTRIBUTIONS,
     OF_MODELS,
     check_distribution,
     check_model,
     check_one,
 )
+from zoo.testing.model_under_test import ModelUnderTest, Package
+from zoo.testing.package_checks import PLACEHOLDERS
 
 ALL = [*OF_DISTRIBUTIONS, *OF_MODELS]
 NAMES = {check.name: check for check in ALL}
@@ -41,7 +40,7 @@ EXPECTED = '[tool.zoo.expected-failures.tiny]\n"CHECK" = "the wind is against it
 def outcomes_of(model: str) -> list[Outcome]:
     offer = find_model(model)
     package = Package.called(offer.plugin.distribution)
-    return [*check_distribution(package), *check_model(Subject.of(offer))]
+    return [*check_distribution(package), *check_model(ModelUnderTest.of(offer))]
 
 
 def test_a_correct_plugin_passes_every_check(site: Path) -> None:
@@ -61,7 +60,7 @@ def test_a_player_may_be_changed_after_its_own_update(site: Path) -> None:
     )
     write(site, "tiny", {"MODULE/model.py": {fool: clip + fool}})
     forget()
-    subject = Subject.of(find_model("tiny"))
+    subject = ModelUnderTest.of(find_model("tiny"))
     for check in OF_MODELS:
         if check.group == "training":
             outcome = check_one(check, subject, {})
@@ -74,7 +73,7 @@ def test_what_the_author_expects_to_fail_does_not_fail_the_plugin(site: Path) ->
     with (site / "pyproject.toml").open("a") as file:
         file.write(EXPECTED.replace("CHECK", "training/all-move"))
     forget()
-    outcome = check_one(NAMES["training/all-move"], Subject.of(find_model("tiny")), {})
+    outcome = check_one(NAMES["training/all-move"], ModelUnderTest.of(find_model("tiny")), {})
     assert (outcome.kind, outcome.message) == ("expected failure", "the wind is against it")
 
 
@@ -83,17 +82,19 @@ def test_what_is_expected_to_fail_and_passes_fails(site: Path) -> None:
     forget()
     expected = {"static/summary": "no words", "training/players": "old"}
     for name, reason in expected.items():
-        outcome = check_one(NAMES[name], Subject.of(find_model("tiny")), expected)
+        outcome = check_one(NAMES[name], ModelUnderTest.of(find_model("tiny")), expected)
         assert outcome.kind == "failed"
         assert reason in outcome.message
     with pytest.raises(PluginError, match="Did you mean 'static/summary'"):
-        check_one(NAMES["static/paper"], Subject.of(find_model("tiny")), {"static/sumary": "why"})
+        check_one(
+            NAMES["static/paper"], ModelUnderTest.of(find_model("tiny")), {"static/sumary": "why"}
+        )
 
 
 def test_what_is_expected_to_fail_does_not_excuse_the_checks_behind_it(site: Path) -> None:
     write(site, "tiny", {"MODULE/model.py": {"class Tiny(": "class Small("}})
     forget()
-    subject = Subject.of(find_model("tiny"))
+    subject = ModelUnderTest.of(find_model("tiny"))
     name = "training/same-seed"
     assert check_one(NAMES[name], subject, {}).kind == "skipped", "the cause is told elsewhere"
     assert check_one(NAMES[name], subject, {"static/model-class": "why"}).kind == "failed"
@@ -115,7 +116,7 @@ def test_as_a_test_each_check_is_a_case(site: Path) -> None:
 def test_a_model_may_take_two_pictures_and_give_more_than_one(site: Path) -> None:
     write(site, "tiny", {FILE: {GRAPHS: WITH_REPEAT.replace("VALUE", "image")}})
     forget()
-    subject = Subject.of(find_model("tiny"))
+    subject = ModelUnderTest.of(find_model("tiny"))
     for check in OF_MODELS:
         if check.group == "ports":
             outcome = check_one(check, subject, {})
@@ -134,7 +135,7 @@ def test_a_wheel_holds_packages_of_any_name_and_no_litter(site: Path) -> None:
     (site / "tiny" / ".notes" / "today").touch()
     (site / "tiny" / "model.py~").touch()
     forget()
-    outcome = check_one(NAMES["static/wheel"], Subject.of(find_model("tiny")), {})
+    outcome = check_one(NAMES["static/wheel"], ModelUnderTest.of(find_model("tiny")), {})
     assert outcome.kind == "passed", outcome
 
 
@@ -142,7 +143,7 @@ def test_without_pip_no_wheel_is_built(site: Path, monkeypatch: pytest.MonkeyPat
     write(site, "tiny", {}, project=True)
     forget()
     monkeypatch.setitem(sys.modules, "pip", None)
-    outcome = check_one(NAMES["static/wheel"], Subject.of(find_model("tiny")), {})
+    outcome = check_one(NAMES["static/wheel"], ModelUnderTest.of(find_model("tiny")), {})
     assert (outcome.kind, outcome.message) == (
         "skipped",
         "pip, which builds wheels, is not installed here",
@@ -249,6 +250,6 @@ def test_a_name_that_another_installed_plugin_has_is_a_finding(
     (card,) = find_model("vae").plugin.models[:1]
     theirs = Plugin("zoo-theirs", "1.0", "theirs", models=(replace(card, name="walrus"),))
     mine = Plugin("zoo-mine", "1.0", "mine", models=(replace(card, name="walrus"),))
-    monkeypatch.setattr(static, "installed", lambda: (theirs, mine))
+    monkeypatch.setattr(package_checks, "installed", lambda: (theirs, mine))
     with pytest.raises(Finding, match="'walrus' belongs to zoo-theirs"):
-        static.reserved(Package("zoo-mine", [mine]))
+        package_checks.reserved(Package("zoo-mine", [mine]))

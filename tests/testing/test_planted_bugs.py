@@ -10,11 +10,10 @@ import pytest
 from tests.testing.tiny import forget, write
 from zoo.catalog.lookup import find_model
 from zoo.catalog.plugins import Plugin, installed
-from zoo.testing import imports
+from zoo.testing import package_checks
 from zoo.testing.check import Check, Outcome, run
-from zoo.testing.package import Package
-from zoo.testing.subject import Subject
-from zoo.testing.suite import OF_DISTRIBUTIONS, OF_MODELS
+from zoo.testing.conformance import OF_DISTRIBUTIONS, OF_MODELS
+from zoo.testing.model_under_test import ModelUnderTest, Package
 
 INIT, FILE = "MODULE/__init__.py", "MODULE/model.py"
 HEAD = '"""The card of a small model."""\n'
@@ -191,7 +190,7 @@ def without_export() -> list[Check]:
 def test_a_bug_of_the_model(name: str, site: Path) -> None:
     bug = MODEL_BUGS[name]
     line = plant(site, bug)
-    subject = Subject.of(find_model("tiny"))
+    subject = ModelUnderTest.of(find_model("tiny"))
     found = failed([run(check, subject, {}) for check in without_export()])
     assert list(found) == [bug.check], found
     assert line in found[bug.check]
@@ -201,7 +200,7 @@ def test_a_bug_of_the_model(name: str, site: Path) -> None:
 def test_a_bug_of_the_export(name: str, site: Path) -> None:
     bug = EXPORT_BUGS[name]
     line = plant(site, bug)
-    subject = Subject.of(find_model("tiny"))
+    subject = ModelUnderTest.of(find_model("tiny"))
     found = failed([run(check, subject, {}) for check in OF_MODELS if check.group == "export"])
     assert list(found) == [bug.check], found
     assert line in found[bug.check]
@@ -225,9 +224,9 @@ def test_an_import_that_does_not_end(site: Path, monkeypatch: pytest.MonkeyPatch
     with (site / "tiny" / "__init__.py").open("a") as file:
         file.write("\n\natexit.register(time.sleep, 60)\n")
     forget()
-    monkeypatch.setattr(imports, "SECONDS", 3)
+    monkeypatch.setattr(package_checks, "IMPORT_SECONDS", 3)
     package = Package("zoo-tiny", [Plugin("zoo-tiny", "1.0", "tiny", ())])
-    found = failed([run(check, package, {}) for check in imports.CHECKS])
+    found = failed([run(check, package, {}) for check in package_checks.IMPORT_CHECKS])
     assert list(found) == ["import/loads"]
     assert "did not end within 3 s" in found["import/loads"]
 

@@ -1,13 +1,16 @@
-"""What the catalogue knows to be downloadable: data sets and published weights, as their rows."""
+"""What can be downloaded, data sets and published weights, and the cache that it goes to."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, get_args
+from urllib.parse import urlsplit
 
 from zoo.catalog.card import check_full_name, check_name
+from zoo.errors import UsageError
 
 Layout = Literal[
     "idx",
@@ -24,6 +27,7 @@ SPLITS = ("train", "validation", "test")
 
 MAX_SIDE = 2**14  # pixels
 MAX_BYTES = 2**50
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,13 @@ class RemoteFile:
     sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if not _matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
+        if not matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             raise ValueError(f"file name {str(self.name)[:60]!r} is not a plain name")
-        if not self.urls or not all(_matches(r"https?://\S+", url) for url in self.urls):
+        if not self.urls or not all(matches(r"https?://\S+", url) for url in self.urls):
             raise ValueError(f"file {self.name!r} needs http(s) URLs")
         if self.bytes is not None and not _is_count(self.bytes):
             raise ValueError(f"file {self.name!r}: bytes must be a whole number above 0")
-        if self.sha256 is not None and not _matches(r"[0-9a-f]{64}", self.sha256):
+        if self.sha256 is not None and not matches(r"[0-9a-f]{64}", self.sha256):
             raise ValueError(f"file {self.name!r}: sha256 must be 64 digits of 0-9a-f")
 
 
@@ -101,7 +105,7 @@ class Weights:
     def __post_init__(self) -> None:
         check_name(self.model, "model")
         for field in ("summary", "licence"):
-            if not _matches(r"[^\r\n]{1,200}", getattr(self, field)):
+            if not matches(r"[^\r\n]{1,200}", getattr(self, field)):
                 raise ValueError(f"weights of {self.model!r} need {field}: one line")
         if self.file.sha256 is None or not self.file.name.endswith(".safetensors"):
             raise ValueError(f"weights of {self.model!r} need a .safetensors file with its sha256")
@@ -163,7 +167,7 @@ class Dataset:
     def __post_init__(self) -> None:
         check_full_name(self.name, "data set")
         for field in ("summary", "licence"):
-            self._require(_matches(r"[^\r\n]{1,200}", getattr(self, field)), f"{field}: one line")
+            self._require(matches(r"[^\r\n]{1,200}", getattr(self, field)), f"{field}: one line")
         self._require(self.layout in LAYOUTS, f"layout: one of {', '.join(LAYOUTS)}")
         self._require(self.size is None or _is_size(self.size), "size: [height, width] in pixels")
         self._require(_is_count(self.channels) and self.channels in {1, 3}, "channels: 1 or 3")
@@ -206,7 +210,46 @@ class Dataset:
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
-def _matches(pattern: str, text: object) -> bool:
+def cache_home() -> Path:
+    """Return the cache's folder; it need not exist yet.
+
+    ``ZOO_HOME`` names it; otherwise it is the place that the platform gives to caches.
+
+    Raises:
+        UsageError: ``ZOO_HOME`` names the home of a user that there is not.
+    """
+    named = os.environ.get("ZOO_HOME", "")
+    if not named:
+        import platformdirs  # here, because most commands only look at ZOO_HOME or at nothing
+
+        return platformdirs.user_cache_path("zoo", appauthor=False)
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError as problem:
+        raise UsageError(f"ZOO_HOME={named} cannot be used: {problem}") from None
+
+
+def is_url(address: str) -> bool:
+    """Whether a registry is fetched, and not a file."""
+    return address.lower().startswith(("http://", "https://"))
+
+
+def is_trusted_way(url: object) -> bool:
+    """Whether nobody between us and the file can change it: https, or a file of this machine."""
+    if not matches(r"[!-~]{1,500}", url):
+        return False
+    try:
+        parts = urlsplit(str(url))
+        host = parts.hostname or ""
+    except ValueError:  # brackets without an address
+        return False
+    if parts.scheme == "file":
+        return host in {"", "localhost"}
+    return (parts.scheme == "https" and host != "") or (parts.scheme == "http" and host in LOOPBACK)
+
+
+def matches(pattern: str, text: object) -> bool:
+    """Whether a value is text that matches a pattern from beginning to end."""
     return isinstance(text, str) and re.fullmatch(pattern, text) is not None
 
 
@@ -225,6 +268,6 @@ def _is_size(size: object) -> bool:
 def _are_words(words: object) -> bool:
     return (
         isinstance(words, tuple)
-        and all(_matches(r"[^\r\n]{1,100}", word) for word in words)
+        and all(matches(r"[^\r\n]{1,100}", word) for word in words)
         and len(words) == len(set(words))
     )

@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from zoo.catalog import choice
 from zoo.catalog.card import Card
 from zoo.catalog.dataset import Dataset, Weights
-from zoo.catalog.known import CORE, normalised
-from zoo.catalog.plugins import Plugin, installed
-from zoo.catalog.registry import install_command, plugin_of, read_registry, reserved_names
+from zoo.catalog.plugins import DISABLED, Plugin, installed
+from zoo.catalog.registry import (
+    CORE,
+    KnownPlugin,
+    install_command,
+    normalised,
+    read_registry,
+    reserved_names,
+)
 from zoo.errors import NotFoundError, PluginError, UsageError, did_you_mean
 
 
@@ -174,6 +179,19 @@ def published_weights(offer: Offer) -> Weights | None:
     return next((row for row in read_registry().weights if row.model == offer.name), None)
 
 
+def plugin_of(model: str) -> KnownPlugin | None:
+    """Return the plugin that is known to bring a model, called ``NAME`` or ``distribution:NAME``.
+
+    Raises:
+        UsageError: the second registry cannot be read.
+    """
+    distribution, _, name = model.rpartition(":")
+    for plugin in read_registry().plugins:
+        if name in plugin.models and distribution in {"", plugin.distribution}:
+            return plugin
+    return None
+
+
 def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
     """Return the error for a model that is not here: broken, to be installed, or misspelt."""
     known = plugin_of(name)
@@ -189,7 +207,7 @@ def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
             code="model-not-found",
         )
     if here and (here.trouble or here.left_out):
-        is_disabled = here.left_out == choice.DISABLED
+        is_disabled = here.left_out == DISABLED
         return NotFoundError(
             missing,
             cause=f"{here.distribution} offers it and is not loaded: "

@@ -1,16 +1,24 @@
-"""Discovery of plugins through entry points, each apart from all others.
+"""Discovery of plugins: each entry point is loaded alone, and its names are settled.
 
-Every entry point is loaded by itself and registered with a plugin manager of its own, so that a
-plugin that raises, misspells a hook, hangs or imports torch spoils nothing but its own row in
-`zoo plugins list`.
+Every entry point is registered with a plugin manager of its own, so that a plugin that raises,
+misspells a hook, hangs or imports torch spoils nothing but its own row in `zoo plugins list`.
+
+A name that one plugin alone offers is its own. Names of first-party models and of the catalogue's
+data sets are reserved, whether they are installed or not. Whatever a plain name does not mean is
+called ``distribution:name``.
+
+``plugins.json`` holds the plugins that the user has disabled, for all environments: in the folder
+that ``ZOO_HOME`` names, otherwise where the platform keeps configurations.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -20,16 +28,21 @@ from typing import TypeVar
 import pluggy
 
 import zoo
-from zoo.catalog import choice, hookspecs
+from zoo.atomic import write_json
+from zoo.catalog import hookspecs
 from zoo.catalog.card import Card
-from zoo.catalog.dataset import Dataset
+from zoo.catalog.dataset import Dataset, cache_home
 from zoo.catalog.isolation import Isolation, TooSlowError, isolated
-from zoo.catalog.known import normalised
 from zoo.catalog.metadata import declared, unmet
-from zoo.catalog.names import settle
-from zoo.errors import did_you_mean
+from zoo.catalog.registry import normalised, reserved_names
+from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
+from zoo.records import read_json
+
+VARIABLE = "ZOO_PLUGINS"  # the only plugins that are wanted, with commas; empty for none
+DISABLED = "disabled"
 
 Entry = TypeVar("Entry", Card, Dataset)
+Claims = dict[str, set[str]]  # name -> the distributions that offer it
 
 
 @dataclass(frozen=True)
@@ -71,12 +84,12 @@ def installed() -> tuple[Plugin, ...]:
         ZooError: it cannot be read which plugins are disabled.
     """
     found = _entries()
-    left_out = choice.left_out([plugin.distribution for plugin, _ in found])
+    excluded = _excluded([plugin.distribution for plugin, _ in found])
     plugins = []
     with isolated() as isolation:
         for plugin, entry in found:
-            if plugin.distribution in left_out:
-                plugins.append(replace(plugin, left_out=left_out[plugin.distribution]))
+            if plugin.distribution in excluded:
+                plugins.append(replace(plugin, left_out=excluded[plugin.distribution]))
             else:
                 plugins.append(plugin if plugin.trouble else _load(plugin, entry, isolation))
     return settle(plugins)
@@ -219,3 +232,182 @@ def _explain(problem: BaseException, package: str) -> str:
 
 def _is_ours(file: Path) -> bool:
     return file.parent == Path(__file__).parent or "pluggy" in file.parts
+
+
+def settle(plugins: Sequence[Plugin]) -> tuple[Plugin, ...]:
+    """Give every plugin the names by which its models and data sets are reached, and say so.
+
+    Raises:
+        ZooError: the catalogue of the installation cannot be read.
+    """
+    reserved = reserved_names()
+    plugins = _without_repeats(plugins)
+    models: Claims = defaultdict(set)
+    datasets: Claims = defaultdict(set)
+    for plugin in plugins:
+        for card in plugin.models:
+            models[card.name].add(plugin.distribution)
+        for row in plugin.datasets:
+            datasets[row.name].add(plugin.distribution)
+    return tuple(_settle_one(plugin, models, datasets, reserved) for plugin in plugins)
+
+
+def _without_repeats(plugins: Sequence[Plugin]) -> list[Plugin]:
+    """Let only the first of several modules of one distribution offer a name."""
+    seen: set[tuple[str, str, str]] = set()
+    found = []
+    for plugin in plugins:
+        offered = [("model", plugin.distribution, card.name) for card in plugin.models]
+        offered += [("data set", plugin.distribution, row.name) for row in plugin.datasets]
+        repeated = [each for each in offered if each in seen]
+        seen.update(offered)
+        if repeated:
+            kind, _, name = repeated[0]
+            trouble = f"another module of {plugin.distribution} offers {kind} {name!r} already"
+            plugin = replace(plugin, models=(), datasets=(), trouble=trouble)  # noqa: PLW2901
+        found.append(plugin)
+    return found
+
+
+def _settle_one(
+    plugin: Plugin, models: Claims, datasets: Claims, reserved: Mapping[str, str]
+) -> Plugin:
+    own = plugin.distribution
+    shadowed, notes = _contested("model", plugin.models, own, models, reserved)
+    hidden, more = _contested("data set", plugin.datasets, own, datasets, reserved)
+    if not (notes or more):
+        return plugin
+    return replace(
+        plugin,
+        models=tuple(
+            replace(card, data=f"{own}:{card.data}") if card.data in hidden else card
+            for card in plugin.models
+        ),
+        datasets=tuple(
+            replace(row, name=f"{own}:{row.name}") if row.name in hidden else row
+            for row in plugin.datasets
+        ),
+        notes=(*plugin.notes, *notes, *more),
+        shadowed=frozenset(shadowed),
+    )
+
+
+def _contested(
+    kind: str,
+    rows: Sequence[Card | Dataset],
+    own: str,
+    claims: Claims,
+    reserved: Mapping[str, str],
+) -> tuple[set[str], list[str]]:
+    """Return the plain names that do not mean this distribution's, and a note on each dispute."""
+    taken, notes = set(), []
+    for name in (row.name for row in rows):
+        others = sorted(claims[name] - {own})
+        owner = reserved.get(name)
+        if owner == normalised(own):
+            if others:
+                listed = ", ".join(f"{other}:{name}" for other in others)
+                notes.append(f"{kind} {name!r} is offered by others too, as {listed}")
+        elif owner or others:
+            taken.add(name)
+            whose = f"{owner}'s" if owner else f"also offered by {', '.join(others)}"
+            notes.append(f"{kind} {name!r} is {whose}: this one is {own}:{name}")
+    return taken, notes
+
+
+def _excluded(distributions: Collection[str]) -> Mapping[str, str]:
+    """Return which of the installed distributions are not to be loaded, each with the reason.
+
+    Raises:
+        UsageError: ``ZOO_PLUGINS`` names one that is not installed.
+        ZooError: ``plugins.json`` cannot be read.
+    """
+    off = disabled_plugins()
+    reasons = dict.fromkeys((name for name in distributions if normalised(name) in off), DISABLED)
+    allowed = os.environ.get(VARIABLE)
+    if allowed is None:
+        return reasons
+    wanted = {
+        normalised(_find(word.strip(), distributions, VARIABLE))
+        for word in allowed.split(",")
+        if word.strip()
+    }
+    others = (name for name in distributions if normalised(name) not in wanted)
+    return reasons | dict.fromkeys(others, f"left out by --no-plugins or {VARIABLE}")
+
+
+def disable_plugin(name: str, distributions: Collection[str]) -> str:
+    """Remember that a plugin is not to be loaded; return what it is called.
+
+    Raises:
+        NotFoundError: none of the installed distributions is called so.
+        ZooError: ``plugins.json`` cannot be read or written.
+    """
+    found = _find(name, distributions, "zoo plugins disable")
+    _write(disabled_plugins() | {normalised(found)})
+    return found
+
+
+def enable_plugin(name: str, distributions: Collection[str]) -> str:
+    """Forget that a plugin is disabled, be it installed or no longer; return what it is called.
+
+    Raises:
+        NotFoundError: no plugin of that name is installed or disabled.
+        ZooError: ``plugins.json`` cannot be read or written.
+    """
+    before = disabled_plugins()
+    gone = before - {normalised(each) for each in distributions}
+    found = _find(name, [*distributions, *gone], "zoo plugins enable")
+    _write(before - {normalised(found)})
+    return found
+
+
+def disabled_plugins() -> frozenset[str]:
+    """Return the names of the plugins that are disabled, normalised.
+
+    Raises:
+        ZooError: ``plugins.json`` cannot be read.
+    """
+    path = _path()
+    try:
+        return frozenset(read_json(path, dict[str, list[str]])["disabled"])
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    except KeyError:
+        raise _unreadable(path, "'disabled' is missing") from None
+    except (OSError, ValueError) as problem:
+        raise _unreadable(path, str(problem)) from None
+
+
+def _write(names: frozenset[str]) -> None:
+    path = _path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"disabled": sorted(names)})
+
+
+def _path() -> Path:
+    if os.environ.get("ZOO_HOME"):
+        return cache_home() / "plugins.json"
+    import platformdirs  # here, because whoever names a ZOO_HOME need not wait for it
+
+    return platformdirs.user_config_path("zoo", appauthor=False) / "plugins.json"
+
+
+def _unreadable(path: Path, cause: str) -> ZooError:
+    return ZooError(
+        f"{path}, which says what plugins are disabled, cannot be read",
+        cause=cause,
+        hint="remove the file, and disable them again",
+    )
+
+
+def _find(name: str, distributions: Collection[str], asked_by: str) -> str:
+    """Return the distribution that a user means, however it is spelt."""
+    for distribution in distributions:
+        if normalised(distribution) == normalised(name):
+            return distribution
+    kind = UsageError if asked_by == VARIABLE else NotFoundError
+    raise kind(
+        f"{asked_by}: no plugin {name[:60]!r} is installed.{did_you_mean(name, distributions)}",
+        hint="zoo plugins list" if kind is NotFoundError else f"correct {VARIABLE}, or unset it",
+    )

@@ -1,16 +1,321 @@
-"""The catalogue of known plugins, data sets and weights: the one that ships, and a second one."""
+"""The catalogue of known plugins, data sets and weights: ``registry.toml``, and a second file.
+
+A registry may come from a stranger. When the zoo runs, the file is read leniently, so that an older
+zoo can use a newer catalogue: unknown keys are ignored, and a row that cannot be used is reported
+in `Registry.troubles` and affects no other.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+from urllib.parse import unquote, urljoin, urlsplit
 
-from zoo.catalog.home import copy_of
-from zoo.catalog.known import CORE, KnownPlugin, in_a_clone, is_url
-from zoo.catalog.registry_file import Registry, load_registry
+from zoo.catalog.card import check_name
+from zoo.catalog.dataset import (
+    Dataset,
+    RemoteFile,
+    Weights,
+    cache_home,
+    is_trusted_way,
+    is_url,
+    matches,
+)
 from zoo.errors import UsageError, ZooError
+
+Tier = Literal["first-party", "reviewed", "community"]
+TIERS: tuple[str, ...] = get_args(Tier)
+
+VERSION = r"\d{1,9}(\.\d{1,9}){0,5}((a|b|rc)\d{1,9})?(\.post\d{1,9})?"  # PEP 440, normalised
+BOUND = rf"(>=|<=|==|!=|~=|>|<){VERSION}"
+WORD = r"[A-Za-z0-9._]+"  # of a wheel's name: project-version(-build)-python-abi-platform.whl
+CORE = "zoo-core"  # the distribution of the command
+
+
+@dataclass(frozen=True)
+class Release:
+    """One published version of a plugin.
+
+    Args:
+        version: of the distribution, such as ``"0.1.0"``.
+        wheel: the URL of its wheel: ``https:``, ``file:``, or ``http:`` on this machine.
+        sha256: of the wheel, in lower-case hexadecimal.
+        requires_core: the versions of zoo-core it was made for, such as ``">=0.1,<0.2"``; empty
+            for all.
+    """
+
+    version: str
+    wheel: str
+    sha256: str
+    requires_core: str = ""
+
+    def __post_init__(self) -> None:
+        if not matches(VERSION, self.version):
+            raise ValueError(f"release {str(self.version)[:40]!r}: version must read like '0.1.0'")
+        if not matches(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"release {self.version}: sha256 must be 64 digits of 0-9a-f")
+        if not matches(rf"({BOUND}(,\s?{BOUND}){{0,9}})?", self.requires_core):
+            raise ValueError(f"release {self.version}: requires-core must read like '>=0.1,<0.2'")
+        if not is_trusted_way(self.wheel):
+            raise ValueError(
+                f"release {self.version}: wheel must be an https: or file: URL, or http: on this "
+                "machine"
+            )
+        if not matches(rf"[A-Za-z0-9]{WORD}(-{WORD}){{4,5}}\.whl", self.file):
+            raise ValueError(f"release {self.version}: wheel must be a wheel, not {self.file!r}")
+
+    @property
+    def file(self) -> str:
+        """The file name of the wheel."""
+        return unquote(urlsplit(self.wheel).path.rpartition("/")[2])[:100]
+
+
+@dataclass(frozen=True)
+class KnownPlugin:
+    """One row ``[plugin.DISTRIBUTION]`` of a registry.
+
+    Args:
+        distribution: what is installed, as it is called in its metadata.
+        models: the names of the models it brings.
+        summary: one line, without a full stop.
+        licence: under which it is published.
+        tier: ``first-party`` belongs to zoo, ``reviewed`` was read by the registry's keepers,
+            ``community`` is only listed.
+        repository: where its source lies; empty where it has no address.
+        releases: what can be installed.
+        listed_in: file or URL of the registry.
+    """
+
+    distribution: str
+    models: tuple[str, ...]
+    summary: str
+    licence: str
+    tier: Tier
+    repository: str = ""
+    releases: tuple[Release, ...] = ()
+    listed_in: str = ""
+
+    def __post_init__(self) -> None:
+        check_name(self.distribution, "plugin")
+        for model in self.models:
+            check_name(model, f"plugin {self.distribution!r}: model")
+        self._require(len(self.models) == len(set(self.models)), "models: no name twice")
+        for field in ("summary", "licence"):
+            text = getattr(self, field)
+            self._require(
+                matches(r".{1,200}", text) and text.isprintable(),
+                f"{field}: one line of what can be shown",
+            )
+        self._require(self.tier in TIERS, f"tier: one of {', '.join(TIERS)}")
+        self._require(
+            self.repository == "" or matches(r"https://[!-~]{1,300}", self.repository),
+            "repository: an https URL, or none",
+        )
+        for release in self.releases:
+            project, version = release.file.split("-")[:2]
+            self._require(
+                (normalised(project), version) == (self.distribution, release.version),
+                f"a wheel of {self.distribution} {release.version}, not {release.file!r}",
+            )
+        versions = [release.version for release in self.releases]
+        self._require(len(versions) == len(set(versions)), "releases: no version twice")
+
+    def _require(self, condition: bool, what: str) -> None:
+        if not condition:
+            raise ValueError(f"plugin {self.distribution!r} needs {what}")
+
+    @property
+    def how_to_install(self) -> str:
+        """What to type to install it."""
+        if self.releases:
+            return f"zoo plugins install {self.distribution}"
+        if self.tier == "first-party":
+            return in_a_clone(f"pip install ./plugins/{self.distribution}")
+        return f"it has no release yet; see {self.repository or self.listed_in}"
+
+
+def in_a_clone(command: str) -> str:
+    """Return a command that works in a clone of zoo's repository, with these words before it.
+
+    No package index has zoo's own distributions yet; another's may take their names there.
+    """
+    return f"in a clone of zoo's repository: {command}"
+
+
+def normalised(name: str) -> str:
+    """Return the name of a distribution as installers compare it, such as ``my-plugin``."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+Row = TypeVar("Row", Dataset, Weights, KnownPlugin)
+
+SCHEMA = 1
+MAX_FILE_BYTES = 2**20
+MAX_DOTS = 60  # in one line; the time of tomllib is quadratic in the parts of a dotted key
+
+PLAIN_KEYS = ("channels", "embedded")
+LIST_KEYS = ("size", "classes", "domains", "pairs")
+KINDS = {"dataset": "data set", "weights": "weights of", "plugin": "plugin"}  # in words
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What the catalogue files hold.
+
+    Args:
+        datasets: the rows that can be used.
+        weights: published weights, at most one row a model.
+        plugins: plugins that are known, installed or not.
+        troubles: one line for each row that cannot be used, with the file it stands in.
+    """
+
+    datasets: tuple[Dataset, ...]
+    weights: tuple[Weights, ...] = ()
+    plugins: tuple[KnownPlugin, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+
+def load_registry(path: Path, address: str) -> Registry:
+    """Read a catalogue file.
+
+    Args:
+        path: where the file lies.
+        address: where it comes from, a path or a URL, to which wheels may be relative.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is too large, too deep, no TOML, or of another schema.
+    """
+    table = _parse(path)
+    if table.get("schema") != SCHEMA:
+        raise ValueError(f"schema = {SCHEMA} was expected, this file has {table.get('schema')!r}")
+    troubles: list[str] = []
+    return Registry(
+        _read_rows(table, "dataset", _dataset, address, troubles),
+        _read_rows(table, "weights", _weights, address, troubles),
+        _read_rows(table, "plugin", _plugin, address, troubles),
+        tuple(troubles),
+    )
+
+
+def _read_rows(
+    table: Mapping[str, Any],
+    section: str,
+    read: Callable[[str, Mapping[str, Any], str], Row],
+    address: str,
+    troubles: list[str],
+) -> tuple[Row, ...]:
+    """Read the rows of a section; those that cannot be used go to `troubles`."""
+    rows = table.get(section, {})
+    if not isinstance(rows, dict):
+        raise ValueError(f"rows must be tables called [{section}.NAME]")
+    found = []
+    for name, row in rows.items():
+        try:
+            if not isinstance(row, Mapping):
+                raise ValueError("must be a table")
+            found.append(read(name, row, address))
+        except ValueError as problem:
+            kind = KINDS[section]
+            where = "" if str(problem).startswith(kind) else f"{kind} {name[:60]!r}: "
+            troubles.append(f"{address}: {where}{problem}")
+    return tuple(found)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    """Read TOML that may come from a stranger."""
+    import tomllib  # here, because most commands never ask for a data set
+
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"larger than {MAX_FILE_BYTES} bytes")
+    text = content.decode("utf-8")
+    if any(line.count(".") > MAX_DOTS for line in text.splitlines()):
+        raise ValueError(f"more than {MAX_DOTS} dots in one line")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _weights(model: str, row: Mapping[str, Any], address: str) -> Weights:
+    del address
+    return Weights(
+        model=model,
+        summary=row.get("summary", ""),
+        licence=row.get("licence", ""),
+        file=_remote_file(row.get("file"), ()),
+    )
+
+
+def _plugin(name: str, row: Mapping[str, Any], address: str) -> KnownPlugin:
+    return KnownPlugin(
+        distribution=name,
+        models=_list(row, "models"),
+        summary=row.get("summary", ""),
+        licence=row.get("licence", ""),
+        tier=row.get("tier", "community"),
+        repository=row.get("repository", ""),
+        releases=tuple(_release(entry, address) for entry in _list(row, "releases")),
+        listed_in=address,
+    )
+
+
+def _release(entry: object, address: str) -> Release:
+    if not isinstance(entry, Mapping):
+        raise ValueError("a release must be a table: { version = …, wheel = …, sha256 = … }")
+    is_remote = is_url(address)
+    base = address if is_remote else Path(address).absolute().as_uri()
+    wheel = entry.get("wheel")
+    try:
+        wheel = urljoin(base, wheel) if isinstance(wheel, str) else ""
+        wheel = urlsplit(wheel).geturl()  # FILE: and file: are one
+    except ValueError as problem:  # brackets without an address
+        raise ValueError(f"wheel: {problem}") from None
+    if is_remote and wheel.startswith("file:"):
+        raise ValueError("a registry of the network must not name files of this machine")
+    return Release(
+        version=entry.get("version", ""),
+        wheel=wheel,
+        sha256=entry.get("sha256", ""),
+        requires_core=entry.get("requires-core", ""),
+    )
+
+
+def _dataset(name: str, row: Mapping[str, Any], address: str) -> Dataset:
+    del address
+    mirrors = _list(row, "mirrors")
+    values = {key: row[key] for key in PLAIN_KEYS if key in row}
+    values |= {key: _list(row, key) for key in LIST_KEYS if key in row}
+    return Dataset(
+        name=name,
+        summary=row.get("summary", ""),
+        layout=row.get("layout", ""),
+        licence=row.get("licence", ""),
+        files=tuple(_remote_file(entry, mirrors) for entry in _list(row, "files")),
+        **values,
+    )
+
+
+def _remote_file(entry: object, mirrors: tuple[Any, ...]) -> RemoteFile:
+    if not isinstance(entry, Mapping):
+        raise ValueError("a file must be a table: { name = …, bytes = …, sha256 = … }")
+    name = entry.get("name", "")
+    urls = _list(entry, "urls") or tuple(f"{str(mirror).rstrip('/')}/{name}" for mirror in mirrors)
+    return RemoteFile(name, urls, entry.get("bytes"), entry.get("sha256"))
+
+
+def _list(table: Mapping[str, Any], key: str) -> tuple[Any, ...]:
+    value = table.get(key, [])
+    if not isinstance(value, list):
+        raise ValueError(f"{key} must be a list")
+    return tuple(value)
 
 
 def read_registry(second: str | None = None) -> Registry:
@@ -54,19 +359,6 @@ def reserved_names() -> Mapping[str, str]:
         if plugin.tier == "first-party":
             names |= dict.fromkeys(plugin.models, plugin.distribution)
     return names
-
-
-def plugin_of(model: str) -> KnownPlugin | None:
-    """Return the plugin that is known to bring a model, called ``NAME`` or ``distribution:NAME``.
-
-    Raises:
-        UsageError: the second registry cannot be read.
-    """
-    distribution, _, name = model.rpartition(":")
-    for plugin in read_registry().plugins:
-        if name in plugin.models and distribution in {"", plugin.distribution}:
-            return plugin
-    return None
 
 
 def install_command(distribution: str, *, extra: str = "", upgrade: bool = False) -> str:
@@ -114,6 +406,19 @@ def _own() -> Registry:
             f"the catalogue {path} cannot be read: {problem}",
             hint=in_a_clone("pip install --force-reinstall ."),
         ) from None
+
+
+def copy_of(url: str) -> Path:
+    """Return where the copy of a registry of the network is kept.
+
+    Raises:
+        UsageError: the URL is one that others could change on the way.
+    """
+    import hashlib
+
+    if not is_trusted_way(url):
+        raise UsageError(f"registry {url[:200]!r} is not safe from changes", hint="an https:// URL")
+    return cache_home() / "registries" / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.toml"
 
 
 def _second(named: str, named_by: str) -> Registry:

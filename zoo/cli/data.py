@@ -51,19 +51,19 @@ def list_data(cached: bool, as_json: bool) -> None:
         return
     from zoo.catalog.lookup import datasets
     from zoo.catalog.registry import read_registry
-    from zoo.cli.downloading import describe_size
-    from zoo.data.cache import state
+    from zoo.cli.sources import describe_size
+    from zoo.data.download import cached_state
 
     for trouble in read_registry().troubles:
         say(f"passed over: {trouble}")
     rows = datasets()
     if as_json:
-        print_json([{**_facts(row), "cached": state(row)} for row in rows])
+        print_json([{**_facts(row), "cached": cached_state(row)} for row in rows])
         return
     print_table(
         ["name", "images", "download", "here", "licence", "summary"],
         [
-            (row.name, _images(row), describe_size(row), state(row),
+            (row.name, _images(row), describe_size(row), cached_state(row),
              row.licence.partition(" (")[0], row.summary)
             for row in rows
         ],
@@ -87,11 +87,11 @@ def get_data(name: str, timeout: int, as_json: bool) -> None:
     A download that breaks off is resumed by the same command. ZOO_HOME=FOLDER moves the cache.
     """
     from zoo.catalog.lookup import find_dataset
-    from zoo.cli.downloading import fetch_aloud
-    from zoo.data.cache import verified_hash
+    from zoo.cli.sources import fetch_with_progress
+    from zoo.data.download import verified_hash
 
     dataset = find_dataset(name)
-    folder = fetch_aloud(dataset, patience=timeout)
+    folder = fetch_with_progress(dataset, patience=timeout)
     if not as_json:
         click.echo(folder)
         return
@@ -117,9 +117,8 @@ def check_data(data: str, size: str | None, fit: str, as_json: bool) -> None:
 
     PATH:LAYOUT names the layout where it is not recognised.
     """
-    from zoo.data.inspection import inspect
     from zoo.data.store import FEW_BAD
-    from zoo.data.survey import DecodeOptions
+    from zoo.data.survey import DecodeOptions, inspect
 
     options = DecodeOptions(read_size(size), fit=read_fit(fit))
     found = inspect(find(data), options)

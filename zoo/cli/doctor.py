@@ -152,8 +152,7 @@ def _show_installation(as_json: bool) -> None:
 
 
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    from zoo.catalog.known import CORE
-    from zoo.catalog.registry import install_command
+    from zoo.catalog.registry import CORE, install_command
 
     torch, runtime = found["torch"], found["onnxruntime"]
     train = install_command(CORE, extra="train")

@@ -81,7 +81,7 @@ def plugin_facts() -> list[dict[str, Any]]:
 
 def cache_facts() -> dict[str, Any]:
     """Return where downloads and decoded data lie, and whether there is room."""
-    from zoo.catalog.home import cache_home
+    from zoo.catalog.dataset import cache_home
     from zoo.errors import UsageError
 
     try:

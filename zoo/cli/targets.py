@@ -97,7 +97,7 @@ def find_weights(target: str) -> Path:
 
 def _find(target: str) -> Path:
     from zoo.catalog.lookup import find_model, offers, published_weights
-    from zoo.cli.downloading import fetch_aloud
+    from zoo.cli.sources import fetch_with_progress
     from zoo.training.run import Run
     from zoo.training.runs import all_runs, find_run
 
@@ -129,7 +129,7 @@ def _find(target: str) -> Path:
             return run.weights
     published = published_weights(offer)
     if published is not None:
-        return fetch_aloud(published) / published.file.name
+        return fetch_with_progress(published) / published.file.name
     unfinished = next((run for run in reversed(runs) if _status(run, offer)), None)
     if unfinished is not None:
         step = unfinished.fact("step")

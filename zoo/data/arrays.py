@@ -9,15 +9,17 @@ from __future__ import annotations
 import functools
 import gzip
 import math
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.listing import Listing, Side
 from zoo.errors import NotFoundError, ZooError
 
 Pixels = NDArray[np.uint8]
@@ -41,6 +43,62 @@ NPZ_NAMES: Sequence[Mapping[str, tuple[str, str]]] = (
     {"train": ("images", "labels")},
     {"train": ("arr_0", "arr_1")},  # as numpy calls arrays that were given no names
 )
+IDX = re.compile(r"(.*?)(train|t10k|test)-(images|labels)[-.]idx\d-ubyte(\.gz)?", re.IGNORECASE)
+CIFAR = re.compile(r"(data_batch_\d+|test_batch)\.bin", re.IGNORECASE)
+NPZ = re.compile(r"(?:.*[-_])?(train|val|test|t10k)[-_](imgs|images|labels)\.npz", re.IGNORECASE)
+
+
+def list_idx(base: Path, files: Sequence[PurePath]) -> Listing:
+    """List idx files of images and labels, as MNIST has them."""
+    found: dict[tuple[str, str], Path] = {}
+    for path in files:
+        match = IDX.fullmatch(path.name)
+        if not match:
+            continue
+        split = "train" if match[2].lower() == "train" else "test"
+        there = found.setdefault((split, match[3].lower()), base / path)
+        if there.name.removesuffix(".gz") != path.name.removesuffix(".gz"):
+            raise NotFoundError(
+                f"{base} holds several sets: {there.name} and {path.name}",
+                hint="put each into a folder of its own",
+            )
+    listed = {}
+    for split in ("train", "test"):
+        if (split, "images") in found:
+            pixels, labels = read_idx(found[split, "images"], found.get((split, "labels")))
+            listed[split] = {"image": Side(pixels, labels)}
+    return Listing("idx", listed, _numbered(listed))
+
+
+def list_cifar(base: Path, files: Sequence[PurePath]) -> Listing:
+    """List the binary version of CIFAR-10."""
+    batches = {path.name.lower(): base / path for path in files if CIFAR.fullmatch(path.name)}
+    test = batches.pop("test_batch.bin", None)
+    listed = {}
+    for split, paths in (("train", list(batches.values())), ("test", [test] if test else [])):
+        if paths:
+            listed[split] = {"image": Side(*read_cifar(paths))}
+    return Listing("cifar-batches", listed, _numbered(listed))
+
+
+def list_npz(base: Path, files: Sequence[PurePath]) -> Listing:
+    """List one npz file, or one of images and one of labels for each split."""
+    archives = [base / path for path in files if path.suffix.lower() == ".npz"]
+    named = {path: match for path in archives if (match := NPZ.fullmatch(path.name))}
+    if len(archives) == 1 and not named:
+        read = read_npz(archives[0])
+    else:
+        parts: dict[tuple[str, str], Path] = {}
+        for path, match in named.items():
+            split = {"t10k": "test", "val": "validation"}.get(match[1].lower(), match[1].lower())
+            parts[split, "labels" if match[2].lower() == "labels" else "images"] = path
+        read = {
+            split: read_npz_pair(path, parts.get((split, "labels")))
+            for (split, kind), path in parts.items()
+            if kind == "images"
+        }
+    listed = {split: {"image": Side(*each)} for split, each in read.items()}
+    return Listing("npz", listed, _numbered(listed))
 
 
 def read_idx(images: Path, labels: Path | None) -> Split:
@@ -110,6 +168,13 @@ def read_cifar(batches: Sequence[Path]) -> Split:
     joined = np.concatenate(rows)
     planes = joined[:, 1:].reshape(-1, 3, 32, 32)
     return planes.transpose(0, 2, 3, 1), joined[:, 0].astype(np.int64)
+
+
+def _numbered(splits: Mapping[str, Mapping[str, Side]]) -> tuple[str, ...]:
+    """Return the numbers of the classes as their names."""
+    labels = [side.labels for sides in splits.values() for side in sides.values()]
+    last = max((int(each.max()) for each in labels if each is not None and each.size), default=-1)
+    return tuple(map(str, range(last + 1)))
 
 
 def _bytes_of(path: Path) -> Pixels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,6 @@ from PIL import Image
 
 from zoo.catalog.dataset import SPLITS
 from zoo.data.listing import Half, Listing, Side
-from zoo.data.survey import Size, widest
 from zoo.errors import NotFoundError
 from zoo.pictures import (
     VALUES,
@@ -39,6 +38,7 @@ BLOCK = 1024  # pictures of an array handled together
 THREADS = min(8, os.cpu_count() or 1)
 NEWS = 10.0  # seconds between two words on how far we are
 
+Size = tuple[int, int]  # height and width, in pixels
 Indices = NDArray[np.int64]
 Bad = tuple[Path, str]  # a picture that cannot be read, and why
 Block = tuple[Indices, Pixels, list[Bad]]  # what could be read, and what not
@@ -162,6 +162,11 @@ def measure_range(listing: Listing) -> ValueRange:
                 measured = pool.map(measure, side.pictures[start : start + AT_ONCE])
                 found += [each for each in measured if each is not None]
     return choose_range(*widest(found)) if found else (0.0, 65535.0)
+
+
+def widest(ranges: Sequence[ValueRange]) -> ValueRange:
+    """Return the least and the greatest value of several ranges."""
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
 def decode_picture(path: Path, half: Half, value_range: ValueRange | None = None) -> Image.Image:

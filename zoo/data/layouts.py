@@ -12,9 +12,9 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from zoo.catalog.dataset import LAYOUTS, Layout
-from zoo.data import arrays, tree
+from zoo.data import arrays
 from zoo.data.archives import is_archive
-from zoo.data.listing import Listing, Side
+from zoo.data.listing import Listing, Side, describe_files, files_in, natural, presentable
 from zoo.errors import NotFoundError
 from zoo.pictures import BadPictureError, peek, suffixes
 
@@ -33,9 +33,6 @@ SPLIT_WORDS = {
     "evaluation": "test",
 }
 SIDES = {f"{name}{side}": (split, side) for name, split in SPLIT_WORDS.items() for side in "ab"}
-IDX = re.compile(r"(.*?)(train|t10k|test)-(images|labels)[-.]idx\d-ubyte(\.gz)?", re.IGNORECASE)
-CIFAR = re.compile(r"(data_batch_\d+|test_batch)\.bin", re.IGNORECASE)
-NPZ = re.compile(r"(?:.*[-_])?(train|val|test|t10k)[-_](imgs|images|labels)\.npz", re.IGNORECASE)
 LABELS_FILE = "dataset.json"  # of StyleGAN's data sets: {"labels": [["00000/0.png", 3], …]}
 MAX_LABELS_BYTES = 2**27
 DOUBLE = (1.9, 2.1)  # width by height of pictures that may be two side by side
@@ -92,14 +89,14 @@ def read(
     if layout is None:
         raise NotFoundError(
             f"no data set recognised in {root}",
-            cause=tree.describe([*files, *others]),
+            cause=describe_files([*files, *others]),
             hint=hint,
         )
     listing = READERS[layout](base, files)
     if "train" not in listing.splits:
         raise NotFoundError(
             f"{root} is not laid out as {layout}: {EXPECTED[layout]} expected",
-            cause=tree.describe([*files, *others]),
+            cause=describe_files([*files, *others]),
             hint=hint,
         )
     if two_domains and layout == "class-folders" and len(listing.classes) == 2:
@@ -112,9 +109,9 @@ def read(
 
 def _recognise(base: Path, files: Files, *, two_domains: bool) -> Layout | None:
     tops = {path.parts[0].lower() for path in files if len(path.parts) > 1}
-    if any(IDX.fullmatch(path.name) for path in files):
+    if any(arrays.IDX.fullmatch(path.name) for path in files):
         return "idx"
-    if any(CIFAR.fullmatch(path.name) for path in files):
+    if any(arrays.CIFAR.fullmatch(path.name) for path in files):
         return "cifar-batches"
     if _holds_more_in_arrays(base, files):
         return "npz"
@@ -156,7 +153,7 @@ def _read_class_folders(base: Path, files: Files) -> Listing:
     """Number the folders; a test or validation split without any folder has no labels."""
     splits, depth = _by_split(files)
     classes = sorted(
-        {each for paths in splits.values() for each in _classes(paths, depth)}, key=tree.natural
+        {each for paths in splits.values() for each in _classes(paths, depth)}, key=natural
     )
     number = {name: label for label, name in enumerate(classes)}
     listed, notes = {}, []
@@ -168,7 +165,7 @@ def _read_class_folders(base: Path, files: Files) -> Listing:
         elif split != "train":
             listed[split] = {"image": Side([base / path for path in paths])}
             notes.append(f"the {len(paths):,} pictures of the {split} split have no classes")
-    names = tuple(map(tree.presentable, classes))
+    names = tuple(map(presentable, classes))
     return Listing("class-folders", listed, names, notes=tuple(notes))
 
 
@@ -262,64 +259,14 @@ def _read_paired(base: Path, files: Files) -> Listing:
     return Listing("paired-side-by-side", listed, domains=("a", "b"), pairs=tuple(listed))
 
 
-def _read_idx(base: Path, files: Files) -> Listing:
-    found: dict[tuple[str, str], Path] = {}
-    for path in files:
-        match = IDX.fullmatch(path.name)
-        if not match:
-            continue
-        split = "train" if match[2].lower() == "train" else "test"
-        there = found.setdefault((split, match[3].lower()), base / path)
-        if there.name.removesuffix(".gz") != path.name.removesuffix(".gz"):
-            raise NotFoundError(
-                f"{base} holds several sets: {there.name} and {path.name}",
-                hint="put each into a folder of its own",
-            )
-    listed = {}
-    for split in ("train", "test"):
-        if (split, "images") in found:
-            pixels, labels = arrays.read_idx(found[split, "images"], found.get((split, "labels")))
-            listed[split] = {"image": Side(pixels, labels)}
-    return Listing("idx", listed, _numbered(listed))
-
-
-def _read_cifar(base: Path, files: Files) -> Listing:
-    batches = {path.name.lower(): base / path for path in files if CIFAR.fullmatch(path.name)}
-    test = batches.pop("test_batch.bin", None)
-    listed = {}
-    for split, paths in (("train", list(batches.values())), ("test", [test] if test else [])):
-        if paths:
-            listed[split] = {"image": Side(*arrays.read_cifar(paths))}
-    return Listing("cifar-batches", listed, _numbered(listed))
-
-
-def _read_npz(base: Path, files: Files) -> Listing:
-    archives = [base / path for path in files if path.suffix.lower() == ".npz"]
-    named = {path: match for path in archives if (match := NPZ.fullmatch(path.name))}
-    if len(archives) == 1 and not named:
-        read = arrays.read_npz(archives[0])
-    else:
-        parts: dict[tuple[str, str], Path] = {}
-        for path, match in named.items():
-            split = {"t10k": "test", "val": "validation"}.get(match[1].lower(), match[1].lower())
-            parts[split, "labels" if match[2].lower() == "labels" else "images"] = path
-        read = {
-            split: arrays.read_npz_pair(path, parts.get((split, "labels")))
-            for (split, kind), path in parts.items()
-            if kind == "images"
-        }
-    listed = {split: {"image": Side(*each)} for split, each in read.items()}
-    return Listing("npz", listed, _numbered(listed))
-
-
 READERS: Mapping[Layout, Callable[[Path, Files], Listing]] = {
-    "idx": _read_idx,
+    "idx": arrays.list_idx,
     "folder": _read_folder,
     "class-folders": _read_class_folders,
     "unpaired-folders": _read_unpaired,
     "paired-side-by-side": _read_paired,
-    "cifar-batches": _read_cifar,
-    "npz": _read_npz,
+    "cifar-batches": arrays.list_cifar,
+    "npz": arrays.list_npz,
     "dataset-json": _read_dataset_json,
 }
 
@@ -328,7 +275,7 @@ def _descend(root: Path) -> tuple[Path, list[PurePath], list[PurePath]]:
     """Return the folder where the data begins, below lone folders, its files, and the others."""
     if root.is_file():
         return root.parent, [PurePath(root.name)], []
-    everything = tree.files_in(root)
+    everything = files_in(root)
     files = [path for path in everything if _is_data(path)]
     others = [path for path in everything if not _is_data(path)]
     while len(tops := {path.parts[0] for path in files}) == 1:
@@ -449,18 +396,11 @@ def _unused(base: Path, listing: Listing, everything: Files) -> Iterator[str]:
             yield f"{count:,} files ({', '.join(examples)}) are {kind}"
 
 
-def _numbered(splits: Mapping[str, Mapping[str, Side]]) -> tuple[str, ...]:
-    """Return the numbers of the classes as their names."""
-    labels = [side.labels for sides in splits.values() for side in sides.values()]
-    last = max((int(each.max()) for each in labels if each is not None and each.size), default=-1)
-    return tuple(map(str, range(last + 1)))
-
-
 def _pictures(files: Files) -> list[PurePath]:
     return [path for path in files if path.suffix.lower() in suffixes()]
 
 
 def _is_data(path: PurePath) -> bool:
     ending = path.suffix.lower()
-    named = IDX.fullmatch(path.name) or CIFAR.fullmatch(path.name)
+    named = arrays.IDX.fullmatch(path.name) or arrays.CIFAR.fullmatch(path.name)
     return ending == ".npz" or ending in suffixes() or named is not None

@@ -11,12 +11,11 @@ from typing import cast
 
 from zoo.catalog.dataset import LAYOUTS, Dataset, Layout
 from zoo.catalog.lookup import dataset_called, find_dataset
-from zoo.data import layouts, tree
+from zoo.data import layouts
 from zoo.data.archives import SUFFIXES, is_archive, unpack
-from zoo.data.download import fetch
-from zoo.data.listing import Listing
-from zoo.data.parts import Report
-from zoo.data.scratch import private_folder
+from zoo.data.download import Report, fetch
+from zoo.data.inventory import private_folder
+from zoo.data.listing import Listing, as_text, presentable
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 
 
@@ -45,7 +44,7 @@ class Source:
         if self.dataset:
             usual = self.layout == self.dataset.layout
             return self.name if usual else f"{self.name}:{self.layout}"
-        path = tree.as_text(self.path.absolute())
+        path = as_text(self.path.absolute())
         return f"{path}:{self.layout}" if self.layout else path
 
     @property
@@ -75,7 +74,7 @@ class Source:
             try:
                 yield folder, tuple(filter(None, notes))
             except ZooError as problem:
-                where = tree.as_text(self.path)
+                where = as_text(self.path)
                 problem.hint = problem.hint.replace(
                     f"an archive itself: {folder}/", f"unpack {where}, and give its "
                 )
@@ -104,7 +103,7 @@ class Source:
     def shown(self, path: Path, root: Path) -> str:
         """Return a path under the opened `root` as the user knows it: in an archive, its name."""
         known = path if root == self.path else path.relative_to(root)
-        return tree.as_text(known)
+        return as_text(known)
 
 
 def find_source(text: str, *, report: Report | None = None) -> Source:
@@ -126,7 +125,7 @@ def find_source(text: str, *, report: Report | None = None) -> Source:
     name = found.resolve().name
     if found.is_file():
         name = re.sub(r"(\.tar)?\.\w+$", "", name)
-    return Source(tree.presentable(name) or "data", found, layout)
+    return Source(presentable(name) or "data", found, layout)
 
 
 def check_source(text: str) -> None:

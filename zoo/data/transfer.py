@@ -14,7 +14,18 @@ import httpx
 
 from zoo import __version__
 from zoo.catalog.dataset import RemoteFile
-from zoo.data import cache, parts
+from zoo.data.download import (
+    Progress,
+    Report,
+    cache_problem,
+    empty_part,
+    part_content,
+    part_of,
+    record_verified,
+    size_of,
+    validator_of,
+    write_source,
+)
 from zoo.errors import UsageError, ZooError
 from zoo.manifest import sha256_of
 
@@ -50,7 +61,7 @@ def open_client(patience: float) -> httpx.Client:
 
 
 def obtain(
-    client: httpx.Client, file: RemoteFile, folder: Path, report: parts.Report, *, alone: bool
+    client: httpx.Client, file: RemoteFile, folder: Path, report: Report, *, alone: bool
 ) -> None:
     """Download one file into `folder`, from the first mirror that gives it.
 
@@ -66,25 +77,23 @@ def obtain(
         ZooError: where locks do not work, another process got in the way.
     """
     try:
-        with parts.part_of(folder, file.name, alone=alone) as part:
+        with part_of(folder, file.name, alone=alone) as part:
             sha256 = _first_that_gives(client, file, part, report)
-            parts.content(part).replace(folder / file.name)
-            cache.record(folder / file.name, sha256)
+            part_content(part).replace(folder / file.name)
+            record_verified(folder / file.name, sha256)
     except FileNotFoundError:  # our part has gone: another process took it, or cleared it away
-        if cache.trouble(file, folder):
+        if cache_problem(file, folder):
             raise ZooError(
                 f"another process downloads {file.name} too, and took over what had come",
                 hint="wait for it, then type the command again",
             ) from None
 
 
-def _first_that_gives(
-    client: httpx.Client, file: RemoteFile, part: Path, report: parts.Report
-) -> str:
+def _first_that_gives(client: httpx.Client, file: RemoteFile, part: Path, report: Report) -> str:
     """Complete the part from the first mirror that can, and return its sha256."""
 
     def advance(done: int, total: int | None) -> None:
-        report(parts.Progress(file.name, done, total))
+        report(Progress(file.name, done, total))
 
     failures = []
     for url in file.urls:
@@ -93,23 +102,23 @@ def _first_that_gives(
         except MirrorError as problem:
             failures.append(f"{urlsplit(url).netloc}: {problem}")
             if url != file.urls[-1]:
-                report(parts.Progress(file.name, note=f"{failures[-1]}; trying another mirror"))
+                report(Progress(file.name, note=f"{failures[-1]}; trying another mirror"))
             continue
         if file.sha256 is None:
             note = f"nobody publishes its sha256; recorded {sha256}"
-            report(parts.Progress(file.name, note=note))
+            report(Progress(file.name, note=note))
         return sha256
     raise MirrorError("; ".join(failures))
 
 
 def _fill(client: httpx.Client, url: str, file: RemoteFile, part: Path, advance: Advance) -> str:
     """Complete the part from one mirror and return its sha256, which is the right one."""
-    begun = parts.size_of(part) > 0
+    begun = size_of(part) > 0
     _receive(client, url, file, part, advance)
-    found = sha256_of(parts.content(part))
+    found = sha256_of(part_content(part))
     if file.sha256 in {None, found}:
         return found
-    parts.forget(part)
+    empty_part(part)
     if begun:  # what an earlier download left may be to blame, so this mirror gets a fair chance
         return _fill(client, url, file, part, advance)
     raise MirrorError(
@@ -127,12 +136,12 @@ def _receive(
     """
     failures = 0
     while True:
-        before = parts.size_of(part)
+        before = size_of(part)
         try:
             if _attempt(client, url, file, part, advance):
                 return
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            gained = parts.size_of(part) - before
+            gained = size_of(part) - before
             failures = 0 if gained >= WORTHWHILE else failures + 1
             dawdles = failures and isinstance(problem, httpx.TimeoutException)
             if gained <= 0 or dawdles or failures == MAX_FAILURES:
@@ -144,20 +153,20 @@ def _attempt(
     client: httpx.Client, url: str, file: RemoteFile, part: Path, advance: Advance
 ) -> bool:
     """Ask once for what is missing; return whether the part is complete."""
-    done = parts.size_of(part)
+    done = size_of(part)
     if file.bytes is not None and done >= file.bytes:
         return True  # killed after the last byte and before the check
     with client.stream("GET", url, headers=_range(url, file, part)) as answer:
         if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and done:
-            parts.forget(part)  # what we have is no beginning of what they have
+            empty_part(part)  # what we have is no beginning of what they have
             return False
         start, total = _extent(answer, done)
         if file.bytes is not None and total not in {None, file.bytes}:
             raise MirrorError(f"offers {total} bytes instead of {file.bytes}")
         if start == 0:
-            parts.forget(part)  # before their source is overwritten
-        parts.write_source(part, url, _validator(answer))
-        with parts.content(part).open("r+b" if start else "wb") as out:
+            empty_part(part)  # before their source is overwritten
+        write_source(part, url, _validator(answer))
+        with part_content(part).open("r+b" if start else "wb") as out:
             out.seek(start)
             _copy(answer, out, file.bytes or total, client.timeout.read or 0.0, advance)
             os.fsync(out.fileno())
@@ -193,7 +202,7 @@ def _range(url: str, file: RemoteFile, part: Path) -> dict[str, str]:
     ``If-Range`` makes the server send everything if its file has changed. Another mirror, or one
     that gave no validator, is only asked to go on where a published hash will judge the result.
     """
-    done, validator = parts.size_of(part), parts.validator_of(part, url)
+    done, validator = size_of(part), validator_of(part, url)
     if done and validator:
         return {"Range": f"bytes={done}-", "If-Range": validator}
     return {"Range": f"bytes={done}-"} if done and file.sha256 else {}

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
 from zoo.atomic import replacing
-from zoo.catalog.home import cache_home
+from zoo.catalog.dataset import cache_home
 from zoo.data.batches import Batches, Split, in_order, length
-from zoo.data.cache import make_folder
+from zoo.data.download import make_folder
 from zoo.data.store import Store
 from zoo.errors import UsageError, ZooError
 from zoo.model.inference import evaluation_batch

@@ -1,1 +1,1 @@
-"""Where plugins come from: registries of the network, releases, wheels by hash, the installer."""
+"""Where plugins come from: registries of the network, releases, wheels by hash, pip or uv."""

@@ -16,11 +16,8 @@ from packaging.version import Version
 import zoo
 from zoo.atomic import replacing
 from zoo.catalog.dataset import RemoteFile
-from zoo.catalog.known import CORE, KnownPlugin, Release
-from zoo.catalog.registry import install_command
-from zoo.data import cache
-from zoo.data.download import fetch
-from zoo.data.parts import Progress, Report
+from zoo.catalog.registry import CORE, KnownPlugin, Release, install_command
+from zoo.data.download import Progress, Report, data_folder, fetch, make_folder
 from zoo.errors import NotFoundError, PluginError, ZooError, did_you_mean
 from zoo.manifest import sha256_of
 
@@ -134,8 +131,8 @@ def verified_wheel(wheel: Wheel, report: Report) -> Path:
 def _copied(wheel: Wheel) -> Path:
     """Copy a wheel of this machine, so that nobody changes it between check and installation."""
     source = Path(url2pathname(urlsplit(wheel.release.wheel).path))
-    folder = cache.data_folder(wheel)
-    cache.make_folder(folder)
+    folder = data_folder(wheel)
+    make_folder(folder)
     if not source.is_file():
         raise NotFoundError(
             f"the wheel of {wheel.title} is not there: {source}",

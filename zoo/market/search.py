@@ -1,28 +1,134 @@
-"""What the user asks of the registries: a word to look for, or a plugin to install."""
+"""Registries, fetched if they have a URL, and what the user asks of them: a word, or a plugin.
+
+A registry of the network is fetched with a time limit, checked, and kept as a copy.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
+import httpx
 from packaging.version import InvalidVersion, Version
 
-from zoo.catalog.known import KnownPlugin, is_url, normalised
-from zoo.catalog.registry import read_registry
-from zoo.catalog.registry_file import Registry
+from zoo.atomic import replacing
+from zoo.catalog.dataset import is_trusted_way, is_url
+from zoo.catalog.registry import (
+    MAX_FILE_BYTES,
+    KnownPlugin,
+    Registry,
+    copy_of,
+    load_second,
+    normalised,
+    read_registry,
+)
+from zoo.data.download import make_folder
+from zoo.data.transfer import open_client
 from zoo.errors import NotFoundError, UsageError, did_you_mean
-from zoo.market.registries import Tell, refresh
 
-WISH = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?)(?:\s*==\s*(\S{1,60}))?")
+SECONDS = 15.0  # for all of it, headers and redirects included; it is small
+
+Log = Callable[[str], None]
 
 
-def registry_now(second: str | None, tell: Tell) -> Registry:
+class FetchError(Exception):
+    """The registry could not be had; the copy may serve."""
+
+
+def refresh(url: str, log: Log, *, seconds: float = SECONDS) -> None:
+    """Bring the copy of a registry up to date, or say why it stays as it is.
+
+    Args:
+        url: where the registry lies.
+        log: called with a line when an older copy is used.
+        seconds: after which the server is left.
+
+    Raises:
+        NotFoundError: it cannot be fetched, and there is no copy.
+        UsageError: it takes names that are the zoo's, or its URL cannot be trusted.
+    """
+    copy = copy_of(url)
+    make_folder(copy.parent)
+    try:
+        with replacing(copy) as temporary:
+            temporary.write_bytes(_get(url, seconds))
+            try:
+                load_second(temporary, url)
+            except ValueError as problem:
+                raise FetchError(f"it is no registry: {problem}") from None
+    except (FetchError, httpx.HTTPError, httpx.InvalidURL) as problem:
+        why = " ".join(str(problem).split())[:200] or type(problem).__name__
+        if not copy.exists():
+            raise NotFoundError(
+                f"the registry {url} could not be fetched",
+                cause=why,
+                hint="the network and the address, or --registry with a file",
+            ) from None
+        log(f"the registry {url} could not be fetched ({why}); using the copy of {_day(copy)}")
+
+
+def _get(url: str, seconds: float) -> bytes:
+    """Fetch a registry in a thread that is left behind when the time is over.
+
+    A timeout of the client would hold for each piece that comes, headers included, not for all.
+    """
+    outcome: list[bytes | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(_read(url, seconds))
+        except BaseException as problem:  # raised again where it is waited for
+            outcome.append(problem)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise FetchError(f"slower than {seconds:g} seconds")
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _read(url: str, seconds: float) -> bytes:
+    content = b""
+    end = time.monotonic() + seconds  # the thread ends as well, at the next piece
+    with open_client(seconds) as client, client.stream("GET", url) as answer:
+        if not all(is_trusted_way(str(hop.url)) for hop in (*answer.history, answer)):
+            raise FetchError("it leads to an address that is not https")
+        if answer.status_code != httpx.codes.OK:
+            raise FetchError(f"HTTP {answer.status_code} {answer.reason_phrase}".strip())
+        for piece in answer.iter_raw():
+            content += piece
+            if len(content) > MAX_FILE_BYTES:
+                raise FetchError(f"larger than {MAX_FILE_BYTES} bytes")
+            if time.monotonic() > end:
+                raise FetchError(f"slower than {seconds:g} seconds")
+    return content
+
+
+def _day(path: Path) -> str:
+    with suppress(OSError):
+        return time.strftime("%Y-%m-%d", time.localtime(path.stat().st_mtime))
+    return "earlier"
+
+
+REQUIREMENT = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?)(?:\s*==\s*(\S{1,60}))?"
+)
+
+
+def load_registries(second: str | None, log: Log) -> Registry:
     """Return the zoo's registry and the second one, which is fetched first if it has a URL.
 
     Args:
         second: path or URL; None for what ``ZOO_REGISTRY`` names.
-        tell: told of what had to be passed over.
+        log: called with a line for each row that is ignored.
 
     Raises:
         NotFoundError: the second one cannot be fetched, and there is no copy.
@@ -30,10 +136,10 @@ def registry_now(second: str | None, tell: Tell) -> Registry:
     """
     named = os.environ.get("ZOO_REGISTRY", "") if second is None else second
     if is_url(named):
-        refresh(named, tell)
+        refresh(named, log)
     registry = read_registry(second)
     for trouble in registry.troubles:
-        tell(f"passed over: {trouble}")
+        log(f"passed over: {trouble}")
     return registry
 
 
@@ -61,13 +167,13 @@ def matching(plugins: Sequence[KnownPlugin], word: str) -> list[KnownPlugin]:
     return found
 
 
-def read_wish(words: str) -> tuple[str, str]:
+def parse_requirement(words: str) -> tuple[str, str]:
     """Return distribution and version of ``NAME`` or ``NAME==VERSION``; no version is empty.
 
     Raises:
         UsageError: the words are neither.
     """
-    found = WISH.fullmatch(words.strip())
+    found = REQUIREMENT.fullmatch(words.strip())
     try:
         version = str(Version(found[2])) if found and found[2] else ""
     except InvalidVersion:

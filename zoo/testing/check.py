@@ -1,21 +1,77 @@
-"""A check: what must hold, said in one sentence, and a function that finds out."""
+"""A check: what must hold, in one sentence, and a function that finds out, with file and line."""
 
 from __future__ import annotations
 
 import ctypes
+import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from zoo.catalog.card import Card
 from zoo.errors import ZooError
-from zoo.testing.places import blame
 from zoo.training.randomness import random_state, set_random_state
+
+
+def source_line(thing: Any) -> str:
+    """Return file and line of a function, a method, a class or an object's class."""
+    while isinstance(thing, partial):
+        thing = thing.func
+    if isinstance(thing, nn.Module):
+        thing = type(thing)
+    thing = inspect.unwrap(thing) if callable(thing) else type(thing)
+    try:
+        line = inspect.getsourcelines(thing)[1]
+        return f"{inspect.getsourcefile(thing)}, line {line}"
+    except (OSError, TypeError):  # built in, or its source is not there
+        return ""
+
+
+def line_containing(path: Path, *words: str) -> str:
+    """Return file and line of the first line that holds one of the words, the earlier ones first.
+
+    Where none does, it is the file's first line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return str(path)
+    for word in words:
+        for number, line in enumerate(lines, start=1):
+            if word in line:
+                return f"{path}, line {number}"
+    return f"{path}, line 1"
+
+
+def innermost_line(problem: BaseException, folder: Path | None) -> str:
+    """Return the innermost line under a folder that an exception came through, or one behind it."""
+    seen: BaseException | None = problem
+    while seen is not None:
+        for frame in reversed(traceback.extract_tb(seen.__traceback__)):
+            if folder is not None and Path(frame.filename).is_relative_to(folder):
+                return f"{frame.filename}, line {frame.lineno}"
+        seen = seen.__cause__ or seen.__context__
+    return ""
+
+
+def last_assignment(attribute: str, kind: type) -> str:
+    """Return file and line where a class last assigns to or changes one of its attributes."""
+    try:
+        lines, first = inspect.getsourcelines(kind)
+    except (OSError, TypeError):
+        return ""
+    uses = [n for n, line in enumerate(lines, start=first) if f".{attribute}" in line]
+    return f"{inspect.getsourcefile(kind)}, line {uses[-1]}" if uses else source_line(kind)
+
 
 Kind = Literal["passed", "failed", "skipped", "expected failure"]
 
@@ -38,7 +94,7 @@ class Skip(Exception):  # noqa: N818 - nothing went wrong
     """There is nothing to check, or no way to check it here; the message says why."""
 
 
-class Obstacle(Exception):  # noqa: N818 - it is another check's finding
+class PrerequisiteFailed(Exception):  # noqa: N818 - it is another check's finding
     """What a check stands on failed; its cause is the finding of the check called `owner`."""
 
     def __init__(self, owner: str) -> None:
@@ -58,8 +114,8 @@ class Check:
 
     Args:
         group: what it belongs to, the first half of its name.
-        function: takes a `Package` or a `Subject`; returns where the promise is kept, and raises
-            `Finding` or `Skip` where not. Its docstring says what must hold.
+        function: takes a `Package` or a `ModelUnderTest`; returns where the promise is kept, and
+            raises `Finding` or `Skip` where not. Its docstring says what must hold.
         demanded: whether a card's abilities demand that the check can be run; skipped, it fails.
     """
 
@@ -100,7 +156,7 @@ def run(check: Check, thing: Any, expected: Mapping[str, str]) -> Outcome:
 
     Args:
         check: to run.
-        thing: the `Package` or `Subject` that it is about.
+        thing: the `Package` or `ModelUnderTest` that it is about.
         expected: names of checks that may fail, each with the reason.
     """
     kind, message = _try(check, thing, expected)
@@ -123,7 +179,7 @@ def _try(check: Check, thing: Any, expected: Mapping[str, str]) -> tuple[Kind, s
             why = f"not run, but a card of task {card.task!r} demands it: {reason}"
             return "failed", f"{why} ({thing.line_of_card()})"
         return "skipped", str(reason)
-    except Obstacle as obstacle:
+    except PrerequisiteFailed as obstacle:
         if obstacle.owner == check.name:
             return "failed", _explain(obstacle.__cause__ or obstacle, thing)
         if obstacle.owner in expected:
@@ -163,9 +219,14 @@ def _explain(problem: BaseException, thing: Any) -> str:
     """Return what was raised in one line, with the plugin's line that led there."""
     if isinstance(problem, Finding):
         return str(problem)
-    where = blame(problem, thing.folder)
+    where = innermost_line(problem, thing.folder)
     if isinstance(problem, ZooError):
         said = f"{problem.message}; {problem.cause}" if problem.cause else problem.message
     else:
         said = f"{type(problem).__name__}: {problem}"
     return " ".join(said.split())[:400] + (f" ({where})" if where else "")
+
+
+def python_path() -> str:
+    """Return the path on which a new process finds the modules that this one does."""
+    return os.pathsep.join(str(Path(each or ".").absolute()) for each in sys.path)

@@ -1,9 +1,13 @@
-"""What can be seen without training: names, metadata, the wheel and the card."""
+"""What can be seen without training: names, metadata, the wheel, the card, and what importing does.
+
+Imports are watched in a process that has imported nothing yet (`import_probe`).
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -11,20 +15,22 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from zoo.catalog.card import check_name
-from zoo.catalog.known import normalised
 from zoo.catalog.plugins import installed
-from zoo.catalog.registry import reserved_names
-from zoo.testing.check import Check, Finding, Skip
-from zoo.testing.package import Package, folder_of
-from zoo.testing.subject import Subject
+from zoo.catalog.registry import normalised, reserved_names
+from zoo.testing import import_probe
+from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, line_containing, python_path
+from zoo.testing.model_under_test import ModelUnderTest, Package, folder_of
 from zoo.training.settings import resolve
 
 CORE = "zoo-core"
@@ -107,7 +113,7 @@ def wheel(package: Package) -> None:
                 )  # fmt: skip
 
 
-def summary(model: Subject) -> None:
+def summary(model: ModelUnderTest) -> None:
     """The summary is one short line without a full stop."""
     text = model.card.summary
     if not text.strip():
@@ -119,7 +125,7 @@ def summary(model: Subject) -> None:
         raise Finding("the summary ends in a full stop", model.line_of_card(text))
 
 
-def paper(model: Subject) -> None:
+def paper(model: ModelUnderTest) -> None:
     """The paper has a title, authors, a year and a link."""
     source = model.card.paper
     for field, value in asdict(source).items():
@@ -131,7 +137,7 @@ def paper(model: Subject) -> None:
         raise Finding(f"{source.url!r} is no link to a paper", model.line_of_card(source.url))
 
 
-def placeholders(model: Subject) -> None:
+def placeholders(model: ModelUnderTest) -> None:
     """The card says nothing that stands there only until somebody fills it in."""
     source = model.card.paper
     for text in (model.card.summary, source.title, source.authors, source.url):
@@ -140,12 +146,12 @@ def placeholders(model: Subject) -> None:
             raise Finding(f"{text!r} is a placeholder: {found[0]}", model.line_of_card(text))
 
 
-def model_class(model: Subject) -> None:
+def model_class(model: ModelUnderTest) -> None:
     """The dotted path of the card leads to a class of a model with a configuration."""
     assert model.model_class
 
 
-def presets(model: Subject) -> None:
+def presets(model: ModelUnderTest) -> None:
     """Every preset sets options that there are, to values that they take."""
     usual = asdict(model.model_class.training_preset)
     for name, preset in model.card.presets.items():
@@ -154,12 +160,6 @@ def presets(model: Subject) -> None:
             resolve(model.model_class.Config, usual, [values])
         except Exception as problem:
             raise Finding(f"preset {name!r}: {problem}", model.line_of_card()) from problem
-
-
-CHECKS = [Check("static", each) for each in (names, reserved, core_version, wheel)]
-MODEL_CHECKS = [
-    Check("static", each) for each in (summary, paper, placeholders, model_class, presets)
-]
 
 
 def _requirement(text: str) -> Requirement | None:
@@ -227,3 +227,139 @@ def _files_in_wheel(project: Path) -> frozenset[str]:
             )
         with zipfile.ZipFile(wheels[0]) as archive:
             return frozenset(archive.namelist())
+
+
+IMPORT_SECONDS = 60  # for all of a distribution, torch included
+MOST_COMPUTING = 0.1  # seconds for the modules that every command imports
+MOST_WAITING = 0.5  # seconds likewise, on the clock
+
+Event = dict[str, str]
+
+
+def loads(package: Package) -> None:
+    """Every entry point is imported without an error and provides models or data sets."""
+    for event in _events(package, "error", stage="card"):
+        raise Finding(event["what"], event["where"])
+    for plugin in package.plugins:
+        if plugin.trouble or plugin.left_out:
+            raise Finding(plugin.trouble or f"it is not loaded: {plugin.left_out}")
+
+
+def light(package: Package) -> None:
+    """The module of the cards imports neither torch nor anything else that is slow."""
+    _none(package, "heavy", "{} is imported with the cards; only the model's own file may do so")
+
+
+def quick(package: Package) -> None:
+    """The module of the cards is imported within half a second, a tenth of it computing."""
+    if _events(package, "heavy"):
+        raise PrerequisiteFailed("import/light")
+    tries = [_look(package)]
+    if _is_slow(tries[0]):  # perhaps the machine was busy
+        tries.append(_import_alone(_modules(package), (), python_path()))
+    if all(map(_is_slow, tries)):
+        computing, waiting = (min(each[key] for each in tries) for key in ("computing", "waiting"))
+        raise Finding(
+            f"importing the cards took {waiting:.2f} s, {computing:.2f} s of them computing",
+            _first_line(package),
+        )
+
+
+def silent(package: Package) -> None:
+    """Importing the cards and the models prints nothing."""
+    _none(package, "output", "importing it prints {!r}")
+    if _look(package)["printed"]:
+        raise Finding(
+            f"importing it prints {_look(package)['printed']!r}, though not through Python",
+            _first_line(package),
+        )
+
+
+def offline(package: Package) -> None:
+    """Importing the cards and the models does not reach for the network."""
+    _none(package, "network", "importing it reaches for the network ({})")
+
+
+def writes_nothing(package: Package) -> None:
+    """Importing the cards and the models writes no file and starts no process."""
+    _none(package, "file", "importing it writes {}")
+    _none(package, "process", "importing it starts a process ({})")
+
+
+def leaves_state(package: Package) -> None:
+    """Importing a model leaves generators, warnings, streams, signals, threads as they were."""
+    _none(package, "state", "importing it changes {}")
+
+
+def _none(package: Package, kind: str, message: str) -> None:
+    for event in _events(package, kind):
+        raise Finding(message.format(event["what"]), event["where"] or _first_line(package))
+
+
+def _events(package: Package, kind: str, stage: str = "") -> list[Event]:
+    return [each for each in _look(package)["events"]
+            if each["kind"] == kind and stage in {"", each["stage"]}]  # fmt: skip
+
+
+def _first_line(package: Package) -> str:
+    folder = package.folder
+    if folder is None:
+        return ""
+    return line_containing(folder if folder.is_file() else folder / "__init__.py")
+
+
+def _look(package: Package) -> dict[str, Any]:
+    models = {card.model.partition(":")[0] for each in package.plugins for card in each.models}
+    return _import_once(_modules(package), tuple(sorted(models)), python_path())
+
+
+def _modules(package: Package) -> tuple[str, ...]:
+    return tuple(sorted({each.module.partition(":")[0] for each in package.plugins}))
+
+
+def _is_slow(found: dict[str, Any]) -> bool:
+    return bool(found["computing"] > MOST_COMPUTING or found["waiting"] > MOST_WAITING)
+
+
+def _import_alone(modules: Sequence[str], models: Sequence[str], path: str) -> dict[str, Any]:
+    """Import modules in a process that has imported nothing yet, away from the user's files."""
+    found_at = {folder for each in (*modules, *models) if (folder := folder_of(each))}
+    folders = sorted(f"{each}{os.sep}" if each.is_dir() else str(each) for each in found_at)
+    with TemporaryDirectory() as home:
+        result = Path(home, "result.json")
+        task = {"modules": modules, "models": models, "folders": folders,
+                "result": str(result)}  # fmt: skip
+        environment = {**os.environ, "PYTHONPATH": path, "HOME": home, "USERPROFILE": home}
+        words = [sys.executable, "-P", str(import_probe.__file__), json.dumps(task)]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=home,
+                                  timeout=IMPORT_SECONDS, env=environment,
+                                  stdin=subprocess.DEVNULL)  # fmt: skip
+            ended = f"importing it ended the process with code {done.returncode}"
+            printed = (done.stdout + done.stderr).strip()[:200]
+        except subprocess.TimeoutExpired:
+            ended, printed = f"importing it did not end within {IMPORT_SECONDS} s", ""
+            done = None
+        found: dict[str, Any] = {"events": [], "computing": 0.0, "waiting": 0.0}
+        if result.exists():
+            found = json.loads(result.read_text())
+    if done is None or "done" not in found:
+        where = line_containing(Path(folders[0]) / "__init__.py") if folders else ""
+        event = {"stage": "card", "kind": "error", "what": ended, "where": where}
+        found["events"].insert(0, event)
+    return {**found, "printed": printed if "done" in found else ""}
+
+
+_import_once = functools.cache(_import_alone)
+
+IMPORT_CHECKS = [
+    Check("import", each)
+    for each in (loads, light, quick, silent, offline, writes_nothing, leaves_state)
+]
+PACKAGE_CHECKS = [
+    *(Check("static", each) for each in (names, reserved, core_version, wheel)),
+    *IMPORT_CHECKS,
+]
+CARD_CHECKS = [
+    Check("static", each) for each in (summary, paper, placeholders, model_class, presets)
+]

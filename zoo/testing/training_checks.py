@@ -11,79 +11,92 @@ import torch
 from zoo.data.batches import in_order
 from zoo.model.inference import evaluating, mean_metrics
 from zoo.model.weights import describe, load_weights, save_weights
-from zoo.testing.check import CPU, Check, Finding, Obstacle
-from zoo.testing.course import BATCH, SAVED, Course, seed_everything, watch
-from zoo.testing.inputs import inputs_of, outputs_of
-from zoo.testing.places import assignment, blame
-from zoo.testing.subject import Subject
+from zoo.testing.check import (
+    CPU,
+    Check,
+    Finding,
+    PrerequisiteFailed,
+    innermost_line,
+    last_assignment,
+)
+from zoo.testing.export_checks import inputs_of, outputs_of
+from zoo.testing.model_under_test import ModelUnderTest
+from zoo.testing.watched_training import (
+    BATCH,
+    SAVED,
+    WatchedTraining,
+    seed_everything,
+    watch_training,
+)
 from zoo.training.illnesses import IllnessError
 from zoo.training.seats import check_players, parameters_of
 
 ODD = 3  # images of a batch that no usual batch size is a multiple of
 
 
-def data(model: Subject) -> None:
+def data(model: ModelUnderTest) -> None:
     """The card's own data set can be had, and holds what the model learns from."""
     assert model.split
 
 
-def builds(model: Subject) -> None:
+def builds(model: ModelUnderTest) -> None:
     """The model is built with its defaults for that data."""
-    assert model.fresh
+    assert model.untrained
 
 
-def players(model: Subject) -> None:
+def players(model: ModelUnderTest) -> None:
     """Every parameter belongs to exactly one player, whose networks are the model's attributes."""
-    fresh = model.fresh
+    untrained = model.untrained
     try:
-        check_players(fresh, fresh.players())
-        model.seat(fresh)
+        check_players(untrained, untrained.players())
+        model.setup_players(untrained)
     except Exception as problem:
         raise Finding(
-            str(problem).partition("\n")[0], blame(problem, model.folder) or model.place("players")
+            str(problem).partition("\n")[0],
+            innermost_line(problem, model.folder) or model.place("players"),
         ) from problem
-    assert model.course
+    assert model.training
 
 
-def finite(model: Subject) -> None:
+def finite(model: ModelUnderTest) -> None:
     """Twenty steps of training end without an error, and every term and gradient is finite."""
-    course = model.course
-    if isinstance(course.problem, IllnessError):
-        raise Finding(course.problem.message, course.where)
-    if course.problem is not None:
-        raise course.problem
+    training = model.training
+    if isinstance(training.problem, IllnessError):
+        raise Finding(training.problem.message, training.where)
+    if training.problem is not None:
+        raise training.problem
     assert model.trained
 
 
-def own_moves(model: Subject) -> None:
+def own_moves(model: ModelUnderTest) -> None:
     """Each update moves the player that it names, and nothing else moves anybody."""
-    if model.course.foreign:
-        raise Finding(*model.course.foreign)
+    if model.training.foreign_change:
+        raise Finding(*model.training.foreign_change)
 
 
-def all_move(model: Subject) -> None:
+def all_move(model: ModelUnderTest) -> None:
     """Every player is moved by an update of its own within twenty steps."""
-    course = _complete(model)
-    still = model.trained.players().keys() - course.moved
+    training = _complete(model)
+    still = model.trained.players().keys() - training.moved
     if still:
         raise Finding(f"{_named(still)} never moved", model.place("training_step"))
 
 
-def gradients(model: Subject) -> None:
+def gradients(model: ModelUnderTest) -> None:
     """Every parameter is reached by a gradient within twenty steps."""
-    course = _complete(model)
+    training = _complete(model)
     moved: set[int] = set()  # the others are the finding of `all_move`
     for name, player in model.trained.players().items():
-        moved |= parameters_of(player).keys() if name in course.moved else set()
+        moved |= parameters_of(player).keys() if name in training.moved else set()
     names = {name for name, each in model.trained.named_parameters() if id(each) in moved}
-    if names & course.unreached:
+    if names & training.unreached:
         raise Finding(
-            f"no gradient ever reached {_named(names & course.unreached)}",
+            f"no gradient ever reached {_named(names & training.unreached)}",
             model.place("training_step"),
         )
 
 
-def validation(model: Subject) -> None:
+def validation(model: ModelUnderTest) -> None:
     """Validation gives finite scalars for whole and odd batches, and the goal is among them."""
     rows = {name: array[: BATCH + ODD] for name, array in model.split.items()}
     metrics = mean_metrics(model.trained, in_order(rows, BATCH, CPU))
@@ -98,45 +111,45 @@ def validation(model: Subject) -> None:
         )
 
 
-def same_seed(model: Subject) -> None:
+def same_seed(model: ModelUnderTest) -> None:
     """The same seed gives the same terms, to the bit."""
-    if model.repeat.first.problem is not None:
-        raise model.repeat.first.problem
-    _compare(model, model.repeat.first, start=0, said="the same seed gave",
+    if model.repeated.first.problem is not None:
+        raise model.repeated.first.problem
+    _compare(model, model.repeated.first, start=0, said="the same seed gave",
              cause="something random is drawn elsewhere than from torch's, NumPy's or Python's "
              "global generator, or kept outside of the model")  # fmt: skip
 
 
-def resume(model: Subject) -> None:
+def resume(model: ModelUnderTest) -> None:
     """Saved, ended and gone on with, a training equals one that was not interrupted, to the bit."""
-    repeat = model.repeat
-    if repeat.first.problem or _difference(model.course, repeat.first, start=0):
-        raise Obstacle("training/same-seed")
+    repeat = model.repeated
+    if repeat.first.problem or _difference(model.training, repeat.first, start=0):
+        raise PrerequisiteFailed("training/same-seed")
     if repeat.problem is not None:
         raise repeat.problem
     assert repeat.rest is not None
     if repeat.rest.problem is not None:
         raise repeat.rest.problem
-    forgotten = [f"{name} of {kind.__name__}" for name, kind in model.course.remembered]
+    forgotten = [f"{name} of {kind.__name__}" for name, kind in model.training.unsaved]
     cause = "something is kept outside of networks and buffers"
     if forgotten:
         cause = f"no checkpoint holds {', '.join(forgotten)}: make it a buffer"
-    where = assignment(*model.course.remembered[0]) if forgotten else ""
+    where = last_assignment(*model.training.unsaved[0]) if forgotten else ""
     _compare(model, repeat.rest, start=SAVED, said=f"going on from step {SAVED} gave",
              cause=cause, where=where)  # fmt: skip
 
 
-def batch_of_one(model: Subject) -> None:
+def batch_of_one(model: ModelUnderTest) -> None:
     """A batch of one image is learnt from."""
     _one_round(model, 1)
 
 
-def odd_batch(model: Subject) -> None:
+def odd_batch(model: ModelUnderTest) -> None:
     """A batch of an odd number of images is learnt from."""
     _one_round(model, ODD)
 
 
-def weight_file(model: Subject) -> None:
+def weight_file(model: ModelUnderTest) -> None:
     """Written to a weight file and read again, the trained model does the same."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
@@ -158,7 +171,7 @@ def weight_file(model: Subject) -> None:
                 )
 
 
-CHECKS = [
+TRAINING_CHECKS = [
     Check("training", each)
     for each in (
         data, builds, players, finite, own_moves, all_move, gradients, validation, same_seed,
@@ -167,42 +180,48 @@ CHECKS = [
 ]  # fmt: skip
 
 
-def _complete(model: Subject) -> Course:
+def _complete(model: ModelUnderTest) -> WatchedTraining:
     """Return the watched training.
 
     Raises:
-        Obstacle: it ended early.
+        PrerequisiteFailed: it ended early.
     """
     assert model.trained
-    return model.course
+    return model.training
 
 
-def _one_round(model: Subject, size: int) -> None:
+def _one_round(model: ModelUnderTest, size: int) -> None:
     _complete(model)
-    table = model.seat(model.fresh)
+    table = model.setup_players(model.untrained)
     seed_everything(1)
-    course = watch(table, model.batches(size), 1, keep=set())
-    if isinstance(course.problem, IllnessError):
-        raise Finding(f"batch of {size}: {course.problem.message}", course.where)
-    if course.problem is not None:
-        where = blame(course.problem, model.folder) or model.place("training_step")
-        raise Finding(f"batch of {size}: {course.problem}"[:300], where) from course.problem
+    training = watch_training(table, model.batches(size), 1, keep=set())
+    if isinstance(training.problem, IllnessError):
+        raise Finding(f"batch of {size}: {training.problem.message}", training.where)
+    if training.problem is not None:
+        where = innermost_line(training.problem, model.folder) or model.place("training_step")
+        raise Finding(f"batch of {size}: {training.problem}"[:300], where) from training.problem
 
 
 def _compare(
-    model: Subject, course: Course, *, start: int, said: str, cause: str, where: str = ""
+    model: ModelUnderTest,
+    training: WatchedTraining,
+    *,
+    start: int,
+    said: str,
+    cause: str,
+    where: str = "",
 ) -> None:
-    """Compare a course with the watched training from a step on.
+    """Compare a training with the watched training from a step on.
 
     Raises:
         Finding: they differ.
     """
-    different = _difference(model.course, course, start=start)
+    different = _difference(model.training, training, start=start)
     if different:
         raise Finding(f"{said} {different}: {cause}", where or model.place("training_step"))
 
 
-def _difference(whole: Course, other: Course, *, start: int) -> str:
+def _difference(whole: WatchedTraining, other: WatchedTraining, *, start: int) -> str:
     """Return the first difference of two courses in words, or nothing."""
     for step, terms in enumerate(other.terms, start=start + 1):
         wanted = whole.terms[step - 1]

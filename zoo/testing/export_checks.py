@@ -1,24 +1,79 @@
-"""What a graph declares is what it gives."""
+"""A graph gives what it declares, leaves as ONNX, and does the same there as in the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from zoo import pictures
 from zoo.catalog.card import Card
 from zoo.model.contract import Graph
-from zoo.testing.check import Check, Finding, Obstacle, Skip
-from zoo.testing.inputs import Arrays, inputs_of, outputs_of
-from zoo.testing.places import place_of
-from zoo.testing.subject import Subject
+from zoo.model.inference import as_tuple, run_graph
+from zoo.ports import Port
+from zoo.runtime.examples import example
+from zoo.testing import run_without_plugin
+from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, python_path, source_line
+from zoo.testing.model_under_test import ModelUnderTest
+
+Arrays = dict[str, "np.ndarray[Any, Any]"]
+
+
+def inputs_of(model: ModelUnderTest, graph: Graph, *, count: int, seed: int) -> Arrays:
+    """Return an array of `count` rows for each input of a graph, the same for the same seed."""
+    generator = np.random.default_rng(seed)
+    sizes = {"height": model.spec.height, "width": model.spec.width}
+    found = {}
+    for port in graph.inputs:
+        array = example(port, count, sizes, generator)
+        if port.kind == "image" and array.shape[1] == model.spec.channels:
+            array = _real(model, port, array, generator)
+        found[port.name] = array
+    return found
+
+
+def outputs_of(name: str, graph: Graph, inputs: Mapping[str, Any]) -> list[Tensor]:
+    """Run a graph's function as it is, in evaluation mode, and return what it gives.
+
+    Raises:
+        PrerequisiteFailed: that is no tensor, or not as many as there are output ports.
+    """
+    with torch.no_grad():
+        given = [torch.from_numpy(inputs[port.name]) for port in graph.inputs]
+        outputs = as_tuple(graph.function(*given))
+    if len(outputs) != len(graph.outputs) or not all(isinstance(each, Tensor) for each in outputs):
+        kinds = ", ".join(type(each).__name__ for each in outputs)
+        raise PrerequisiteFailed("ports/outputs") from Finding(
+            f"graph {name!r} declares {len(graph.outputs)} outputs and gives {len(outputs)} "
+            f"({kinds})", source_line(graph.function),
+        )  # fmt: skip
+    return list(outputs)
+
+
+def _real(model: ModelUnderTest, port: Port, like: Any, generator: np.random.Generator) -> Any:
+    """Return images of the data, of the port's domain, where they have its size."""
+    split = model.split
+    images = split[model.spec.side_of(port.domain)] if port.domain else next(iter(split.values()))
+    chosen = images[generator.integers(0, len(images), len(like))]
+    low, high = port.range or (-1.0, 1.0)
+    values = pictures.to_values(chosen, low, high)
+    return values if values.shape == like.shape else like
+
 
 BATCHES = (1, 2, 5)
 STRETCH = 10  # what noise and weights are multiplied by, to see whether a range holds for all
 
 
-def outputs(model: Subject) -> None:
+def outputs(model: ModelUnderTest) -> None:
     """Each graph gives the declared number of finite tensors, in the declared shapes and dtypes."""
     for name, graph in model.graphs.items():
         for count in BATCHES:
@@ -27,10 +82,10 @@ def outputs(model: Subject) -> None:
             wrong = _unlike_declared(graph, inputs, given)
             if wrong:
                 said = f"graph {name!r}, batch of {count}: {wrong}"
-                raise Finding(said, place_of(graph.function))
+                raise Finding(said, source_line(graph.function))
 
 
-def ranges(model: Subject) -> None:
+def ranges(model: ModelUnderTest) -> None:
     """Outputs stay in their declared ranges whatever the noise and the weights; images have one."""
     assert model.trained
     stretched = model.load_trained()
@@ -46,7 +101,7 @@ def ranges(model: Subject) -> None:
             _check_ranges(name, graph, inputs)
 
 
-def repeatable(model: Subject) -> None:
+def repeatable(model: ModelUnderTest) -> None:
     """The same inputs give the same outputs: a graph draws nothing at random by itself."""
     for name, graph in model.graphs.items():
         varying = _random_output(model, name, graph)
@@ -54,15 +109,15 @@ def repeatable(model: Subject) -> None:
             raise Finding(
                 f"graph {name!r} gives another {varying!r} each time; noise comes in through a "
                 "port that has a prior",
-                place_of(graph.function),
+                source_line(graph.function),
             )
 
 
-def rows(model: Subject) -> None:
+def rows(model: ModelUnderTest) -> None:
     """What a graph makes of a row does not depend on the other rows of the batch."""
     for name, graph in model.graphs.items():
         if _random_output(model, name, graph):
-            raise Obstacle("ports/repeatable")
+            raise PrerequisiteFailed("ports/repeatable")
         inputs = inputs_of(model, graph, count=max(BATCHES), seed=0)
         together = outputs_of(name, graph, inputs)
         last = {key: array[-1:] for key, array in inputs.items()}
@@ -73,16 +128,16 @@ def rows(model: Subject) -> None:
                 raise Finding(
                     f"graph {name!r}: {port.name!r} of a row differs by {gap:.3g} when other rows "
                     "stand beside it",
-                    place_of(graph.function),
+                    source_line(graph.function),
                 )
 
 
-def draws(model: Subject) -> None:
+def draws(model: ModelUnderTest) -> None:
     """A graph that needs nothing but draws gives other results for other draws of each input."""
     _every_input_counts(model, lambda graph: not graph.signature.missing, "only draws")
 
 
-def given(model: Subject) -> None:
+def given(model: ModelUnderTest) -> None:
     """A graph from pictures to pictures, or signals to signals, gives others for others."""
     _every_input_counts(model, _maps, "something to the same kind of thing")
 
@@ -93,13 +148,6 @@ def _generates(card: Card) -> bool:
 
 def _translates(card: Card) -> bool:
     return card.task in {"reconstruction", "translation"}
-
-
-CHECKS = [
-    *(Check("ports", each) for each in (outputs, ranges, repeatable, rows)),
-    Check("ports", draws, demanded=_generates),
-    Check("ports", given, demanded=_translates),
-]
 
 
 def _unlike_declared(graph: Graph, inputs: Arrays, given: list[Tensor]) -> str:
@@ -126,7 +174,7 @@ def _unlike_declared(graph: Graph, inputs: Arrays, given: list[Tensor]) -> str:
     return ""
 
 
-def _random_output(model: Subject, name: str, graph: Graph) -> str:
+def _random_output(model: ModelUnderTest, name: str, graph: Graph) -> str:
     """Return the first output that is not the same twice, or nothing."""
     inputs = inputs_of(model, graph, count=2, seed=0)
     first, second = (outputs_of(name, graph, inputs) for _ in range(2))
@@ -142,7 +190,7 @@ def _check_ranges(name: str, graph: Graph, inputs: Arrays) -> None:
             if port.kind == "image":
                 raise Finding(
                     f"graph {name!r}: the image {port.name!r} declares no range",
-                    place_of(graph.function),
+                    source_line(graph.function),
                 )
             continue
         low, high = port.range
@@ -151,7 +199,7 @@ def _check_ranges(name: str, graph: Graph, inputs: Arrays) -> None:
             raise Finding(
                 f"graph {name!r}: {port.name!r} reaches from {finite.min():.3g} to "
                 f"{finite.max():.3g}, declared [{low:g}, {high:g}]",
-                place_of(graph.function),
+                source_line(graph.function),
             )
 
 
@@ -160,7 +208,7 @@ def _maps(graph: Graph) -> bool:
     return any(port.kind in given for port in graph.outputs)
 
 
-def _every_input_counts(model: Subject, fits: Callable[[Graph], bool], what: str) -> None:
+def _every_input_counts(model: ModelUnderTest, fits: Callable[[Graph], bool], what: str) -> None:
     """Change the inputs of the graphs that fit one after the other, and look for a change."""
     chosen = {name: graph for name, graph in model.graphs.items() if fits(graph)}
     if not chosen:
@@ -173,12 +221,60 @@ def _every_input_counts(model: Subject, fits: Callable[[Graph], bool], what: str
             if all(torch.equal(one, other) for one, other in zip(before, after, strict=True)):
                 raise Finding(
                     f"graph {name!r} gives the same whatever comes in at {port!r}",
-                    place_of(graph.function),
+                    source_line(graph.function),
                 )
 
 
-def _changes(model: Subject, graph: Graph, first: Arrays) -> Iterator[tuple[str, Arrays]]:
+def _changes(model: ModelUnderTest, graph: Graph, first: Arrays) -> Iterator[tuple[str, Arrays]]:
     """Yield the inputs with one port after the other changed."""
     second = inputs_of(model, graph, count=8, seed=1)
     for port in graph.inputs:
         yield port.name, {**first, port.name: second[port.name]}
+
+
+ROWS = 3  # a batch that neither the exporter nor the gate has seen
+RUN_SECONDS = 300
+
+
+def exports(model: ModelUnderTest) -> None:
+    """Every graph is exported to ONNX, and draws nothing at random there."""
+    if not model.exported:
+        raise Finding("the model has no graph", model.place("graphs"))
+
+
+def agrees(model: ModelUnderTest) -> None:
+    """Each file passes the gate of `zoo export` at several batch sizes."""
+    assert model.verified
+
+
+def alone(model: ModelUnderTest) -> None:
+    """Each file runs where neither the plugin nor torch can be imported, with the same results."""
+    with TemporaryDirectory() as folder:
+        tolerances = {}
+        for name, content in model.verified.items():
+            graph = model.graphs[name]
+            Path(folder, f"{name}.onnx").write_bytes(content)
+            inputs = inputs_of(model, graph, count=ROWS, seed=0)
+            np.savez(Path(folder, f"{name}.in.npz"), **inputs)  # type: ignore[arg-type] # of numpy's stub: its own keywords
+            wanted = run_graph(model.trained, name, inputs)
+            np.savez(Path(folder, f"{name}.out.npz"), **wanted)  # type: ignore[arg-type] # as above
+            tolerances[name] = {port.name: port.tolerance for port in graph.outputs}
+        top = model.card.model.partition(":")[0].partition(".")[0]
+        task = {"folder": folder, "without": [top, "torch", "onnx"], "tolerances": tolerances}
+        words = [sys.executable, "-P", str(run_without_plugin.__file__), json.dumps(task)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False,
+                              timeout=RUN_SECONDS,
+                              env={**os.environ, "PYTHONPATH": python_path()})  # fmt: skip
+        if done.returncode:
+            said = (done.stdout.strip() or done.stderr.strip()).splitlines()
+            name = said[-1].partition(":")[0] if said else ""
+            graph_place = source_line(model.graphs[name].function) if name in model.graphs else ""
+            raise Finding(" ".join(said[-1:])[:300], graph_place or model.place("graphs"))
+
+
+EXPORT_CHECKS = [
+    *(Check("ports", each) for each in (outputs, ranges, repeatable, rows)),
+    Check("ports", draws, demanded=_generates),
+    Check("ports", given, demanded=_translates),
+    *(Check("export", each) for each in (exports, agrees, alone)),
+]

@@ -1,18 +1,25 @@
-"""A model that is being checked, and what several checks need of it, made once."""
+"""What is checked: an installed distribution with the project behind it, and a model of it."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import importlib.util
+import json
+import os
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
 
 from zoo.catalog.card import Card
 from zoo.catalog.lookup import Offer, load_class
-from zoo.catalog.plugins import installed
+from zoo.catalog.plugins import Plugin, installed
+from zoo.catalog.registry import normalised
 from zoo.data.batches import Batches
 from zoo.data.source import find_source
 from zoo.data.store import prepare
@@ -25,16 +32,154 @@ from zoo.model.contract import Graph, Model
 from zoo.model.weights import Trained, describe
 from zoo.options import configure
 from zoo.ports import DataSpec
-from zoo.testing.check import CPU, Finding, Obstacle
-from zoo.testing.course import BATCH, LATER, SAVED, STEPS, Course, Split, seed_everything, watch
-from zoo.testing.package import Package
-from zoo.testing.places import blame, place_of
-from zoo.testing.repeat import Repeat, repeat
+from zoo.testing.check import (
+    CPU,
+    Finding,
+    PrerequisiteFailed,
+    innermost_line,
+    line_containing,
+    source_line,
+)
+from zoo.testing.watched_training import (
+    BATCH,
+    LATER,
+    SAVED,
+    STEPS,
+    RepeatedTraining,
+    Split,
+    WatchedTraining,
+    repeat_training,
+    seed_everything,
+    watch_training,
+)
 from zoo.training import engine
 from zoo.training.job import check_material
 from zoo.training.randomness import random_state, set_random_state
 from zoo.training.seats import Table, sit_down
 from zoo.training.settings import Settings
+
+EXPECTED = "[tool.zoo.expected-failures"
+
+
+@dataclass(frozen=True)
+class Package:
+    """One installed distribution.
+
+    Args:
+        name: of the distribution.
+        plugins: its entry points.
+    """
+
+    name: str
+    plugins: Sequence[Plugin]
+
+    @classmethod
+    def called(cls, name: str) -> Package:
+        """Return the installed distribution of that name."""
+        return cls(name, [each for each in installed() if each.distribution == name])
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its code lies; None where it cannot be found."""
+        return folder_of(self.plugins[0].module) if self.plugins else None
+
+    @property
+    def metadata(self) -> Distribution | None:
+        """What is known of the installed distribution."""
+        try:
+            return distribution(self.name)
+        except PackageNotFoundError:
+            return None
+
+    @property
+    def project(self) -> Path | None:
+        """The folder it was installed from, where that is on this machine."""
+        text = self.metadata.read_text("direct_url.json") if self.metadata else None
+        facts = json.loads(text) if text else {}
+        url = urlsplit(facts.get("url", ""))
+        path = Path(unquote(url.path))
+        is_here = url.scheme == "file" and "dir_info" in facts and path.is_dir()
+        return path if is_here else None
+
+    @property
+    def project_file(self) -> Mapping[str, Any]:
+        """What ``pyproject.toml`` says, where it can be found.
+
+        Raises:
+            PrerequisiteFailed: it cannot be read.
+        """
+        path = self.project / "pyproject.toml" if self.project else None
+        if path is None or not path.is_file():
+            return {}
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            found = Finding(f"it cannot be read: {problem}", line_containing(path))
+            raise PrerequisiteFailed("static/project-file") from found
+
+    @property
+    def all_expected(self) -> Mapping[str, Mapping[str, str]]:
+        """The checks that the author declares to fail, with the reasons.
+
+        They stand in ``[tool.zoo.expected-failures.NAME]`` of ``pyproject.toml``, where NAME is a
+        model or the distribution, here as installers compare it.
+
+        Raises:
+            PrerequisiteFailed: the file cannot be read, or they are no such tables.
+        """
+        tables: Any = self.project_file
+        for key in ("tool", "zoo", "expected-failures"):
+            tables = tables.get(key, {}) if isinstance(tables, dict) else None
+        if not isinstance(tables, dict) or not all(map(_is_of_reasons, tables.values())):
+            found = Finding(
+                f"{EXPECTED}.NAME] must be a table of checks, each with the reason in quotes",
+                self.line_of_metadata(EXPECTED, "expected-failures"),
+            )
+            raise PrerequisiteFailed("static/project-file") from found
+        return {normalised(name): checks for name, checks in tables.items()}
+
+    def line_of_metadata(self, *words: str) -> str:
+        """Return where the metadata is written that holds one of the words: file and line."""
+        if self.project and (self.project / "pyproject.toml").is_file():
+            return line_containing(self.project / "pyproject.toml", *words)
+        files = (self.metadata.files if self.metadata else None) or []
+        paths = [Path(str(each.locate())) for each in files if each.name == "METADATA"]
+        return line_containing(paths[0], *words) if paths else f"the metadata of {self.name}"
+
+    def line_of_card(self, name: str, *words: str) -> str:
+        """Return where a card or a data set stands, or some of its words: file and line."""
+        for plugin in self.plugins:
+            spec = importlib.util.find_spec(plugin.module.partition(":")[0])
+            if spec and spec.origin and any(each.name == name for each in _provided(plugin)):
+                return line_containing(
+                    Path(spec.origin), *words, f'"{name}"', f"'{name}'", "zoo_models"
+                )
+        return ""
+
+
+def folder_of(module: str) -> Path | None:
+    """Return where the top package of a module lies, found without importing it.
+
+    Of a module that stands alone, it is the file.
+    """
+    top = module.partition(":")[0].partition(".")[0]
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(os.path.abspath(spec.origin))  # noqa: PTH100 - as in tracebacks: links stay links
+    return path.parent if path.name == "__init__.py" else path
+
+
+def _is_of_reasons(checks: object) -> bool:
+    return isinstance(checks, dict) and all(isinstance(each, str) for each in checks.values())
+
+
+def _provided(plugin: Plugin) -> Sequence[Any]:
+    return (*plugin.models, *plugin.datasets)
+
 
 Made = TypeVar("Made")
 
@@ -42,8 +187,8 @@ SLICE = 64  # images of the card's own data that the checks train on
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One model.
+class ModelUnderTest:
+    """One model, and what several checks need of it, made once.
 
     Args:
         offer: its card, and the plugin that offers it.
@@ -55,12 +200,9 @@ class Subject:
     kept: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, offer: Offer) -> Subject:
-        """Return an installed model as a subject."""
-        name = offer.plugin.distribution
-        return cls(
-            offer, Package(name, [each for each in installed() if each.distribution == name])
-        )
+    def of(cls, offer: Offer) -> ModelUnderTest:
+        """Return an installed model with its distribution."""
+        return cls(offer, Package.called(offer.plugin.distribution))
 
     @property
     def name(self) -> str:
@@ -98,15 +240,15 @@ class Subject:
         return self._once("data", "training/data", self._prepare)[2]
 
     @property
-    def fresh(self) -> Model:
+    def untrained(self) -> Model:
         """The model with its defaults, untrained, a new one each time with the same weights."""
         self._once("model", "training/builds", self.build)  # that it fails is told once
         return self.build()
 
     @property
-    def course(self) -> Course:
+    def training(self) -> WatchedTraining:
         """A training of some steps, watched; it may have ended early."""
-        return self._once("course", "training/players", self._play)
+        return self._once("training", "training/players", self._train)
 
     @property
     def trained(self) -> Model:
@@ -114,7 +256,7 @@ class Subject:
         return self._once("trained", "training/finite", self.load_trained)
 
     @property
-    def repeat(self) -> Repeat:
+    def repeated(self) -> RepeatedTraining:
         """The beginning of that training once more, saved, and gone on with by another model."""
         return self._once("repeat", "training/same-seed", self._repeat)
 
@@ -144,7 +286,7 @@ class Subject:
         model.graphs()
         return model
 
-    def seat(self, model: Model) -> Table:
+    def setup_players(self, model: Model) -> Table:
         """Seat the players of a model on the CPU."""
         return sit_down(model, engine.start(Settings(device="cpu")), nullcontext())
 
@@ -154,26 +296,26 @@ class Subject:
 
     def load_trained(self) -> Model:
         """Return a new model with the weights that the watched training came to."""
-        if self.course.problem is not None:
-            raise self.course.problem
+        if self.training.problem is not None:
+            raise self.training.problem
         model = self.build()
-        model.load_state_dict(self.course.weights[STEPS])
+        model.load_state_dict(self.training.weights[STEPS])
         return model.eval()
 
     def place(self, method: str) -> str:
         """Return file and line of a method of the model's class."""
-        return place_of(getattr(self.model_class, method))
+        return source_line(getattr(self.model_class, method))
 
     def _load_class(self) -> type[Model]:
         try:
             found = load_class(self.offer)
         except ZooError as problem:
-            where = blame(problem, self.folder) or self.line_of_card()
+            where = innermost_line(problem, self.folder) or self.line_of_card()
             raise Finding(problem.message, where) from problem
         if not issubclass(found, Model):
-            raise Finding(f"{found.__name__} is not a zoo.Model", place_of(found))
+            raise Finding(f"{found.__name__} is not a zoo.Model", source_line(found))
         if not dataclasses.is_dataclass(getattr(found, "Config", None)):
-            raise Finding(f"{found.__name__} has no Config that is a dataclass", place_of(found))
+            raise Finding(f"{found.__name__} has no Config that is a dataclass", source_line(found))
         return found
 
     def _prepare(self) -> tuple[DataSpec, Split, bool]:
@@ -183,16 +325,16 @@ class Subject:
         split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
         return store.spec, split, "train" in store.pairs
 
-    def _play(self) -> Course:
-        table = self.seat(self.fresh)
+    def _train(self) -> WatchedTraining:
+        table = self.setup_players(self.untrained)
         seed_everything(1)
-        return watch(table, self.batches(), STEPS, keep={SAVED, LATER, STEPS})
+        return watch_training(table, self.batches(), STEPS, keep={SAVED, LATER, STEPS})
 
-    def _repeat(self) -> Repeat:
+    def _repeat(self) -> RepeatedTraining:
         assert self.trained
-        table = self.seat(self.fresh)
+        table = self.setup_players(self.untrained)
         seed_everything(1)
-        return repeat(self, table)
+        return repeat_training(self, table)
 
     def _export(self) -> dict[str, bytes]:
         trained = Trained(self.trained, describe(self.trained, self.offer), Path())
@@ -206,7 +348,7 @@ class Subject:
                     about = describe_graph(trained, name, graph, weights_sha256="")
                     export_graph(self.trained, graph, about, path)
                 except ZooError as problem:
-                    where = blame(problem, self.folder) or place_of(graph.function)
+                    where = innermost_line(problem, self.folder) or source_line(graph.function)
                     raise Finding(problem.message, where) from problem
                 files[name] = path.read_bytes()
         return files
@@ -220,14 +362,14 @@ class Subject:
                     verify(self.trained, self.graphs[name], path)
                 except ZooError as problem:
                     said = f"{problem.message}; {problem.cause}"
-                    raise Finding(said, place_of(self.graphs[name].function)) from problem
+                    raise Finding(said, source_line(self.graphs[name].function)) from problem
         return self.exported
 
     def _once(self, name: str, owner: str, make: Callable[[], Made]) -> Made:
         """Return what `make` makes, made once; that it fails is the finding of the check `owner`.
 
         Raises:
-            Obstacle: it fails, or something that it stands on does.
+            PrerequisiteFailed: it fails, or something that it stands on does.
         """
         if name not in self.kept:
             before = random_state(CPU)
@@ -238,8 +380,8 @@ class Subject:
             finally:
                 set_random_state(before, CPU)
         made, problem = self.kept[name]
-        if isinstance(problem, Obstacle):
+        if isinstance(problem, PrerequisiteFailed):
             raise problem
         if problem is not None:
-            raise Obstacle(owner) from problem
+            raise PrerequisiteFailed(owner) from problem
         return cast(Made, made)

@@ -1,4 +1,4 @@
-"""Run by `export/alone` as a process of its own: exported files, without what made them."""
+"""Run by `export/alone` in a process of its own: exported files, without what made them."""
 
 from __future__ import annotations
 
