@@ -104,15 +104,14 @@ def _entries() -> list[tuple[Plugin, EntryPoint]]:
     """Return what the metadata says of every plugin, without importing any."""
     found = []
     for one in declared(hookspecs.PROJECT):
-        about = one.about
-        ranges = [unmet(requirement, zoo.__version__) for requirement in about.needs]
+        ranges = [unmet(requirement, zoo.__version__) for requirement in one.needs]
         needed = ",".join(each for each in ranges if each)
         trouble = f"needs zoo-core {needed}; {zoo.__version__} is installed" if needed else ""
         trouble = one.trouble or trouble
         for entry in one.entries or [EntryPoint("", "", hookspecs.PROJECT)]:
             # A name of its own choosing could be one that belongs to somebody else.
-            name = normalised(about.name) or f"?{entry.name}"
-            found.append((Plugin(name, about.version, entry.value, trouble=trouble), entry))
+            name = normalised(one.name) or f"?{entry.name}"
+            found.append((Plugin(name, one.version, entry.value, trouble=trouble), entry))
     return sorted(found, key=lambda pair: (pair[0].distribution, pair[0].module))
 
 

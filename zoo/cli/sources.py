@@ -171,13 +171,13 @@ def download_display() -> Iterator[Report]:
     with progress.Progress(*columns, console=console) as bars:
         tasks: dict[str, progress.TaskID] = {}
 
-        def report(moment: Progress) -> None:
-            if moment.note:
-                bars.console.print(_sentence(moment))
+        def report(update: Progress) -> None:
+            if update.note:
+                bars.console.print(_sentence(update))
                 return
-            if moment.file not in tasks:
-                tasks[moment.file] = bars.add_task(moment.file, total=moment.total)
-            bars.update(tasks[moment.file], completed=moment.done, total=moment.total)
+            if update.file not in tasks:
+                tasks[update.file] = bars.add_task(update.file, total=update.total)
+            bars.update(tasks[update.file], completed=update.done, total=update.total)
 
         yield report
 
@@ -187,18 +187,18 @@ def _plain_lines() -> Report:
 
     printed: dict[str, float] = {}
 
-    def report(moment: Progress) -> None:
-        if moment.note:
-            say(_sentence(moment))
+    def report(update: Progress) -> None:
+        if update.note:
+            say(_sentence(update))
             return
-        now, complete = time.monotonic(), moment.done == moment.total
-        if complete or now - printed.get(moment.file, 0.0) >= EVERY:
-            printed[moment.file] = now
-            of = "" if moment.total is None else f" of {filesize.decimal(moment.total)}"
-            say(f"{moment.file}: {filesize.decimal(moment.done)}{of}")
+        now, complete = time.monotonic(), update.done == update.total
+        if complete or now - printed.get(update.file, 0.0) >= EVERY:
+            printed[update.file] = now
+            of = "" if update.total is None else f" of {filesize.decimal(update.total)}"
+            say(f"{update.file}: {filesize.decimal(update.done)}{of}")
 
     return report
 
 
-def _sentence(moment: Progress) -> str:
-    return f"{moment.file}: {moment.note}" if moment.file else moment.note
+def _sentence(update: Progress) -> str:
+    return f"{update.file}: {update.note}" if update.file else update.note

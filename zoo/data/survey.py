@@ -30,7 +30,7 @@ from zoo.pictures import (
 )
 from zoo.ports import DataSpec, Fit
 
-FEW = 10  # training pictures; a class of fewer is told
+FEW = 10  # training pictures; a class of fewer is reported
 SHOWN = 6  # classes of a note
 LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless somebody asks for them
 USUAL: Size = (64, 64)
@@ -165,12 +165,12 @@ def _shapes(listing: Listing) -> Iterator[tuple[Size, bool]]:
             for path in side.pictures:
                 try:
                     yield shape_of(path, side.half)
-                except BadPictureError:  # told when it is decoded
+                except BadPictureError:  # reported when it is decoded
                     continue
 
 
 def _choose_size(sizes: Counter[Size]) -> tuple[Size, str]:
-    if not sizes:  # not one could be read, which decoding will tell
+    if not sizes:  # not one could be read, which decoding will report
         return USUAL, ""
     usual, count = sizes.most_common(1)[0]
     if count >= NEARLY_ALL * sizes.total() and max(usual) <= LARGEST_KEPT:
@@ -219,7 +219,7 @@ class Inspection:
         classes: training pictures of each class.
         bad: path and reason of each picture that cannot be read.
         unused: files that are no pictures of any split.
-        spec: what training would decode to when told nothing.
+        spec: what training would decode to by default.
         notes: sentences on choices that may surprise, and on what is not used.
         pairs: splits whose two sides show the same things.
     """
@@ -312,7 +312,7 @@ class _Census:
         good = 0
         for path, (height, width, mode), values, reason in _looks(side.pictures, side.half):
             if reason:
-                if side.half != "right":  # told with the left half
+                if side.half != "right":  # reported with the left half
                     self.bad.append((path, reason))
                 continue
             good += 1

@@ -221,10 +221,10 @@ def _explain(problem: BaseException, thing: Any) -> str:
         return str(problem)
     where = innermost_line(problem, thing.folder)
     if isinstance(problem, ZooError):
-        said = f"{problem.message}; {problem.cause}" if problem.cause else problem.message
+        message = f"{problem.message}; {problem.cause}" if problem.cause else problem.message
     else:
-        said = f"{type(problem).__name__}: {problem}"
-    return " ".join(said.split())[:400] + (f" ({where})" if where else "")
+        message = f"{type(problem).__name__}: {problem}"
+    return " ".join(message.split())[:400] + (f" ({where})" if where else "")
 
 
 def python_path() -> str:

@@ -81,8 +81,8 @@ def outputs(model: ModelUnderTest) -> None:
             given = outputs_of(name, graph, inputs)
             wrong = _unlike_declared(graph, inputs, given)
             if wrong:
-                said = f"graph {name!r}, batch of {count}: {wrong}"
-                raise Finding(said, source_line(graph.function))
+                message = f"graph {name!r}, batch of {count}: {wrong}"
+                raise Finding(message, source_line(graph.function))
 
 
 def ranges(model: ModelUnderTest) -> None:
@@ -266,10 +266,10 @@ def alone(model: ModelUnderTest) -> None:
                               timeout=RUN_SECONDS,
                               env={**os.environ, "PYTHONPATH": python_path()})  # fmt: skip
         if done.returncode:
-            said = (done.stdout.strip() or done.stderr.strip()).splitlines()
-            name = said[-1].partition(":")[0] if said else ""
+            lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+            name = lines[-1].partition(":")[0] if lines else ""
             graph_place = source_line(model.graphs[name].function) if name in model.graphs else ""
-            raise Finding(" ".join(said[-1:])[:300], graph_place or model.place("graphs"))
+            raise Finding(" ".join(lines[-1:])[:300], graph_place or model.place("graphs"))
 
 
 EXPORT_CHECKS = [

@@ -361,8 +361,8 @@ class ModelUnderTest:
                 try:
                     verify(self.trained, self.graphs[name], path)
                 except ZooError as problem:
-                    said = f"{problem.message}; {problem.cause}"
-                    raise Finding(said, source_line(self.graphs[name].function)) from problem
+                    message = f"{problem.message}; {problem.cause}"
+                    raise Finding(message, source_line(self.graphs[name].function)) from problem
         return self.exported
 
     def _once(self, name: str, owner: str, make: Callable[[], Made]) -> Made:

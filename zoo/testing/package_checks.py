@@ -220,9 +220,9 @@ def _files_in_wheel(project: Path) -> frozenset[str]:
                               timeout=BUILD_SECONDS, env=os.environ)  # fmt: skip
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
-            said = [line.strip() for line in done.stderr.splitlines() if "Error" in line]
+            errors = [line.strip() for line in done.stderr.splitlines() if "Error" in line]
             raise Finding(
-                f"the wheel cannot be built: {(said or [done.stderr.strip()[-200:]])[-1][:300]}",
+                f"the wheel cannot be built: {(errors or [done.stderr.strip()[-200:]])[-1][:300]}",
                 f"{project / 'pyproject.toml'}, line 1",
             )
         with zipfile.ZipFile(wheels[0]) as archive:
