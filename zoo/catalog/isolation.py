@@ -1,12 +1,15 @@
 """What a plugin may do while it is discovered, and what is done when it does something else.
 
+Every command imports every plugin. So none of this can wait for `zoo plugins check`: one plugin
+that prints would spoil ``--json``, one that hangs, exits or changes the process would stop commands
+that have nothing to do with it (tests/catalog/test_plugins.py holds each case).
+
 Heavy imports are refused, time is limited, output is kept from the user's, and an exit or an
 interrupt that the plugin raises ends its own import only. Streams, signal handlers, environment,
 folder and warning filters that it changes are put back, and a thread that it leaves running is
-told. What no process can defend itself against from within remains: code in C that crashes or never
-returns, a loop that catches every `BaseException`. Such a plugin ends every command that discovers,
-`zoo plugins list` and `zoo plugins check` among them; `zoo plugins disable`, ``ZOO_PLUGINS`` and
-`--no-plugins` import nothing of it.
+reported. No process can defend itself from within against code in C that crashes or never returns,
+or a loop that catches every `BaseException`: such a plugin ends every command that discovers it.
+`zoo plugins disable`, ``ZOO_PLUGINS`` and `--no-plugins` import nothing of it.
 """
 
 from __future__ import annotations
@@ -30,9 +33,9 @@ Answer = TypeVar("Answer")
 
 HEAVY = frozenset({"torch", "onnx", "onnxruntime", "onnxscript", "lightning_fabric"})
 LIMIT = 3.0  # seconds for one import; a light one takes a thousandth of it
-AGAIN = 0.5  # seconds until an import that went on all the same is told again to stop
+AGAIN = 0.5  # seconds until an import that went on all the same is stopped again
 GRACE = 0.05  # seconds for a thread that is about to end
-MOST_TOLD = 100  # characters of what a plugin printed
+MAX_PRINTED = 100  # characters of what a plugin printed
 STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")  # of sys
 
 left_running: list[threading.Thread] = []  # by plugins; Python would wait for them at its end
@@ -78,7 +81,7 @@ class Isolation:
         """
         began = self._end_of_output()
         threads = set(threading.enumerate())
-        with _stand_ins(), warnings.catch_warnings():
+        with _own_streams(), warnings.catch_warnings():
             self._prepare()
             try:
                 try:
@@ -96,7 +99,7 @@ class Isolation:
                     with suppress(OSError):
                         os.dup2(self._sink.fileno(), descriptor)
                 self.printed = self._printed_since(began)
-                self.left_behind = _told_of_threads(threads)
+                self.left_behind = _running_threads(threads)
                 if self.interrupted:
                     raise KeyboardInterrupt
 
@@ -138,8 +141,8 @@ class Isolation:
         if self._end_of_output() == began:
             return ""
         self._sink.seek(began)
-        told = " ".join(self._sink.read(4096).decode("utf-8", "replace").split())
-        return told if len(told) <= MOST_TOLD else f"{told[: MOST_TOLD - 1]}…"
+        text = " ".join(self._sink.read(4096).decode("utf-8", "replace").split())
+        return text if len(text) <= MAX_PRINTED else f"{text[: MAX_PRINTED - 1]}…"
 
 
 _EXIT = os._exit
@@ -172,7 +175,7 @@ def _handlers() -> Iterator[None]:
 
 
 @contextmanager
-def _stand_ins() -> Iterator[None]:
+def _own_streams() -> Iterator[None]:
     """Give one plugin streams that it may replace or close; put back what else it may change."""
     streams = {name: getattr(sys, name) for name in STREAMS}
     environment = os.environ.copy()
@@ -217,8 +220,8 @@ def _folder() -> str:
         return ""
 
 
-def _told_of_threads(before: set[threading.Thread]) -> str:
-    """Return what is to be said of threads that were not there before; remember them."""
+def _running_threads(before: set[threading.Thread]) -> str:
+    """Return in words which threads were not there before; remember them."""
     new = [each for each in threading.enumerate() if each not in before]
     for each in new:
         threading.Thread.join(each, GRACE)

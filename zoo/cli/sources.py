@@ -51,10 +51,10 @@ def decode(
     two_domains: bool = False,
 ) -> Store:
     """Decode a data set, telling the user on stderr what takes time or may surprise."""
-    from zoo.data.store import prepare
+    from zoo.data.store import open_store
 
     source = replace(source, two_domains=two_domains)
-    return prepare(source, size=size, fit=fit, on_bad_image=on_bad_image, report=say)
+    return open_store(source, size=size, fit=fit, on_bad_image=on_bad_image, report=say)
 
 
 def decode_like(source: Source, spec: DataSpec, fit: str | None = None) -> Store:
@@ -65,9 +65,9 @@ def decode_like(source: Source, spec: DataSpec, fit: str | None = None) -> Store
         spec: what the training's data was.
         fit: another way to bring pictures to the size, if the user wants one.
     """
-    from zoo.data.store import prepare
+    from zoo.data.store import open_store
 
-    return prepare(
+    return open_store(
         replace(source, two_domains=bool(spec.domains)),
         size=(spec.height, spec.width),
         channels=spec.channels,

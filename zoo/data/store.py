@@ -229,7 +229,7 @@ class Store:
     digest: str = ""
 
 
-def prepare(
+def open_store(
     source: Source,
     *,
     size: Size | None = None,
@@ -269,7 +269,7 @@ def prepare(
             raise ZooError(f"the decoded data in {folder} cannot be read back")
     for note in store.notes:
         log(note)
-    _judge(store, source, on_bad_image, log)
+    _check_bad_images(store, source, on_bad_image, log)
     return store
 
 
@@ -422,7 +422,7 @@ def _publish(temporary: Path, folder: Path, source: Source) -> None:
         temporary.rename(folder)
 
 
-def _judge(store: Store, source: Source, policy: OnBadImage, log: Report) -> None:
+def _check_bad_images(store: Store, source: Source, policy: OnBadImage, log: Report) -> None:
     if not store.bad:
         return
     unreadable = f"{store.bad:,} of {store.total:,} pictures of {source.name} cannot be read"

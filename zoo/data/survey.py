@@ -200,7 +200,7 @@ def _classes(source: Source, listing: Listing) -> tuple[str, ...]:
 
 
 # Path; height, width and mode; extremes where it has more than 8 bits; why it cannot be read.
-_Look = tuple[Path, tuple[int, int, str], ValueRange | None, str]
+_Reading = tuple[Path, tuple[int, int, str], ValueRange | None, str]
 
 
 @dataclass(frozen=True)
@@ -256,17 +256,17 @@ def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspect
     with source.opened() as (root, names):
         listing = source.listed(root, names)
         spec, notes = specify(source, listing, options)
-        census = _Census()
+        statistics = _Statistics()
         splits = {
-            split: {name: census.count(side, split) for name, side in sides.items()}
+            split: {name: statistics.count(side, split) for name, side in sides.items()}
             for split in SPLITS
             if (sides := listing.splits.get(split))
         }
-        spec = census.with_range(spec)
+        spec = statistics.with_range(spec)
         classes = _class_counts(listing, spec)
         notes += (
-            *census.describe_cut(spec),
-            *describe_range(spec, census.beyond(spec)),
+            *statistics.describe_cut(spec),
+            *describe_range(spec, statistics.beyond(spec)),
             *describe_classes(classes),
         )
         return Inspection(
@@ -277,10 +277,10 @@ def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspect
             validation={}
             if "validation" in splits
             else {name: held_out(count) for name, count in splits["train"].items()},
-            sizes=dict(census.sizes.most_common()),
-            modes=dict(census.modes.most_common()),
+            sizes=dict(statistics.sizes.most_common()),
+            modes=dict(statistics.modes.most_common()),
             classes=classes,
-            bad=[{"path": source.shown(path, root), "reason": why} for path, why in census.bad],
+            bad=[{"path": source.shown(path, root), "reason": why} for path, why in statistics.bad],
             unused=_unused(listing, root),
             spec=spec,
             notes=(*listing.notes, *notes),
@@ -288,7 +288,7 @@ def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspect
         )
 
 
-class _Census:
+class _Statistics:
     """Sizes, modes and bad pictures, over all sides."""
 
     def __init__(self) -> None:
@@ -310,7 +310,7 @@ class _Census:
                 ranges += map(extremes, side.pictures)
             return count
         good = 0
-        for path, (height, width, mode), values, reason in _looks(side.pictures, side.half):
+        for path, (height, width, mode), values, reason in _read_all(side.pictures, side.half):
             if reason:
                 if side.half != "right":  # reported with the left half
                     self.bad.append((path, reason))
@@ -346,10 +346,10 @@ class _Census:
         return describe_cut(self._shapes, spec.height, spec.width, spec.fit)
 
 
-def _looks(paths: Sequence[Path], half: Half) -> Iterator[_Look]:
+def _read_all(paths: Sequence[Path], half: Half) -> Iterator[_Reading]:
     """Yield what is seen of each picture."""
 
-    def look(path: Path) -> _Look:
+    def read(path: Path) -> _Reading:
         try:
             values = decode_picture(path, half).info.get(VALUES)
             return path, peek(path), values, ""
@@ -358,7 +358,7 @@ def _looks(paths: Sequence[Path], half: Half) -> Iterator[_Look]:
 
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(paths), AT_ONCE):
-            yield from pool.map(look, paths[start : start + AT_ONCE])
+            yield from pool.map(read, paths[start : start + AT_ONCE])
 
 
 def _class_counts(listing: Listing, spec: DataSpec) -> dict[str, int]:

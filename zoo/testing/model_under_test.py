@@ -22,7 +22,7 @@ from zoo.catalog.plugins import Plugin, installed
 from zoo.catalog.registry import normalised
 from zoo.data.batches import Batches
 from zoo.data.source import find_source
-from zoo.data.store import prepare
+from zoo.data.store import open_store
 from zoo.errors import ZooError
 from zoo.export.account import describe_graph
 from zoo.export.bundle import GRAPH_NAME
@@ -320,7 +320,7 @@ class ModelUnderTest:
 
     def _prepare(self) -> tuple[DataSpec, Split, bool]:
         wanted = self.card.learns_from == "two domains"
-        store = prepare(replace(find_source(self.card.data), two_domains=wanted))
+        store = open_store(replace(find_source(self.card.data), two_domains=wanted))
         check_material(self.offer, self.card.data, store)
         split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
         return store.spec, split, "train" in store.pairs
