@@ -39,6 +39,7 @@ MAX_PRINTED = 100  # characters of what a plugin printed
 STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")  # of sys
 
 left_running: list[threading.Thread] = []  # by plugins; Python would wait for them at its end
+_EXIT = os._exit
 
 
 class HeavyImportError(Exception):
@@ -143,9 +144,6 @@ class Isolation:
         self._sink.seek(began)
         text = " ".join(self._sink.read(4096).decode("utf-8", "replace").split())
         return text if len(text) <= MAX_PRINTED else f"{text[: MAX_PRINTED - 1]}…"
-
-
-_EXIT = os._exit
 
 
 @contextmanager

@@ -33,6 +33,11 @@ VERBS = {
     "search": ("Search the reviewed catalogue.", "zoo.cli.plugins:search"),
     "install": ("Install a plugin of the catalogue.", "zoo.cli.plugins:install"),
 }
+registry_option = click.option(
+    "--registry",
+    metavar="PATH|URL",
+    help="A second registry, of a class or a company; ZOO_REGISTRY names one for all verbs.",
+)
 
 
 @click.group("plugins", cls=Verbs, verbs=VERBS, invoke_without_command=True)
@@ -256,13 +261,6 @@ def _counts(kinds: Counter[str]) -> dict[str, int]:
         "skipped": kinds["skipped"],
         "expected_failures": kinds["expected failure"],
     }
-
-
-registry_option = click.option(
-    "--registry",
-    metavar="PATH|URL",
-    help="A second registry, of a class or a company; ZOO_REGISTRY names one for all verbs.",
-)
 
 
 @click.command("search")

@@ -29,6 +29,7 @@ FITS = get_args(Fit)
 FIT_HELP = "How pictures of other proportions fit: cut off, surrounded by their edges, distorted"
 
 fit_option = click.option("--fit", type=Choice(FITS), help=f"{FIT_HELP} [as in the training].")
+EVERY = 10.0  # seconds between two plain lines about one file
 
 
 def find(data: str) -> Source:
@@ -111,9 +112,6 @@ def read_size(text: object) -> tuple[int, int] | None:
             hint="--size 64, or --size 64x96 (8 to 4096)",
         )
     return height, width
-
-
-EVERY = 10.0  # seconds between two plain lines about one file
 
 
 def fetch_with_progress(row: Download, *, patience: float | None = None) -> Path:

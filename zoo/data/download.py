@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +32,7 @@ RECORDS = ".verified.json"
 LOCK = ".lock"
 
 State = Literal["yes", "partly", "no"]
+PATIENCE = 30.0  # seconds
 
 
 class Verified(TypedDict):
@@ -197,7 +197,7 @@ def part_of(folder: Path, name: str, *, alone: bool) -> Iterator[Path]:
         name: its name.
         alone: whether a lock says that the owner of any other part is dead.
     """
-    part = folder / f".{name}.{secrets.token_hex(4)}.part"
+    part = folder / f".{name}.{os.urandom(4).hex()}.part"
     _adopt(part, [left for left in leftovers(folder, name) if alone or left.suffix == ".rest"])
     part.mkdir(exist_ok=True)
     try:
@@ -265,9 +265,6 @@ def _adopt(part: Path, candidates: list[Path]) -> None:
                 shutil.copyfile(part_content(part), part / "copy")
                 (part / "copy").replace(part_content(part))
         return
-
-
-PATIENCE = 30.0  # seconds
 
 
 def fetch(row: Download, *, report: Report | None = None, patience: float = PATIENCE) -> Path:

@@ -57,6 +57,10 @@ AT_ONCE = 256  # files that one thread reads in turn
 THREADS = min(8, os.cpu_count() or 1)
 
 _File = tuple[bytes, str, os.stat_result | None]  # name below the root; path; None: a broken link
+FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
+MAX_EXAMPLES = 10
+OnBadImage = Literal["auto", "skip", "fail"]
+Report = Callable[[str], None]
 
 
 def fingerprint(source: Source) -> str:
@@ -181,10 +185,6 @@ def _read_known() -> dict[str, str]:
     return {key: each for key, each in known.items() if isinstance(each, str)}
 
 
-FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
-MAX_EXAMPLES = 10
-
-
 class _Description(TypedDict):
     """What ``store.json`` says."""
 
@@ -196,10 +196,6 @@ class _Description(TypedDict):
     examples: list[str]
     notes: list[str]
     digest: str
-
-
-OnBadImage = Literal["auto", "skip", "fail"]
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

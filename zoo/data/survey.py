@@ -35,6 +35,8 @@ SHOWN = 6  # classes of a note
 LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless somebody asks for them
 USUAL: Size = (64, 64)
 NEARLY_ALL = 0.95  # pictures of one size make it the size; a stray or damaged one changes nothing
+# Path; height, width and mode; extremes where it has more than 8 bits; why it cannot be read.
+_Reading = tuple[Path, tuple[int, int, str], ValueRange | None, str]
 
 
 @dataclass(frozen=True)
@@ -197,10 +199,6 @@ def _classes(source: Source, listing: Listing) -> tuple[str, ...]:
             cause="the files are others than those of the catalogue",
         )
     return named or listing.classes
-
-
-# Path; height, width and mode; extremes where it has more than 8 bits; why it cannot be read.
-_Reading = tuple[Path, tuple[int, int, str], ValueRange | None, str]
 
 
 @dataclass(frozen=True)

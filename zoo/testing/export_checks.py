@@ -26,6 +26,10 @@ from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, python_p
 from zoo.testing.model_under_test import ModelUnderTest
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
+BATCHES = (1, 2, 5)
+STRETCH = 10  # what noise and weights are multiplied by, to see whether a range holds for all
+ROWS = 3  # a batch that neither the exporter nor the gate has seen
+RUN_SECONDS = 300
 
 
 def inputs_of(model: ModelUnderTest, graph: Graph, *, count: int, seed: int) -> Arrays:
@@ -67,10 +71,6 @@ def _real(model: ModelUnderTest, port: Port, like: Any, generator: np.random.Gen
     low, high = port.range or (-1.0, 1.0)
     values = pictures.to_values(chosen, low, high)
     return values if values.shape == like.shape else like
-
-
-BATCHES = (1, 2, 5)
-STRETCH = 10  # what noise and weights are multiplied by, to see whether a range holds for all
 
 
 def outputs(model: ModelUnderTest) -> None:
@@ -230,10 +230,6 @@ def _changes(model: ModelUnderTest, graph: Graph, first: Arrays) -> Iterator[tup
     second = inputs_of(model, graph, count=8, seed=1)
     for port in graph.inputs:
         yield port.name, {**first, port.name: second[port.name]}
-
-
-ROWS = 3  # a batch that neither the exporter nor the gate has seen
-RUN_SECONDS = 300
 
 
 def exports(model: ModelUnderTest) -> None:

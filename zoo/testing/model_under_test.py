@@ -59,6 +59,8 @@ from zoo.training.seats import Table, sit_down
 from zoo.training.settings import Settings
 
 EXPECTED = "[tool.zoo.expected-failures"
+Made = TypeVar("Made")
+SLICE = 64  # images of the card's own data that the checks train on
 
 
 @dataclass(frozen=True)
@@ -179,11 +181,6 @@ def _is_of_reasons(checks: object) -> bool:
 
 def _provided(plugin: Plugin) -> Sequence[Any]:
     return (*plugin.models, *plugin.datasets)
-
-
-Made = TypeVar("Made")
-
-SLICE = 64  # images of the card's own data that the checks train on
 
 
 @dataclass(frozen=True)

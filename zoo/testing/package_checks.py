@@ -41,6 +41,10 @@ PLACEHOLDERS = re.compile(
 BUILD_SECONDS = 300
 NOT_BUILT = {".venv", "venv", ".tox", ".nox", "runs", "exports"}  # large; beside any plugin
 LITTER = ("__pycache__", ".*", "*.pyc", "*~", "*.orig", "*.rej", "Thumbs.db")
+IMPORT_SECONDS = 60  # for all of a distribution, torch included
+MOST_COMPUTING = 0.1  # seconds for the modules that every command imports
+MOST_WAITING = 0.5  # seconds likewise, on the clock
+Event = dict[str, str]
 
 
 def names(package: Package) -> None:
@@ -227,13 +231,6 @@ def _files_in_wheel(project: Path) -> frozenset[str]:
             )
         with zipfile.ZipFile(wheels[0]) as archive:
             return frozenset(archive.namelist())
-
-
-IMPORT_SECONDS = 60  # for all of a distribution, torch included
-MOST_COMPUTING = 0.1  # seconds for the modules that every command imports
-MOST_WAITING = 0.5  # seconds likewise, on the clock
-
-Event = dict[str, str]
 
 
 def loads(package: Package) -> None:
