@@ -61,16 +61,19 @@ class Isolation:
         self.interrupted = False  # by the user, not by a plugin
         self.printed = ""  # by the plugin that was loaded last
         self.left_behind = ""  # by the same: what goes on although its import is over
-        self.finder = _RefusingFinder()
+        self._finder = _RefusingFinder()
         self._sink = sink
         self._redirected = [each for each in (1, 2) if _is_open(each)]
         self._busy = False
         self._process = os.getpid()
+        in_main = threading.current_thread() is threading.main_thread()  # no other gets signals
+        self._handlers = {
+            each: signal.getsignal(each) for each in signal.valid_signals() if in_main
+        }
         # A timer that is armed already is the caller's, and there is only one.
-        self._timed = _has_timer() and signal.getitimer(signal.ITIMER_REAL)[0] == 0
-        self._guarded = _in_main_thread() and (
-            signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
+        has_timer = in_main and hasattr(signal, "setitimer")
+        self._timed = has_timer and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+        self._guarded = self._handlers.get(signal.SIGINT) is signal.default_int_handler
 
     def run(self, load: Callable[[], Answer]) -> Answer:
         """Load one plugin; return what `load` does.
@@ -106,9 +109,9 @@ class Isolation:
 
     def _prepare(self) -> None:
         """Set anew what the plugin before may have taken away."""
-        if self.finder not in sys.meta_path[:1]:
-            _remove(self.finder)
-            sys.meta_path.insert(0, self.finder)
+        if self._finder not in sys.meta_path[:1]:
+            self._remove_finder()
+            sys.meta_path.insert(0, self._finder)
         os._exit = self.leave
         if self._timed:
             signal.signal(signal.SIGALRM, self.stop)
@@ -134,6 +137,18 @@ class Isolation:
             raise SystemExit(f"os._exit({status})")
         _EXIT(status)
 
+    def end(self) -> None:
+        """Put back imports, `os._exit` and what handles signals."""
+        self._remove_finder()
+        os._exit = _EXIT
+        for each, handler in self._handlers.items():
+            if handler is not None and signal.getsignal(each) is not handler:
+                signal.signal(each, handler)
+
+    def _remove_finder(self) -> None:
+        with suppress(ValueError):  # a plugin has removed it
+            sys.meta_path.remove(self._finder)
+
     def _end_of_output(self) -> int:
         _flush()
         return self._sink.seek(0, os.SEEK_END)
@@ -149,27 +164,12 @@ class Isolation:
 @contextmanager
 def isolated() -> Iterator[Isolation]:
     """Yield what plugins are loaded under; at the end everything is as it was."""
-    with ExitStack() as stack:
-        stack.enter_context(_handlers())
-        isolation = Isolation(stack.enter_context(_sink()))
-        stack.callback(_remove, isolation.finder)
-        stack.callback(setattr, os, "_exit", _EXIT)
-        yield isolation
-
-
-@contextmanager
-def _handlers() -> Iterator[None]:
-    """Put back, at the end, what handles signals."""
-    if not _in_main_thread():  # no other may set them
-        yield
-        return
-    before = {each: signal.getsignal(each) for each in signal.valid_signals()}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            if handler is not None and signal.getsignal(each) is not handler:
-                signal.signal(each, handler)
+    with _sink() as sink:
+        isolation = Isolation(sink)
+        try:
+            yield isolation
+        finally:
+            isolation.end()
 
 
 @contextmanager
@@ -253,14 +253,6 @@ def _flush() -> None:
             stream.flush()
 
 
-def _has_timer() -> bool:
-    return hasattr(signal, "setitimer") and _in_main_thread()
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
 class _RefusingLoader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         raise HeavyImportError(
@@ -280,8 +272,3 @@ class _RefusingFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         del path, target
         return ModuleSpec(name, _RefusingLoader()) if name in HEAVY else None
-
-
-def _remove(finder: MetaPathFinder) -> None:
-    with suppress(ValueError):  # a plugin has removed it
-        sys.meta_path.remove(finder)
