@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.data.pictures import save
 from zoo.cli.request import Request, new_job
-from zoo.data.batches import Batches, in_order, in_step, length
+from zoo.data.batches import Batches, common_rows, in_order, length
 from zoo.errors import UsageError
 from zoo.training import engine
 from zoo.training.worker import set_up
@@ -77,7 +77,7 @@ def test_two_domains_are_gone_through_evenly(a, b, per_rank, ranks, epoch):
     split = {"a": numbered(a), "b": numbered(b)}
     batches = Batches(split, per_rank * ranks, seed=5, device=CPU, ranks=ranks)
     assert batches.images == length(split) == max(a, b)
-    assert in_step(split) == min(a, b)
+    assert common_rows(split) == min(a, b)
     assert batches.steps_per_epoch == max(a, b) // batches.batch_size >= 1
     steps = shares(split, epoch % 2**31, per_rank * ranks, ranks)
     assert len(steps) == batches.steps_per_epoch

@@ -24,7 +24,7 @@ from tests.data.loopback import Loopback, loopback
 from zoo.catalog.dataset import Dataset, RemoteFile, cache_home
 from zoo.catalog.lookup import find_dataset
 from zoo.data import transfer
-from zoo.data.download import Progress, fetch, state, verified_hash
+from zoo.data.download import Progress, cached_state, fetch, verified_hash
 from zoo.errors import NotFoundError, ZooError
 
 BODY = random.Random(0).randbytes(300_000)
@@ -108,12 +108,12 @@ def test_files_are_downloaded_once(server: Loopback) -> None:
     row = dataset(
         remote(server.url("/a")), remote(server.url("/b"), name="labels.bin", body=b"labels")
     )
-    assert state(row) == "no"
+    assert cached_state(row) == "no"
     folder = fetch(row)
     assert visible(folder) == [NAME, "labels.bin"]
     assert (folder / NAME).read_bytes() == BODY
     assert parts(folder) == []
-    assert state(row) == "yes"
+    assert cached_state(row) == "yes"
     assert fetch(row) == folder
     assert len(server.seen) == 2
 
@@ -208,7 +208,7 @@ def test_an_interrupted_download_leaves_only_its_part(server: Loopback, start: S
     assert visible(downloads()) == []
     assert [part.suffix for part in parts(downloads())] == [".rest"]
     row = dataset(remote(server.url("/a")))
-    assert state(row) == "partly"
+    assert cached_state(row) == "partly"
     fetch(row)
     assert server.seen[-1].range == "bytes=200000-"
 
@@ -406,7 +406,7 @@ def test_without_a_network_the_user_learns_what_to_fetch_and_where_to_put_it() -
     with pytest.raises(NotFoundError, match=f"fetch by hand into {downloads()}: {place}/{NAME}$"):
         fetch(other)
     assert "no connection" in caught.value.cause
-    assert state(row) == "no"
+    assert cached_state(row) == "no"
 
     (downloads() / NAME).write_bytes(BODY[::-1])
     with pytest.raises(NotFoundError, match=f"{NAME} there cannot be used .sha256"):
@@ -415,7 +415,7 @@ def test_without_a_network_the_user_learns_what_to_fetch_and_where_to_put_it() -
 
     (downloads() / NAME).write_bytes(BODY)
     assert fetch(row) == downloads()
-    assert state(row) == "yes"
+    assert cached_state(row) == "yes"
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
@@ -427,9 +427,9 @@ def test_the_published_files_are_accepted_when_put_there_by_hand(
     folder.mkdir(parents=True)
     for file in row.files:
         (folder / file.name).symlink_to(shared_data / name / file.name)
-    assert state(row) == "partly"
+    assert cached_state(row) == "partly"
     assert fetch(row) == folder
-    assert state(row) == "yes"
+    assert cached_state(row) == "yes"
 
 
 def test_a_file_that_changed_in_the_cache_is_replaced(server: Loopback) -> None:
@@ -438,7 +438,7 @@ def test_a_file_that_changed_in_the_cache_is_replaced(server: Loopback) -> None:
     path = fetch(row) / NAME
     path.write_bytes(BODY[::-1])
     os.utime(path, ns=(0, 0))
-    assert state(row) == "partly"
+    assert cached_state(row) == "partly"
     notes: list[str] = []
     fetch(row, report=lambda moment: notes.append(moment.note))
     assert path.read_bytes() == BODY

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.data.pictures import fill, photo, save, write_mnist
 from zoo.data.source import find_source
-from zoo.data.store import prepare
+from zoo.data.store import open_store
 from zoo.data.survey import inspect
 
 
@@ -48,7 +48,7 @@ def test_names_of_any_bytes_can_be_printed():
     (root / "class\nb" / os.fsdecode(b"\xfd.png")).write_bytes(b"")
     found = inspect(find_source(str(root)))
     said: list[str] = []
-    store = prepare(find_source(str(root)), on_bad_image="skip", report=said.append)
+    store = open_store(find_source(str(root)), on_bad_image="skip", report=said.append)
     for text in (json.dumps(found.to_json(), ensure_ascii=False), *said, *store.spec.classes):
         assert text.encode("utf-8")
     assert store.spec.classes == ("class_b", "class \ufffd")
@@ -60,7 +60,7 @@ def test_it_says_what_training_then_gets():
     Image.new("RGB", (1, 5)).save("pairs/train/narrow.png")
     for place in ("digits", "pairs:paired-side-by-side"):
         found = inspect(find_source(place))
-        store = prepare(find_source(place), on_bad_image="skip")
+        store = open_store(find_source(place), on_bad_image="skip")
         counts = {
             split: {name: len(array) for name, array in arrays.items() if name != "label"}
             for split, arrays in store.splits.items()

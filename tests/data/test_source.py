@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.data.pictures import fill, write_mnist
 from zoo.data.source import find_source
-from zoo.data.store import prepare
+from zoo.data.store import open_store
 from zoo.errors import NotFoundError, UsageError, ZooError
 
 SMALL = "fashion-mnist-small"
@@ -25,7 +25,7 @@ def test_a_name_of_the_catalogue():
     assert source.name == SMALL
     assert source.dataset is not None
     assert source.layout == source.dataset.layout
-    store = prepare(source)
+    store = open_store(source)
     assert store.spec.name == SMALL
     assert store.spec.classes[9] == "ankle boot"
     assert (store.spec.channels, store.spec.height, store.spec.width) == (1, 28, 28)
@@ -60,8 +60,8 @@ def test_folders_archives_and_npz_files(tmp_path):
 def test_a_layout_may_be_named(tmp_path):
     fill(Path("photos/2020"), 3)
     fill(Path("photos/2021"), 3)
-    assert prepare(find_source("photos")).spec.classes == ("2020", "2021")
-    assert prepare(find_source("photos:folder")).spec.classes == ()
+    assert open_store(find_source("photos")).spec.classes == ("2020", "2021")
+    assert open_store(find_source("photos:folder")).spec.classes == ()
 
 
 def test_colons_may_belong_to_the_path():
@@ -106,10 +106,10 @@ def test_a_folder_that_only_holds_an_archive_leads_to_the_archive():
     fill(Path("photos"), 3)
     shutil.make_archive("downloads/photos", "zip", "photos")
     with pytest.raises(NotFoundError) as caught:
-        prepare(find_source("downloads"))
+        open_store(find_source("downloads"))
     assert "1 .zip" in caught.value.cause
     place = caught.value.hint.split(": ")[1]
-    assert prepare(find_source(place)).spec.name == "photos"
+    assert open_store(find_source(place)).spec.name == "photos"
 
 
 def test_nothing_at_all():
@@ -156,14 +156,14 @@ def test_a_row_of_the_catalogue_decides_on_size_names_and_layout(tmp_path, monke
         """.replace("\n                    ", " ")
     )
     monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
-    store = prepare(find_source("two-things"))
+    store = open_store(find_source("two-things"))
     assert (store.spec.height, store.spec.width, store.spec.channels) == (20, 25, 3)
     assert store.spec.classes == ("first", "second")
     os.utime(folder / "things.zip", (1, 1))  # hashes decide, not times
     said: list[str] = []
-    prepare(find_source("two-things"), report=said.append)
+    open_store(find_source("two-things"), report=said.append)
     assert said == []
-    assert prepare(find_source("two-things"), size=(10, 10)).spec.height == 10
+    assert open_store(find_source("two-things"), size=(10, 10)).spec.height == 10
 
 
 def test_more_classes_than_the_catalogue_names(tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_more_classes_than_the_catalogue_names(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
     with pytest.raises(NotFoundError, match="10 classes; 2 are catalogued"):
-        prepare(find_source("digits"))
+        open_store(find_source("digits"))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_errors_about_what_lies_in_an_archive_name_the_archive(members, words):
         for name, content in members.items():
             archive.writestr(name, content)
     with pytest.raises(NotFoundError) as caught:
-        prepare(find_source("nested.zip"))
+        open_store(find_source("nested.zip"))
     for word in words:
         assert word in str(caught.value)
     assert ".unfinished" not in str(caught.value)

@@ -21,7 +21,7 @@ from tests.data.loopback import loopback
 from tests.data.pictures import fill, idx, photo, save, write_mnist
 from zoo import pictures
 from zoo.data.source import find_source
-from zoo.data.store import Store, prepare
+from zoo.data.store import Store, open_store
 from zoo.data.survey import inspect
 from zoo.errors import NotFoundError, ZooError
 from zoo.ports import DataSpec
@@ -29,11 +29,11 @@ from zoo.ports import DataSpec
 PREPARE = """
 import sys
 from zoo.data.source import find_source
-from zoo.data.store import prepare
+from zoo.data.store import open_store
 from zoo.errors import ZooError
 {before}
 try:
-    store = prepare(find_source(sys.argv[1]), size=(64, 64), channels=3, report=print)
+    store = open_store(find_source(sys.argv[1]), size=(64, 64), channels=3, report=print)
 except ZooError as problem:
     print(problem)
     sys.exit(problem.exit_code)
@@ -53,7 +53,7 @@ def prepared(
 ) -> tuple[Store, list[str]]:
     said: list[str] = []
     source = replace(find_source(str(place)), two_domains=two_domains)
-    return prepare(source, report=said.append, **options), said
+    return open_store(source, report=said.append, **options), said
 
 
 def store_home() -> Path:

@@ -15,7 +15,7 @@ from tests.evaluation.toys import STRIPES, store, stripes, with_wrong_labels
 from zoo import DataSpec
 from zoo.catalog.dataset import cache_home
 from zoo.data.source import find_source
-from zoo.data.store import Store, prepare
+from zoo.data.store import Store, open_store
 from zoo.errors import UsageError, ZooError
 from zoo.evaluation.classifier import Classifier, Network, find_classifier
 
@@ -29,7 +29,7 @@ def find(data: Store = STRIPED) -> tuple[Classifier, list[str]]:
 
 
 def test_a_classifier_of_a_small_part_of_fashion_mnist_is_as_good_as_is_said() -> None:
-    data = prepare(find_source("fashion-mnist-small"))
+    data = open_store(find_source("fashion-mnist-small"))
     classifier, said = find(data)
     assert classifier.accuracy >= 0.88
     test = data.splits["test"]
@@ -48,7 +48,7 @@ def test_a_classifier_of_a_small_part_of_fashion_mnist_is_as_good_as_is_said() -
 def test_fashion_mnist_is_classified_better_than_ninety_per_cent(
     shared_data: Path, size: int
 ) -> None:
-    data = prepare(find_source(str(shared_data / "fashion-mnist")), size=(size, size))
+    data = open_store(find_source(str(shared_data / "fashion-mnist")), size=(size, size))
     classifier, _ = find(data)
     assert len(data.splits["test"]["image"]) == 10_000
     assert classifier.accuracy >= 0.90

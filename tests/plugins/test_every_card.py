@@ -9,7 +9,7 @@ import pytest
 from zoo.catalog.lookup import find_model, offers
 from zoo.catalog.plugins import installed
 from zoo.data.source import find_source
-from zoo.data.store import prepare
+from zoo.data.store import open_store
 from zoo.testing.check import Outcome
 from zoo.testing.conformance import check_distribution, check_model
 from zoo.testing.model_under_test import ModelUnderTest, Package
@@ -31,7 +31,7 @@ def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("zoo-home")))
         for data in {each.card.data for each in offers()}:
-            prepare(find_source(data))
+            open_store(find_source(data))
         yield
 
 

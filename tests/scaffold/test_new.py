@@ -16,8 +16,7 @@ from tests.cli.test_imports import imported_by
 from tests.conftest import PROJECT
 from tests.process import error_of, zoo, zoo_json
 from tests.scaffold.projects import KINDS, python, write
-from zoo.cli import plugins
-from zoo.scaffold.project import bounds_of, kinds
+from zoo.scaffold.project import bounds_of
 
 LONGEST = "abcdefghijklmnop-rstuvwxyz-abcdefghi"  # with zoo- before it, the 40 characters there are
 NOBODY = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_COUNT": "0"}
@@ -205,7 +204,3 @@ def test_the_templates_are_in_the_wheel_of_the_core(tmp_path: Path) -> None:
     command = f"import sys; sys.path.insert(0, sys.argv[1]); {written}"
     told = json.loads(python("-c", command, str(tmp_path / "site"), cwd=tmp_path).stdout)
     assert len(told["files"]) == 9
-
-
-def test_every_kind_can_be_asked_for() -> None:
-    assert plugins.KINDS == KINDS == tuple(kinds())

@@ -9,7 +9,7 @@ import pytest
 
 from tests.testing.tiny import forget
 from zoo.data.source import find_source
-from zoo.data.store import prepare
+from zoo.data.store import open_store
 
 
 @pytest.fixture(scope="package")
@@ -18,7 +18,7 @@ def zoo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("zoo-home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(home))
-        prepare(find_source("fashion-mnist-small"))
+        open_store(find_source("fashion-mnist-small"))
     return home
 
 

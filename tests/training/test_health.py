@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from zoo.catalog.lookup import find_model, load_class, offers
 from zoo.data.batches import Batches, in_order
 from zoo.data.source import find_source
-from zoo.data.store import Store, prepare
+from zoo.data.store import Store, open_store
 from zoo.model.contract import Goal, Model
 from zoo.model.inference import mean_metrics
 from zoo.options import configure
@@ -53,7 +53,7 @@ def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @cache
 def store_of(data: str) -> Store:
-    return prepare(find_source(data))
+    return open_store(find_source(data))
 
 
 def build(card: str, **options: Any) -> Model:

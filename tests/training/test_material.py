@@ -11,7 +11,7 @@ from zoo.catalog.card import Card, Paper
 from zoo.catalog.lookup import Offer
 from zoo.catalog.plugins import Plugin
 from zoo.data.source import find_source
-from zoo.data.store import Store, prepare
+from zoo.data.store import Store, open_store
 from zoo.errors import UsageError
 from zoo.training.job import check_material
 
@@ -31,7 +31,7 @@ def store(holds: str) -> Store:
     place, folders = HOLDS[holds]
     for folder in folders:
         fill(Path(folder), 3)
-    return prepare(find_source(place))
+    return open_store(find_source(place))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """What a plugin may do while it is discovered, and what is done when it does something else.
 
+Every command imports every plugin. So none of this can wait for `zoo plugins check`: one plugin
+that prints would spoil ``--json``, one that hangs, exits or changes the process would stop commands
+that have nothing to do with it (tests/catalog/test_plugins.py holds each case).
+
 Heavy imports are refused, time is limited, output is kept from the user's, and an exit or an
 interrupt that the plugin raises ends its own import only. Streams, signal handlers, environment,
 folder and warning filters that it changes are put back, and a thread that it leaves running is
-told. What no process can defend itself against from within remains: code in C that crashes or never
-returns, a loop that catches every `BaseException`. Such a plugin ends every command that discovers,
-`zoo plugins list` and `zoo plugins check` among them; `zoo plugins disable`, ``ZOO_PLUGINS`` and
-`--no-plugins` import nothing of it.
+reported. No process can defend itself from within against code in C that crashes or never returns,
+or a loop that catches every `BaseException`: such a plugin ends every command that discovers it.
+`zoo plugins disable`, ``ZOO_PLUGINS`` and `--no-plugins` import nothing of it.
 """
 
 from __future__ import annotations
@@ -30,12 +33,13 @@ Answer = TypeVar("Answer")
 
 HEAVY = frozenset({"torch", "onnx", "onnxruntime", "onnxscript", "lightning_fabric"})
 LIMIT = 3.0  # seconds for one import; a light one takes a thousandth of it
-AGAIN = 0.5  # seconds until an import that went on all the same is told again to stop
+AGAIN = 0.5  # seconds until an import that went on all the same is stopped again
 GRACE = 0.05  # seconds for a thread that is about to end
-MOST_TOLD = 100  # characters of what a plugin printed
+MAX_PRINTED = 100  # characters of what a plugin printed
 STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")  # of sys
 
 left_running: list[threading.Thread] = []  # by plugins; Python would wait for them at its end
+_EXIT = os._exit
 
 
 class HeavyImportError(Exception):
@@ -57,16 +61,19 @@ class Isolation:
         self.interrupted = False  # by the user, not by a plugin
         self.printed = ""  # by the plugin that was loaded last
         self.left_behind = ""  # by the same: what goes on although its import is over
-        self.finder = _RefusingFinder()
+        self._finder = _RefusingFinder()
         self._sink = sink
         self._redirected = [each for each in (1, 2) if _is_open(each)]
         self._busy = False
         self._process = os.getpid()
+        in_main = threading.current_thread() is threading.main_thread()  # no other gets signals
+        self._handlers = {
+            each: signal.getsignal(each) for each in signal.valid_signals() if in_main
+        }
         # A timer that is armed already is the caller's, and there is only one.
-        self._timed = _has_timer() and signal.getitimer(signal.ITIMER_REAL)[0] == 0
-        self._guarded = _in_main_thread() and (
-            signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
+        has_timer = in_main and hasattr(signal, "setitimer")
+        self._timed = has_timer and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+        self._guarded = self._handlers.get(signal.SIGINT) is signal.default_int_handler
 
     def run(self, load: Callable[[], Answer]) -> Answer:
         """Load one plugin; return what `load` does.
@@ -78,7 +85,7 @@ class Isolation:
         """
         began = self._end_of_output()
         threads = set(threading.enumerate())
-        with _stand_ins(), warnings.catch_warnings():
+        with _own_streams(), warnings.catch_warnings():
             self._prepare()
             try:
                 try:
@@ -96,15 +103,15 @@ class Isolation:
                     with suppress(OSError):
                         os.dup2(self._sink.fileno(), descriptor)
                 self.printed = self._printed_since(began)
-                self.left_behind = _told_of_threads(threads)
+                self.left_behind = _running_threads(threads)
                 if self.interrupted:
                     raise KeyboardInterrupt
 
     def _prepare(self) -> None:
         """Set anew what the plugin before may have taken away."""
-        if self.finder not in sys.meta_path[:1]:
-            _remove(self.finder)
-            sys.meta_path.insert(0, self.finder)
+        if self._finder not in sys.meta_path[:1]:
+            self._remove_finder()
+            sys.meta_path.insert(0, self._finder)
         os._exit = self.leave
         if self._timed:
             signal.signal(signal.SIGALRM, self.stop)
@@ -130,6 +137,18 @@ class Isolation:
             raise SystemExit(f"os._exit({status})")
         _EXIT(status)
 
+    def end(self) -> None:
+        """Put back imports, `os._exit` and what handles signals."""
+        self._remove_finder()
+        os._exit = _EXIT
+        for each, handler in self._handlers.items():
+            if handler is not None and signal.getsignal(each) is not handler:
+                signal.signal(each, handler)
+
+    def _remove_finder(self) -> None:
+        with suppress(ValueError):  # a plugin has removed it
+            sys.meta_path.remove(self._finder)
+
     def _end_of_output(self) -> int:
         _flush()
         return self._sink.seek(0, os.SEEK_END)
@@ -138,41 +157,23 @@ class Isolation:
         if self._end_of_output() == began:
             return ""
         self._sink.seek(began)
-        told = " ".join(self._sink.read(4096).decode("utf-8", "replace").split())
-        return told if len(told) <= MOST_TOLD else f"{told[: MOST_TOLD - 1]}…"
-
-
-_EXIT = os._exit
+        text = " ".join(self._sink.read(4096).decode("utf-8", "replace").split())
+        return text if len(text) <= MAX_PRINTED else f"{text[: MAX_PRINTED - 1]}…"
 
 
 @contextmanager
 def isolated() -> Iterator[Isolation]:
     """Yield what plugins are loaded under; at the end everything is as it was."""
-    with ExitStack() as stack:
-        stack.enter_context(_handlers())
-        isolation = Isolation(stack.enter_context(_sink()))
-        stack.callback(_remove, isolation.finder)
-        stack.callback(setattr, os, "_exit", _EXIT)
-        yield isolation
+    with _sink() as sink:
+        isolation = Isolation(sink)
+        try:
+            yield isolation
+        finally:
+            isolation.end()
 
 
 @contextmanager
-def _handlers() -> Iterator[None]:
-    """Put back, at the end, what handles signals."""
-    if not _in_main_thread():  # no other may set them
-        yield
-        return
-    before = {each: signal.getsignal(each) for each in signal.valid_signals()}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            if handler is not None and signal.getsignal(each) is not handler:
-                signal.signal(each, handler)
-
-
-@contextmanager
-def _stand_ins() -> Iterator[None]:
+def _own_streams() -> Iterator[None]:
     """Give one plugin streams that it may replace or close; put back what else it may change."""
     streams = {name: getattr(sys, name) for name in STREAMS}
     environment = os.environ.copy()
@@ -217,8 +218,8 @@ def _folder() -> str:
         return ""
 
 
-def _told_of_threads(before: set[threading.Thread]) -> str:
-    """Return what is to be said of threads that were not there before; remember them."""
+def _running_threads(before: set[threading.Thread]) -> str:
+    """Return in words which threads were not there before; remember them."""
     new = [each for each in threading.enumerate() if each not in before]
     for each in new:
         threading.Thread.join(each, GRACE)
@@ -252,14 +253,6 @@ def _flush() -> None:
             stream.flush()
 
 
-def _has_timer() -> bool:
-    return hasattr(signal, "setitimer") and _in_main_thread()
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
 class _RefusingLoader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         raise HeavyImportError(
@@ -279,8 +272,3 @@ class _RefusingFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         del path, target
         return ModuleSpec(name, _RefusingLoader()) if name in HEAVY else None
-
-
-def _remove(finder: MetaPathFinder) -> None:
-    with suppress(ValueError):  # a plugin has removed it
-        sys.meta_path.remove(finder)

@@ -23,41 +23,30 @@ PLAIN_BOUND = re.compile(rf"(>=|<)\s*({PLAIN_VERSION.pattern})")
 
 @dataclass(frozen=True)
 class Metadata:
-    """What matters of a distribution's metadata.
+    """What matters of an installed distribution.
 
     Args:
         name: of the distribution; empty where its metadata is lost.
         version: of the distribution; empty likewise.
         needs: its requirements of zoo-core, as they stand.
+        entries: its entry points of a group; none where they cannot be read.
+        trouble: what is wrong with its metadata; empty when nothing is.
     """
 
     name: str = ""
     version: str = ""
     needs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Declared:
-    """A distribution that has entry points of a group.
-
-    Args:
-        about: what else its metadata says.
-        entries: the entry points; none where they cannot be read.
-        trouble: what is wrong with its metadata; empty when nothing is.
-    """
-
-    about: Metadata
     entries: tuple[EntryPoint, ...] = ()
     trouble: str = ""
 
 
-def declared(group: str) -> list[Declared]:
+def declared(group: str) -> list[Metadata]:
     """Return every installed distribution that has entry points of a group.
 
     Of one that several folders of the path hold, the first is meant, as where Python imports it.
     """
     places: dict[str, PurePath] = {}
-    found: dict[str, Declared] = {}
+    found: dict[str, Metadata] = {}
     for distribution in distributions():
         place = PurePath(str(getattr(distribution, "_path", "")))
         project = _project(distribution, place)
@@ -120,25 +109,25 @@ def _project(distribution: Distribution, place: PurePath) -> str:
         return ""
 
 
-def _declared(distribution: Distribution, project: str, group: str) -> Declared | None:
+def _declared(distribution: Distribution, project: str, group: str) -> Metadata | None:
     try:
         entries = tuple(each for each in distribution.entry_points if each.group == group)
         if not entries:
             return None
     except Exception as problem:  # one broken file must not stop every command
-        if not _mentions(distribution, group):
-            return None
-        return Declared(Metadata(project), (), f"its entry points cannot be read: {_line(problem)}")
+        trouble = f"its entry points cannot be read: {_line(problem)}"
+        return Metadata(project, trouble=trouble) if _mentions(distribution, group) else None
     try:
-        about = read_metadata(distribution)
+        about = replace(read_metadata(distribution), entries=entries)
     except Exception as problem:  # likewise
-        return Declared(Metadata(), entries, f"its metadata cannot be read: {_line(problem)}")
+        return Metadata(entries=entries, trouble=f"its metadata cannot be read: {_line(problem)}")
     if not about.name:
-        return Declared(about, entries, f"its metadata gives no name; it is installed as {project}")
+        trouble = f"its metadata gives no name; it is installed as {project}"
+        return replace(about, trouble=trouble)
     if normalised(about.name) != project:
         trouble = f"its metadata calls it {about.name}, but it is installed as {project}"
-        return Declared(replace(about, name=""), entries, trouble)
-    return Declared(about, entries)
+        return replace(about, name="", trouble=trouble)
+    return about
 
 
 def _mentions(distribution: Distribution, group: str) -> bool:

@@ -58,7 +58,7 @@ class Plugin:
         datasets: data sets it provides.
         trouble: why it provides nothing, with file and line where known; empty when all is well.
         notes: what does not keep it from working: what it printed, whose names it shares.
-        left_out: why it was not loaded although nothing ails it; empty when it was.
+        left_out: why it was not loaded although nothing is wrong with it; empty when it was.
         seconds: that its import and its hooks took; 0 where it was not imported.
         shadowed: models of it that only ``distribution:name`` means.
     """
@@ -104,15 +104,14 @@ def _entries() -> list[tuple[Plugin, EntryPoint]]:
     """Return what the metadata says of every plugin, without importing any."""
     found = []
     for one in declared(hookspecs.PROJECT):
-        about = one.about
-        ranges = [unmet(requirement, zoo.__version__) for requirement in about.needs]
+        ranges = [unmet(requirement, zoo.__version__) for requirement in one.needs]
         needed = ",".join(each for each in ranges if each)
         trouble = f"needs zoo-core {needed}; {zoo.__version__} is installed" if needed else ""
         trouble = one.trouble or trouble
         for entry in one.entries or [EntryPoint("", "", hookspecs.PROJECT)]:
             # A name of its own choosing could be one that belongs to somebody else.
-            name = normalised(about.name) or f"?{entry.name}"
-            found.append((Plugin(name, about.version, entry.value, trouble=trouble), entry))
+            name = normalised(one.name) or f"?{entry.name}"
+            found.append((Plugin(name, one.version, entry.value, trouble=trouble), entry))
     return sorted(found, key=lambda pair: (pair[0].distribution, pair[0].module))
 
 
@@ -121,7 +120,7 @@ def _load(plugin: Plugin, entry: EntryPoint, isolation: Isolation) -> Plugin:
     package = plugin.module.partition(".")[0]
     try:
         models, datasets, trouble = isolation.run(lambda: _answers(entry, package))
-    except BaseException as problem:  # a plugin may raise anything; its row tells
+    except BaseException as problem:  # a plugin may raise anything; its row says what
         if isolation.interrupted:
             raise
         is_ours = type(problem) is TooSlowError
@@ -141,13 +140,13 @@ def _load(plugin: Plugin, entry: EntryPoint, isolation: Isolation) -> Plugin:
 def _answers(entry: EntryPoint, package: str) -> tuple[tuple[Card, ...], tuple[Dataset, ...], str]:
     """Return what a plugin provides, and why it provides nothing.
 
-    What it raises is told here, under the same watch: showing it may run the plugin's code.
+    What it raises is explained here, still isolated: showing it may run the plugin's code.
     """
     try:
         models, datasets = _ask(entry.load(), entry.name)
     except TooSlowError:
         raise
-    except BaseException as problem:  # a plugin may raise anything; its row tells
+    except BaseException as problem:  # a plugin may raise anything; its row says what
         return (), (), _explain(problem, package)
     nothing = "provides nothing: is @zoo.hookimpl missing on its functions?"
     return models, datasets, "" if models or datasets else nothing
@@ -182,7 +181,7 @@ def _flatten(answers: Sequence[Iterable[Entry]], kind: type[Entry], hook: str) -
 
 
 class _HookError(Exception):
-    """A plugin implements what no hook of this zoo-core is; told as it stands."""
+    """A plugin implements what no hook of this zoo-core is; its message is complete."""
 
 
 def _unknown_hook(manager: pluggy.PluginManager, module: ModuleType) -> str:
@@ -235,7 +234,7 @@ def _is_ours(file: Path) -> bool:
 
 
 def settle(plugins: Sequence[Plugin]) -> tuple[Plugin, ...]:
-    """Give every plugin the names by which its models and data sets are reached, and say so.
+    """Give every plugin the names by which its models and data sets are reached, and note disputes.
 
     Raises:
         ZooError: the catalogue of the installation cannot be read.

@@ -35,6 +35,12 @@ VERSION = r"\d{1,9}(\.\d{1,9}){0,5}((a|b|rc)\d{1,9})?(\.post\d{1,9})?"  # PEP 44
 BOUND = rf"(>=|<=|==|!=|~=|>|<){VERSION}"
 WORD = r"[A-Za-z0-9._]+"  # of a wheel's name: project-version(-build)-python-abi-platform.whl
 CORE = "zoo-core"  # the distribution of the command
+SCHEMA = 1
+MAX_FILE_BYTES = 2**20
+MAX_DOTS = 60  # in one line; the time of tomllib is quadratic in the parts of a dotted key
+PLAIN_KEYS = ("channels", "embedded")
+LIST_KEYS = ("size", "classes", "domains", "pairs")
+KINDS = {"dataset": "data set", "weights": "weights of", "plugin": "plugin"}  # in words
 
 
 @dataclass(frozen=True)
@@ -153,14 +159,6 @@ def normalised(name: str) -> str:
 
 
 Row = TypeVar("Row", Dataset, Weights, KnownPlugin)
-
-SCHEMA = 1
-MAX_FILE_BYTES = 2**20
-MAX_DOTS = 60  # in one line; the time of tomllib is quadratic in the parts of a dotted key
-
-PLAIN_KEYS = ("channels", "embedded")
-LIST_KEYS = ("size", "classes", "domains", "pairs")
-KINDS = {"dataset": "data set", "weights": "weights of", "plugin": "plugin"}  # in words
 
 
 @dataclass(frozen=True)

@@ -186,23 +186,16 @@ def remove_data(
     zoo data rm --unused-for 30
     zoo data rm --stale
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
-    from zoo.data.inventory import inventory, remove
+    from zoo.data.inventory import remove
 
     if not (names or stale or everything or unused_for is not None):
         raise UsageError(
             "what shall be removed?",
             hint="zoo data list --cached, then a name or an id; or --unused-for 30, --stale, --all",
         )
-    found = [each for each in inventory() if each.kind != "unfinished" or each.stale]
-    if names:
-        found = _named(found, names)
-    if stale:
-        found = [each for each in found if each.stale]
-    if unused_for is not None:
-        found = [each for each in found if time.time() - each.used > unused_for * 86400]
     removed: list[Cached] = []
     refused: ZooError | None = None
-    for each in found:
+    for each in _to_remove(names, unused_for=unused_for, stale=stale):
         try:
             if not dry_run:
                 remove(each)
@@ -224,12 +217,15 @@ def remove_data(
         raise refused
 
 
-def _named(found: list[Cached], names: tuple[str, ...]) -> list[Cached]:
-    """Return what the names mean, each once.
+def _to_remove(names: tuple[str, ...], *, unused_for: float | None, stale: bool) -> list[Cached]:
+    """Return what lies in the cache and fulfils all conditions.
 
     Raises:
         NotFoundError: a name means nothing.
     """
+    from zoo.data.inventory import inventory
+
+    found = [each for each in inventory() if each.kind != "unfinished" or each.stale]
     for name in names:
         if not any(each.is_called(name) for each in found):
             known = {each.name for each in found if each.name}
@@ -237,7 +233,13 @@ def _named(found: list[Cached], names: tuple[str, ...]) -> list[Cached]:
                 f"nothing in the cache is called {name[:60]!r}.{did_you_mean(name, known)}",
                 hint="zoo data list --cached",
             )
-    return [each for each in found if any(each.is_called(name) for name in names)]
+    return [
+        each
+        for each in found
+        if (not names or any(each.is_called(name) for name in names))
+        and (each.stale or not stale)
+        and (unused_for is None or time.time() - each.used > unused_for * 86400)
+    ]
 
 
 def _print_cached(found: list[Cached]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.output import json_option, print_json, print_table
+from zoo.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
     from zoo.training.illnesses import Verdict
@@ -23,7 +23,9 @@ WIDEST = 88  # characters of a line that is read
 def verb(run: str | None, as_json: bool) -> None:
     """Explain how RUN (an id or @last) is doing; without RUN, what this installation can do."""
     if run is None:
-        _show_installation(as_json)
+        from zoo.cli.installation import show_installation
+
+        show_installation(as_json)
     else:
         _show_run(run, as_json)
 
@@ -139,57 +141,6 @@ def _tell_unwatched(not_watched: Mapping[str, str]) -> None:
         reasons.setdefault(why, []).append(_title(illness))
     for why, titles in reasons.items():
         _say(f"{', '.join(titles)}: {why}.", "", "Not looked for: ")
-
-
-def _show_installation(as_json: bool) -> None:
-    from zoo.cli.installation import facts
-
-    found = facts()
-    if as_json:
-        print_json(found)
-        return
-    print_table(["what", "found", "to do"], _rows(found))
-
-
-def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    from zoo.catalog.registry import CORE, install_command
-
-    torch, runtime = found["torch"], found["onnxruntime"]
-    train = install_command(CORE, extra="train")
-    rows = [
-        ("python", f"{found['python']['version']}, {found['python']['executable']}", ""),
-        (
-            "system",
-            f"{found['system']['platform']}, {found['system']['processors']} processors",
-            "",
-        ),
-        ("zoo", found["zoo"]["version"], ""),
-        ("torch", *_library(torch, torch.get("devices"), f"{train}, to train, sample and export")),
-        ("onnxruntime", *_library(runtime, runtime.get("providers"), "pip install onnxruntime")),
-    ]
-    for extra, missing in found["extras"].items():
-        told = f"missing: {', '.join(missing)}" if missing else "complete"
-        rows.append((f"extra {extra}", told, install_command(CORE, extra=extra) * bool(missing)))
-    for plugin in found["plugins"]:
-        name, models = f"plugin {plugin['distribution']}", ", ".join(plugin["models"])
-        rows.append((name, f"{plugin['version']}: {models}", plugin["trouble"] or ""))
-    if not found["plugins"]:
-        rows.append(("plugins", "none", install_command("zoo-autoencoders")))
-    rows.append(("cache", *_place(found["cache"], "ZOO_HOME names another folder")))
-    rows.append(("working folder", *_place(found["runs"], "runs/ needs a folder to write in")))
-    return rows
-
-
-def _library(found: Mapping[str, Any], parts: Sequence[str] | None, remedy: str) -> tuple[str, str]:
-    if found["trouble"]:
-        return found["trouble"], remedy
-    return f"{found['version']}: {', '.join(parts or ())}", ""
-
-
-def _place(found: Mapping[str, Any], remedy: str) -> tuple[str, str]:
-    if found["trouble"]:
-        return found["trouble"], remedy
-    return f"{found['path']}, {found['free_bytes'] / 2**30:,.1f} GiB free", ""
 
 
 def _as_json(verdict: Verdict, passed: int | None) -> dict[str, Any]:

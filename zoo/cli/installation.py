@@ -8,14 +8,67 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import zoo
 from zoo.catalog.lookup import extras
+from zoo.catalog.registry import CORE, install_command
+from zoo.cli.output import print_json, print_table
 
 FOR_WORK = ("train", "tensorboard")  # extras that users need; the others are for developers
+
+
+def show_installation(as_json: bool) -> None:
+    """Print what is known of this machine and this installation."""
+    found = facts()
+    if as_json:
+        print_json(found)
+        return
+    print_table(["what", "found", "to do"], _rows(found))
+
+
+def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    torch, runtime = found["torch"], found["onnxruntime"]
+    train = install_command(CORE, extra="train")
+    rows = [
+        ("python", f"{found['python']['version']}, {found['python']['executable']}", ""),
+        (
+            "system",
+            f"{found['system']['platform']}, {found['system']['processors']} processors",
+            "",
+        ),
+        ("zoo", found["zoo"]["version"], ""),
+        ("torch", *_library(torch, torch.get("devices"), f"{train}, to train, sample and export")),
+        ("onnxruntime", *_library(runtime, runtime.get("providers"), "pip install onnxruntime")),
+    ]
+    for extra, missing in found["extras"].items():
+        told = f"missing: {', '.join(missing)}" if missing else "complete"
+        rows.append((f"extra {extra}", told, install_command(CORE, extra=extra) * bool(missing)))
+    for plugin in found["plugins"]:
+        name, models = f"plugin {plugin['distribution']}", ", ".join(plugin["models"])
+        rows.append((name, f"{plugin['version']}: {models}", plugin["trouble"] or ""))
+    if not found["plugins"]:
+        rows.append(("plugins", "none", install_command("zoo-autoencoders")))
+    rows.append(("cache", *_describe_place(found["cache"], "ZOO_HOME names another folder")))
+    rows.append(
+        ("working folder", *_describe_place(found["runs"], "runs/ needs a folder to write in"))
+    )
+    return rows
+
+
+def _library(found: Mapping[str, Any], parts: Sequence[str] | None, remedy: str) -> tuple[str, str]:
+    if found["trouble"]:
+        return found["trouble"], remedy
+    return f"{found['version']}: {', '.join(parts or ())}", ""
+
+
+def _describe_place(found: Mapping[str, Any], remedy: str) -> tuple[str, str]:
+    if found["trouble"]:
+        return found["trouble"], remedy
+    return f"{found['path']}, {found['free_bytes'] / 2**30:,.1f} GiB free", ""
 
 
 def facts() -> dict[str, Any]:
@@ -110,7 +163,7 @@ def _import(name: str) -> tuple[Any, str | None]:
     except ModuleNotFoundError as problem:
         missing = problem.name == name
         return None, "not installed" if missing else f"broken: {problem}"
-    except Exception as problem:  # a broken library is told, not passed on
+    except Exception as problem:  # a broken library is reported, not raised
         return None, f"broken: {' '.join(str(problem).split())[:200]}"
 
 

@@ -1,4 +1,4 @@
-"""`zoo plugins`: list, disable and enable, write, check, find and install."""
+"""`zoo plugins`: list, disable and enable, check, find and install."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli import completion
-from zoo.cli.output import Choice, json_option, print_json, print_table, say
+from zoo.cli.output import json_option, print_json, print_table, say
 from zoo.cli.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -23,16 +22,20 @@ if TYPE_CHECKING:
     from zoo.testing.check import Outcome
 
 
-KINDS = ("autoencoder", "gan", "translation", "bare")  # as in zoo/scaffold/templates/kinds.toml
 VERBS = {
     "list": ("Show the plugins and their troubles.", "zoo.cli.plugins:list_plugins"),
     "disable": ("Load a plugin no longer.", "zoo.cli.plugins:disable"),
     "enable": ("Load a disabled plugin again.", "zoo.cli.plugins:enable"),
-    "new": ("Write a new plugin that trains as it stands.", "zoo.cli.plugins:new"),
+    "new": ("Write a new plugin that trains as it stands.", "zoo.cli.plugin_new:new"),
     "check": ("Check a plugin or a model.", "zoo.cli.plugins:check"),
     "search": ("Search the reviewed catalogue.", "zoo.cli.plugins:search"),
     "install": ("Install a plugin of the catalogue.", "zoo.cli.plugins:install"),
 }
+registry_option = click.option(
+    "--registry",
+    metavar="PATH|URL",
+    help="A second registry, of a class or a company; ZOO_REGISTRY names one for all verbs.",
+)
 
 
 @click.group("plugins", cls=Verbs, verbs=VERBS, invoke_without_command=True)
@@ -126,47 +129,6 @@ def _names(plugin: Plugin) -> list[str]:
     return models + [dataset.name for dataset in plugin.datasets]
 
 
-@click.command("new")
-@click.argument("name")
-@click.option("--kind", type=Choice(KINDS), default="autoencoder", show_default=True,
-              help="The model to start from; bare has one layer.")  # fmt: skip
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER",
-              help="Folder to write [NAME].")  # fmt: skip
-@json_option
-def new(name: str, kind: str, output: Path | None, as_json: bool) -> None:
-    """Write a plugin with one model, NAME, that trains as it stands.
-
-    A whole distribution in a new folder: the model, its tests, and what publishing needs.
-    """
-    from zoo.scaffold.project import names_of, write_project
-
-    names = names_of(name)
-    folder = output or Path(name)
-    files = write_project(names, kind, folder)
-    where = shlex.quote(click.format_filename(folder))
-    commands = [
-        f"pip install -e {where}",
-        f"zoo train {name}",
-        f"grep -rn TODO {where}",
-        f"zoo plugins check {name}",
-    ]
-    if as_json:
-        print_json(
-            {
-                "folder": str(folder),
-                "model": names.model,
-                "distribution": names.distribution,
-                "kind": kind,
-                "files": files,
-                "next": commands,
-            }
-        )
-        return
-    click.echo("\n".join(click.format_filename(folder / file) for file in files))
-    say("next, and fill in what is marked TODO, such as the paper, before the check can pass:")
-    say("\n".join(f"  {command}" for command in commands))
-
-
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[DIST|MODEL]...")
 @json_option
@@ -257,13 +219,6 @@ def _counts(kinds: Counter[str]) -> dict[str, int]:
         "skipped": kinds["skipped"],
         "expected_failures": kinds["expected failure"],
     }
-
-
-registry_option = click.option(
-    "--registry",
-    metavar="PATH|URL",
-    help="A second registry, of a class or a company; ZOO_REGISTRY names one for all verbs.",
-)
 
 
 @click.command("search")

@@ -12,6 +12,8 @@ from zoo.cli.completion import models
 from zoo.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
+    from zoo.catalog.dataset import Weights
+    from zoo.catalog.lookup import Offer
     from zoo.options import Option
     from zoo.ports import DataSpec, Port, Signature
 
@@ -43,7 +45,7 @@ def _show_model(model: str, *, as_json: bool) -> None:
     spec = _spec(offer.card.data)
     built = model_class(model_class.Config(), spec)
     signatures = {name: graph.signature for name, graph in built.graphs().items()}
-    options = options_of(model_class.Config)
+    options = options_of(model_class.Config).values()
     trainer = _trainer_options(preset)
     weights = published_weights(offer)
     if as_json:
@@ -53,39 +55,44 @@ def _show_model(model: str, *, as_json: bool) -> None:
                 "plugin": offer.plugin.distribution,
                 "version": offer.plugin.version,
                 "graphs": {name: each.to_json() for name, each in signatures.items()},
-                "options": [_as_json(option, option.default) for option in options.values()],
+                "options": [_as_json(option, option.default) for option in options],
                 "training": [_as_json(option, value) for option, value in trainer],
                 "weights": asdict(weights) if weights else None,
             }
         )
         return
+    parameters = sum(parameter.numel() for parameter in built.parameters())
+    _print_model(offer, weights, f"{parameters:,} parameters on {spec.name}")
+    print_table(["graph", "takes", "gives"], _graph_rows(signatures))
+    click.echo()
+    if offer.card.presets:
+        print_table(
+            ["preset", "zoo train … --preset NAME starts from"],
+            [(name, _preset(values)) for name, values in offer.card.presets.items()],
+        )
+        click.echo()
+    _print_options("option", [(option, option.default) for option in options])
+    click.echo()
+    _print_options("training", trainer)
+
+
+def _print_options(heading: str, options: list[tuple[Option, Any]]) -> None:
+    print_table(
+        [heading, "default", "allowed", "what it does"],
+        [_option_row(option, default) for option, default in options],
+    )
+
+
+def _print_model(offer: Offer, weights: Weights | None, size: str) -> None:
     card = offer.card
     click.echo(f"{card.name}: {card.summary}\n")
     click.echo(f"task       {card.task}; learns from {card.learns_from}, by default {card.data}")
     click.echo(f"plugin     {offer.plugin.distribution} {offer.plugin.version} ({card.model})")
     click.echo(f"paper      {card.paper.authors} {card.paper.year}, {card.paper.title}")
     click.echo(f"           {card.paper.url}")
-    parameters = sum(parameter.numel() for parameter in built.parameters())
-    click.echo(f"size       {parameters:,} parameters on {spec.name}")
+    click.echo(f"size       {size}")
     published = f"{weights.summary} ({weights.licence})" if weights else "none published"
     click.echo(f"weights    {published}\n")
-    print_table(["graph", "takes", "gives"], _graph_rows(signatures))
-    click.echo()
-    if card.presets:
-        print_table(
-            ["preset", "zoo train … --preset NAME starts from"],
-            [(name, _preset(values)) for name, values in card.presets.items()],
-        )
-        click.echo()
-    print_table(
-        ["option", "default", "allowed", "what it does"],
-        [_option_row(option, option.default) for option in options.values()],
-    )
-    click.echo()
-    print_table(
-        ["training", "default", "allowed", "what it does"],
-        [_option_row(option, value) for option, value in trainer],
-    )
 
 
 def _spec(name: str) -> DataSpec:

@@ -29,6 +29,7 @@ FITS = get_args(Fit)
 FIT_HELP = "How pictures of other proportions fit: cut off, surrounded by their edges, distorted"
 
 fit_option = click.option("--fit", type=Choice(FITS), help=f"{FIT_HELP} [as in the training].")
+EVERY = 10.0  # seconds between two plain lines about one file
 
 
 def find(data: str) -> Source:
@@ -51,10 +52,10 @@ def decode(
     two_domains: bool = False,
 ) -> Store:
     """Decode a data set, telling the user on stderr what takes time or may surprise."""
-    from zoo.data.store import prepare
+    from zoo.data.store import open_store
 
     source = replace(source, two_domains=two_domains)
-    return prepare(source, size=size, fit=fit, on_bad_image=on_bad_image, report=say)
+    return open_store(source, size=size, fit=fit, on_bad_image=on_bad_image, report=say)
 
 
 def decode_like(source: Source, spec: DataSpec, fit: str | None = None) -> Store:
@@ -65,9 +66,9 @@ def decode_like(source: Source, spec: DataSpec, fit: str | None = None) -> Store
         spec: what the training's data was.
         fit: another way to bring pictures to the size, if the user wants one.
     """
-    from zoo.data.store import prepare
+    from zoo.data.store import open_store
 
-    return prepare(
+    return open_store(
         replace(source, two_domains=bool(spec.domains)),
         size=(spec.height, spec.width),
         channels=spec.channels,
@@ -111,9 +112,6 @@ def read_size(text: object) -> tuple[int, int] | None:
             hint="--size 64, or --size 64x96 (8 to 4096)",
         )
     return height, width
-
-
-EVERY = 10.0  # seconds between two plain lines about one file
 
 
 def fetch_with_progress(row: Download, *, patience: float | None = None) -> Path:
@@ -171,13 +169,13 @@ def download_display() -> Iterator[Report]:
     with progress.Progress(*columns, console=console) as bars:
         tasks: dict[str, progress.TaskID] = {}
 
-        def report(moment: Progress) -> None:
-            if moment.note:
-                bars.console.print(_sentence(moment))
+        def report(update: Progress) -> None:
+            if update.note:
+                bars.console.print(_sentence(update))
                 return
-            if moment.file not in tasks:
-                tasks[moment.file] = bars.add_task(moment.file, total=moment.total)
-            bars.update(tasks[moment.file], completed=moment.done, total=moment.total)
+            if update.file not in tasks:
+                tasks[update.file] = bars.add_task(update.file, total=update.total)
+            bars.update(tasks[update.file], completed=update.done, total=update.total)
 
         yield report
 
@@ -187,18 +185,18 @@ def _plain_lines() -> Report:
 
     printed: dict[str, float] = {}
 
-    def report(moment: Progress) -> None:
-        if moment.note:
-            say(_sentence(moment))
+    def report(update: Progress) -> None:
+        if update.note:
+            say(_sentence(update))
             return
-        now, complete = time.monotonic(), moment.done == moment.total
-        if complete or now - printed.get(moment.file, 0.0) >= EVERY:
-            printed[moment.file] = now
-            of = "" if moment.total is None else f" of {filesize.decimal(moment.total)}"
-            say(f"{moment.file}: {filesize.decimal(moment.done)}{of}")
+        now, complete = time.monotonic(), update.done == update.total
+        if complete or now - printed.get(update.file, 0.0) >= EVERY:
+            printed[update.file] = now
+            of = "" if update.total is None else f" of {filesize.decimal(update.total)}"
+            say(f"{update.file}: {filesize.decimal(update.done)}{of}")
 
     return report
 
 
-def _sentence(moment: Progress) -> str:
-    return f"{moment.file}: {moment.note}" if moment.file else moment.note
+def _sentence(update: Progress) -> str:
+    return f"{update.file}: {update.note}" if update.file else update.note

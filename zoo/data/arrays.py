@@ -107,10 +107,10 @@ def read_idx(images: Path, labels: Path | None) -> Split:
     Raises:
         NotFoundError: a file is damaged, or there are not as many labels as pictures.
     """
-    pixels = _as_pictures(_blaming(images, lambda: _read_idx_file(images, (3, 4))), images)
+    pixels = _as_pictures(_reading(images, lambda: _read_idx_file(images, (3, 4))), images)
     if labels is None:
         return pixels, None
-    numbers = _blaming(labels, lambda: _read_idx_file(labels, (1,)))
+    numbers = _reading(labels, lambda: _read_idx_file(labels, (1,)))
     return pixels, _as_labels(numbers, len(pixels), labels)
 
 
@@ -120,7 +120,7 @@ def read_npz(path: Path) -> dict[str, Split]:
     Raises:
         NotFoundError: the file is damaged, or its arrays are called or shaped otherwise.
     """
-    return _blaming(path, lambda: _read_npz_splits(path))
+    return _reading(path, lambda: _read_npz_splits(path))
 
 
 def read_npz_pair(images: Path, labels: Path | None) -> Split:
@@ -129,10 +129,10 @@ def read_npz_pair(images: Path, labels: Path | None) -> Split:
     Raises:
         NotFoundError: a file is damaged, or holds more than one array.
     """
-    pixels = _as_pictures(_blaming(images, lambda: _read_only_array(images)), images)
+    pixels = _as_pictures(_reading(images, lambda: _read_only_array(images)), images)
     if labels is None:
         return pixels, None
-    numbers = _blaming(labels, lambda: _read_only_array(labels))
+    numbers = _reading(labels, lambda: _read_only_array(labels))
     return pixels, _as_labels(numbers, len(pixels), labels)
 
 
@@ -161,7 +161,7 @@ def read_cifar(batches: Sequence[Path]) -> Split:
     """
     rows = []
     for path in batches:
-        flat = _blaming(path, functools.partial(_bytes_of, path))
+        flat = _reading(path, functools.partial(_bytes_of, path))
         if not flat.size or flat.size % CIFAR_ROW:
             raise _damaged(path, f"{flat.size} bytes are no multiple of {CIFAR_ROW}")
         rows.append(flat.reshape(-1, CIFAR_ROW))
@@ -280,7 +280,7 @@ def _as_labels(labels: NDArray[Any], count: int, path: Path) -> Labels:
     return labels.reshape(count).astype(np.int64)
 
 
-def _blaming(path: Path, read: Callable[[], Result]) -> Result:
+def _reading(path: Path, read: Callable[[], Result]) -> Result:
     """Call a reader; whatever goes wrong becomes an error about `path`."""
     try:
         return read()

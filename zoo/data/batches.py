@@ -91,7 +91,7 @@ class Batches:
 
 def in_order(split: Split, batch_size: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
     """Yield a split in its own order, two domains side by side; the last batch may be smaller."""
-    rows = in_step(split)
+    rows = common_rows(split)
     for start in range(0, rows, batch_size):
         chosen = np.arange(start, min(start + batch_size, rows))
         yield {name: _to_tensor(array[chosen], device) for name, array in split.items()}
@@ -102,8 +102,8 @@ def length(split: Split) -> int:
     return max(map(len, split.values()))
 
 
-def in_step(split: Split) -> int:
-    """Return how many rows `in_order` goes through; of two domains, as far as the smaller goes."""
+def common_rows(split: Split) -> int:
+    """Return how many rows `in_order` goes through; of two domains, those of the smaller one."""
     return min(map(len, split.values()))
 
 

@@ -36,7 +36,7 @@ MOST_HELD_OUT = 2000  # … and no more than these
 AT_ONCE = 64  # files being decoded
 BLOCK = 1024  # pictures of an array handled together
 THREADS = min(8, os.cpu_count() or 1)
-NEWS = 10.0  # seconds between two words on how far we are
+LOG_SECONDS = 10.0  # between two lines on how far the decoding is
 
 Size = tuple[int, int]  # height and width, in pixels
 Indices = NDArray[np.int64]
@@ -80,14 +80,14 @@ class Decoded:
     deep: bool = False
 
 
-def decode(listing: Listing, spec: DataSpec, folder: Path, tell: Callable[[str], None]) -> Decoded:
+def decode(listing: Listing, spec: DataSpec, folder: Path, log: Callable[[str], None]) -> Decoded:
     """Decode all splits into `folder`; validation is taken from train, unless the data has its own.
 
     Args:
         listing: what there is.
         spec: what it is brought to.
         folder: where the files go.
-        tell: told now and then how far we are.
+        log: called now and then with a line on how far we are.
 
     Raises:
         NotFoundError: fewer than two training pictures can be read.
@@ -95,9 +95,9 @@ def decode(listing: Listing, spec: DataSpec, folder: Path, tell: Callable[[str],
         OSError: the files cannot be written.
     """
     decoded = Decoded()
-    news = _News(_count(listing), spec, tell)
+    progress = _ProgressLog(_count(listing), spec, log)
     for split in listing.splits:
-        entries = _decode_split(listing, split, spec, folder, decoded, news)
+        entries = _decode_split(listing, split, spec, folder, decoded, progress)
         if all(entry["shape"][0] for entry in entries.values()):
             decoded.splits[split] = entries
     _require_enough(decoded, spec)
@@ -111,7 +111,12 @@ def decode(listing: Listing, spec: DataSpec, folder: Path, tell: Callable[[str],
 
 
 def _decode_split(
-    listing: Listing, split: str, spec: DataSpec, folder: Path, decoded: Decoded, news: _News
+    listing: Listing,
+    split: str,
+    spec: DataSpec,
+    folder: Path,
+    decoded: Decoded,
+    progress: _ProgressLog,
 ) -> dict[str, Entry]:
     """Decode the sides of a split; in pairs, a picture that cannot be read takes its partner along.
 
@@ -126,7 +131,7 @@ def _decode_split(
         if side.half != "right":  # counted with the left half
             decoded.total += len(side.pictures)
         file = folder / f"{split}-{name}"
-        kept[name] = _write_pictures(file, side, order, spec, split, decoded, news)
+        kept[name] = _write_pictures(file, side, order, spec, split, decoded, progress)
     if paired and len(kept["b"]) < len(kept["a"]):
         _keep_rows(folder / f"{split}-a", np.isin(kept["a"], kept["b"]))
         kept["a"] = kept["b"]
@@ -150,7 +155,7 @@ def measure_range(listing: Listing) -> ValueRange:
     def measure(path: Path) -> ValueRange | None:
         try:
             return read_picture(path).info.get(VALUES)
-        except BadPictureError:  # told when it is decoded
+        except BadPictureError:  # reported when it is decoded
             return None
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -205,7 +210,7 @@ def _write_pictures(
     spec: DataSpec,
     split: str,
     decoded: Decoded,
-    news: _News,
+    progress: _ProgressLog,
 ) -> Indices:
     """Decode one side into a file; return which of its pictures are there, in order."""
     blocks = _from_array if isinstance(side.pictures, np.ndarray) else _from_files
@@ -215,7 +220,7 @@ def _write_pictures(
         for indices, pixels, failures in blocks(side, order, spec, split, decoded):
             kept.append(indices)
             decoded.bad.extend(failures)
-            news.advance(len(indices) + len(failures))
+            progress.advance(len(indices) + len(failures))
             yield np.ascontiguousarray(pixels).data
 
     _write(file, contents())
@@ -365,14 +370,14 @@ def _count(listing: Listing) -> int:
     return sum(len(side.pictures) for sides in listing.splits.values() for side in sides.values())
 
 
-class _News:
-    """Tells the user at the start, and now and then, how far the decoding is."""
+class _ProgressLog:
+    """Logs at the start, and every few seconds, how far the decoding is."""
 
-    def __init__(self, total: int, spec: DataSpec, tell: Callable[[str], None]) -> None:
-        self._done, self._total, self._tell = 0, total, tell
+    def __init__(self, total: int, spec: DataSpec, log: Callable[[str], None]) -> None:
+        self._done, self._total, self._log = 0, total, log
         self._last = time.monotonic()
         colours = "grey" if spec.channels == 1 else "RGB"
-        tell(
+        log(
             f"decoding {total:,} pictures of {spec.name} to {spec.height}x{spec.width} {colours}; "
             "the next time they are ready"
         )
@@ -380,6 +385,6 @@ class _News:
     def advance(self, count: int) -> None:
         """Count pictures that are done."""
         self._done += count
-        if time.monotonic() - self._last > NEWS:
+        if time.monotonic() - self._last > LOG_SECONDS:
             self._last = time.monotonic()
-            self._tell(f"decoded {self._done:,} of {self._total:,}")
+            self._log(f"decoded {self._done:,} of {self._total:,}")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +32,7 @@ RECORDS = ".verified.json"
 LOCK = ".lock"
 
 State = Literal["yes", "partly", "no"]
+PATIENCE = 30.0  # seconds
 
 
 class Verified(TypedDict):
@@ -168,7 +168,7 @@ def _read_records(folder: Path) -> dict[str, Verified]:
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a download.
+    """How far a download is.
 
     Args:
         file: name of the file.
@@ -197,7 +197,7 @@ def part_of(folder: Path, name: str, *, alone: bool) -> Iterator[Path]:
         name: its name.
         alone: whether a lock says that the owner of any other part is dead.
     """
-    part = folder / f".{name}.{secrets.token_hex(4)}.part"
+    part = folder / f".{name}.{os.urandom(4).hex()}.part"
     _adopt(part, [left for left in leftovers(folder, name) if alone or left.suffix == ".rest"])
     part.mkdir(exist_ok=True)
     try:
@@ -267,9 +267,6 @@ def _adopt(part: Path, candidates: list[Path]) -> None:
         return
 
 
-PATIENCE = 30.0  # seconds
-
-
 def fetch(row: Download, *, report: Report | None = None, patience: float = PATIENCE) -> Path:
     """Return the folder that holds the verified files of a row, downloading what is missing.
 
@@ -278,7 +275,7 @@ def fetch(row: Download, *, report: Report | None = None, patience: float = PATI
 
     Args:
         row: a data set or weights; embedded data needs no download.
-        report: told of bytes that come and of mirrors that fail.
+        report: called with the bytes that come and the mirrors that fail.
         patience: seconds of silence, or of less than 1 kB a second, after which a server is left.
 
     Raises:
@@ -290,11 +287,11 @@ def fetch(row: Download, *, report: Report | None = None, patience: float = PATI
         with suppress(OSError):  # when it was last used, for `zoo data list --cached`
             os.utime(folder / RECORDS)
         return folder
-    tell = report or (lambda _: None)
+    report = report or (lambda _: None)
     make_folder(folder)
     try:
-        with _one_at_a_time(folder, patience, tell) as alone:
-            _download(row, folder, patience, tell, alone=alone)
+        with _one_at_a_time(folder, patience, report) as alone:
+            _download(row, folder, patience, report, alone=alone)
     except OSError as problem:
         raise ZooError(
             f"{row.title} could not be written to {folder}: {problem.strerror or problem}",
@@ -309,7 +306,7 @@ def _missing(row: Download, folder: Path) -> dict[RemoteFile, str]:
     return {file: reason for file, reason in troubles.items() if reason}
 
 
-def _download(row: Download, folder: Path, patience: float, tell: Report, *, alone: bool) -> None:
+def _download(row: Download, folder: Path, patience: float, report: Report, *, alone: bool) -> None:
     missing = _missing(row, folder)  # none, if we have waited for another process
     if not missing:
         return
@@ -318,9 +315,9 @@ def _download(row: Download, folder: Path, patience: float, tell: Report, *, alo
     with transfer.open_client(patience) as client:
         for file, reason in missing.items():
             if (folder / file.name).exists():
-                tell(Progress(file.name, note=f"cannot be used ({reason}); downloading it anew"))
+                report(Progress(file.name, note=f"cannot be used ({reason}); downloading it anew"))
             try:
-                transfer.obtain(client, file, folder, tell, alone=alone)
+                transfer.obtain(client, file, folder, report, alone=alone)
             except transfer.MirrorError as problem:
                 raise _unreachable(row, folder, str(problem)) from None
 
@@ -345,7 +342,7 @@ def _unreachable(row: Download, folder: Path, failures: str) -> NotFoundError:
 
 
 @contextmanager
-def _one_at_a_time(folder: Path, patience: float, tell: Report) -> Iterator[bool]:
+def _one_at_a_time(folder: Path, patience: float, report: Report) -> Iterator[bool]:
     """Wait until no other process downloads the same; yield whether that is certain.
 
     This only saves bandwidth. Where the file system has no locks, or the other process stands
@@ -360,7 +357,7 @@ def _one_at_a_time(folder: Path, patience: float, tell: Report) -> Iterator[bool
             lock.acquire(timeout=0.5)
         except Timeout:
             if seen == -1:
-                tell(Progress("", note="another process downloads the same; waiting for it"))
+                report(Progress("", note="another process downloads the same; waiting for it"))
             now = sum(map(size_of, folder.glob(".*.part")))
             if now != seen:
                 seen, since = now, time.monotonic()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,11 @@ from zoo.errors import ZooError
 
 PREFIX = ".unfinished-"
 ABANDONED = 24 * 3600  # seconds without a change after which a killed process must have left it
+FORMAT = 3  # of decoded data and of how it comes about; data in another one is decoded anew
+DESCRIPTION = "store.json"
+USED = "used.txt"  # where the data lay when it was last used; its time is that of the last use
+REMEMBERED = 3600  # seconds; a use so soon after another one is not written down
+Kind = Literal["download", "decoded", "classifier", "unfinished"]
 
 
 def store_home() -> Path:
@@ -47,20 +51,12 @@ def private_folder() -> Iterator[Path]:
             if time.time() - newest > ABANDONED:
                 shutil.rmtree(leftover, ignore_errors=True)
     # not by tempfile, whose folders nobody else may read; several users may share a cache
-    folder = home / f"{PREFIX}{secrets.token_hex(8)}"
+    folder = home / f"{PREFIX}{os.urandom(8).hex()}"
     folder.mkdir()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-FORMAT = 3  # of decoded data and of how it comes about; data in another one is decoded anew
-DESCRIPTION = "store.json"
-USED = "used.txt"  # where the data lay when it was last used; its time is that of the last use
-REMEMBERED = 3600  # seconds; a use so soon after another one is not written down
-
-Kind = Literal["download", "decoded", "classifier", "unfinished"]
 
 
 @dataclass(frozen=True)
@@ -98,11 +94,7 @@ class Cached:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        return {
-            "kind": self.kind, "id": self.id, "name": self.name, "source": self.source,
-            "form": self.form, "bytes": self.bytes, "used": self.used, "stale": self.stale,
-            "path": str(self.path),
-        }  # fmt: skip
+        return {**asdict(self), "path": str(self.path)}
 
 
 def inventory() -> list[Cached]:
@@ -164,7 +156,7 @@ def _decoded() -> Iterator[Cached]:
             )
             continue
         facts = _facts(folder)
-        name, form, source = facts.get("name", ""), facts.get("form", ""), _place(folder)
+        name, form, source = facts.get("name", ""), facts.get("form", ""), _source(folder)
         used = max(_time(folder / USED), _time(folder / DESCRIPTION))
         stale = ""
         if facts.get("format") != FORMAT:
@@ -201,7 +193,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _place(folder: Path) -> str:
+def _source(folder: Path) -> str:
     try:
         return (folder / USED).read_text("utf-8", "replace")
     except OSError:
@@ -241,7 +233,7 @@ def _time(path: Path) -> float:
 
 
 def _remove_folder(folder: Path) -> None:
-    aside = store_home() / f"{PREFIX}{secrets.token_hex(8)}"
+    aside = store_home() / f"{PREFIX}{os.urandom(8).hex()}"
     if folder.parent == store_home():
         folder.rename(aside)
         folder = aside

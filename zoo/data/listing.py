@@ -17,6 +17,7 @@ from zoo.catalog.dataset import Layout
 from zoo.errors import NotFoundError
 
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+Half = Literal["", "left", "right"]
 
 
 def files_in(folder: Path) -> list[PurePath]:
@@ -71,9 +72,6 @@ def is_junk(name: str) -> bool:
 
 def _unreadable(problem: OSError) -> None:
     raise NotFoundError(f"cannot read {problem.filename}", cause=problem.strerror or "")
-
-
-Half = Literal["", "left", "right"]
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def find_source(text: str, *, report: Report | None = None) -> Source:
 
     Args:
         text: as the user wrote it.
-        report: told of the download, where the catalogue's files are not here yet.
+        report: called with the progress of a download, where files are not here yet.
 
     Raises:
         NotFoundError: there is no such thing, or it cannot be downloaded.

@@ -57,6 +57,10 @@ AT_ONCE = 256  # files that one thread reads in turn
 THREADS = min(8, os.cpu_count() or 1)
 
 _File = tuple[bytes, str, os.stat_result | None]  # name below the root; path; None: a broken link
+FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
+MAX_EXAMPLES = 10
+OnBadImage = Literal["auto", "skip", "fail"]
+Report = Callable[[str], None]
 
 
 def fingerprint(source: Source) -> str:
@@ -162,7 +166,7 @@ def _hash_of_file(path: str) -> str:
     try:
         with Path(path).open("rb", buffering=0) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as problem:  # decoding will tell which picture it is
+    except OSError as problem:  # decoding will say which picture it is
         return f"unreadable: {problem.errno}"
 
 
@@ -181,10 +185,6 @@ def _read_known() -> dict[str, str]:
     return {key: each for key, each in known.items() if isinstance(each, str)}
 
 
-FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
-MAX_EXAMPLES = 10
-
-
 class _Description(TypedDict):
     """What ``store.json`` says."""
 
@@ -196,10 +196,6 @@ class _Description(TypedDict):
     examples: list[str]
     notes: list[str]
     digest: str
-
-
-OnBadImage = Literal["auto", "skip", "fail"]
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -229,7 +225,7 @@ class Store:
     digest: str = ""
 
 
-def prepare(
+def open_store(
     source: Source,
     *,
     size: Size | None = None,
@@ -251,25 +247,25 @@ def prepare(
             measured over all training pictures, when not given.
         on_bad_image: whether pictures that cannot be read are left out or are an error; ``"auto"``
             leaves them out up to 1 %.
-        report: told in a line what takes time or may surprise.
+        report: called with a line on what takes time or may surprise.
 
     Raises:
         NotFoundError: the data is damaged, too small, not laid out as said, or has bad pictures.
         ZooError: the cache cannot be written to.
     """
-    tell = report or (lambda _: None)
+    log = report or (lambda _: None)
     content = fingerprint(source)
     options = DecodeOptions(size, channels, fit, value_range)
     folder = store_home() / _key(source, content, options, max_pixels())
     store = _open(folder, source) or _open_like(source, content, options)
     if store is None:
-        _build(folder, source, options, tell)
+        _build(folder, source, options, log)
         store = _open(folder, source)
         if store is None:
             raise ZooError(f"the decoded data in {folder} cannot be read back")
     for note in store.notes:
-        tell(note)
-    _judge(store, source, on_bad_image, tell)
+        log(note)
+    _check_bad_images(store, source, on_bad_image, log)
     return store
 
 
@@ -354,12 +350,12 @@ def _digest(folder: Path, splits: Mapping[str, Mapping[str, Entry]]) -> str:
     return digest.hexdigest()
 
 
-def _build(folder: Path, source: Source, options: DecodeOptions, tell: Report) -> None:
+def _build(folder: Path, source: Source, options: DecodeOptions, log: Report) -> None:
     try:
         with source.opened() as (root, names), private_folder() as temporary:
             listing = source.listed(root, names)
             spec, notes = specify(source, listing, options)
-            spec, decoded = _decode(listing, spec, temporary, tell)
+            spec, decoded = _decode(listing, spec, temporary, log)
             examples = [f"{source.shown(path, root)}: {why}" for path, why in decoded.bad]
             notes += (
                 *describe_cut(decoded.sizes, spec.height, spec.width, spec.fit),
@@ -395,7 +391,7 @@ def _class_counts(folder: Path, train: Mapping[str, Entry], spec: DataSpec) -> d
 
 
 def _decode(
-    listing: Listing, spec: DataSpec, folder: Path, tell: Report
+    listing: Listing, spec: DataSpec, folder: Path, log: Report
 ) -> tuple[DataSpec, Decoded]:
     """Decode a data set; where pictures of more than 8 bits appear, with one range for all.
 
@@ -403,11 +399,11 @@ def _decode(
         What the data is, with the range of its values, and what decoding gave.
     """
     try:
-        decoded = decode(listing, spec, folder, tell)
+        decoded = decode(listing, spec, folder, log)
     except UnknownRangeError:
-        tell("there are pictures of more than 8 bits; their values are measured first")
+        log("there are pictures of more than 8 bits; their values are measured first")
         spec = replace(spec, value_range=measure_range(listing))
-        decoded = decode(listing, spec, folder, tell)
+        decoded = decode(listing, spec, folder, log)
     return (spec if decoded.deep else replace(spec, value_range=None)), decoded
 
 
@@ -422,16 +418,16 @@ def _publish(temporary: Path, folder: Path, source: Source) -> None:
         temporary.rename(folder)
 
 
-def _judge(store: Store, source: Source, policy: OnBadImage, tell: Report) -> None:
+def _check_bad_images(store: Store, source: Source, policy: OnBadImage, log: Report) -> None:
     if not store.bad:
         return
-    told = f"{store.bad:,} of {store.total:,} pictures of {source.name} cannot be read"
+    unreadable = f"{store.bad:,} of {store.total:,} pictures of {source.name} cannot be read"
     few = "; ".join(store.examples[:3]) + ("; …" if store.bad > 3 else "")
     if policy == "fail" or (policy == "auto" and store.bad > FEW_BAD * store.total):
         raise NotFoundError(
-            told,
+            unreadable,
             cause=few,
             hint=f"zoo data check {source.name if source.dataset else source.path}, "
             "or --on-bad-image skip to leave them out",
         )
-    tell(f"{told} and are left out: {few}")
+    log(f"{unreadable} and are left out: {few}")

@@ -30,11 +30,13 @@ from zoo.pictures import (
 )
 from zoo.ports import DataSpec, Fit
 
-FEW = 10  # training pictures; a class of fewer is told
+FEW = 10  # training pictures; a class of fewer is reported
 SHOWN = 6  # classes of a note
 LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless somebody asks for them
 USUAL: Size = (64, 64)
 NEARLY_ALL = 0.95  # pictures of one size make it the size; a stray or damaged one changes nothing
+# Path; height, width and mode; extremes where it has more than 8 bits; why it cannot be read.
+_Reading = tuple[Path, tuple[int, int, str], ValueRange | None, str]
 
 
 @dataclass(frozen=True)
@@ -165,12 +167,12 @@ def _shapes(listing: Listing) -> Iterator[tuple[Size, bool]]:
             for path in side.pictures:
                 try:
                     yield shape_of(path, side.half)
-                except BadPictureError:  # told when it is decoded
+                except BadPictureError:  # reported when it is decoded
                     continue
 
 
 def _choose_size(sizes: Counter[Size]) -> tuple[Size, str]:
-    if not sizes:  # not one could be read, which decoding will tell
+    if not sizes:  # not one could be read, which decoding will report
         return USUAL, ""
     usual, count = sizes.most_common(1)[0]
     if count >= NEARLY_ALL * sizes.total() and max(usual) <= LARGEST_KEPT:
@@ -199,10 +201,6 @@ def _classes(source: Source, listing: Listing) -> tuple[str, ...]:
     return named or listing.classes
 
 
-# Path; height, width and mode; extremes where it has more than 8 bits; why it cannot be read.
-_Look = tuple[Path, tuple[int, int, str], ValueRange | None, str]
-
-
 @dataclass(frozen=True)
 class Inspection:
     """A data set as training would see it.
@@ -219,7 +217,7 @@ class Inspection:
         classes: training pictures of each class.
         bad: path and reason of each picture that cannot be read.
         unused: files that are no pictures of any split.
-        spec: what training would decode to when told nothing.
+        spec: what training would decode to by default.
         notes: sentences on choices that may surprise, and on what is not used.
         pairs: splits whose two sides show the same things.
     """
@@ -256,17 +254,17 @@ def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspect
     with source.opened() as (root, names):
         listing = source.listed(root, names)
         spec, notes = specify(source, listing, options)
-        census = _Census()
+        statistics = _Statistics()
         splits = {
-            split: {name: census.count(side, split) for name, side in sides.items()}
+            split: {name: statistics.count(side, split) for name, side in sides.items()}
             for split in SPLITS
             if (sides := listing.splits.get(split))
         }
-        spec = census.with_range(spec)
+        spec = statistics.with_range(spec)
         classes = _class_counts(listing, spec)
         notes += (
-            *census.describe_cut(spec),
-            *describe_range(spec, census.beyond(spec)),
+            *statistics.describe_cut(spec),
+            *describe_range(spec, statistics.beyond(spec)),
             *describe_classes(classes),
         )
         return Inspection(
@@ -277,10 +275,10 @@ def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspect
             validation={}
             if "validation" in splits
             else {name: held_out(count) for name, count in splits["train"].items()},
-            sizes=dict(census.sizes.most_common()),
-            modes=dict(census.modes.most_common()),
+            sizes=dict(statistics.sizes.most_common()),
+            modes=dict(statistics.modes.most_common()),
             classes=classes,
-            bad=[{"path": source.shown(path, root), "reason": why} for path, why in census.bad],
+            bad=[{"path": source.shown(path, root), "reason": why} for path, why in statistics.bad],
             unused=_unused(listing, root),
             spec=spec,
             notes=(*listing.notes, *notes),
@@ -288,7 +286,7 @@ def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspect
         )
 
 
-class _Census:
+class _Statistics:
     """Sizes, modes and bad pictures, over all sides."""
 
     def __init__(self) -> None:
@@ -310,9 +308,9 @@ class _Census:
                 ranges += map(extremes, side.pictures)
             return count
         good = 0
-        for path, (height, width, mode), values, reason in _looks(side.pictures, side.half):
+        for path, (height, width, mode), values, reason in _read_all(side.pictures, side.half):
             if reason:
-                if side.half != "right":  # told with the left half
+                if side.half != "right":  # reported with the left half
                     self.bad.append((path, reason))
                 continue
             good += 1
@@ -346,10 +344,10 @@ class _Census:
         return describe_cut(self._shapes, spec.height, spec.width, spec.fit)
 
 
-def _looks(paths: Sequence[Path], half: Half) -> Iterator[_Look]:
+def _read_all(paths: Sequence[Path], half: Half) -> Iterator[_Reading]:
     """Yield what is seen of each picture."""
 
-    def look(path: Path) -> _Look:
+    def read(path: Path) -> _Reading:
         try:
             values = decode_picture(path, half).info.get(VALUES)
             return path, peek(path), values, ""
@@ -358,7 +356,7 @@ def _looks(paths: Sequence[Path], half: Half) -> Iterator[_Look]:
 
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(paths), AT_ONCE):
-            yield from pool.map(look, paths[start : start + AT_ONCE])
+            yield from pool.map(read, paths[start : start + AT_ONCE])
 
 
 def _class_counts(listing: Listing, spec: DataSpec) -> dict[str, int]:

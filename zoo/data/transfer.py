@@ -69,7 +69,7 @@ def obtain(
         client: what `open_client` returned.
         file: what to download.
         folder: where to.
-        report: told of bytes that come and of mirrors that fail.
+        report: called with the bytes that come and the mirrors that fail.
         alone: whether a lock keeps others from downloading the same file.
 
     Raises:
@@ -209,12 +209,12 @@ def _range(url: str, file: RemoteFile, part: Path) -> dict[str, str]:
 
 
 def _extent(answer: httpx.Response, done: int) -> tuple[int, int | None]:
-    """Return at which byte the body starts, and the size of the whole file where it is told."""
+    """Return at which byte the body starts, and the size of the whole file, if it is given."""
     if answer.status_code == httpx.codes.PARTIAL_CONTENT:
-        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
-        if told is None or int(told[1]) != done:
+        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+        if span is None or int(span[1]) != done:
             raise MirrorError("answers with another part than the one asked for")
-        return done, None if told[2] == "*" else int(told[2])
+        return done, None if span[2] == "*" else int(span[2])
     if answer.status_code != httpx.codes.OK:
         raise MirrorError(f"HTTP {answer.status_code} {answer.reason_phrase}".strip())
     length = answer.headers.get("Content-Length", "")

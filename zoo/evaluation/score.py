@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.data.batches import in_order, in_step
+from zoo.data.batches import common_rows, in_order
 from zoo.data.store import Store
 from zoo.model.inference import device_of, evaluation_batch, mean_metrics
 from zoo.model.weights import Trained
@@ -17,4 +17,4 @@ def score(trained: Trained, store: Store, split: str) -> tuple[dict[str, float],
     images = store.splits[split]
     size = evaluation_batch(trained.model.data)
     metrics = mean_metrics(trained.model, in_order(images, size, device_of(trained.model)))
-    return metrics, in_step(images)
+    return metrics, common_rows(images)

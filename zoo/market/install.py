@@ -31,6 +31,11 @@ from packaging.version import Version
 from zoo.catalog.registry import CORE, in_a_clone, normalised
 from zoo.errors import PluginError, UsageError, ZooError
 
+ROUNDS = 30  # of asking pip, one for each step from the plugin to what needs nothing more
+SHOWN_LINES = ("Downloading", "Installing", "Successfully", "Installed", "Resolved", " + ")
+CHECK_SECONDS = 120  # for discovery, which on a cold disk and with many plugins takes seconds
+Log = Callable[[str], None]
+
 
 def installer_command(requirement: str) -> list[str]:
     """Return the beginning of the command that installs into this environment.
@@ -88,9 +93,6 @@ def _refuse_foreign_management(requirement: str) -> None:
 
 def _managed(manager: str, hint: str) -> ZooError:
     return ZooError(f"the environment {sys.prefix} is managed by {manager}", hint=hint)
-
-
-ROUNDS = 30  # of asking pip, one for each step from the plugin to what needs nothing more
 
 
 class ResolutionError(Exception):
@@ -194,12 +196,6 @@ def _ask(command: Sequence[str], targets: Sequence[str], report: Path) -> list[d
         raise ResolutionError("\n".join(lines))
     found: list[dict[str, Any]] = json.loads(report.read_text("utf-8"))["install"]
     return found
-
-
-SHOWN_LINES = ("Downloading", "Installing", "Successfully", "Installed", "Resolved", " + ")
-CHECK_SECONDS = 120  # for discovery, which on a cold disk and with many plugins takes seconds
-
-Log = Callable[[str], None]
 
 
 def installed_version(distribution: str) -> str | None:

@@ -111,10 +111,10 @@ def verified_wheel(wheel: Wheel, report: Report) -> Path:
         path = _copied(wheel)
     else:
 
-        def limited(moment: Progress) -> None:
-            if max(moment.done, moment.total or 0) > MAX_WHEEL:
+        def limited(progress: Progress) -> None:
+            if max(progress.done, progress.total or 0) > MAX_WHEEL:
                 raise ZooError(f"the wheel of {wheel.title} is larger than {MAX_WHEEL} bytes")
-            report(moment)
+            report(progress)
 
         path = fetch(wheel, report=limited) / release.file
     found = sha256_of(path)  # of the very file that is going to be installed

@@ -34,6 +34,9 @@ from zoo.errors import NotFoundError, UsageError, did_you_mean
 SECONDS = 15.0  # for all of it, headers and redirects included; it is small
 
 Log = Callable[[str], None]
+REQUIREMENT = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?)(?:\s*==\s*(\S{1,60}))?"
+)
 
 
 class FetchError(Exception):
@@ -116,11 +119,6 @@ def _day(path: Path) -> str:
     with suppress(OSError):
         return time.strftime("%Y-%m-%d", time.localtime(path.stat().st_mtime))
     return "earlier"
-
-
-REQUIREMENT = re.compile(
-    r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?)(?:\s*==\s*(\S{1,60}))?"
-)
 
 
 def load_registries(second: str | None, log: Log) -> Registry:

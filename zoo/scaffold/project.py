@@ -25,6 +25,8 @@ from zoo.catalog.registry import read_registry, reserved_names
 from zoo.errors import UsageError
 
 PREFIX = "zoo-"  # of distributions, so that their import names hide nobody else's module
+TEMPLATES = files("zoo.scaffold") / "templates"
+NOBODY = ("TODO: your name", "TODO@example.org")
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,6 @@ def _is_distribution(name: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
-
-
-TEMPLATES = files("zoo.scaffold") / "templates"
-NOBODY = ("TODO: your name", "TODO@example.org")
 
 
 @functools.cache

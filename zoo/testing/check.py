@@ -21,6 +21,9 @@ from zoo.catalog.card import Card
 from zoo.errors import ZooError
 from zoo.training.randomness import random_state, set_random_state
 
+Kind = Literal["passed", "failed", "skipped", "expected failure"]
+CPU = torch.device("cpu")
+
 
 def source_line(thing: Any) -> str:
     """Return file and line of a function, a method, a class or an object's class."""
@@ -71,11 +74,6 @@ def last_assignment(attribute: str, kind: type) -> str:
         return ""
     uses = [n for n, line in enumerate(lines, start=first) if f".{attribute}" in line]
     return f"{inspect.getsourcefile(kind)}, line {uses[-1]}" if uses else source_line(kind)
-
-
-Kind = Literal["passed", "failed", "skipped", "expected failure"]
-
-CPU = torch.device("cpu")
 
 
 class Finding(Exception):  # noqa: N818 - it is what a check has found
@@ -221,10 +219,10 @@ def _explain(problem: BaseException, thing: Any) -> str:
         return str(problem)
     where = innermost_line(problem, thing.folder)
     if isinstance(problem, ZooError):
-        said = f"{problem.message}; {problem.cause}" if problem.cause else problem.message
+        message = f"{problem.message}; {problem.cause}" if problem.cause else problem.message
     else:
-        said = f"{type(problem).__name__}: {problem}"
-    return " ".join(said.split())[:400] + (f" ({where})" if where else "")
+        message = f"{type(problem).__name__}: {problem}"
+    return " ".join(message.split())[:400] + (f" ({where})" if where else "")
 
 
 def python_path() -> str:

@@ -97,9 +97,9 @@ def conformance(
     @pytest.mark.parametrize("check", [*OF_DISTRIBUTIONS, *OF_MODELS], ids=lambda each: each.name)
     def test(check: Check) -> None:
         outcome = check_one(check, _subject(model), expected_failures)
-        told = f"{outcome.message}\n{check.name}: {check.sentence}"
+        message = f"{outcome.message}\n{check.name}: {check.sentence}"
         if outcome.kind == "failed":
-            pytest.fail(told, pytrace=False)
+            pytest.fail(message, pytrace=False)
         if outcome.kind == "expected failure":
             pytest.xfail(outcome.message)
         if outcome.kind == "skipped":

@@ -26,6 +26,10 @@ from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, python_p
 from zoo.testing.model_under_test import ModelUnderTest
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
+BATCHES = (1, 2, 5)
+STRETCH = 10  # what noise and weights are multiplied by, to see whether a range holds for all
+ROWS = 3  # a batch that neither the exporter nor the gate has seen
+RUN_SECONDS = 300
 
 
 def inputs_of(model: ModelUnderTest, graph: Graph, *, count: int, seed: int) -> Arrays:
@@ -69,10 +73,6 @@ def _real(model: ModelUnderTest, port: Port, like: Any, generator: np.random.Gen
     return values if values.shape == like.shape else like
 
 
-BATCHES = (1, 2, 5)
-STRETCH = 10  # what noise and weights are multiplied by, to see whether a range holds for all
-
-
 def outputs(model: ModelUnderTest) -> None:
     """Each graph gives the declared number of finite tensors, in the declared shapes and dtypes."""
     for name, graph in model.graphs.items():
@@ -81,8 +81,8 @@ def outputs(model: ModelUnderTest) -> None:
             given = outputs_of(name, graph, inputs)
             wrong = _unlike_declared(graph, inputs, given)
             if wrong:
-                said = f"graph {name!r}, batch of {count}: {wrong}"
-                raise Finding(said, source_line(graph.function))
+                message = f"graph {name!r}, batch of {count}: {wrong}"
+                raise Finding(message, source_line(graph.function))
 
 
 def ranges(model: ModelUnderTest) -> None:
@@ -232,10 +232,6 @@ def _changes(model: ModelUnderTest, graph: Graph, first: Arrays) -> Iterator[tup
         yield port.name, {**first, port.name: second[port.name]}
 
 
-ROWS = 3  # a batch that neither the exporter nor the gate has seen
-RUN_SECONDS = 300
-
-
 def exports(model: ModelUnderTest) -> None:
     """Every graph is exported to ONNX, and draws nothing at random there."""
     if not model.exported:
@@ -266,10 +262,10 @@ def alone(model: ModelUnderTest) -> None:
                               timeout=RUN_SECONDS,
                               env={**os.environ, "PYTHONPATH": python_path()})  # fmt: skip
         if done.returncode:
-            said = (done.stdout.strip() or done.stderr.strip()).splitlines()
-            name = said[-1].partition(":")[0] if said else ""
+            lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+            name = lines[-1].partition(":")[0] if lines else ""
             graph_place = source_line(model.graphs[name].function) if name in model.graphs else ""
-            raise Finding(" ".join(said[-1:])[:300], graph_place or model.place("graphs"))
+            raise Finding(" ".join(lines[-1:])[:300], graph_place or model.place("graphs"))
 
 
 EXPORT_CHECKS = [

@@ -50,7 +50,7 @@ class Probe:
         self.state: dict[str, object] = {}
         self.last: tuple[str, int] = ("", 0)
 
-    def tell(self, kind: str, what: str, where: str) -> None:
+    def note(self, kind: str, what: str, where: str) -> None:
         """Take note of an event."""
         event = {"stage": self.stage, "kind": kind, "what": what[:300], "where": where}
         if len(self.events) < MOST_EVENTS and event not in self.events:
@@ -70,14 +70,14 @@ class Probe:
         if not self.stage:
             return
         if event == "import" and self.stage == "card" and arguments[0] in HEAVY:
-            self.tell("heavy", arguments[0], self.place())
+            self.note("heavy", arguments[0], self.place())
         elif event in NETWORK:
-            self.tell("network", event, self.place())
+            self.note("network", event, self.place())
             raise PermissionError("no network while a plugin is imported")
         elif event in PROCESSES:
-            self.tell("process", event, self.place())
+            self.note("process", event, self.place())
         elif event in CHANGES or (event == "open" and _writes(*arguments)):
-            self.tell("file", str(arguments[0]), self.place())
+            self.note("file", str(arguments[0]), self.place())
 
     def trace(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
         """Compare the state of the process after each line of the plugin."""
@@ -99,7 +99,7 @@ class Probe:
         is_import = re.match(r"\s*(import|from)\s", linecache.getline(name, line)) is not None
         for key, value in now.items():
             if key in self.state and self.state[key] != value and not is_import:
-                self.tell("state", key, f"{name}, line {line}" if name else "")
+                self.note("state", key, f"{name}, line {line}" if name else "")
         self.state = now
         self.take(began, -1)
 
@@ -121,7 +121,7 @@ class Probe:
             frames = [each for each in traceback.extract_tb(problem.__traceback__)
                       if each.filename.startswith(self.folders)]  # fmt: skip
             where = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
-            self.tell("error", f"{type(problem).__name__}: {problem}", where)
+            self.note("error", f"{type(problem).__name__}: {problem}", where)
         finally:
             sys.settrace(None)
             self.compare()
@@ -139,7 +139,7 @@ class Recorder(io.TextIOBase):
     def write(self, text: str) -> int:
         """Take note of text that is more than a line's end."""
         if self.probe.stage and text.strip():
-            self.probe.tell("output", text.strip(), self.probe.place())
+            self.probe.note("output", text.strip(), self.probe.place())
         return len(text)
 
 
@@ -202,7 +202,7 @@ def main(task: dict[str, Any]) -> None:
     left = [each.name for each in threading.enumerate()
             if each is not threading.main_thread() and not each.daemon]  # fmt: skip
     for name in left:
-        probe.tell("state", f"the threads that run: {name} keeps Python from ending", "")
+        probe.note("state", f"the threads that run: {name} keeps Python from ending", "")
     result.write_text(json.dumps({"events": probe.events, **taken, "done": True}))
     if left:
         os._exit(0)  # nobody need wait for them

@@ -22,7 +22,7 @@ from zoo.catalog.plugins import Plugin, installed
 from zoo.catalog.registry import normalised
 from zoo.data.batches import Batches
 from zoo.data.source import find_source
-from zoo.data.store import prepare
+from zoo.data.store import open_store
 from zoo.errors import ZooError
 from zoo.export.account import describe_graph
 from zoo.export.bundle import GRAPH_NAME
@@ -59,6 +59,8 @@ from zoo.training.seats import Table, sit_down
 from zoo.training.settings import Settings
 
 EXPECTED = "[tool.zoo.expected-failures"
+Made = TypeVar("Made")
+SLICE = 64  # images of the card's own data that the checks train on
 
 
 @dataclass(frozen=True)
@@ -179,11 +181,6 @@ def _is_of_reasons(checks: object) -> bool:
 
 def _provided(plugin: Plugin) -> Sequence[Any]:
     return (*plugin.models, *plugin.datasets)
-
-
-Made = TypeVar("Made")
-
-SLICE = 64  # images of the card's own data that the checks train on
 
 
 @dataclass(frozen=True)
@@ -320,7 +317,7 @@ class ModelUnderTest:
 
     def _prepare(self) -> tuple[DataSpec, Split, bool]:
         wanted = self.card.learns_from == "two domains"
-        store = prepare(replace(find_source(self.card.data), two_domains=wanted))
+        store = open_store(replace(find_source(self.card.data), two_domains=wanted))
         check_material(self.offer, self.card.data, store)
         split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
         return store.spec, split, "train" in store.pairs
@@ -361,8 +358,8 @@ class ModelUnderTest:
                 try:
                     verify(self.trained, self.graphs[name], path)
                 except ZooError as problem:
-                    said = f"{problem.message}; {problem.cause}"
-                    raise Finding(said, source_line(self.graphs[name].function)) from problem
+                    message = f"{problem.message}; {problem.cause}"
+                    raise Finding(message, source_line(self.graphs[name].function)) from problem
         return self.exported
 
     def _once(self, name: str, owner: str, make: Callable[[], Made]) -> Made:

@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,13 +26,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from zoo.catalog.card import check_name
 from zoo.catalog.plugins import installed
-from zoo.catalog.registry import normalised, reserved_names
+from zoo.catalog.registry import CORE, normalised, reserved_names
 from zoo.testing import import_probe
 from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, line_containing, python_path
 from zoo.testing.model_under_test import ModelUnderTest, Package, folder_of
 from zoo.training.settings import resolve
 
-CORE = "zoo-core"
 LONGEST_SUMMARY = 90  # characters; a row of `zoo list` has room for no more
 PLACEHOLDERS = re.compile(
     r"\b(TODO|FIXME|XXX)\b|\bA Paper\b|\bSomebody\b|(?i:\bexample\.(org|com|net)\b)"
@@ -41,6 +39,10 @@ PLACEHOLDERS = re.compile(
 BUILD_SECONDS = 300
 NOT_BUILT = {".venv", "venv", ".tox", ".nox", "runs", "exports"}  # large; beside any plugin
 LITTER = ("__pycache__", ".*", "*.pyc", "*~", "*.orig", "*.rej", "Thumbs.db")
+IMPORT_SECONDS = 60  # for all of a distribution, torch included
+MOST_COMPUTING = 0.1  # seconds for the modules that every command imports
+MOST_WAITING = 0.5  # seconds likewise, on the clock
+Event = dict[str, str]
 
 
 def names(package: Package) -> None:
@@ -210,7 +212,7 @@ def _files_in_wheel(project: Path) -> frozenset[str]:
     Raises:
         Finding: it cannot be built.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
         copy = shutil.copytree(project, Path(folder, "project"), symlinks=True,
                                ignore=functools.partial(_not_copied, project))  # fmt: skip
         words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index",
@@ -220,20 +222,13 @@ def _files_in_wheel(project: Path) -> frozenset[str]:
                               timeout=BUILD_SECONDS, env=os.environ)  # fmt: skip
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
-            said = [line.strip() for line in done.stderr.splitlines() if "Error" in line]
+            errors = [line.strip() for line in done.stderr.splitlines() if "Error" in line]
             raise Finding(
-                f"the wheel cannot be built: {(said or [done.stderr.strip()[-200:]])[-1][:300]}",
+                f"the wheel cannot be built: {(errors or [done.stderr.strip()[-200:]])[-1][:300]}",
                 f"{project / 'pyproject.toml'}, line 1",
             )
         with zipfile.ZipFile(wheels[0]) as archive:
             return frozenset(archive.namelist())
-
-
-IMPORT_SECONDS = 60  # for all of a distribution, torch included
-MOST_COMPUTING = 0.1  # seconds for the modules that every command imports
-MOST_WAITING = 0.5  # seconds likewise, on the clock
-
-Event = dict[str, str]
 
 
 def loads(package: Package) -> None:
@@ -247,16 +242,18 @@ def loads(package: Package) -> None:
 
 def light(package: Package) -> None:
     """The module of the cards imports neither torch nor anything else that is slow."""
-    _none(package, "heavy", "{} is imported with the cards; only the model's own file may do so")
+    _refuse_events(
+        package, "heavy", "{} is imported with the cards; only the model's own file may do so"
+    )
 
 
 def quick(package: Package) -> None:
     """The module of the cards is imported within half a second, a tenth of it computing."""
     if _events(package, "heavy"):
         raise PrerequisiteFailed("import/light")
-    tries = [_look(package)]
+    tries = [_import_report(package)]
     if _is_slow(tries[0]):  # perhaps the machine was busy
-        tries.append(_import_alone(_modules(package), (), python_path()))
+        tries.append(_import_in_new_process(_modules(package), (), python_path()))
     if all(map(_is_slow, tries)):
         computing, waiting = (min(each[key] for each in tries) for key in ("computing", "waiting"))
         raise Finding(
@@ -267,37 +264,36 @@ def quick(package: Package) -> None:
 
 def silent(package: Package) -> None:
     """Importing the cards and the models prints nothing."""
-    _none(package, "output", "importing it prints {!r}")
-    if _look(package)["printed"]:
-        raise Finding(
-            f"importing it prints {_look(package)['printed']!r}, though not through Python",
-            _first_line(package),
-        )
+    _refuse_events(package, "output", "importing it prints {!r}")
+    printed = _import_report(package)["printed"]
+    if printed:
+        message = f"importing it prints {printed!r}, though not through Python"
+        raise Finding(message, _first_line(package))
 
 
 def offline(package: Package) -> None:
     """Importing the cards and the models does not reach for the network."""
-    _none(package, "network", "importing it reaches for the network ({})")
+    _refuse_events(package, "network", "importing it reaches for the network ({})")
 
 
 def writes_nothing(package: Package) -> None:
     """Importing the cards and the models writes no file and starts no process."""
-    _none(package, "file", "importing it writes {}")
-    _none(package, "process", "importing it starts a process ({})")
+    _refuse_events(package, "file", "importing it writes {}")
+    _refuse_events(package, "process", "importing it starts a process ({})")
 
 
 def leaves_state(package: Package) -> None:
     """Importing a model leaves generators, warnings, streams, signals, threads as they were."""
-    _none(package, "state", "importing it changes {}")
+    _refuse_events(package, "state", "importing it changes {}")
 
 
-def _none(package: Package, kind: str, message: str) -> None:
+def _refuse_events(package: Package, kind: str, message: str) -> None:
     for event in _events(package, kind):
         raise Finding(message.format(event["what"]), event["where"] or _first_line(package))
 
 
 def _events(package: Package, kind: str, stage: str = "") -> list[Event]:
-    return [each for each in _look(package)["events"]
+    return [each for each in _import_report(package)["events"]
             if each["kind"] == kind and stage in {"", each["stage"]}]  # fmt: skip
 
 
@@ -308,7 +304,7 @@ def _first_line(package: Package) -> str:
     return line_containing(folder if folder.is_file() else folder / "__init__.py")
 
 
-def _look(package: Package) -> dict[str, Any]:
+def _import_report(package: Package) -> dict[str, Any]:
     models = {card.model.partition(":")[0] for each in package.plugins for card in each.models}
     return _import_once(_modules(package), tuple(sorted(models)), python_path())
 
@@ -321,7 +317,9 @@ def _is_slow(found: dict[str, Any]) -> bool:
     return bool(found["computing"] > MOST_COMPUTING or found["waiting"] > MOST_WAITING)
 
 
-def _import_alone(modules: Sequence[str], models: Sequence[str], path: str) -> dict[str, Any]:
+def _import_in_new_process(
+    modules: Sequence[str], models: Sequence[str], path: str
+) -> dict[str, Any]:
     """Import modules in a process that has imported nothing yet, away from the user's files."""
     found_at = {folder for each in (*modules, *models) if (folder := folder_of(each))}
     folders = sorted(f"{each}{os.sep}" if each.is_dir() else str(each) for each in found_at)
@@ -350,7 +348,7 @@ def _import_alone(modules: Sequence[str], models: Sequence[str], path: str) -> d
     return {**found, "printed": printed if "done" in found else ""}
 
 
-_import_once = functools.cache(_import_alone)
+_import_once = functools.cache(_import_in_new_process)
 
 IMPORT_CHECKS = [
     Check("import", each)

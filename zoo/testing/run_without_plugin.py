@@ -45,7 +45,7 @@ def main(task: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    said = main(json.loads(sys.argv[1]))
-    if said:
-        sys.stdout.write(said + "\n")
+    message = main(json.loads(sys.argv[1]))
+    if message:
+        sys.stdout.write(message + "\n")
         sys.exit(1)

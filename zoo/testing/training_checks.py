@@ -115,7 +115,7 @@ def same_seed(model: ModelUnderTest) -> None:
     """The same seed gives the same terms, to the bit."""
     if model.repeated.first.problem is not None:
         raise model.repeated.first.problem
-    _compare(model, model.repeated.first, start=0, said="the same seed gave",
+    _compare(model, model.repeated.first, start=0, what="the same seed gave",
              cause="something random is drawn elsewhere than from torch's, NumPy's or Python's "
              "global generator, or kept outside of the model")  # fmt: skip
 
@@ -135,7 +135,7 @@ def resume(model: ModelUnderTest) -> None:
     if forgotten:
         cause = f"no checkpoint holds {', '.join(forgotten)}: make it a buffer"
     where = last_assignment(*model.training.unsaved[0]) if forgotten else ""
-    _compare(model, repeat.rest, start=SAVED, said=f"going on from step {SAVED} gave",
+    _compare(model, repeat.rest, start=SAVED, what=f"going on from step {SAVED} gave",
              cause=cause, where=where)  # fmt: skip
 
 
@@ -207,7 +207,7 @@ def _compare(
     training: WatchedTraining,
     *,
     start: int,
-    said: str,
+    what: str,
     cause: str,
     where: str = "",
 ) -> None:
@@ -218,7 +218,7 @@ def _compare(
     """
     different = _difference(model.training, training, start=start)
     if different:
-        raise Finding(f"{said} {different}: {cause}", where or model.place("training_step"))
+        raise Finding(f"{what} {different}: {cause}", where or model.place("training_step"))
 
 
 def _difference(whole: WatchedTraining, other: WatchedTraining, *, start: int) -> str:

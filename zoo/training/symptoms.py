@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from zoo.data.batches import in_order, in_step
+from zoo.data.batches import common_rows, in_order
 from zoo.model.contract import Graph, Model
 from zoo.model.distances import distances, some_of
 from zoo.model.drawing import draw_samples, map_images, mappers, samplers
@@ -91,11 +91,11 @@ def diversities(model: Model, held_out: Split) -> list[Diversity]:
 
 def latent_kl(model: Model, held_out: Split) -> list[float]:
     """Return KL(q(z|x) ‖ p(z)) by latent dimension in nats; nothing without a posterior."""
-    rows = min(in_step(held_out), _affordable(model))
+    rows = min(common_rows(held_out), _affordable(model))
     if rows < FEWEST_IMAGES:
         return []
     (batch,) = in_order(
-        {name: some_of(array[: in_step(held_out)], rows) for name, array in held_out.items()},
+        {name: some_of(array[: common_rows(held_out)], rows) for name, array in held_out.items()},
         rows,
         device_of(model),
     )
