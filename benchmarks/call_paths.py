@@ -62,6 +62,7 @@ def is_ours(file: str) -> bool:
 
 
 def main() -> None:
+    """Print a line for each command, with the files where asked."""
     with tempfile.TemporaryDirectory() as place:
         os.environ["ZOO_HOME"] = str(Path(place, "home"))
         for name, words in COMMANDS.items():

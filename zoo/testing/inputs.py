@@ -13,7 +13,7 @@ from zoo import pictures
 from zoo.model.contract import Graph
 from zoo.model.inference import as_tuple
 from zoo.ports import Port
-from zoo.runtime.examples import example
+from zoo.runtime.session import example
 from zoo.testing.check import Finding, Obstacle
 from zoo.testing.places import place_of
 from zoo.testing.subject import Subject
