@@ -19,13 +19,12 @@ import numpy as np
 import torch
 
 from zoo.catalog.lookup import Offer, find_dataset, load_class, offers
-from zoo.export.account import describe_graph
-from zoo.export.onnx import export_graph
+from zoo.export.exporter import export_graph
+from zoo.export.metadata import describe_graph
 from zoo.model.contract import Graph, Model
 from zoo.model.weights import Trained, describe
 from zoo.ports import DataSpec
-from zoo.runtime.examples import example
-from zoo.runtime.session import open_session
+from zoo.runtime.session import example, open_session
 
 BATCHES = (1, 64)
 TURNS = 7

@@ -32,6 +32,8 @@ class _Entry(TypedDict, total=False):
     sha256: Required[str]
     reference: _Facts
     description: dict[str, Any]
+    checks: dict[str, dict[str, float]]
+    quality: dict[str, dict[str, float]]
 
 
 class _Manifest(TypedDict, total=False):

@@ -95,18 +95,18 @@ def test_a_smaller_file_is_measured_and_says_so(
         assert saving["speed"] > 0
         file = tmp_path / f"{STEM}.{name}{SUFFIXES[option]}.onnx"
         assert operator in {node.op_type for node in onnx.load(file).graph.node}
-        for cost in saving["costs"].values():
+        for cost in saving["losses"].values():
             assert 0 < cost["loss"] < 5
     if option != "--optimise":
-        elbo = next(each for each in told["judgements"] if each["name"] == "elbo")
+        elbo = next(each for each in told["metrics"] if each["name"] == "elbo")
         assert elbo["graphs"] == ["encode"]
         assert elbo["model"] == pytest.approx(elbo["files"], rel=0.05)
         assert elbo["model"] != elbo["files"], "the file was really in the model's place"
         manifest = json.loads((tmp_path / "manifest.json").read_text())
         entries = {key.partition(".")[0]: each for key, each in manifest["files"].items()}
-        quality = entries["encode"]["description"]["quality"]["elbo"]
+        quality = entries["encode"]["quality"]["elbo"]
         assert quality == {"float32": elbo["model"], "this": elbo["files"]}
-        assert entries["decode"]["description"]["quality"] == {}
+        assert entries["decode"]["quality"] == {}
     assert "verified" in zoo("export", "--check", str(tmp_path)).stdout
 
 
@@ -126,7 +126,7 @@ def test_codes_that_nothing_draws_come_from_the_encoder(tmp_path: Path) -> None:
     """`ae.decode` takes codes: real ones, which its own `encode` gives, calibrate it."""
     told = zoo_json("export", "plain", "--onnx", "--int8", "-o", str(tmp_path))
     assert told["savings"]["decode"]["size"] < 0.4
-    assert told["savings"]["decode"]["costs"]["image"]["loss"] < 5
+    assert told["savings"]["decode"]["losses"]["image"]["loss"] < 5
 
 
 @pytest.mark.slow

@@ -447,7 +447,7 @@ def test_a_photo_that_needs_more_memory_than_is_free_is_refused_before(
 ) -> None:
     mirrored(Path("pad.onnx"))
     photo(Path("photos/large.jpg"), 200, (2400, 1800))
-    monkeypatch.setattr("zoo.runtime.estimate.free_memory", lambda: 20 * 2**20)
+    monkeypatch.setattr("zoo.runtime.memory.free_memory", lambda: 20 * 2**20)
     done = command.run("pad.onnx", "photos/large.jpg", "-o", "out.png")
     assert (done.code, done.out) == (1, "")
     size = int(done.err.split("--size ")[-1].split()[0])

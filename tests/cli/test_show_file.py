@@ -26,6 +26,7 @@ from tests.runtime.graphs import (
     save,
     translator,
 )
+from zoo.manifest import facts_of
 from zoo.ports import DataSpec, Port
 
 CLASSES = ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal"]
@@ -56,13 +57,22 @@ def account(path: Path) -> Path:
         dropout="off",
         weights_sha256="ab" * 32,
         written_by={"zoo-core": "0.1.0", "torch": "2.13.0"},
-        checks={"image": {"greatest": 3.46e-6, "mean": 1e-7}},
-        quality={"elbo": {"float32": -237.5, "this": -238.25}},
     )
 
 
+def manifest_of(path: Path, **measured: Any) -> None:
+    """Write a manifest beside a file, with what was measured of the file."""
+    entry = {**facts_of(path), "checks": {}, "quality": {}, **measured}
+    manifest = {"files": {"decode": entry}}
+    (path.parent / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
 def test_a_file_tells_what_made_it_and_what_flows_through_it() -> None:
-    found = shown(str(account(Path("x.onnx"))))
+    path = account(Path("x.onnx"))
+    checks = {"image": {"greatest": 3.46e-6, "mean": 1e-7}}
+    manifest_of(path, checks=checks, quality={"elbo": {"float32": -237.5, "this": -238.25}})
+    found = shown(str(path))
+    assert zoo_json("show", str(path))["measurements"]["checks"] == checks
     assert found["model"] == ["vae of zoo-autoencoders 0.1.0, 940 steps"]
     assert found["graph"] == ["decode"]
     assert found["takes"] == ["latent (batch, 20), standard normal; float32"]
@@ -82,12 +92,26 @@ def test_a_file_tells_what_made_it_and_what_flows_through_it() -> None:
 
 
 def test_a_file_of_reduced_precision_promises_no_tolerance() -> None:
-    decoder(Path("x.onnx"), precision="int8", checks={"image": {"loss_percent": 0.25}})
+    path = decoder(Path("x.onnx"), precision="int8")
+    assert "image measured" not in shown("x.onnx"), "there is no manifest"
+    manifest_of(path, checks={"image": {"loss_percent": 0.25}})
     found = shown("x.onnx")
     assert found["precision"] == ["int8"]
     assert found["gives"] == ["image (batch, 1, 28, 28) in [-1, 1]; float32; NCHW grey"]
     assert found["image measured"] == ["loss_percent 0.25"]
     assert "image verified" not in found
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [{"other": {"greatest": 0.0}}, {"image": {"\x1b[2J": 0.0}}, {"image": {"greatest": "0"}}],
+)
+def test_figures_of_a_manifest_that_cannot_be_used_are_not_shown(checks: Any) -> None:
+    path = decoder(Path("x.onnx"))
+    manifest_of(path, checks=checks)
+    found = shown("x.onnx")
+    assert not [row for row in found if row.endswith(" verified")]
+    assert "\x1b" not in str(found)
 
 
 def test_a_file_tells_what_is_in_it() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,9 +16,14 @@ from torch import Tensor, nn
 from zoo import DataSpec, Graph, Model, Player, Port, Update, option
 from zoo.errors import ZooError
 from zoo.export.bundle import export_bundle
+from zoo.export.quality import CalibrationData
+from zoo.export.variants import Variant
+from zoo.export.verify import Verified, verify
 from zoo.model.weights import Header, Trained, save_weights
 
 SPEC = DataSpec("dots", 1, 4, 4)
+IMAGES = {"image": np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), np.uint8)}
+PICTURES = CalibrationData(IMAGES, IMAGES)
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def trained(kind: type[Shift], folder: Path) -> Trained:
 
 def test_a_model_that_is_a_function_leaves(tmp_path: Path) -> None:
     bundle = export_bundle(trained(Shift, tmp_path), tmp_path / "bundle")
-    assert bundle.gaps["shift/shifted"].greatest < 1e-6
+    assert bundle.differences["shift/shifted"].greatest < 1e-6
     content = (tmp_path / "bundle" / "shift-dots.shift.onnx").read_bytes()
     assert str(Path(__file__).parent).encode() not in content, "it tells nothing of this machine"
 
@@ -122,6 +130,37 @@ def test_what_does_not_verify_leaves_nothing(tmp_path: Path, kind: type[Shift], 
         export_bundle(subject, tmp_path / "bundle")
     assert len(str(caught.value).splitlines()) <= 6
     assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "variant", [Variant(), Variant(optimised=True), Variant(precision="float16 weights")]
+)
+def test_the_file_that_was_verified_is_the_file_that_is_shipped(
+    tmp_path: Path, variant: Variant
+) -> None:
+    folder = tmp_path / "bundle"
+    bundle = export_bundle(trained(Shift, tmp_path), folder, variant,
+                           calibration=PICTURES, max_loss=5.0)  # fmt: skip
+    verified = bundle.graphs["shift"].facts
+    (entry,) = json.loads((folder / "manifest.json").read_text())["files"].values()
+    shipped = hashlib.sha256((folder / verified["file"]).read_bytes()).hexdigest()
+    assert entry["sha256"] == verified["sha256"] == shipped
+
+
+def test_the_file_is_not_written_after_it_was_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real gate, and the hash of what it was given."""
+    given: list[str] = []
+
+    def watched(model: Model, graph: Graph, path: Path) -> Verified:
+        given.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        return verify(model, graph, path)
+
+    monkeypatch.setattr("zoo.export.exporter.verify", watched)
+    export_bundle(trained(Shift, tmp_path), tmp_path / "bundle")
+    content = (tmp_path / "bundle" / "shift-dots.shift.onnx").read_bytes()
+    assert given == [hashlib.sha256(content).hexdigest()]
 
 
 def test_an_export_that_fails_leaves_the_one_before(tmp_path: Path) -> None:

@@ -17,9 +17,13 @@ from tests.export.test_gate import Shift, ShiftConfig
 from tests.export.test_smaller import export
 from tests.runtime import graphs
 from zoo import DataSpec, Graph, Port
-from zoo.export.form import Form
-from zoo.export.quality import Replayed, costs, costs_in_half, replayed
-from zoo.export.smaller import halve
+from zoo.export.quality import (
+    SubstitutedModel,
+    quality_losses,
+    quality_losses_in_float16,
+    substitute_graphs,
+)
+from zoo.export.variants import Variant, convert_to_float16
 from zoo.model.inference import evaluating, mean_metrics, run_graph
 from zoo.model.weights import Header, Trained, save_weights
 from zoo.runtime.session import Session, open_session
@@ -71,7 +75,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
                 name: open_session(export(subject, name, form, folder / f"{form.io}-{name}.onnx"))
                 for name in subject.model.graphs()
             }
-            for form in (Form(), Form(io="uint8"))
+            for form in (Variant(), Variant(io="uint8"))
         }
 
 
@@ -101,19 +105,19 @@ def darker(path: Path, by: float) -> Session:
 def test_costs_are_in_percent_of_the_range_and_in_decibels() -> None:
     whole = open_session(graphs.negative(Path("whole.onnx")))
     rows = [{"image": np.full((count, 3, 32, 48), 0.5, np.float32)} for count in (1, 4)]
-    cost = costs(whole, darker(Path("off.onnx"), 0.2), rows)["negative"]
+    cost = quality_losses(whole, darker(Path("off.onnx"), 0.2), rows)["negative"]
     assert cost.greatest == pytest.approx(0.2, rel=1e-5)
     assert cost.mean == pytest.approx(0.2, rel=1e-5)
     assert cost.loss == pytest.approx(10, rel=1e-5)  # of a range of two
     assert cost.psnr == pytest.approx(20, rel=1e-5)
     assert set(cost.to_json()) == {"greatest", "mean", "loss", "psnr"}
-    same = costs(whole, darker(Path("same.onnx"), 0), rows)["negative"]
+    same = quality_losses(whole, darker(Path("same.onnx"), 0), rows)["negative"]
     assert same.to_json() == {"greatest": 0, "mean": 0, "loss": 0, "psnr": None}
 
 
 def test_metrics_are_those_of_the_files(exported: Exported) -> None:
     model, other = coder(0), coder(1)
-    subject = replayed(kept(model), exported["float"])
+    subject = substitute_graphs(kept(model), exported["float"])
     batches = [{"image": images()}, {"image": images(2)}]
     assert mean_metrics(subject.model, batches) == pytest.approx(mean_metrics(other, batches))
     assert mean_metrics(other, batches) != pytest.approx(mean_metrics(model, batches))
@@ -125,7 +129,7 @@ def test_the_model_itself_stays_as_it_is(exported: Exported) -> None:
     batches = [{"image": images()}]
     original = kept(model)
     before = mean_metrics(model, batches)
-    subject = replayed(original, exported["float"])
+    subject = substitute_graphs(original, exported["float"])
     mean_metrics(subject.model, batches)
     assert mean_metrics(model, batches) == before
     assert subject.model is not model
@@ -134,7 +138,7 @@ def test_the_model_itself_stays_as_it_is(exported: Exported) -> None:
 
 def test_every_graph_runs_its_file_whatever_its_function_is(exported: Exported) -> None:
     other = coder(1)
-    subject = replayed(kept(coder(0)), exported["float"])
+    subject = substitute_graphs(kept(coder(0)), exported["float"])
     code = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
     for name in ("decode", "halved"):
         wanted = run_graph(other, name, {"code": code})["result"]
@@ -146,7 +150,7 @@ def test_every_graph_runs_its_file_whatever_its_function_is(exported: Exported) 
 def test_graphs_without_a_file_stay_the_models_own(exported: Exported) -> None:
     model, other = coder(0), coder(1)
     files = {"encode": exported["float"]["encode"]}
-    subject = replayed(kept(model), files)
+    subject = substitute_graphs(kept(model), files)
     with evaluating(subject.model):
         found = subject.model.decode(subject.model.encoder(images()))
         wanted = model.decode(other.encoder(images()))
@@ -156,7 +160,7 @@ def test_graphs_without_a_file_stay_the_models_own(exported: Exported) -> None:
 
 def test_files_of_pixels_are_given_pixels_and_give_values(exported: Exported) -> None:
     other = coder(1)
-    subject = replayed(kept(coder(0)), exported["uint8"])
+    subject = substitute_graphs(kept(coder(0)), exported["uint8"])
     with evaluating(subject.model):
         image = images()
         pixels = ((image + 1) * 127.5).round() / 127.5 - 1
@@ -179,7 +183,7 @@ def test_what_a_file_does_not_take_the_model_computes_itself(
     call: Callable[[Coder], Tensor], exported: Exported
 ) -> None:
     model = coder(0)
-    subject: Replayed = replayed(kept(model), exported["float"])
+    subject: SubstitutedModel = substitute_graphs(kept(model), exported["float"])
     assert isinstance(subject.model, Coder)
     with evaluating(subject.model):
         torch.testing.assert_close(call(subject.model), call(model))
@@ -196,8 +200,10 @@ def test_half_arithmetic_is_measured_where_every_operator_rounds_to_sixteen_bits
         helper.make_node("Log", ["larger"], ["value"]),
     ]
     whole = graphs.save(Path("whole.onnx"), about, nodes, {"three": np.float32(3)})
-    halve(whole, Path("half.onnx"))
+    convert_to_float16(whole, Path("half.onnx"))
     batch = {"latent": np.float32([[0, 1, 2, 5]])}
     sessions = [open_session(Path(name)) for name in ("whole.onnx", "half.onnx")]
-    assert costs(*sessions, [batch])["value"].loss < 1
-    assert costs_in_half(sessions[0], Path("half.onnx"), batch)["value"].loss == float("inf")
+    assert quality_losses(*sessions, [batch])["value"].loss < 1
+    assert quality_losses_in_float16(sessions[0], Path("half.onnx"), batch)["value"].loss == float(
+        "inf"
+    )

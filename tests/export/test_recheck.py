@@ -19,7 +19,7 @@ from tests.export.test_forms import NAME, translator
 from tests.export.test_sizes import trained
 from tests.process import error_of, zoo, zoo_json
 from zoo.export.bundle import export_bundle
-from zoo.export.form import Form
+from zoo.export.variants import Variant
 
 BLIND = """
 import sys
@@ -35,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for form in (Form(), Form(io="uint8", batch=2)):
+        for form in (Variant(), Variant(io="uint8", batch=2)):
             export_bundle(trained(translator()), folder / "bundle", form)
     return folder / "bundle"
 
@@ -54,8 +54,8 @@ def test_a_bundle_is_verified_without_torch_or_onnx(bundle: Path) -> None:
     found = json.loads(done.stdout)
     assert found["verified"] is True
     assert set(found["files"]) == {f"bundle/{NAME}.onnx", f"bundle/{NAME}.uint8.batch2.onnx"}
-    for gaps in found["files"].values():
-        assert 0 <= gaps["translated"]["greatest"] <= 1
+    for differences in found["files"].values():
+        assert 0 <= differences["translated"]["greatest"] <= 1
 
 
 def test_one_file_is_verified_alone(bundle: Path) -> None:

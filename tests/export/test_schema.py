@@ -28,7 +28,7 @@ from tests.export.test_sizes import (
 )
 from tests.process import zoo_json
 from zoo.export.bundle import export_bundle
-from zoo.export.form import Form
+from zoo.export.variants import Variant
 from zoo.runtime.description import SCHEMA
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "onnx.md"
@@ -43,7 +43,7 @@ REGISTRY: Registry[Any] = Registry().with_resources(
 OF_A_FILE, OF_A_BUNDLE = (
     Draft202012Validator(each, registry=REGISTRY) for each in (DESCRIPTION, MANIFEST)
 )
-FORMS = {"ponies": [Form()], "clothes": [Form(), Form(io="uint8")]}
+FORMS = {"ponies": [Variant()], "clothes": [Variant(), Variant(io="uint8")]}
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +97,12 @@ def test_every_key_of_a_file_is_in_the_schema(bundles: list[Path]) -> None:
     assert set(told["data"]) == set(DESCRIPTION["$defs"]["data"]["properties"])
     manifest = json.loads((bundles[1] / "manifest.json").read_text(encoding="utf-8"))
     assert set(manifest) == set(MANIFEST["properties"]) == set(MANIFEST["required"])
+    schema = MANIFEST["properties"]["files"]["additionalProperties"]
+    for each in manifest["files"].values():
+        assert set(each) == set(schema["properties"]) == set(schema["required"])
 
 
-OPEN = [("config",), ("metrics",), ("checks",), ("quality",)]  # objects of any keys
+OPEN = [("config",), ("metrics",)]  # objects of any keys
 
 
 def places(value: Any, *way: Any) -> Iterator[tuple[Any, ...]]:
@@ -141,9 +144,7 @@ WRONG: dict[str, Any] = {
     "step": -1,
     "precision": "int4",
     "weights_sha256": "abc",
-    "checks": {"image": {"greatest": "small"}},
     "metrics": {"fid": None},
-    "quality": {"elbo": 3},
 }
 WRONG_PORT: dict[str, Any] = {
     "kind": "audio",
@@ -185,7 +186,13 @@ def test_a_wrong_manifest_is_refused(bundles: list[Path]) -> None:
         whole, inner = changed(manifest, way)
         del inner[way[-1]]
         assert not OF_A_BUNDLE.is_valid(whole), way
-    for key, value in (("file", "../x.onnx"), ("bytes", 0), ("sha256", "0" * 63)):
+    for key, value in (
+        ("file", "../x.onnx"),
+        ("bytes", 0),
+        ("sha256", "0" * 63),
+        ("checks", {"image": {"greatest": "small"}}),
+        ("quality", {"elbo": 3}),
+    ):
         whole, inner = changed(manifest, ("files", name, key))
         inner[key] = value
         assert not OF_A_BUNDLE.is_valid(whole), key

@@ -122,7 +122,7 @@ def test_the_card_tells_the_licences(licence: str) -> None:
 def test_photos_of_any_size_become_what_torch_makes_of_them() -> None:
     subject = trained(Translator(ShiftConfig(), PONIES))
     bundle = export_bundle(subject, Path("exports/ponies"))
-    assert bundle.gaps["horse_to_zebra/translated"].greatest < 1e-5
+    assert bundle.differences["horse_to_zebra/translated"].greatest < 1e-5
     assert "zoo run . photos/ --to zebra" in Path("exports/ponies/README.md").read_text()
     Path("photos").mkdir()
     generator = np.random.default_rng(0)

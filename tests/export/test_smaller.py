@@ -22,10 +22,16 @@ from tests.export.test_sizes import PONIES, Translator, trained
 from tests.runtime import graphs
 from zoo import DataSpec, Model, Port
 from zoo.errors import ZooError
-from zoo.export.account import describe_graph
-from zoo.export.form import Form, in_form
-from zoo.export.onnx import export_graph
-from zoo.export.smaller import halve, halve_weights, optimise, quantise
+from zoo.export.exporter import export_graph
+from zoo.export.metadata import describe_graph
+from zoo.export.variants import (
+    Variant,
+    apply_variant,
+    convert_to_float16,
+    optimise,
+    quantise_to_int8,
+    store_weights_in_float16,
+)
 from zoo.model.weights import Trained
 from zoo.runtime.screening import check_file
 
@@ -42,22 +48,22 @@ def unpooling() -> Model:
 
 
 # Every kind of graph: pads that mirror, instance and layer normalisation, embeddings, unpooling.
-KINDS: dict[str, tuple[Callable[[], Model], str, Form]] = {
-    "pixels": (lambda: Translator(ShiftConfig(), PONIES), "horse_to_zebra", Form(io="uint8")),
+KINDS: dict[str, tuple[Callable[[], Model], str, Variant]] = {
+    "pixels": (lambda: Translator(ShiftConfig(), PONIES), "horse_to_zebra", Variant(io="uint8")),
     "labels": (
         lambda: ConditionalGAN(ConditionalGANConfig(features=8), SHIRTS),
         "generate",
-        Form(),
+        Variant(),
     ),
-    "two outputs": (lambda: VAE(VAEConfig(hidden=(160, 24)), DOTS), "encode", Form()),
-    "unpooling": (unpooling, "reconstruct", Form()),
-    "fixed": (unpooling, "encode", Form(io="uint8", batch=2)),
+    "two outputs": (lambda: VAE(VAEConfig(hidden=(160, 24)), DOTS), "encode", Variant()),
+    "unpooling": (unpooling, "reconstruct", Variant()),
+    "fixed": (unpooling, "encode", Variant(io="uint8", batch=2)),
 }
 
 
-def export(subject: Trained, name: str, form: Form, path: Path) -> Path:
+def export(subject: Trained, name: str, form: Variant, path: Path) -> Path:
     """Write one graph as an export does, but for the gate."""
-    graph = in_form(subject.model.graphs()[name], form)
+    graph = apply_variant(subject.model.graphs()[name], form)
     about = describe_graph(subject, name, graph, weights_sha256="0" * 64)
     export_graph(subject.model, graph, about, path)
     return path
@@ -113,12 +119,12 @@ def loss(wanted: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
 
 
 def quantised(source: Path, target: Path) -> None:
-    quantise(source, target, rows_of(source))
+    quantise_to_int8(source, target, rows_of(source))
 
 
 WAYS: dict[str, tuple[Callable[[Path, Path], None], float]] = {
-    "half weights": (halve_weights, 0.2),
-    "half arithmetic": (halve, 0.5),
+    "half weights": (store_weights_in_float16, 0.2),
+    "half arithmetic": (convert_to_float16, 0.5),
     "int8": (quantised, 4.0),
     "optimised": (optimise, 1e-3),
 }
@@ -162,7 +168,7 @@ def weights_in(path: Path) -> int:
 
 
 def test_halved_weights_are_rounded_and_nothing_else_is(exported: Path, place: Path) -> None:
-    halve_weights(exported, place)
+    store_weights_in_float16(exported, place)
     stored = {each.name: each.data_type for each in onnx.load(place).graph.initializer}
     model = onnx.load(exported)
     rounded = 0
@@ -190,7 +196,7 @@ def test_weights_that_float16_cannot_hold_stay(greatest: float, place: Path) -> 
     values = numpy_helper.to_array(patterns) * np.float32(greatest)
     patterns.CopyFrom(numpy_helper.from_array(values, "patterns"))
     onnx.save(model, source)
-    halve_weights(source, place)
+    store_weights_in_float16(source, place)
     (inputs,) = rows_of(source, batches=1)
     wanted, found = (open_file(path).run(None, inputs)[0] for path in (source, place))
     np.testing.assert_array_equal(wanted, found)
@@ -228,7 +234,7 @@ def test_scales_are_those_of_the_rows_that_were_given(place: Path) -> None:
     narrow = [{"latent": each["latent"] / 10} for each in rows]
     losses = []
     for given in (rows, narrow):
-        quantise(source, place, given)
+        quantise_to_int8(source, place, given)
         wanted, found = (open_file(path).run(None, rows[0])[0] for path in (source, place))
         losses.append(loss(wanted, found))
     assert losses[0] < 1
@@ -243,7 +249,7 @@ def test_what_the_quantiser_would_warn_of_is_done_without_a_word(
     nodes = [helper.make_node("Gemm", ["latent", "weight", "shift"], ["code"])]
     weight = np.linspace(-1, 1, 40, dtype=np.float32).reshape(20, 2) * np.float32([1, 0])
     source = graphs.save(Path("shifted.onnx"), about, nodes, {"weight": weight})
-    quantise(source, place, rows_of(source))
+    quantise_to_int8(source, place, rows_of(source))
     assert (*capfd.readouterr(), caplog.text) == ("", "", "")
     (inputs,) = rows_of(source, batches=1)
     wanted, found = (open_file(path).run(None, inputs)[0] for path in (source, place))
@@ -252,7 +258,7 @@ def test_what_the_quantiser_would_warn_of_is_done_without_a_word(
 
 def test_a_graph_without_weights_stays_as_it_is(place: Path) -> None:
     source = graphs.negative(Path("negative.onnx"))
-    for way in (quantised, halve_weights, optimise):
+    for way in (quantised, store_weights_in_float16, optimise):
         way(source, place)
         assert [node.op_type for node in onnx.load(place).graph.node] == ["Neg"]
 
@@ -261,11 +267,11 @@ def test_what_cannot_be_made_smaller_is_told_and_leaves_the_file_before(place: P
     source = graphs.decoder(Path("decoder.onnx"))
     place.write_bytes(b"before")
     with pytest.raises(ZooError, match=r"decoder\.onnx could not be quantised"):
-        quantise(source, place, [])
+        quantise_to_int8(source, place, [])
     with pytest.raises(ZooError, match=r"decoder\.onnx could not be quantised"):
-        quantise(source, place, [{"other": np.zeros((1, 20), np.float32)}])
+        quantise_to_int8(source, place, [{"other": np.zeros((1, 20), np.float32)}])
     source.write_bytes(source.read_bytes()[:1000])
-    for way in (halve_weights, halve, quantised_blindly, optimise):
+    for way in (store_weights_in_float16, convert_to_float16, quantised_blindly, optimise):
         with pytest.raises(ZooError, match=r"decoder\.onnx could not be") as caught:
             way(source, place)
         assert len(str(caught.value).splitlines()) <= 6
@@ -273,7 +279,7 @@ def test_what_cannot_be_made_smaller_is_told_and_leaves_the_file_before(place: P
 
 
 def quantised_blindly(source: Path, target: Path) -> None:
-    quantise(source, target, [{"latent": np.zeros((1, 20), np.float32)}])
+    quantise_to_int8(source, target, [{"latent": np.zeros((1, 20), np.float32)}])
 
 
 @pytest.mark.slow
@@ -288,7 +294,7 @@ def test_int8_takes_at_most_two_fifths_of_the_bytes(name: str, place: Path) -> N
     else:
         model = CycleGAN(CycleGANConfig(), DataSpec("ponies", 3, 64, 64, domains=("a", "b")))
     graph = next(iter(model.graphs()))
-    for form in (Form(), Form(io="uint8")):
+    for form in (Variant(), Variant(io="uint8")):
         path = export(trained(model), graph, form, Path(f"{form.io}.onnx"))
-        quantise(path, place, rows_of(path, batches=1, rows=2, size=64))
+        quantise_to_int8(path, place, rows_of(path, batches=1, rows=2, size=64))
         assert place.stat().st_size <= 0.4 * path.stat().st_size

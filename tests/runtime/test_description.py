@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.runtime.graphs import CLOTHES, PHOTOS, describe
 from zoo.ports import Port
-from zoo.runtime.description import MAX_TEXT, SCHEMA, Description, describe_port
+from zoo.runtime.description import MAX_TEXT, SCHEMA, Description, Measurements, describe_port
 
 DESCRIPTION = replace(
     describe(
@@ -26,8 +26,6 @@ DESCRIPTION = replace(
     dropout="off",
     weights_sha256="0123456789abcdef" * 4,
     written_by={"zoo-core": "0.1.0", "torch": "2.13.0"},
-    checks={"image": {"greatest": 3.5e-6, "mean": 1e-7}},
-    quality={"elbo": {"float32": -237.25, "this": -238.0}},
 )
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
@@ -106,12 +104,6 @@ def test_channels_and_size_are_found_in_either_layout() -> None:
         (("weights_sha256",), "0" * 63),
         (("weights_sha256",), "G" * 64),
         (("written_by",), {"torch": 2}),
-        (("checks",), {"picture": {"greatest": 0.0}}),
-        (("checks", "image"), [0.0]),
-        (("checks", "image"), {"greatest": "small"}),
-        (("checks", "image"), {f"{number}": 0.0 for number in range(65)}),
-        (("quality",), {"elbo": {"this": None}}),
-        (("quality",), {"\n": {"this": -1.0}}),
         (("signature", "outputs", 0, "layout"), "HWC"),
         (("signature", "outputs", 0, "rate"), 22050),
         (("signature", "outputs", 0, "kind"), "audio"),
@@ -128,6 +120,29 @@ def test_an_account_that_cannot_be_true_is_refused(place: tuple[Any, ...], value
     inner[place[-1]] = value
     with pytest.raises(ValueError, match=r"unusable|[Ee]xpected|Invalid"):
         Description.from_json(changed)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("checks", None),
+        ("checks", {"image": [0.0]}),
+        ("checks", {"image": {"greatest": "small"}}),
+        ("checks", {"image": {"greatest": float("nan")}}),
+        ("checks", {"image": {f"{number}": 0.0 for number in range(65)}}),
+        ("checks", {"\x1b[2J": {"greatest": 0.0}}),
+        ("quality", {"elbo": {"this": None}}),
+        ("quality", {"\n": {"this": -1.0}}),
+    ],
+)
+def test_measurements_that_cannot_be_true_are_refused(key: str, value: Any) -> None:
+    entry: dict[str, Any] = {
+        "checks": {"image": {"greatest": 3.5e-6, "mean": 1e-7}},
+        "quality": {"elbo": {"float32": -237.25, "this": -238.0}},
+    }
+    assert Measurements.from_json(entry).to_json() == entry
+    with pytest.raises(ValueError, match="unusable"):
+        Measurements.from_json({**entry, key: value})
 
 
 @given(any_json)

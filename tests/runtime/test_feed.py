@@ -12,8 +12,7 @@ from PIL import Image
 from tests.runtime.graphs import decoder, describe, negative, save
 from zoo.pictures import BadPictureError
 from zoo.ports import DataSpec, Port
-from zoo.runtime.batches import Report, batches
-from zoo.runtime.feed import prepare
+from zoo.runtime.feed import Report, batches, prepare
 from zoo.runtime.files import Source
 from zoo.runtime.session import open_session
 

@@ -13,7 +13,7 @@ from tests.cli.running import Zoo
 from tests.runtime.graphs import decoder, describe, save
 from zoo.errors import PluginError
 from zoo.ports import Port
-from zoo.runtime.providers import PROVIDERS
+from zoo.runtime.engine import PROVIDERS
 from zoo.runtime.session import open_session
 
 # Ordinary installations of ONNX Runtime have it beside the CPU. It computes nothing by itself.

@@ -20,9 +20,8 @@ from tests.runtime.graphs import PHOTOS, decoder, describe, encoder, entry_of, n
 from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.ports import Port, Signature
 from zoo.runtime.engine import in_short
-from zoo.runtime.screening import screen
+from zoo.runtime.screening import read_tensor, screen
 from zoo.runtime.session import open_session
-from zoo.runtime.tensors import read_tensor
 
 LATENT = Port.latent("latent", 20)
 VALUE = Port("value", "value", ("batch", 20))

@@ -22,7 +22,7 @@ from tests.process import error_of
 from tests.runtime.graphs import decoder, describe, save
 from tests.security.inside import command, nothing_left, refused
 from zoo.ports import Port
-from zoo.runtime import protobuf, screening
+from zoo.runtime import screening
 
 ROUNDS = 2**62
 LATENT = Port.latent("latent", 20)
@@ -372,7 +372,7 @@ def test_quantised_files_are_let_through() -> None:
 
 
 def test_a_file_of_too_many_parts_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protobuf, "MOST_FIELDS", 1000)
+    monkeypatch.setattr(screening, "MOST_FIELDS", 1000)
     nodes = [helper.make_node("Neg", [f"x{n}"], [f"x{n + 1}"]) for n in range(400)]
     first, last = (
         helper.make_node("Neg", [a], [b]) for a, b in (("latent", "x0"), ("x400", "value"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from zoo.cli.output import Choice
-from zoo.runtime.providers import AUTO, PROVIDERS
+from zoo.runtime.engine import AUTO, PROVIDERS
 
 if TYPE_CHECKING:
     from zoo.runtime.bundles import Open

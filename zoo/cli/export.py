@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +13,20 @@ import click
 from zoo.cli.completion import datasets, targets
 from zoo.cli.output import Choice, json_option, print_json, say
 from zoo.cli.sources import fit_option
-from zoo.errors import UsageError
+from zoo.errors import NotFoundError, UsageError, ZooError
 
 if TYPE_CHECKING:
-    from zoo.export.outcome import Bundle
+    from zoo.data.store import Store
+    from zoo.export.bundle import Bundle, CompareMetrics, MetricComparison
+    from zoo.export.exporter import ExportedGraph
+    from zoo.export.quality import CalibrationData
+    from zoo.model.weights import Trained
     from zoo.runtime.description import Precision
+    from zoo.runtime.session import Session
 
 MOST_BATCH = 4096
-MOST_LOSS = 5.0  # percent
-NOTHING_TO_TELL = 0.05  # percent
+MAX_LOSS = 5.0  # percent
+NEGLIGIBLE_LOSS = 0.05  # percent
 PRECISIONS: Mapping[str, Precision] = {
     "--half": "float16 weights",
     "--half-arithmetic": "float16",
@@ -59,8 +66,8 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 @click.option("--half-arithmetic", is_flag=True, help="Compute in 16 bits as well.")
 @click.option("--int8", is_flag=True, help="Weights, and convolutions, in 8 bits.")
 @click.option("--optimise", "--optimize", is_flag=True, help="Let ONNX Runtime simplify the graph.")
-@click.option("--max-quality-loss", "most_loss", type=click.FloatRange(0, 100), metavar="PERCENT",
-              help=f"Refuse what loses more. [default: {MOST_LOSS:g}]")  # fmt: skip
+@click.option("--max-quality-loss", "max_loss", type=click.FloatRange(0, 100), metavar="PERCENT",
+              help=f"Refuse what loses more. [default: {MAX_LOSS:g}]")  # fmt: skip
 @click.option("--data", metavar="NAME|PATH", shell_complete=datasets,
               help="Pictures for smaller files [what it was trained on].")  # fmt: skip
 @fit_option
@@ -79,7 +86,7 @@ def verb(
     half_arithmetic: bool,
     int8: bool,
     optimise: bool,
-    most_loss: float | None,
+    max_loss: float | None,
     data: str | None,
     fit: str | None,
     check: bool,
@@ -104,20 +111,17 @@ def verb(
     if check:
         if as_onnx or output or opset or batch or size or data or fit or optimise or half or int8:
             raise UsageError("--check takes an exported file or folder and no other option")
-        from zoo.cli.export_check import verify_again
-
-        verify_again(Path(target), as_json=as_json)
+        _verify_again(Path(target), as_json=as_json)
         return
     if not as_onnx:
         raise UsageError("which format?", hint=f"zoo export {target} --onnx")
     precision = _precision({"--half": half, "--half-arithmetic": half_arithmetic, "--int8": int8})
-    if precision == "float32" and (data, fit, most_loss) != (None, None, None):
+    if precision == "float32" and (data, fit, max_loss) != (None, None, None):
         raise UsageError(
             "--data, --fit and --max-quality-loss are for smaller files",
             hint=f"with {' or '.join(PRECISIONS)}",
         )
-    from zoo.cli.interruption import heard
-    from zoo.cli.judging import material_for
+    from zoo.cli.interruption import interruptible
     from zoo.cli.targets import find_weights, load, name_of
     from zoo.data.source import check_source
 
@@ -125,27 +129,31 @@ def verb(
     if data is not None:
         check_source(data)
     trained = load(weights)
-    from zoo.export.bundle import NOTHING, export_bundle
-    from zoo.export.form import Form
+    from zoo.export.bundle import NO_DATA, export_bundle
+    from zoo.export.variants import Variant
 
-    form = Form("uint8" if io == "uint8" else "float", opset, batch, size, precision, optimise)
+    variant = Variant(
+        "uint8" if io == "uint8" else "float", opset, batch, size, precision, optimise
+    )
     folder = output or Path("exports") / name_of(target, trained)
-    material, judge = material_for(trained, data, fit) if form.is_reduced else (NOTHING, None)
-    with heard() as report:
+    calibration, compare_metrics = (
+        _calibration(trained, data, fit) if variant.is_reduced else (NO_DATA, None)
+    )
+    with interruptible() as log:
         bundle = export_bundle(
             trained,
             folder,
-            form,
-            material=material,
-            judge=judge,
-            report=report,
-            most_loss=MOST_LOSS if most_loss is None else most_loss,
+            variant,
+            calibration=calibration,
+            compare_metrics=compare_metrics,
+            max_loss=MAX_LOSS if max_loss is None else max_loss,
+            log=log,
         )
     paths = [click.format_filename(path) for path in bundle.files]
     if as_json:
         print_json({**bundle.to_json(), "files": paths})
         return
-    for line in _account(bundle):
+    for line in _report(bundle):
         say(line)
     click.echo("\n".join(path for path in paths if path.endswith(".onnx")))
     say(f"beside them in {click.format_filename(folder)}: manifest, weights, references, card")
@@ -158,42 +166,152 @@ def _precision(wishes: Mapping[str, bool]) -> Precision:
     return PRECISIONS[wanted[0]] if wanted else "float32"
 
 
-def _account(bundle: Bundle) -> Iterator[str]:
-    """Yield lines that say what was measured of an export."""
-    for name, leaf in bundle.leaves.items():
-        costs = leaf.saving.costs if leaf.saving else {}
-        for output, gap in leaf.gaps.items():
-            if output in costs:
-                psnr = costs[output].psnr
-                told = f"loss {gap.loss:.2g} %" + (f", PSNR {psnr:.1f} dB" if psnr else "")
-                yield f"measured {name}/{output} against the float file: {told}"
+def _calibration(
+    trained: Trained, data: str | None, fit: str | None
+) -> tuple[CalibrationData, CompareMetrics | None]:
+    """Find the data of a model, and a function that measures exported files on it.
+
+    Without `data`, that is what the run was trained on. Where it is not here, there is no data,
+    which is enough for graphs whose inputs are drawn.
+
+    Args:
+        trained: the model.
+        data: what the user named.
+        fit: how its images are brought to the size; as in the training, when not given.
+
+    Raises:
+        UsageError: the data is not of the model's kind.
+        NotFoundError: the data that the user named is not here.
+    """
+    from zoo.cli.sources import decode_like, find
+    from zoo.cli.targets import trained_on
+    from zoo.export.quality import CalibrationData
+    from zoo.model.weights import offer_of
+    from zoo.training.job import check_material
+
+    spec = trained.header.data
+    try:
+        source = find(data or trained_on(trained.path))
+    except (UsageError, NotFoundError) as problem:
+        if data is not None:
+            raise
+        say(f"note: {problem.message}; --data NAME|PATH measures the model's quality as well")
+        return CalibrationData(), None
+    store = decode_like(source, spec, fit)
+    split = "test" if "test" in store.splits else "validation"
+    for each in ("train", split):
+        check_material(offer_of(trained.header, trained.path), source.name, store, each)
+    calibration = CalibrationData(store.splits["train"], store.splits[split])
+    return calibration, partial(_compare_metrics, trained, store, split)
+
+
+def _compare_metrics(
+    trained: Trained, store: Store, split: str, sessions: Mapping[str, Session]
+) -> list[MetricComparison]:
+    """Compute the metrics of a model, and again with exported files in place of its functions."""
+    from zoo.evaluation.figures import figures
+    from zoo.export.bundle import MetricComparison
+    from zoo.export.quality import substitute_graphs
+
+    substituted = substitute_graphs(trained, sessions)
+    found = []
+    missed = []
+    before = figures(trained, store, split, say)
+    for old, new in zip(before, figures(substituted, store, split, say), strict=True):
+        # graphs that were called so far: metrics are computed one after the other
+        graphs = (new.graph,) if new.graph else substituted.called
+        if graphs:
+            worse = new.value - old.value if old.better == "lowest" else old.value - new.value
+            loss = 100 * worse / abs(old.value) if old.better and old.value else None
+            found.append(MetricComparison(old.name, old.value, new.value, loss, graphs))
+        else:
+            missed.append(old.name)
+    if missed:
+        say(f"note: {', '.join(missed)} not measured with these files, which take other sizes than "
+            f"the pictures of {store.spec.name}, or have no part in it")  # fmt: skip
+    return found
+
+
+def _verify_again(path: Path, *, as_json: bool) -> None:
+    """Verify a file, or all that the manifest of a folder lists, against stored reference outputs.
+
+    Raises:
+        NotFoundError: a file or its reference is missing, damaged or another one.
+        ZooError: a file does not do here what it did when it was exported.
+    """
+    from zoo.export.verify import check_weights, exported_files, verify_again
+    from zoo.runtime.memory import bounded_memory
+
+    found = {}
+    problems = []
+    with bounded_memory():  # a file of a stranger may ask for any amount
+        for file in exported_files(path) if path.is_dir() else [path]:
+            name = click.format_filename(file)
+            try:
+                differences, words = verify_again(file)
+            except ZooError as problem:
+                problems.append(problem)
+                continue
+            found[name] = {output: asdict(each) for output, each in differences.items()}
+            if not as_json:
+                click.echo(f"verified {name}: {words}")
+        if path.is_dir():
+            try:
+                note = check_weights(path)
+            except ZooError as problem:
+                problems.append(problem)
             else:
-                told = f"greatest difference {gap.greatest:.2g}, mean {gap.mean:.2g}"
-                yield f"verified {name}/{output}: {told}"
-        if leaf.saving and leaf.saving.size == 1:
-            yield f"{name}: nothing to simplify, the file is as large as the plain one"
-        elif leaf.saving:
-            batch = leaf.about.signature.inputs[0].shape[0]
-            rows = f"{batch} rows" if isinstance(batch, int) and batch > 1 else "one row"
-            yield (
-                f"{name}: {leaf.saving.size:.0%} of the plain file's bytes, "
-                f"{leaf.saving.speed:.2f} times as fast ({rows} at a time, here)"
-            )
-    for each in bundle.judgements:
+                if note:
+                    say(note)
+    if problems:
+        for other in problems[1:]:
+            say(other.message)
+        raise problems[0]
+    if as_json:
+        print_json({"files": found, "verified": True})
+
+
+def _report(bundle: Bundle) -> Iterator[str]:
+    """Yield lines that say what was measured of an export."""
+    for name, graph in bundle.graphs.items():
+        yield from _report_graph(name, graph)
+    for each in bundle.metrics:
         yield (f"{each.name}: {each.model:.4g}, with these files {each.files:.4g}"
                f"{_in_words(each.loss)} (in the place of {', '.join(each.graphs)})")  # fmt: skip
-    for kinds in sorted(set(map(tuple, bundle.noise.values()))):
-        names = [name for name, found in bundle.noise.items() if tuple(found) == kinds]
-        yield (f"note: {', '.join(names)}: on inputs that are {' or '.join(kinds)}, the model's "
-               "own answer is enlarged rounding errors; compared no closer than these")  # fmt: skip
+    for kinds in sorted(set(map(tuple, bundle.ill_conditioned.values()))):
+        names = [name for name, found in bundle.ill_conditioned.items() if tuple(found) == kinds]
+        yield (f"note: {', '.join(names)}: on inputs that are {' or '.join(kinds)}, the model "
+               "only amplifies rounding errors; compared no closer than these")  # fmt: skip
     if bundle.removed:
         yield f"removed {len(bundle.removed)} files of other weights, such as {bundle.removed[0]}"
+
+
+def _report_graph(name: str, graph: ExportedGraph) -> Iterator[str]:
+    """Yield lines that say what was measured of one file."""
+    losses = graph.savings.losses if graph.savings else {}
+    for output, difference in graph.differences.items():
+        if output in losses:
+            psnr = losses[output].psnr
+            words = f"loss {difference.loss:.2g} %" + (f", PSNR {psnr:.1f} dB" if psnr else "")
+            yield f"measured {name}/{output} against the float file: {words}"
+        else:
+            words = f"greatest difference {difference.greatest:.2g}, mean {difference.mean:.2g}"
+            yield f"verified {name}/{output}: {words}"
+    if graph.savings and graph.savings.size == 1:
+        yield f"{name}: nothing to simplify, the file is as large as the plain one"
+    elif graph.savings:
+        batch = graph.description.signature.inputs[0].shape[0]
+        rows = f"{batch} rows" if isinstance(batch, int) and batch > 1 else "one row"
+        yield (
+            f"{name}: {graph.savings.size:.0%} of the plain file's bytes, "
+            f"{graph.savings.speed:.2f} times as fast ({rows} at a time, here)"
+        )
 
 
 def _in_words(loss: float | None) -> str:
     """Return by how much a figure is worse."""
     if loss is None:
         return ""
-    if abs(loss) < NOTHING_TO_TELL:
+    if abs(loss) < NEGLIGIBLE_LOSS:
         return ", as good"
     return f", {abs(loss):.2f} % {'worse' if loss > 0 else 'better'}"

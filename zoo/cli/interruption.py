@@ -1,4 +1,4 @@
-"""Signals that end a verb which writes: none is lost, and none leaves anything half-written."""
+"""Signals that interrupt a command: none is lost, and none leaves anything half-written."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a container that stops, a te
 
 
 @contextmanager
-def heard() -> Iterator[Callable[[str], None]]:
-    """Let signals end the block like Ctrl-C, and yield what is told what the block does next.
+def interruptible() -> Iterator[Callable[[str], None]]:
+    """Let ending signals raise `KeyboardInterrupt` in the block, and yield a function that logs.
 
-    It shows that on a terminal, and ends the block if a signal came that a library swallowed:
-    Python raises inside whatever runs, and inside of some finalisers that has no effect.
+    The function shows the next step on a terminal. It raises `KeyboardInterrupt` if a signal came
+    that a library swallowed: Python raises inside whatever runs, and inside of some finalisers
+    that has no effect.
 
     Raises:
         KeyboardInterrupt: there was a signal.
     """
     numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
-    came: list[int] = []
+    received: list[int] = []
 
-    def hear(number: int, _: Any) -> None:
-        came.append(number)
+    def interrupt(number: int, _: Any) -> None:
+        received.append(number)
         raise KeyboardInterrupt
 
-    def report(next_step: str) -> None:
-        if came:
+    def log(next_step: str) -> None:
+        if received:
             raise KeyboardInterrupt
         if next_step and sys.stderr.isatty():
             say(next_step)
 
-    before = {number: signal.signal(number, hear) for number in numbers}
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
-        yield report
+        yield log
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

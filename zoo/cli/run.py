@@ -19,8 +19,7 @@ from zoo.errors import UsageError
 if TYPE_CHECKING:
     from zoo.pictures import BadPictureError
     from zoo.ports import Fit
-    from zoo.runtime.batches import Original, Result
-    from zoo.runtime.feed import Feed
+    from zoo.runtime.feed import Feed, Original, Result
     from zoo.runtime.outputs import Target
     from zoo.runtime.session import Session
 
@@ -102,9 +101,8 @@ def verb(
     cat photo.png | zoo run clothes.reconstruct.onnx - -o - > out.png
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     from zoo.cli.targets import tell_version
-    from zoo.runtime.batches import batches
     from zoo.runtime.bundles import open_graph
-    from zoo.runtime.feed import prepare, with_sizing
+    from zoo.runtime.feed import batches, prepare, with_sizing
     from zoo.runtime.files import PIPE, find_sources
     from zoo.runtime.memory import bounded_memory
     from zoo.runtime.outputs import choose_target
@@ -175,7 +173,7 @@ def _tell_choices(session: Session, feed: Feed) -> None:
     Raises:
         ZooError: that is more memory than there is.
     """
-    from zoo.runtime.estimate import estimate, far_from_training, picture_sizes
+    from zoo.runtime.memory import estimate, far_from_training, picture_sizes
 
     for note in (*session.notes, *feed.notes):
         say(note)

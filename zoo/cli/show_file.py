@@ -14,8 +14,8 @@ from zoo.errors import NotFoundError
 
 if TYPE_CHECKING:
     from zoo.ports import Port
+    from zoo.runtime.contents import Contents, Value
     from zoo.runtime.description import Description
-    from zoo.runtime.reading import Contents, Value
 
 MOST_NAMES = 5  # of classes that are shown
 MOST_OPERATORS = 12  # kinds that are shown; --json has all
@@ -64,11 +64,13 @@ def show_place(word: str, *, as_json: bool) -> None:
 def _read(path: Path) -> Contents:
     """Read a file; one that is not what the manifest beside it lists is shown, and refused."""
     from zoo.manifest import check_listed
-    from zoo.runtime.reading import read_file
+    from zoo.runtime.contents import read_file, read_measurements
 
     contents = read_file(path)
     try:
         check_listed(path)
+        if contents.description is not None:
+            contents.measurements = read_measurements(path, contents.description)
     except NotFoundError as problem:
         contents.refused = f"{problem.message}: {problem.cause}"
     return contents
@@ -124,7 +126,8 @@ def _folder_row(contents: Contents) -> tuple[str, ...]:
 def _print_file(contents: Contents) -> None:
     about = contents.description
     if about is not None:
-        print_table(["what", "the file says of itself"], _told(about))
+        print_table(["what", "the file says of itself"], _described(about))
+        _print_measurements(contents, about)
     elif contents.unusable:
         print_table(["what", "the file says of itself"], [("cannot be used", contents.unusable)])
     else:
@@ -133,7 +136,20 @@ def _print_file(contents: Contents) -> None:
     print_table(["what", "is found in it"], _read_off(contents))
 
 
-def _told(about: Description) -> Iterator[Row]:
+def _print_measurements(contents: Contents, about: Description) -> None:
+    """Print what the manifest beside a file says was measured, where there is one."""
+    if contents.measurements is None:
+        return
+    checked = "verified" if about.precision == "float32" else "measured"  # with no limit to keep
+    measured = contents.measurements
+    rows = [(f"{output} {checked}", _figures(each)) for output, each in measured.checks.items()]
+    rows += [(f"{metric} with", _figures(each)) for metric, each in measured.quality.items()]
+    if rows:
+        click.echo()
+        print_table(["what", "the manifest beside it says"], rows)
+
+
+def _described(about: Description) -> Iterator[Row]:
     """Yield what the file says, a line each."""
     from zoo.options import show_value
 
@@ -162,11 +178,6 @@ def _told(about: Description) -> Iterator[Row]:
     yield "precision", about.precision
     yield "normalisation", "; ".join(about.normalisation) or "none"
     yield "dropout", about.dropout
-    checked = "verified" if about.precision == "float32" else "measured"  # with no limit to keep
-    for output, figures in about.checks.items():
-        yield f"{output} {checked}", _figures(figures)
-    for metric, figures in about.quality.items():
-        yield f"{metric} with", _figures(figures)
     if about.weights_sha256:
         yield "sha256 of weights", about.weights_sha256
     if about.written_by:

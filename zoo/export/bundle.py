@@ -1,7 +1,7 @@
 """A folder with everything that a trained model needs to be used elsewhere.
 
-One ``.onnx`` a graph and form, ``manifest.json``, the weights, references to check the files by, a
-card and pictures. All of it is made and verified in a folder beside, and only then moved in.
+One ``.onnx`` file a graph and variant, ``manifest.json``, the weights, references to verify the
+files with, a card and pictures.
 """
 
 from __future__ import annotations
@@ -13,62 +13,139 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from zoo import pictures
 from zoo.atomic import naming, write_json, write_text
 from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
-from zoo.export.account import versions
-from zoo.export.card import card
-from zoo.export.form import Form
-from zoo.export.leaf import Leaf, Press
-from zoo.export.material import Material
-from zoo.export.onnx import annotate
-from zoo.export.outcome import Bundle, Judge, Judgement
+from zoo.export.exporter import ExportedGraph, GraphExporter
+from zoo.export.metadata import versions
+from zoo.export.quality import CalibrationData
+from zoo.export.variants import Variant
 from zoo.manifest import MANIFEST, Facts, facts_of, read_manifest
 from zoo.model.drawing import overview, samplers
 from zoo.model.weights import Header, Trained
 from zoo.ports import as_word
-from zoo.runtime.description import SCHEMA, Description
-from zoo.runtime.reference import FOLDER, write_reference
-from zoo.runtime.session import open_session
+from zoo.runtime.description import SCHEMA, Description, Measurements, describe_port, translates_to
+from zoo.runtime.reference import FOLDER, Difference, write_reference
+from zoo.runtime.session import Session, open_session
 
 GRAPH_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 WEIGHTS = "model.safetensors"
 PICTURES = "pictures"
 CARD = "README.md"
 STALE = 3600.0  # seconds after which nobody works on a folder any more
-PLAIN = Form()
-NOTHING = Material()
+PLAIN = Variant()
+NO_DATA = CalibrationData()
+
+
+@dataclass(frozen=True)
+class MetricComparison:
+    """A metric of the model, and the same with exported files in the place of its functions.
+
+    Args:
+        name: of the metric.
+        model: its value for the model in torch.
+        files: its value with the files.
+        loss: by how many percent the files are worse; None if the better direction is not known.
+        graphs: whose files were run.
+    """
+
+    name: str
+    model: float
+    files: float
+    loss: float | None
+    graphs: tuple[str, ...]
+
+
+# Computes the metrics with the sessions, by graph, in the place of the model's functions.
+CompareMetrics = Callable[[Mapping[str, Session]], Sequence[MetricComparison]]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What an export has written.
+
+    Args:
+        files: every file, the ONNX files first.
+        removed: files of other weights that were there.
+        graphs: the ONNX files by graph; their paths are those before they were moved.
+        metrics: of files of reduced precision.
+    """
+
+    files: list[Path]
+    removed: list[Path]
+    graphs: dict[str, ExportedGraph]
+    metrics: Sequence[MetricComparison] = ()
+
+    @property
+    def differences(self) -> dict[str, Difference]:
+        """How much every output differs, by ``graph/output``."""
+        return {
+            f"{name}/{output}": difference
+            for name, graph in self.graphs.items()
+            for output, difference in graph.differences.items()
+        }
+
+    @property
+    def ill_conditioned(self) -> dict[str, list[str]]:
+        """By graph, kinds of inputs on which the model only amplifies rounding errors."""
+        found = {name: graph.ill_conditioned for name, graph in self.graphs.items()}
+        return {name: kinds for name, kinds in found.items() if kinds}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``zoo export --json`` prints."""
+        differences = self.differences
+        return {
+            "files": [str(path) for path in self.files],
+            "removed": [str(path) for path in self.removed],
+            "verified": True,
+            "trials": sum(graph.trials for graph in self.graphs.values()),
+            "ill_conditioned": self.ill_conditioned,
+            "max_abs_difference": {name: each.greatest for name, each in differences.items()},
+            "mean_abs_difference": {name: each.mean for name, each in differences.items()},
+            "savings": {
+                name: {
+                    "size": graph.savings.size,
+                    "speed": graph.savings.speed,
+                    "losses": {key: loss.to_json() for key, loss in graph.savings.losses.items()},
+                }
+                for name, graph in self.graphs.items()
+                if graph.savings
+            },
+            "metrics": [asdict(each) for each in self.metrics],
+        }
 
 
 def export_bundle(
     trained: Trained,
     folder: Path,
-    form: Form = PLAIN,
+    variant: Variant = PLAIN,
     *,
-    material: Material = NOTHING,
-    judge: Judge | None = None,
-    most_loss: float = 0.0,
-    report: Callable[[str], object] = str,
+    calibration: CalibrationData = NO_DATA,
+    compare_metrics: CompareMetrics | None = None,
+    max_loss: float = 0.0,
+    log: Callable[[str], object] = str,
 ) -> Bundle:
     """Export every graph of a model into a folder.
 
+    All files are written and verified in a temporary folder beside `folder`, and then moved.
+
     Args:
-        trained: the model and what its weight file says.
+        trained: the model and the header of its weight file.
         folder: made where it is missing. What an earlier export of the same weights left there
-            stays beside the new files; that of other weights goes.
-        form: in which the graphs leave.
-        material: pictures to make and measure smaller files with.
-        judge: measures how good the model is with smaller files.
-        most_loss: of a smaller file, in percent: of an output's range, and of such a figure.
-        report: told what is done next; what it raises ends the export, and nothing is written.
+            stays beside the new files; that of other weights is removed.
+        variant: of the graphs.
+        calibration: images to make and measure files of reduced precision with.
+        compare_metrics: computes the metrics of the model with files of reduced precision.
+        max_loss: of such a file, in percent: of an output's range, and of a metric.
+        log: called with the next step; an exception of it ends the export, and nothing is written.
 
     Raises:
         PluginError: a graph's name cannot be the name of a file.
-        UsageError: a graph cannot have that form, or the folder holds what is not this model's.
+        UsageError: a graph has no such variant, or the folder holds files of another model.
         ZooError: a graph cannot be exported, does not verify or loses too much; the folder is as
             it was.
     """
@@ -81,22 +158,25 @@ def export_bundle(
     with _private_folders(folder) as (building, scratch):
         weights = building / WEIGHTS
         shutil.copyfile(trained.path, weights)
-        press = Press(trained, form, facts_of(weights)["sha256"], material, most_loss)
-        leaves = {}
+        sha256 = facts_of(weights)["sha256"]
+        exporter = GraphExporter(trained, variant, sha256, calibration, max_loss)
+        graphs = {}
         for name in trained.model.graphs():
-            report(f"exporting {name}")
-            path = building / file_name(trained.header, name, form)
+            log(f"exporting {name}")
+            path = building / file_name(trained.header, name, variant)
             with naming(path):
-                leaves[name] = press.write(name, path, scratch)
-        judgements: Sequence[Judgement] = ()
-        if form.is_reduced and judge is not None:
-            report("measuring the model with these files")
-            judgements = judge({name: open_session(leaf.path) for name, leaf in leaves.items()})
-            leaves = _with_judgements(leaves, judgements, most_loss)
-        _add_the_rest(trained, leaves, form, building, earlier, folder)
-        report("")
+                graphs[name] = exporter.export(name, path, scratch)
+        metrics: Sequence[MetricComparison] = ()
+        if variant.is_reduced and compare_metrics is not None:
+            log("measuring the model with these files")
+            metrics = compare_metrics(
+                {name: open_session(each.path) for name, each in graphs.items()}
+            )
+            graphs = _with_quality(graphs, metrics, max_loss)
+        _add_the_rest(trained, graphs, variant, building, earlier, folder)
+        log("")
         files, removed = _move(building, folder, _files_of(earlier))
-        return Bundle(files, removed, leaves, judgements)
+        return Bundle(files, removed, graphs, metrics)
 
 
 @contextmanager
@@ -112,10 +192,10 @@ def _private_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
         yield made[0], made[1]
 
 
-def file_name(header: Header, graph: str, form: Form) -> str:
+def file_name(header: Header, graph: str, variant: Variant) -> str:
     """Return what a graph's file is called: ``vae-fashion-mnist.decode.uint8.onnx``."""
     words = "-".join(filter(None, (as_word(header.model), as_word(header.data.name))))
-    return f"{words}.{graph}{form.suffix}.onnx"
+    return f"{words}.{graph}{variant.suffix}.onnx"
 
 
 def _check_names(trained: Trained) -> None:
@@ -130,49 +210,50 @@ def _check_names(trained: Trained) -> None:
         taken.add(name.lower())
 
 
-def _with_judgements(
-    leaves: Mapping[str, Leaf], judgements: Sequence[Judgement], most_loss: float
-) -> dict[str, Leaf]:
-    """Write into the files how good the model is with them.
+def _with_quality(
+    graphs: Mapping[str, ExportedGraph], metrics: Sequence[MetricComparison], max_loss: float
+) -> dict[str, ExportedGraph]:
+    """Add the metrics to the measurements of the graphs that took part in them.
 
     Raises:
-        ZooError: it is worse by more than it may be.
+        ZooError: a metric is worse by more than `max_loss` percent.
     """
-    for each in judgements:
-        if each.loss is not None and not each.loss <= most_loss:
+    for metric in metrics:
+        if metric.loss is not None and not metric.loss <= max_loss:
             raise ZooError(
-                f"with these files {each.name} becomes {each.files:.4g} from {each.model:.4g}, "
-                f"{each.loss:.2g} % worse, more than {most_loss:g} %",
+                f"with these files {metric.name} becomes {metric.files:.4g} from "
+                f"{metric.model:.4g}, {metric.loss:.2g} % worse, more than {max_loss:g} %",
                 hint="--half, which loses less; or --max-quality-loss PERCENT; no file was written",
             )
-    told = {}
-    for name, leaf in leaves.items():
+    measured = {}
+    for name, graph in graphs.items():
         quality = {
-            each.name: {"float32": each.model, "this": each.files}
-            for each in judgements
-            if name in each.graphs
+            metric.name: {"float32": metric.model, "this": metric.files}
+            for metric in metrics
+            if name in metric.graphs
         }
-        about = replace(leaf.about, quality=quality)
-        annotate(leaf.path, about)
-        told[name] = replace(leaf, about=about)
-    return told
+        measurements = replace(graph.measurements, quality=quality)
+        measured[name] = replace(graph, measurements=measurements)
+    return measured
 
 
 def _add_the_rest(
-    trained: Trained, leaves: Mapping[str, Leaf], form: Form, building: Path,
+    trained: Trained, graphs: Mapping[str, ExportedGraph], variant: Variant, building: Path,
     earlier: Mapping[str, Any], folder: Path,
 ) -> None:  # fmt: skip
     """Add references, pictures, card and manifest to the files in `building`."""
     model, header = trained.model, trained.header
     (building / FOLDER).mkdir()
     entries: dict[str, Facts] = {}
-    for name, leaf in leaves.items():
-        reference = building / FOLDER / f"{leaf.path.stem}.npz"
-        write_reference(reference, leaf.examples)
-        told = facts_of(reference) | {"file": f"{FOLDER}/{reference.name}"}
-        entries[f"{name}{form.suffix}"] = {
-            **facts_of(leaf.path), "reference": told, "description": leaf.about.to_json(),
-        }  # fmt: skip
+    for name, graph in graphs.items():
+        reference = building / FOLDER / f"{graph.path.stem}.npz"
+        write_reference(reference, graph.examples)
+        entries[f"{name}{variant.suffix}"] = {
+            **graph.facts,  # of the bytes that were verified
+            "reference": facts_of(reference) | {"file": f"{FOLDER}/{reference.name}"},
+            "description": graph.description.to_json(),
+            **graph.measurements.to_json(),
+        }
     for name in samplers(model):
         (building / PICTURES).mkdir(exist_ok=True)
         pictures.write_png(building / PICTURES / f"{name}.png", overview(model, name, {}))
@@ -181,7 +262,7 @@ def _add_the_rest(
         there = {key: each for key, each in earlier["files"].items()
                  if (folder / each["file"]).is_file()}  # fmt: skip
         entries = there | entries
-    write_text(building / CARD, card(header, _descriptions(entries)))
+    write_text(building / CARD, render_card(header, _descriptions(entries)))
     facts = {key: value for key, value in header.to_json().items() if key != "graphs"}
     manifest = {**facts, "schema": SCHEMA, "weights": weights, "files": entries}
     write_json(building / MANIFEST, {**manifest, "written_by": versions()})
@@ -236,6 +317,8 @@ def _earlier(folder: Path, header: Header) -> Mapping[str, Any]:
         if manifest.get("schema") != SCHEMA:
             return {"files": manifest["files"], "weights": None}
         _descriptions(manifest["files"])
+        for entry in manifest["files"].values():
+            Measurements.from_json(entry)
     except FileNotFoundError:
         for name in (CARD, WEIGHTS):
             if (folder / name).exists():
@@ -270,3 +353,58 @@ def _descriptions(entries: Mapping[str, Any]) -> dict[str, Description]:
     return {
         entry["file"]: Description.from_json(entry.get("description")) for entry in entries.values()
     }
+
+
+def render_card(header: Header, files: Mapping[str, Description]) -> str:
+    """Return the card of a bundle as Markdown.
+
+    Args:
+        header: what the weight file says.
+        files: what each ONNX file says of itself, by name.
+    """
+    spec = header.data
+    lines = [
+        f"# {header.model}",
+        "",
+        f"Trained with {header.distribution} {header.version} on {spec.name} "
+        f"({spec.channels} × {spec.height} × {spec.width}), {header.step:,} steps.",
+        "",
+        _licences(header),
+        "",
+        *(f"* {name}: {value:.4g}" for name, value in header.metrics.items()),
+        "",
+        "| file | takes | gives |",
+        "|---|---|---|",
+    ]
+    for name, description in files.items():
+        takes = "; ".join(map(describe_port, description.signature.inputs))
+        gives = "; ".join(map(describe_port, description.signature.outputs))
+        lines.append(f"| `{name}` | {takes} | {gives} |")
+    lines += ["", "Each file says the same of itself in its metadata, under the key `zoo`; "
+              "`zoo show FILE` prints it, `zoo export --check FILE` verifies the file where it is. "
+              "To run one without torch, install zoo from a clone of its repository (no package "
+              "index has it yet):", "", "```sh", "pip install .  # in the clone"]  # fmt: skip
+    runs = [f"zoo run {_example(name, description)}" for name, description in files.items()
+            if description.signature.can_sample or description.signature.maps_images]  # fmt: skip
+    lines += dict.fromkeys(runs)  # a translation is found by where it leads, whatever its variant
+    return "\n".join([*lines, "```", ""])
+
+
+def _licences(header: Header) -> str:
+    """Return what is known of the licences of the weights, the data and the code."""
+    given = header.data.licence or "not known to zoo"
+    none = " Without a licence, its pictures may not be passed on." if "none given" in given else ""
+    return (
+        "Licence of the weights: whoever trained them chooses it. What they learnt from keeps its "
+        f"own, {header.data.name}: {given}.{none} The code of {header.distribution} has its own."
+    )
+
+
+def _example(name: str, description: Description) -> str:
+    """Return what to type after ``zoo run``, in the folder of the bundle."""
+    signature = description.signature
+    if signature.can_sample:
+        labels = any(port.kind == "label" for port in signature.inputs)
+        return f"{name} {'--class all' if labels else '-n 16'} -o grid.png"
+    domain = translates_to(signature)
+    return f". photos/ --to {domain} -o {domain}/" if domain else f"{name} photo.png -o out/"

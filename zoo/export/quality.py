@@ -1,14 +1,14 @@
-"""What a smaller file costs: how far its outputs are off, what the model's metrics become.
+"""Real inputs for files of reduced precision, and how much these files lose.
 
-The metrics are the model's own, computed by whoever computes them of a trained model: here the
-exported files only take the places of the model's functions (`replayed`).
+The metrics of a model are computed by `zoo.evaluation`; `substitute_graphs` returns a model whose
+functions run the exported files, so that the same code measures the files.
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import log10
 from pathlib import Path
@@ -18,21 +18,148 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
+from PIL import Image
 from torch import Tensor, nn
 
 from zoo import pictures
-from zoo.model.contract import Graph
+from zoo.draws import draw
+from zoo.errors import UsageError
+from zoo.model.contract import Graph, Model
+from zoo.model.drawing import images_for
+from zoo.model.inference import run_graph
 from zoo.model.weights import Trained
 from zoo.ports import Port
-from zoo.runtime.reference import Gap, measure
-from zoo.runtime.session import Session
+from zoo.runtime.feed import into_port
+from zoo.runtime.reference import Difference, measure
+from zoo.runtime.session import Arrays, Session, filled_up
 
-Rows = Mapping[str, NDArray[Any]]
+Images = Mapping[str, NDArray[Any]]  # uint8 (N, H, W, C), by name of the array
+Batch = Mapping[str, NDArray[Any]]  # inputs by port name
+
+CALIBRATION_ROWS, CALIBRATION_SEED = 128, 1
+MEASUREMENT_ROWS, MEASUREMENT_SEED = 64, 2
+MOST_NUMBERS = 2**24  # of an image port, over all rows: larger images get fewer
+BATCH = 8
 
 
 @dataclass(frozen=True)
-class Cost(Gap):
-    """How far one output of a smaller file is off, over all numbers that were compared.
+class CalibrationData:
+    """Images of two splits of the data; None where no graph needs images.
+
+    Args:
+        train: images that the model was trained on.
+        held_out: images that the model has not seen.
+    """
+
+    train: Images | None = None
+    held_out: Images | None = None
+
+    def calibration_batches(self, model: Model, name: str, graph: Graph) -> list[Arrays]:
+        """Return batches of inputs, with training images, that int8 is calibrated with.
+
+        Args:
+            model: whose graph it is; it encodes images where the graph takes codes without prior.
+            name: of the graph.
+            graph: as the variant has it.
+
+        Raises:
+            UsageError: the graph takes an input that can neither be drawn nor computed.
+        """
+        return _batches(model, name, graph, self.train, CALIBRATION_ROWS, CALIBRATION_SEED)
+
+    def measurement_batches(self, model: Model, name: str, graph: Graph) -> list[Arrays]:
+        """Return batches of inputs, with held-out images, that the loss is measured on.
+
+        Args and errors are those of `calibration_batches`.
+        """
+        return _batches(model, name, graph, self.held_out, MEASUREMENT_ROWS, MEASUREMENT_SEED)
+
+
+def _batches(
+    model: Model, name: str, graph: Graph, images: Images | None, count: int, seed: int
+) -> list[Arrays]:
+    """Return batches of inputs by port name, of at most `count` rows in all."""
+    port = next((each for each in graph.inputs if each.kind == "image"), None)
+    if port is not None:
+        numbers = int(np.prod([size for size in port.shape[1:] if isinstance(size, int)]))
+        numbers = max(numbers, model.data.pixels)
+        count = max(4, min(count, MOST_NUMBERS // numbers))
+    whole = {
+        wanted.name: _as_input(array, own, wanted)
+        for own, wanted, array in _inputs(model, name, graph, images, count, seed)
+    }
+    batch = graph.inputs[0].shape[0]
+    size = batch if isinstance(batch, int) else BATCH
+    count = min(map(len, whole.values()))
+    return [
+        {key: filled_up(array, start, size) for key, array in whole.items()}
+        for start in range(0, max(count - count % size, 1), size)
+    ]
+
+
+def _inputs(
+    model: Model, name: str, graph: Graph, images: Images | None, count: int, seed: int
+) -> Iterator[tuple[Port, Port, NDArray[Any]]]:
+    """Yield each port, its port in the variant, and its rows; images are uint8 pixels."""
+    own_ports = model.graphs()[name].inputs
+    drawn = draw([port for port in own_ports if port.prior], count, seed)
+    for own, wanted in zip(own_ports, graph.inputs, strict=True):
+        if own.name in drawn:
+            yield own, wanted, drawn[own.name]
+        elif own.kind == "image":
+            yield own, wanted, _spread_out(model, own, images, count)
+        else:
+            yield own, wanted, _computed(model, name, own, images, count)
+
+
+def _spread_out(model: Model, port: Port, images: Images | None, count: int) -> NDArray[Any]:
+    """Return images of the port's domain, evenly spread over a split."""
+    if images is None:
+        raise UsageError("this needs pictures such as the model was trained on",
+                         hint="--data NAME|PATH")  # fmt: skip
+    given = images_for(model, port, images)
+    places = np.linspace(0, len(given) - 1, min(count, len(given))).round().astype(int)
+    return np.asarray(given[places])
+
+
+def _computed(
+    model: Model, name: str, port: Port, images: Images | None, count: int
+) -> NDArray[Any]:
+    """Compute an input from images with another graph of the model, which has it as an output."""
+    for giver, graph in model.graphs().items():
+        needed = graph.signature.missing
+        gives = any((each.name, each.shape) == (port.name, port.shape) for each in graph.outputs)
+        if gives and len(needed) == 1 and needed[0].kind == "image":
+            pixels = _spread_out(model, needed[0], images, count)
+            inputs = draw([each for each in graph.inputs if each.prior], len(pixels), seed=0)
+            assert needed[0].range is not None
+            inputs[needed[0].name] = pictures.to_values(pixels, *needed[0].range)
+            return run_graph(model, giver, inputs)[port.name]
+    raise UsageError(
+        f"graph {name!r} takes {port.name}, which nothing draws and no other graph gives",
+        cause="a file of reduced precision is made and measured with real inputs",
+        hint="leave --half, --half-arithmetic and --int8 out",
+    )
+
+
+def _as_input(array: NDArray[Any], own: Port, wanted: Port) -> NDArray[Any]:
+    """Return images at the size and in the numbers of the variant; other arrays as they are."""
+    if array.dtype != np.uint8 or own.kind != "image":
+        return array
+    size = wanted.image_size
+    height, width = (ours if isinstance(ours, int) else theirs
+                     for ours, theirs in zip(size, array.shape[1:3], strict=True))  # fmt: skip
+    if (height, width) != array.shape[1:3]:
+        array = np.stack([
+            pictures.fit(Image.fromarray(each.squeeze()), height, width, array.shape[3])
+            for each in array
+        ])  # fmt: skip
+    return into_port(array, wanted)
+
+
+@dataclass(frozen=True)
+class QualityLoss(Difference):
+    """How much one output of a file of reduced precision differs from the float32 file's.
 
     Its `loss`, a root of the mean squared difference, is in percent of the output's range.
     """
@@ -47,52 +174,56 @@ class Cost(Gap):
         return {**asdict(self), "psnr": self.psnr}
 
 
-def costs(whole: Session, smaller: Session, rows: Iterable[Rows]) -> dict[str, Cost]:
+def quality_losses(
+    float_session: Session, session: Session, batches: Iterable[Batch]
+) -> dict[str, QualityLoss]:
     """Run two files of one graph on the same batches and compare each output.
 
     Args:
-        whole: the float file.
-        smaller: what was made of it.
-        rows: batches of inputs by port name.
+        float_session: the float32 file.
+        session: the file of reduced precision.
+        batches: inputs by port name.
     """
-    pairs = [(whole.run(batch), smaller.run(batch)) for batch in rows]
+    pairs = [(float_session.run(batch), session.run(batch)) for batch in batches]
     found = {}
-    for port in whole.description.signature.outputs:
-        gap = measure(port, ((wanted[port.name], got[port.name]) for wanted, got in pairs))
-        found[port.name] = Cost(**asdict(gap))
+    for port in float_session.description.signature.outputs:
+        difference = measure(port, ((wanted[port.name], got[port.name]) for wanted, got in pairs))
+        found[port.name] = QualityLoss(**asdict(difference))
     return found
 
 
-def costs_in_half(whole: Session, smaller: Path, batch: Rows) -> dict[str, Cost]:
+def quality_losses_in_float16(
+    float_session: Session, path: Path, batch: Batch
+) -> dict[str, QualityLoss]:
     """Run a file of float16 arithmetic so that every operator really rounds to 16 bits.
 
     ONNX Runtime computes such operators in 32 bits on a CPU; ONNX's own evaluator does as a GPU.
 
     Args:
-        whole: the float file.
-        smaller: what was made of it.
+        float_session: the float32 file.
+        path: of the file of reduced precision.
         batch: inputs by port name.
 
     Returns:
         How far each output is off; nothing where the evaluator cannot run the file.
     """
-    ports = whole.description.signature.outputs
+    ports = float_session.description.signature.outputs
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            evaluator = ReferenceEvaluator(str(smaller))
+            evaluator = ReferenceEvaluator(str(path))
             got = evaluator.run([port.name for port in ports], dict(batch))
     except Exception:  # it lacks some operators, and fails on others in its own ways
         return {}
-    wanted = whole.run(batch)
+    wanted = float_session.run(batch)
     return {
-        port.name: Cost(**asdict(measure(port, [(wanted[port.name], each)])))
+        port.name: QualityLoss(**asdict(measure(port, [(wanted[port.name], each)])))
         for port, each in zip(ports, got, strict=True)
     }
 
 
-class Replay:
-    """An exported file in the place of a function of the model.
+class SessionFunction:
+    """A function that runs an exported file in the place of a function of the model.
 
     It takes tensors and returns tensors, in the ranges of the model's ports whatever the file's.
 
@@ -126,22 +257,22 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Replayed(Trained):
+class SubstitutedModel(Trained):
     """A trained model whose graphs are exported files.
 
     Args:
-        replays: the files in their places, by name of the graph.
+        functions: the files in their places, by name of the graph.
     """
 
-    replays: Mapping[str, Replay]
+    functions: Mapping[str, SessionFunction]
 
     @property
     def called(self) -> tuple[str, ...]:
         """The graphs whose files have really been run, in the order of the model."""
-        return tuple(name for name, replay in self.replays.items() if replay.calls)
+        return tuple(name for name, function in self.functions.items() if function.calls)
 
 
-def replayed(trained: Trained, sessions: Mapping[str, Session]) -> Replayed:
+def substitute_graphs(trained: Trained, sessions: Mapping[str, Session]) -> SubstitutedModel:
     """Return a copy of a model that runs exported files where it would run its own functions.
 
     The copy's graphs run the files. So does the model itself, such as in its validation step,
@@ -154,17 +285,17 @@ def replayed(trained: Trained, sessions: Mapping[str, Session]) -> Replayed:
     """
     model = copy.deepcopy(trained.model)
     graphs = dict(model.graphs())
-    replays = {}
+    functions = {}
     for name in graphs.keys() & sessions.keys():
         owner, attribute = _place(graphs[name].function)
         original = getattr(owner, attribute) if owner else graphs[name].function
-        replays[name] = Replay(sessions[name], graphs[name], original)
-        if owner and not isinstance(original, Replay):  # two graphs may have one function
-            setattr(owner, attribute, replays[name])
-        graphs[name] = replace(graphs[name], function=replays[name])
+        functions[name] = SessionFunction(sessions[name], graphs[name], original)
+        if owner and not isinstance(original, SessionFunction):  # two graphs may have one function
+            setattr(owner, attribute, functions[name])
+        graphs[name] = replace(graphs[name], function=functions[name])
     vars(model)["graphs"] = lambda: graphs
-    in_order = {name: replays[name] for name in graphs if name in replays}
-    return Replayed(model, trained.header, trained.path, in_order)
+    in_order = {name: functions[name] for name in graphs if name in functions}
+    return SubstitutedModel(model, trained.header, trained.path, in_order)
 
 
 def _place(function: Callable[..., Any]) -> tuple[nn.Module | None, str]:

@@ -1,35 +1,42 @@
-"""The gate: an exported file must do what the model does, or it does not leave."""
+"""Compares an exported file with its model, and later with its stored reference outputs.
+
+`verify` runs before a file gets its name and needs torch; `verify_again` needs the file, its
+reference and ONNX Runtime only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from zoo.errors import NotFoundError, UsageError, ZooError
-from zoo.export.recheck import check_onnx, too_far
-from zoo.model.contract import Graph, Model
-from zoo.model.inference import run_in_torch
+from zoo.manifest import MANIFEST, check_listed, entry_of, facts_of, read_manifest
 from zoo.ports import DataSpec, Port
+from zoo.runtime.bundles import open_graph
+from zoo.runtime.contents import read_measurements
+from zoo.runtime.description import Description
 from zoo.runtime.engine import NewerFormatError
-from zoo.runtime.examples import example, shape_of
-from zoo.runtime.reference import Example, Gap, measure
-from zoo.runtime.session import Arrays, Session, open_session
+from zoo.runtime.reference import FOLDER, Difference, Example, measure, read_reference
+from zoo.runtime.session import Arrays, Session, example, open_session, shape_of
 
+if TYPE_CHECKING:
+    from zoo.model.contract import Graph, Model
+
+MAX_LOSS = "max_loss_percent"  # key in the checks of a file of reduced precision
+EXAMPLE_BATCH = 2  # the exporter would take a batch of one for a constant
 BATCHES = (1, 2, 5)
 SEEDS = (0, 1, 2)
 LARGE = 3 * 128 * 128  # numbers in an image beyond which one seed has to do; the gate takes seconds
-FAR = 5.0  # standard deviations: what a normal prior hardly ever draws
+EXTREME = 5.0  # standard deviations: what a normal prior hardly ever draws
 ROUNDING = 2.0**-24  # relative error of one operation in single precision
-ENLARGED = (
-    10.0  # times what one nudge of that size moves: as far as two programs may be apart there
-)
+AMPLIFICATION = 10.0  # times what one rounding error moves: how far two programs may differ there
 HALF_A_LEVEL = 0.5  # of grey: what rounding to pixels hides
 
 RANDOM, LOWEST, HIGHEST, ENDS = "random inputs", "all lowest", "all highest", "ends of the ranges"
-FLAT = {LOWEST, HIGHEST}
+CONSTANT = {LOWEST, HIGHEST}
 
 
 class Trial(NamedTuple):
@@ -54,16 +61,16 @@ class Verified(NamedTuple):
     """What the gate found.
 
     Args:
-        gaps: between the model and the file, by output, over all trials.
+        differences: between the model and the file, by output, over all trials.
         trials: how many there were.
-        noise: inputs, in words, on which the model's own output is rounding errors, enlarged, so
-            that the file need only be as near as these; they are not among the trials.
-        examples: some inputs, with what the model makes of them, to check the file by later.
+        ill_conditioned: kinds of inputs on which the model amplifies rounding errors beyond its
+            tolerance, so that the file may differ by as much; they are not among the trials.
+        examples: some inputs, with the outputs of the model, for the reference file.
     """
 
-    gaps: dict[str, Gap]
+    differences: dict[str, Difference]
     trials: int
-    noise: list[str]
+    ill_conditioned: list[str]
     examples: list[Example]
 
 
@@ -72,7 +79,7 @@ def verify(model: Model, graph: Graph, path: Path) -> Verified:
 
     Args:
         model: what was exported.
-        graph: of the model, in the form that it was exported in.
+        graph: of the model, as the variant has it.
         path: its file.
 
     Raises:
@@ -96,32 +103,33 @@ def verify(model: Model, graph: Graph, path: Path) -> Verified:
     name = session.description.graph
     pairs: dict[str, list[tuple[Any, Any]]] = {port.name: [] for port in graph.outputs}
     kept: list[Example] = []
-    noise: list[str] = []
+    ill_conditioned: list[str] = []
     for trial in trials(model.data, graph):
-        errors = _rounding_errors(model, graph, name, trial) if trial.kind in FLAT else {}
+        errors = _rounding_errors(model, graph, name, trial) if trial.kind in CONSTANT else {}
         inputs = draw_extreme(graph, trial)
         wanted, found = _run_both(model, graph, session, inputs, trial)
         for port in graph.outputs:
-            gap = measure(port, [(wanted[port.name], found[port.name])])
-            excess = too_far(session.description, port, gap)
-            if excess and not gap.greatest <= ENLARGED * errors.get(port.name, 0.0):
+            difference = measure(port, [(wanted[port.name], found[port.name])])
+            excess = describe_excess(port, difference, None)
+            allowed = AMPLIFICATION * errors.get(port.name, 0.0)
+            if excess and not difference.greatest <= allowed:
                 raise ZooError(
                     f"graph {name!r} does not verify: {excess}, at {_in_words(trial)}",
                     cause="the graph depends on the batch or on training mode, or is unstable",
                     hint="no file was written; the port's tolerance is the model's to declare",
                 )
         if errors:
-            noise.append(trial.kind)
+            ill_conditioned.append(trial.kind)
             continue
         for port in graph.outputs:
             pairs[port.name].append((wanted[port.name], found[port.name]))
         if trial.is_kept:
             kept.append(Example(inputs, wanted))
-    gaps = {port.name: measure(port, pairs[port.name]) for port in graph.outputs}
-    return Verified(gaps, len(pairs[graph.outputs[0].name]), noise, kept)
+    differences = {port.name: measure(port, pairs[port.name]) for port in graph.outputs}
+    return Verified(differences, len(pairs[graph.outputs[0].name]), ill_conditioned, kept)
 
 
-def _rounding_errors(model: Model, formed: Graph, name: str, trial: Trial) -> dict[str, float]:
+def _rounding_errors(model: Model, variant: Graph, name: str, trial: Trial) -> dict[str, float]:
     """Return how far rounding errors of the inputs move outputs, where a port does not tolerate it.
 
     So it is where layers normalise maps that are flat, as a picture of one colour makes them: they
@@ -129,7 +137,7 @@ def _rounding_errors(model: Model, formed: Graph, name: str, trial: Trial) -> di
 
     Args:
         model: what is exported.
-        formed: the graph in its form, whose numbers the result is in.
+        variant: the graph as it was exported, whose numbers the result is in.
         name: of the graph; as the model declares it, its pictures are no whole pixels.
         trial: what goes in.
 
@@ -145,9 +153,11 @@ def _rounding_errors(model: Model, formed: Graph, name: str, trial: Trial) -> di
         else array
         for key, array in inputs.items()
     }
+    from zoo.model.inference import run_in_torch  # noqa: PLC0415 - re-verification needs no torch
+
     once, again = run_in_torch(model, graph, inputs), run_in_torch(model, graph, nudged)
     found = {}
-    for own, port in zip(graph.outputs, formed.outputs, strict=True):
+    for own, port in zip(graph.outputs, variant.outputs, strict=True):
         moved = measure(own, [(once[own.name], again[own.name])]).greatest
         if own.range and port.range:
             moved *= (port.range[1] - port.range[0]) / (own.range[1] - own.range[0])
@@ -155,6 +165,13 @@ def _rounding_errors(model: Model, formed: Graph, name: str, trial: Trial) -> di
         if moved > least:
             found[port.name] = moved
     return found
+
+
+def example_inputs(model: Model, graph: Graph) -> Arrays:
+    """Draw inputs that the graph could take, two rows of the size of the model's data."""
+    generator = np.random.default_rng(0)
+    sizes = {"height": model.data.height, "width": model.data.width}
+    return {port.name: example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs}
 
 
 def draw_extreme(graph: Graph, trial: Trial) -> Arrays:
@@ -166,7 +183,7 @@ def draw_extreme(graph: Graph, trial: Trial) -> Arrays:
 def _values(port: Port, trial: Trial, generator: np.random.Generator) -> np.ndarray[Any, Any]:
     if trial.kind == RANDOM:
         return example(port, trial.batch, trial.sizes, generator)
-    low, high = port.range or (-FAR, FAR)
+    low, high = port.range or (-EXTREME, EXTREME)
     shape = shape_of(port, trial.batch, trial.sizes)
     if trial.kind == ENDS:
         return generator.choice(np.array([low, high]), shape).astype(port.dtype)
@@ -180,7 +197,7 @@ def trials(data: DataSpec, graph: Graph) -> Iterator[Trial]:
     """
     height, width = data.height, data.width
     for port in graph.inputs:
-        if port.kind == "image":  # the form may have fixed another size
+        if port.kind == "image":  # the variant may have fixed another size
             height, width = (
                 ours if isinstance(ours, int) else theirs
                 for ours, theirs in zip(port.image_size, (height, width), strict=True)
@@ -208,6 +225,8 @@ def _run_both(
     Raises:
         ZooError: one of them fails, or they give different shapes.
     """
+    from zoo.model.inference import run_in_torch  # noqa: PLC0415 - as above
+
     name = session.description.graph
     try:
         wanted, found = run_in_torch(model, graph, inputs), session.run(inputs)
@@ -235,3 +254,153 @@ def _unfit(data: DataSpec, name: str, trial: Trial, cause: str) -> ZooError:
 def _in_words(trial: Trial) -> str:
     size = f"batch {trial.batch}, {trial.sizes['height']} × {trial.sizes['width']} pixels"
     return size if trial.kind == RANDOM else f"{size}, {trial.kind}"
+
+
+def check_onnx(path: Path) -> None:
+    """Hold a file against the standard, where the package onnx is installed.
+
+    Raises:
+        ZooError: the file is not valid ONNX.
+    """
+    try:
+        import onnx  # noqa: PLC0415 - not needed to run a file
+    except ImportError:
+        return
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
+        raise ZooError(f"{path.name} is not valid ONNX: {problem}") from problem
+
+
+def exported_files(folder: Path) -> list[Path]:
+    """Return the exported files that the manifest of a folder lists.
+
+    Raises:
+        NotFoundError: there is no manifest, or it is damaged.
+    """
+    try:
+        files = read_manifest(folder)["files"]
+    except (OSError, ValueError) as problem:
+        raise NotFoundError(
+            f"{folder} is no folder that zoo export wrote",
+            cause=f"its {MANIFEST} is missing or damaged: {problem}",
+            hint="zoo export MODEL --onnx",
+        ) from None
+    return [folder / entry["file"] for entry in files.values()]
+
+
+def verify_again(path: Path) -> tuple[dict[str, Difference], str]:
+    """Run an exported file on its stored reference inputs and compare the outputs; without torch.
+
+    Args:
+        path: an ``.onnx`` file in the folder that ``zoo export`` wrote.
+
+    Returns:
+        How far each output is from the stored one, which the model gave in torch; and the same in
+        words, beside how far it may be.
+
+    Raises:
+        NotFoundError: the file or its reference is missing, damaged or another one.
+        ZooError: it is not valid ONNX, or an output differs by more than it may.
+    """
+    session = open_graph(path)  # compares the file with the manifest
+    description = session.description
+    check_onnx(path)
+    inputs, outputs = description.signature.inputs, description.signature.outputs
+    examples = read_reference(_reference_of(path), inputs, outputs)
+    results = [session.run(each.inputs) for each in examples]
+    for wanted, found in zip(examples, results, strict=True):
+        if any(found[port.name].shape != wanted.outputs[port.name].shape for port in outputs):
+            raise NotFoundError(
+                f"{_reference_of(path)} does not hold as many rows of outputs as of inputs",
+                cause="it is damaged, or was exchanged together with the manifest",
+                hint="zoo export MODEL --onnx",
+            )
+    limits = _max_losses(path, description)
+    differences, words = {}, []
+    for port in outputs:
+        pairs = [(wanted.outputs[port.name], found[port.name])
+                 for wanted, found in zip(examples, results, strict=True)]  # fmt: skip
+        differences[port.name] = difference = measure(port, pairs)
+        limit = limits.get(port.name)
+        excess = describe_excess(port, difference, limit)
+        if excess:
+            raise ZooError(
+                f"{path} does not do here what it did when it was exported: {excess}",
+                cause="another version of ONNX Runtime, or a fault of this machine",
+                hint="update onnxruntime; the manifest says with which version it was written",
+            )
+        if limit is None:
+            greatest = f"{difference.greatest:.2g}, at most {port.tolerance:g}"
+            words.append(f"{port.name} differs by {greatest}")
+        else:
+            words.append(f"{port.name} loses {difference.loss:.2g} %, at most {limit:g} %")
+    return differences, "; ".join(words)
+
+
+def describe_excess(port: Port, difference: Difference, max_loss: float | None) -> str:
+    """Return in words by how much an output differs more than it may; empty if it does not.
+
+    Args:
+        port: of the output.
+        difference: between the output and the wanted one.
+        max_loss: of a file of reduced precision, in percent; None for a float32 file, whose output
+            may differ by the tolerance of the port.
+    """
+    if max_loss is None:
+        if difference.greatest <= port.tolerance:
+            return ""
+        differs = f"{difference.greatest:.3g}, more than {port.tolerance:g}"
+        return f"output {port.name!r} differs by {differs}"
+    if difference.loss <= max_loss:
+        return ""
+    return f"output {port.name!r} loses {difference.loss:.3g} %, more than {max_loss:g} %"
+
+
+def _max_losses(path: Path, description: Description) -> dict[str, float]:
+    """Return the loss in percent that each output may have; nothing for a float32 file."""
+    if description.precision == "float32":
+        return {}
+    measurements = read_measurements(path, description)
+    checks = measurements.checks if measurements else {}
+    names = (port.name for port in description.signature.outputs)
+    return {name: checks.get(name, {}).get(MAX_LOSS, 0.0) for name in names}
+
+
+def check_weights(folder: Path) -> str:
+    """Compare the weights in a folder with the manifest; the exported files do not need them.
+
+    Returns:
+        A note if the weights are missing; else nothing.
+
+    Raises:
+        NotFoundError: they are others.
+    """
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        return f"note: {path} is not there; the files do without it"
+    check_listed(path)
+    return ""
+
+
+def _reference_of(path: Path) -> Path:
+    """Return the reference file of an exported file, as the manifest lists it.
+
+    Raises:
+        NotFoundError: there is none, or it is not the one that was written with the file.
+    """
+    reference = path.parent / FOLDER / f"{path.stem}.npz"
+    listed = (entry_of(path) or {}).get("reference")
+    if not isinstance(listed, dict):
+        problem = f"no {MANIFEST} beside it tells of its reference"
+    elif not reference.is_file():
+        problem = f"{reference} is not there"
+    elif listed.get("sha256") != facts_of(reference)["sha256"]:
+        problem = f"{reference} is another"
+    else:
+        return reference
+    raise NotFoundError(
+        f"{path} cannot be checked: {problem}",
+        cause="a file is checked in the folder that it was exported to, or a copy of it all",
+        hint="zoo export MODEL --onnx",
+    )

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.manifest import check_listed
 from zoo.ports import as_word
+from zoo.runtime.contents import read_file
 from zoo.runtime.description import Description, has_open_sizes, translates_to
-from zoo.runtime.reading import read_file
 from zoo.runtime.session import Session, open_session
 
 Open = Callable[[Path], Session]

@@ -15,7 +15,7 @@ METADATA_KEY = "zoo"  # of the entry in the ONNX file's metadata
 SCHEMA = 2
 MAX_TEXT = 4 * 2**20  # characters; a thousand class names on every port need far less
 MAX_NAME = 100  # characters
-MAX_FIGURES = 64  # of one output, or of quality
+MAX_FIGURES = 64  # of one output or metric; outputs or metrics in a manifest's entry
 MAX_ITEM = 2**26  # numbers in one row of a port, which is a picture of 4700 x 4700 in colour
 
 Precision = Literal["float32", "float16 weights", "float16", "int8"]
@@ -24,7 +24,7 @@ Precision = Literal["float32", "float16 weights", "float16", "int8"]
 KINDS: Mapping[str, type] = {
     "model": str, "graph": str, "distribution": str, "version": str, "config": dict, "step": int,
     "metrics": dict, "precision": str, "normalisation": list, "dropout": str,
-    "weights_sha256": str, "written_by": dict, "checks": dict, "quality": dict,
+    "weights_sha256": str, "written_by": dict,
 }  # fmt: skip
 
 
@@ -47,10 +47,6 @@ class Description:
         dropout: whether units are left out at random, in a word; an export never does.
         weights_sha256: of the safetensors file that the graph was exported from, in hexadecimal.
         written_by: versions of the packages that wrote the file.
-        checks: what was measured before the file took its name, figures by name of the output; a
-            file of reduced precision is held against the float file and says so.
-        quality: of such a file, figures of the model by their names: ``float32`` is the model's
-            own, ``this`` the same with the file in the place of the model's function.
 
     Raises:
         ValueError: a part has the wrong type, or promises what nobody could run.
@@ -70,8 +66,6 @@ class Description:
     dropout: str = "none"
     weights_sha256: str = ""
     written_by: Mapping[str, str] = field(default_factory=dict)
-    checks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key in ("model", "graph", "distribution", "version"):
@@ -84,20 +78,14 @@ class Description:
         _require(isinstance(metrics, Mapping) and all(map(_is_name, metrics)), "metrics")
         _require(all(map(_is_number, metrics.values())), "value in metrics")
         _require(_is_integer(self.step) and 0 <= self.step < 2**63, "step")
-        self._check_account()
+        self._check_origin()
 
-    def _check_account(self) -> None:
-        """Check how the file came to be."""
+    def _check_origin(self) -> None:
+        """Check the fields about precision, layers, weights and versions."""
         _require(self.precision in get_args(Precision), "precision")
         words = (self.dropout, *self.normalisation, *self.written_by, *self.written_by.values())
         _require(all(map(_is_name, words)), "word about normalisation, dropout or versions")
         _require(bool(re.fullmatch(r"(?:[0-9a-f]{64})?", self.weights_sha256)), "weights_sha256")
-        _require(set(self.checks) <= {port.name for port in self.signature.outputs}, "checks")
-        _require(len(self.quality) <= MAX_FIGURES and all(map(_is_name, self.quality)), "quality")
-        for figures in (*self.checks.values(), *self.quality.values()):
-            usable = isinstance(figures, Mapping) and len(figures) <= MAX_FIGURES
-            _require(usable and all(map(_is_name, figures)), "checks or quality")
-            _require(all(map(_is_number, figures.values())), "figure in checks or quality")
 
     @property
     def takes(self) -> str:
@@ -127,8 +115,6 @@ class Description:
             "dropout": self.dropout,
             "weights_sha256": self.weights_sha256,
             "written_by": dict(self.written_by),
-            "checks": {output: dict(figures) for output, figures in self.checks.items()},
-            "quality": {name: dict(figures) for name, figures in self.quality.items()},
         }
 
     @classmethod
@@ -172,6 +158,52 @@ class Description:
             return cls.from_json(json.loads(text))
         except RecursionError:
             raise ValueError("nested too deeply") from None
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured of an exported file, as its entry in ``manifest.json`` holds it.
+
+    Args:
+        checks: figures by name of the output: differences from the model in torch or, of a file of
+            reduced precision, losses against the float32 file.
+        quality: of a file of reduced precision, metrics of the model by name: ``float32`` is the
+            model's own, ``this`` the same with the file in the place of the model's function.
+
+    Raises:
+        ValueError: a part has the wrong type, or a figure is not finite.
+    """
+
+    checks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, groups in self.to_json().items():
+            _require(len(groups) <= MAX_FIGURES and all(map(_is_name, groups)), key)
+            for figures in groups.values():
+                _require(len(figures) <= MAX_FIGURES and all(map(_is_name, figures)), key)
+                _require(all(map(_is_number, figures.values())), f"figure in {key}")
+
+    def to_json(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Return the figures as plain JSON values."""
+        return {
+            "checks": {output: dict(figures) for output, figures in self.checks.items()},
+            "quality": {name: dict(figures) for name, figures in self.quality.items()},
+        }
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Measurements:
+        """Read the entry of a file in a manifest.
+
+        Raises:
+            ValueError: the entry has no figures, or unusable ones.
+        """
+        for key in ("checks", "quality"):
+            groups = entry.get(key)
+            _require(isinstance(groups, Mapping), key)
+            assert isinstance(groups, Mapping)
+            _require(all(isinstance(figures, Mapping) for figures in groups.values()), key)
+        return cls(entry["checks"], entry["quality"])
 
 
 def describe_port(port: Port) -> str:

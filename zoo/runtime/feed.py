@@ -1,22 +1,168 @@
-"""What goes into a graph: pictures and arrays that the user names, and draws from the priors."""
+"""What goes into a graph (pictures, arrays, draws from the priors), and in which batches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from zoo.draws import class_labels, class_name, draw, read_classes
 from zoo.errors import UsageError
+from zoo.pictures import BadPictureError, Pixels, ValueRange, fit, to_pixels, to_values
 from zoo.ports import Fit, Port
-from zoo.runtime.arrays import as_input, match_arrays, read_arrays
-from zoo.runtime.description import has_open_sizes, is_pictorial
-from zoo.runtime.files import Picture, Source, find_pictures
-from zoo.runtime.noise import draw_rows
-from zoo.runtime.pixels import Sizing
-from zoo.runtime.session import Arrays, Session
+from zoo.runtime.description import describe_port, has_open_sizes, is_pictorial, numbers_in_a_row
+from zoo.runtime.files import (
+    Picture,
+    Source,
+    as_input,
+    file_word,
+    find_pictures,
+    match_arrays,
+    read_arrays,
+    unlike,
+)
+from zoo.runtime.session import Arrays, RunError, Session
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """How pictures are brought to the size that a port takes.
+
+    Args:
+        fit: how, where the port fixes the size.
+        shorter_side: in pixels, where the port leaves the size open; a picture's own, when None.
+        value_range: the values that are black and white in pictures of more than 8 bits; as
+            `zoo.pictures.read_picture` chooses it, when None.
+    """
+
+    fit: Fit = "cover"
+    shorter_side: int | None = None
+    value_range: ValueRange | None = None
+
+    def size_for(self, port: Port, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that a picture of these is brought to."""
+        if self.shorter_side is not None:
+            scale = self.shorter_side / min(height, width)
+            height, width = max(1, round(height * scale)), max(1, round(width * scale))
+        fixed_height, fixed_width = port.image_size
+        return (
+            fixed_height if isinstance(fixed_height, int) else height,
+            fixed_width if isinstance(fixed_width, int) else width,
+        )
+
+    def apply(self, picture: Image.Image, port: Port) -> Pixels:
+        """Return a picture as pixels (H, W, C) of the size and the colours that a port takes."""
+        height, width = self.size_for(port, picture.height, picture.width)
+        return fit(picture, height, width, 1 if port.channels == 1 else 3, self.fit)
+
+
+def into_port(pixels: Pixels, port: Port) -> NDArray[Any]:
+    """Return pixels (N, H, W, C) as an image port takes them: in its range, layout and dtype.
+
+    A port of uint8 takes pixels as they are.
+    """
+    if port.dtype == "uint8":
+        values = pixels if port.layout == "NHWC" else pixels.transpose(0, 3, 1, 2)
+    else:
+        low, high = port.range or (-1.0, 1.0)
+        values = to_values(pixels, low, high).astype(port.dtype, copy=False)
+        values = values if port.layout == "NCHW" else values.transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(values)
+
+
+def from_port(values: NDArray[Any], port: Port) -> Pixels:
+    """Return the numbers of an image port that has a range as pixels (N, H, W, C)."""
+    if port.dtype == "uint8":
+        return values if port.layout == "NHWC" else values.transpose(0, 2, 3, 1)
+    assert port.range is not None
+    return to_pixels(values if port.layout == "NCHW" else values.transpose(0, 3, 1, 2), *port.range)
+
+
+MOST_DRAWN = 2**27  # numbers that are drawn at once, half a gigabyte
+DEFAULT_COUNT = 16
+DEFAULT_COLUMNS = 8  # of each class, where there are several
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Rows for the ports that nothing was given for.
+
+    Args:
+        count: rows.
+        arrays: by port name, `count` rows each.
+        classes: words for the names of files, one a class, each for as many rows; or none.
+        labels: what to write beside the rows of each class in a grid; or none.
+    """
+
+    count: int
+    arrays: Arrays
+    classes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+def draw_rows(
+    session: Session,
+    ports: Sequence[Port],
+    *,
+    rows: int | None,
+    count: int | None,
+    seed: int,
+    classes: str | None,
+) -> Drawn:
+    """Draw what was not given.
+
+    Args:
+        session: the graph.
+        ports: those of its inputs that are to be drawn.
+        rows: of what was given; None, where nothing was.
+        count: rows that the user wants; None for 16, or for 8 of each of several classes.
+        seed: of the draws.
+        classes: of the label among the ports, as the user writes them; None draws them too.
+
+    Raises:
+        UsageError: a port has no prior, the classes do not fit, or it is too much at once.
+    """
+    for port in ports:
+        if port.prior is None:
+            wanted = "a picture or a folder" if is_pictorial(port) else "an .npy or .npz file"
+            example = "photo.png folder/ -o out/" if is_pictorial(port) else "codes.npz"
+            raise UsageError(
+                f"{session.description.graph} needs {describe_port(port)}: give {wanted}",
+                hint=f"zoo run {session.path} {example}",
+            )
+    chosen = None if classes is None else read_classes(classes, ports)
+    several = chosen is not None and len(chosen) > 1
+    if rows is not None and several:
+        raise UsageError(
+            "--class: inputs are given, and each goes with one class", hint="--class with one class"
+        )
+    each = rows or count or (DEFAULT_COLUMNS if several else DEFAULT_COUNT)
+    total = each * len(chosen or [None])
+    if total * sum(map(numbers_in_a_row, ports)) > MOST_DRAWN:
+        raise UsageError(f"{total:,} rows are too many to draw at once", hint="a smaller -n")
+    try:
+        arrays = draw(ports, each, seed, chosen)
+    except ValueError as problem:
+        raise UsageError(f"{session.path}: {problem}") from None
+    if chosen is None:
+        return Drawn(total, arrays)
+    return Drawn(total, arrays, _words(chosen, ports), class_labels(chosen, ports))
+
+
+def _words(classes: Sequence[int], ports: Sequence[Port]) -> tuple[str, ...]:
+    """Return what files of each class are called; no two alike, and none of them a path."""
+    words: dict[str, str] = {}
+    for number in classes:
+        word = file_word(class_name(number, ports)) or f"class-{number}"
+        if word.casefold() in words:
+            word = unlike(f"{word}-{number}", words)
+        words[word.casefold()] = word
+    return tuple(words.values())
 
 
 @dataclass(frozen=True)
@@ -165,3 +311,141 @@ def _port_for_pictures(session: Session, places: Sequence[Source], arrays: Array
         cause=session.description.takes,
         hint=f"zoo run {session.path} " + ("-n 16 -o grid.png" if drawable else "codes.npz"),
     )
+
+
+MOST_ROWS = 64  # of a batch
+MOST_REASONS = 2  # that are told when no picture can be read
+MOST_NUMBERS = 2**20  # in the widest port of a batch; layers inside the graph hold many times that
+
+Report = Callable[[BadPictureError], None]
+
+
+@dataclass(frozen=True)
+class Original:
+    """A picture as it was before it was brought to the size and the colours of a port."""
+
+    height: int
+    width: int
+    in_colour: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of one batch.
+
+    Args:
+        names: of the rows.
+        outputs: by port name, a row each.
+        originals: the pictures that went in, where some did.
+    """
+
+    names: tuple[str, ...]
+    outputs: Arrays
+    originals: tuple[Original, ...] = ()
+
+
+def batches(
+    session: Session, feed: Feed, report: Report, batch_size: int | None = None
+) -> Iterator[Result]:
+    """Run the graph on all rows, batch by batch, in their order.
+
+    A picture that the user named and that cannot be read is an error; one that was found in a
+    folder is reported and left out. So are those that a graph for all sizes fails on.
+
+    Args:
+        session: the graph.
+        feed: all rows.
+        report: is told of every picture that is left out.
+        batch_size: rows of a batch, at most; when not given, as many as the file fixes, or as
+            many of its size as seem right.
+
+    Raises:
+        BadPictureError: a named picture cannot be read, or no picture can.
+        RunError: the graph fails.
+    """
+    if feed.port is None:
+        size = batch_size or _rows_at_once(session, 1)
+        for start in range(0, feed.count, size):
+            rows = range(start, min(start + size, feed.count))
+            inputs = {name: array[start : rows.stop] for name, array in feed.arrays.items()}
+            yield Result(tuple(map(feed.name, rows)), session.run(inputs))
+        return
+    done, failed = 0, None
+    reasons: list[str] = []
+
+    def refuse(problem: BadPictureError) -> None:
+        if len(reasons) < MOST_REASONS:
+            reasons.append(f"{problem.message}: {problem.cause}")
+        report(problem)
+
+    for part in _picture_batches(session, feed, feed.port, refuse, batch_size):
+        rows_in_part = [each.row for each in part]
+        inputs = {name: array[rows_in_part] for name, array in feed.arrays.items()}
+        inputs[feed.port.name] = into_port(np.stack([each.pixels for each in part]), feed.port)
+        try:
+            outputs = session.run(inputs)
+        except RunError as problem:
+            failed = problem
+            _leave_out(feed, rows_in_part, problem, report)
+            continue
+        done += len(part)
+        originals = tuple(each.original for each in part)
+        yield Result(tuple(map(feed.name, rows_in_part)), outputs, originals)
+    if done == 0:
+        if failed:
+            raise failed
+        raise BadPictureError(
+            f"none of the {feed.count} pictures could be read", cause="; ".join(reasons)
+        )
+
+
+def _leave_out(feed: Feed, rows: Sequence[int], problem: RunError, report: Report) -> None:
+    """Report pictures of a size that the graph fails on, or raise where nobody may miss them."""
+    assert feed.port is not None
+    pictures = [feed.pictures[row] for row in rows]
+    told = problem.message if not problem.cause else f"{problem.message}, {problem.cause}"
+    problem.message = f"{pictures[0].source}: {problem.message}"
+    if any(picture.named for picture in pictures) or not has_open_sizes(feed.port):
+        raise problem
+    for picture in pictures:
+        report(BadPictureError(str(picture.source), cause=told))
+
+
+@dataclass(frozen=True)
+class _Row:
+    row: int
+    pixels: Pixels
+    original: Original
+
+
+def _picture_batches(
+    session: Session, feed: Feed, port: Port, report: Report, batch_size: int | None
+) -> Iterator[list[_Row]]:
+    """Yield pictures of one size with their row numbers, as many at once as memory allows."""
+    part: list[_Row] = []
+    for row, picture in enumerate(feed.pictures):
+        try:
+            image = picture.source.read_picture(feed.sizing.value_range)
+        except BadPictureError as problem:
+            if picture.named:
+                problem.hint = session.description.takes
+                raise
+            report(problem)
+            continue
+        pixels = feed.sizing.apply(image, port)
+        most = batch_size or _rows_at_once(session, pixels.size)
+        if part and (part[0].pixels.shape != pixels.shape or len(part) >= most):
+            yield part
+            part = []
+        part.append(_Row(row, pixels, Original(image.height, image.width, image.mode == "RGB")))
+    if part:
+        yield part
+
+
+def _rows_at_once(session: Session, numbers: int) -> int:
+    """Return the rows of a batch when one row of the inputs holds at least `numbers` numbers."""
+    if session.rows is not None:
+        return session.rows
+    signature = session.description.signature
+    widest = max(map(numbers_in_a_row, (*signature.inputs, *signature.outputs)))
+    return max(1, min(MOST_ROWS, MOST_NUMBERS // max(widest, numbers)))

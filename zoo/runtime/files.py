@@ -1,20 +1,26 @@
-"""What the user names: pictures, folders of pictures, patterns, arrays, standard input."""
+"""The files that the user names: pictures, folders, patterns, arrays, standard input."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection, Iterator, Sequence
+import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import IO, Any, BinaryIO, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from zoo.atomic import replacing
 from zoo.errors import NotFoundError, UsageError
 from zoo.pictures import ValueRange, peek, read_picture, suffixes
+from zoo.ports import Port
+from zoo.runtime.description import describe_port
 
 LONGEST_WORD = 40  # characters; of some scripts, each takes four of a file system's 255 bytes
 PIPE = "-"  # how standard input and output are named on the command line
@@ -206,3 +212,123 @@ def unlike(name: str, taken: Collection[str]) -> str:
 
 def _refuse(problem: OSError) -> NoReturn:
     raise problem
+
+
+MAX_BYTES = 2**30  # of all arrays of a file, unpacked
+MAX_ARRAYS = 64
+
+Stored = dict[str, NDArray[Any]]
+
+
+def read_arrays(path: Path | Source) -> Stored:
+    """Return the arrays of a file by name, in the file's order; the one of an ``.npy`` has none.
+
+    Raises:
+        NotFoundError: the file is damaged, too large, or holds Python objects.
+    """
+    try:
+        with path.open("rb") if isinstance(path, Path) else path.open() as file:
+            size, _ = file.seek(0, os.SEEK_END), file.seek(0)
+            if file.read(len(NPY_BEGINNING)) == NPY_BEGINNING:
+                file.seek(0)
+                _limit(size)
+                return {"": _read(file)}
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                _limit(sum(member.file_size for member in members), len(members))
+                return {
+                    member.filename.removesuffix(".npy"): _read(archive.open(member))
+                    for member in members
+                }
+    except Exception as problem:  # decoders raise anything at all on damaged bytes
+        reason = " ".join(str(problem).split())[:200] or type(problem).__name__
+        raise NotFoundError(f"cannot read arrays from {path}", cause=reason) from None
+
+
+def write_arrays(
+    path: Path | BinaryIO, arrays: Mapping[str, NDArray[Any]], *, compressed: bool = False
+) -> None:
+    """Write an ``.npz`` file in one piece; or to a stream, which may be a pipe."""
+    if isinstance(path, Path):
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            write_arrays(file, arrays, compressed=compressed)
+        return
+    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def match_arrays(path: Source, stored: Stored, ports: Sequence[Port]) -> dict[str, str]:
+    """Choose arrays for ports: those of their names or, where no name agrees, the first that fits.
+
+    Returns:
+        Names of arrays by name of port.
+
+    Raises:
+        UsageError: nothing fits; says what is there and what is wanted.
+    """
+    pairs = [(port, port.name) for port in ports if port.name in stored]
+    if not pairs:
+        every = ((port, name) for port in ports for name in stored)
+        pairs = [(port, name) for port, name in every if _fits(port, stored[name])][:1]
+    if not pairs or not all(_fits(port, stored[name]) for port, name in pairs):
+        there = ", ".join(
+            f"{f'{name[:40]!r} ' if name else ''}{array.dtype} {array.shape}"
+            for name, array in stored.items()
+        )[:300]
+        wanted = "; ".join(map(describe_port, ports)) or "no more inputs"
+        raise UsageError(
+            f"{path} does not fit the graph, which takes {wanted}",
+            cause=f"it holds {there or 'no arrays'}",
+        )
+    return {port.name: name for port, name in pairs}
+
+
+def as_input(path: Source, port: Port, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that fits a port in the port's dtype.
+
+    Raises:
+        UsageError: there are no rows, a label is no class of the port's, or whole numbers are
+            given for an image that are no pixels of it.
+        NotFoundError: there are values that are not finite.
+    """
+    if len(array) == 0:
+        raise UsageError(f"{path} holds no rows for {port.name}")
+    with np.errstate(over="ignore"):  # shows as infinite, below
+        converted = array.astype(port.dtype)
+    if not np.isfinite(converted).all():
+        raise NotFoundError(f"{path} holds values for {port.name} that are not numbers")
+    is_bounded = port.kind == "label" or (port.kind == "image" and array.dtype.kind in "iu")
+    if is_bounded and port.range is not None:
+        low, high = port.range
+        if array.min() < low or array.max() > high:
+            raise UsageError(
+                f"{path} holds {port.kind}s outside of [{low:g}, {high:g}]",
+                cause=f"its values are from {array.min():g} to {array.max():g}",
+            )
+    return converted
+
+
+def _fits(port: Port, array: NDArray[Any]) -> bool:
+    kinds = "fiu" if port.dtype == "float32" else "iu"
+    return (
+        array.dtype.kind in kinds
+        and array.ndim == len(port.shape)
+        and all(
+            ours == theirs
+            for ours, theirs in zip(port.shape[1:], array.shape[1:], strict=True)
+            if isinstance(ours, int)
+        )
+    )
+
+
+def _read(file: IO[bytes]) -> NDArray[Any]:
+    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def _limit(size: int, members: int = 1) -> None:
+    if size > MAX_BYTES or members > MAX_ARRAYS:
+        raise ValueError(f"{members} arrays of {size:,} bytes; at most {MAX_ARRAYS}, {MAX_BYTES:,}")

@@ -1,13 +1,23 @@
-"""How much memory there is and is used; too little is an error before Linux kills the process."""
+"""How much memory there is, and how much a large picture will take."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError
+from zoo.pictures import MEGAPIXEL, BadPictureError
+from zoo.runtime.description import has_open_sizes
+from zoo.runtime.session import examples
+
+if TYPE_CHECKING:
+    from zoo.runtime.feed import Feed
+    from zoo.runtime.session import Session
 
 STATUS = Path("/proc/self/status")
 MEMORY = Path("/proc/meminfo")
@@ -105,3 +115,89 @@ def _kilobytes(file: Path, key: str) -> int:
         if line.startswith(key):
             return int(line.split()[1]) * 1024
     raise ValueError(f"{file} holds no {key}")
+
+
+LARGE = 2 * MEGAPIXEL  # pixels of a picture from which an estimate is worth its time
+TRIAL = 512  # pixels a side, of the picture that is tried
+FAR = 3  # times as large as the pictures of the training, or as small, along a side
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the pictures are with which a graph computes.
+
+    Args:
+        largest: height and width of the largest, in pixels.
+        smallest: height and width of the smallest.
+        name: of the largest.
+        named: whether the user named it, not a folder that holds it.
+    """
+
+    largest: tuple[int, int]
+    smallest: tuple[int, int]
+    name: str
+    named: bool
+
+
+def picture_sizes(feed: Feed) -> Sizes | None:
+    """Return the sizes of the pictures, read from their headers; None where the port fixes them."""
+    if feed.port is None or not has_open_sizes(feed.port):
+        return None
+    found = []
+    for picture in feed.pictures:
+        try:
+            size = picture.source.picture_size()
+        except BadPictureError:  # told when its turn comes
+            continue
+        found.append((feed.sizing.size_for(feed.port, *size), picture))
+    if not found:
+        return None
+    largest, picture = max(found, key=lambda each: each[0][0] * each[0][1])
+    smallest, _ = min(found, key=lambda each: each[0][0] * each[0][1])
+    return Sizes(largest, smallest, str(picture.source), picture.named)
+
+
+def far_from_training(session: Session, sizes: Sizes) -> str:
+    """Say so where pictures are far larger or smaller than those of the training; else nothing."""
+    data = session.description.data
+    usual = min(data.height, data.width)
+    most, least = min(sizes.largest) / usual, min(sizes.smallest) / usual
+    if most < FAR and least > 1 / FAR:
+        return ""
+    far = f"{most:.0f} times as large" if most >= FAR else f"{1 / least:.0f} times as small"
+    return (
+        f"pictures are up to {far} as those of the training, {data.height}x{data.width}, "
+        f"where results may be poor; --size {usual} scales them to that size"
+    )
+
+
+def estimate(session: Session, sizes: Sizes) -> str:
+    """Say what memory and time the largest picture will take, where it is large; else nothing.
+
+    A small picture is run to find out. Where the system does not tell how much memory a process
+    holds, only the time is said.
+
+    Raises:
+        ZooError: there is less memory than that for a picture that the user named.
+        RunError: the graph fails on the small picture.
+    """
+    height, width = sizes.largest
+    if height * width < LARGE:
+        return ""
+    inputs = examples(session.description, rows=1, size=(TRIAL, TRIAL))
+    times = height * width / TRIAL**2
+    started = time.perf_counter()
+    peak = peak_memory(lambda: session.run(inputs))
+    seconds = (time.perf_counter() - started) * times
+    told = f"{sizes.name}, {height}x{width}, takes about {seconds:,.0f} s"
+    if peak is None:
+        return told
+    needed, free = peak * times, free_memory()
+    told += f" and {needed / 2**30:.1f} GiB of memory"
+    if free is None or needed <= free:
+        return f"{told}; --size N computes with smaller pictures"
+    told += f"; {free / 2**30:.1f} GiB are free"
+    if not sizes.named:  # it is left out when its turn comes, and holds up no other
+        return told
+    fitting = int((0.5 * free / needed) ** 0.5 * min(height, width))
+    raise ZooError(told, hint=f"--size {max(8, fitting // 8 * 8)} computes with smaller pictures")

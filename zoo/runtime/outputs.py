@@ -14,12 +14,9 @@ from zoo.errors import UsageError
 from zoo.grids import grid
 from zoo.pictures import Pixels, undo_fit, write_png
 from zoo.ports import Fit, Port, Signature
-from zoo.runtime.arrays import write_arrays
-from zoo.runtime.batches import Result
 from zoo.runtime.description import is_pictorial, numbers_in_a_row
-from zoo.runtime.feed import Feed
-from zoo.runtime.files import PIPE
-from zoo.runtime.pixels import from_port
+from zoo.runtime.feed import Feed, Result, from_port
+from zoo.runtime.files import PIPE, write_arrays
 from zoo.runtime.session import Arrays, Session
 
 MOST_HELD = 2**27  # numbers of a grid or a file of arrays, half a gigabyte

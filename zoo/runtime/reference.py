@@ -1,4 +1,4 @@
-"""What a file gave when it left: inputs and outputs that any machine can hold it against later."""
+"""Reference files: stored inputs and outputs of an exported file, and the difference of outputs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 
 from zoo.errors import NotFoundError
 from zoo.ports import Port
-from zoo.runtime.arrays import read_arrays, write_arrays
+from zoo.runtime.files import read_arrays, write_arrays
 from zoo.runtime.session import Arrays
 
 FOLDER = "reference"  # of a bundle
 
 
 class Example(NamedTuple):
-    """Inputs of one batch, and what the model makes of them, by port name."""
+    """Inputs of one batch, and the outputs of the model, by port name."""
 
     inputs: Arrays
     outputs: Arrays
 
 
 @dataclass(frozen=True)
-class Gap:
-    """How far one output of two runs lies apart, over all numbers that were compared.
+class Difference:
+    """How much one output differs between two runs, over all numbers that were compared.
 
     Args:
         greatest: absolute difference, in the port's unit.
@@ -41,27 +41,27 @@ class Gap:
     loss: float
 
 
-def measure(port: Port, pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> Gap:
+def measure(port: Port, pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> Difference:
     """Compare arrays of one output, each wanted one with the one that was found.
 
-    What is not a number on one side alone is infinitely far.
+    A NaN counts as an infinite difference.
     """
     greatest = total = squares = 0.0
     low, high, count = np.inf, -np.inf, 0
     for wanted, found in pairs:
         with np.errstate(invalid="ignore"):
-            gap = np.abs(found.astype(np.float64) - wanted)
-        gap = np.where(np.isnan(gap), np.inf, gap)
-        greatest = max(greatest, float(gap.max()))
-        total += float(gap.sum())
-        squares += float((gap**2).sum())
+            difference = np.abs(found.astype(np.float64) - wanted)
+        difference = np.where(np.isnan(difference), np.inf, difference)
+        greatest = max(greatest, float(difference.max()))
+        total += float(difference.sum())
+        squares += float((difference**2).sum())
         low, high = min(low, float(wanted.min())), max(high, float(wanted.max()))
-        count += gap.size
+        count += difference.size
     if port.range is not None:
         low, high = port.range
     rms = float(np.sqrt(squares / count))
     loss = 100 * rms / (high - low) if high > low else 100.0 * (rms > 0)
-    return Gap(greatest, total / count, loss)
+    return Difference(greatest, total / count, loss)
 
 
 def write_reference(path: Path, examples: Iterable[Example]) -> None:

@@ -1,4 +1,4 @@
-"""Exported graphs on ONNX Runtime: opened, checked against what they promise, run on batches."""
+"""An exported graph on ONNX Runtime: opened, compared with its description, run on batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import NotFoundError, PluginError, ZooError
+from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
 from zoo.ports import Port
 from zoo.runtime.description import METADATA_KEY, Description, has_open_sizes
 from zoo.runtime.engine import (
@@ -19,19 +19,126 @@ from zoo.runtime.engine import (
     Setting,
     TooLongError,
     call,
+    candidates,
     in_short,
     load,
     require_onnxruntime,
     time_limit,
 )
-from zoo.runtime.examples import examples
-from zoo.runtime.providers import candidates
-from zoo.runtime.reading import read_description
-from zoo.runtime.screening import check_file
-from zoo.runtime.shapes import agree, compare, filled_up, in_brackets, open_sizes
+from zoo.runtime.screening import check_file, read_description
 
 if TYPE_CHECKING:
     import onnxruntime
+
+ELEMENT_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
+
+
+def compare(side: str, ports: Sequence[Port], arguments: Sequence[onnxruntime.NodeArg]) -> None:
+    """Require that the graph has the promised ports: names, element types, shapes.
+
+    Raises:
+        ValueError: they disagree.
+    """
+    promised, found = [port.name for port in ports], [each.name for each in arguments]
+    if promised != found:
+        raise ValueError(f"it promises {side}s {promised}, its graph has {found}")
+    for port, argument in zip(ports, arguments, strict=True):
+        agreed = ELEMENT_TYPES[port.dtype] == argument.type and agree(port.shape, argument.shape)
+        # a size that is said to vary, a batch above all, must not be fixed in what the graph takes
+        varies = side == "output" or not any(
+            isinstance(ours, str) and isinstance(theirs, int)
+            for ours, theirs in zip(port.shape, argument.shape, strict=False)
+        )
+        if not (agreed and varies):
+            raise ValueError(
+                f"it promises {side} {port.name} {port.dtype} {in_brackets(port.shape)}, "
+                f"its graph has {argument.type} {in_brackets(argument.shape)}"
+            )
+
+
+def agree(promised: Sequence[int | str], found: Sequence[int | str | None]) -> bool:
+    """Whether two shapes have one rank and, where both are fixed, one size."""
+    return len(promised) == len(found) and all(
+        ours == theirs
+        for ours, theirs in zip(promised, found, strict=True)
+        if isinstance(ours, int) and isinstance(theirs, int)
+    )
+
+
+def open_sizes(ports: Sequence[Port], inputs: Mapping[str, NDArray[Any]]) -> dict[int | str, int]:
+    """Return the sizes of the dimensions that vary, by the word for them; the batch is not one.
+
+    Raises:
+        UsageError: two inputs differ in a dimension of one word.
+    """
+    found: dict[int | str, int] = {}
+    for port in ports:
+        for word, size in zip(port.shape[1:], inputs[port.name].shape[1:], strict=False):
+            if isinstance(word, str) and found.setdefault(word, size) != size:
+                raise UsageError(f"the inputs differ in {word}: {found[word]} and {size}")
+    return found
+
+
+def filled_up(array: NDArray[Any], start: int, count: int) -> NDArray[Any]:
+    """Return `count` rows; where the array ends before, its last row stands for what is missing."""
+    part = array[start : start + count]
+    missing = np.repeat(part[-1:], count - len(part), axis=0)
+    return np.concatenate([part, missing]) if len(missing) else part
+
+
+def in_brackets(shape: Sequence[int | str | None]) -> str:
+    """Return a shape in words."""
+    return f"({', '.join(map(str, shape))})"
+
+
+OPEN_SIZE = 16  # of a dimension that nothing tells the size of
+
+
+def examples(
+    about: Description, *, rows: int, size: tuple[int, int] | None = None, seed: int = 0
+) -> dict[str, NDArray[Any]]:
+    """Draw inputs for a graph: from the priors of its ports, else anything in their range.
+
+    Args:
+        about: what the file says of itself.
+        rows: of the batch, where the file leaves them open.
+        size: height and width of images, where the file leaves them open; those of the data that
+            the model was trained on, when not given.
+        seed: of the draws.
+
+    Returns:
+        Arrays by port name.
+    """
+    height, width = size or (about.data.height, about.data.width)
+    sizes = {"height": height, "width": width}
+    generator = np.random.default_rng(seed)
+    return {port.name: example(port, rows, sizes, generator) for port in about.signature.inputs}
+
+
+def example(
+    port: Port, rows: int, sizes: Mapping[str, int], generator: np.random.Generator
+) -> NDArray[Any]:
+    """Draw values that a port could take, of the shape that `shape_of` gives it."""
+    shape = shape_of(port, rows, sizes)
+    if port.range is None or port.prior == "normal":
+        return generator.standard_normal(shape, np.float32).astype(port.dtype)
+    low, high = port.range
+    if port.dtype == "float32":
+        return (generator.random(shape, np.float32) * (high - low) + low).astype(port.dtype)
+    return generator.integers(int(low), int(high), shape, port.dtype, endpoint=True)
+
+
+def shape_of(port: Port, rows: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the shape of `rows` rows of a port; a batch that it fixes is what it is.
+
+    `sizes` fill by their words what the shape leaves open; what else is open is small, and of
+    sound one second.
+    """
+    batch, *others = port.shape
+    small = port.rate or OPEN_SIZE
+    first = batch if isinstance(batch, int) else rows
+    return first, *(sizes.get(each, small) if isinstance(each, str) else each for each in others)
+
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -50,7 +157,7 @@ class Session:
         path: its file.
         description: what the file says of itself; its ports are those of the graph.
         engine: ONNX Runtime's session.
-        provider: what it runs on, as `zoo.runtime.providers` calls it.
+        provider: what it runs on, as `zoo.runtime.engine` calls it.
         notes: choices made for the user, to be told.
     """
 
@@ -200,7 +307,7 @@ def open_session(
     Args:
         path: an ``.onnx`` file written by ``zoo export``.
         threads: as for `Setting`.
-        provider: what to run on, as `zoo.runtime.providers` calls it; ``"auto"`` for the first
+        provider: what to run on, as `zoo.runtime.engine` calls it; ``"auto"`` for the first
             that is installed and runs the file.
         memory_pattern: as for `Setting`; when not given, where the file fixes all sizes but the
             batch, because a pattern is kept for each size that comes.

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from zoo.errors import UsageError
 from zoo.ports import Port
 from zoo.runtime.description import has_open_sizes
-from zoo.runtime.examples import examples
-from zoo.runtime.session import Session
+from zoo.runtime.session import Session, examples
 
 PERCENTILES = (50, 90, 99)
 TURNS = 5  # of each file, in alternation (`zoo bench` tells the number) …

@@ -20,7 +20,7 @@ from zoo.catalog.card import Card
 from zoo.model.contract import Graph
 from zoo.model.inference import as_tuple, run_graph
 from zoo.ports import Port
-from zoo.runtime.examples import example
+from zoo.runtime.session import example
 from zoo.testing import run_without_plugin
 from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, python_path, source_line
 from zoo.testing.model_under_test import ModelUnderTest

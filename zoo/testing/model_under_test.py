@@ -24,9 +24,9 @@ from zoo.data.batches import Batches
 from zoo.data.source import find_source
 from zoo.data.store import open_store
 from zoo.errors import ZooError
-from zoo.export.account import describe_graph
 from zoo.export.bundle import GRAPH_NAME
-from zoo.export.onnx import export_graph
+from zoo.export.exporter import export_graph
+from zoo.export.metadata import describe_graph
 from zoo.export.verify import verify
 from zoo.model.contract import Graph, Model
 from zoo.model.weights import Trained, describe

@@ -1,8 +1,4 @@
-"""What an ONNX file says of itself and what is in it, read without running or importing anything.
-
-The file may be a stranger's, or one that `zoo run` would refuse: reading it is safe, because
-nothing is taken at its word. Texts are cut, values are counted and not read.
-"""
+"""What is in an ONNX file of anybody, read without running or importing anything."""
 
 from __future__ import annotations
 
@@ -12,13 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import NotFoundError
-from zoo.runtime.description import MAX_TEXT, METADATA_KEY, Description
-from zoo.runtime.protobuf import LENGTH, Content, Extent, Field, fields, opened, text
-from zoo.runtime.screening import require_file, screen
-from zoo.runtime.tensors import TYPES, entry, read_tensor
+from zoo.manifest import MANIFEST, entry_of
+from zoo.runtime.description import Description, Measurements
+from zoo.runtime.screening import (
+    LENGTH,
+    TYPES,
+    Content,
+    Extent,
+    Field,
+    fields,
+    opened,
+    own_entry,
+    read_tensor,
+    require_file,
+    screen,
+    text,
+)
 
 MAX_NAME = 200  # bytes of a name or a key
-METADATA = 14  # field of a model
 MOST_VALUES = 1000  # inputs and outputs that are told, each
 MOST_OPERATORS = 1000  # kinds of operators and opsets that are told, each
 
@@ -51,6 +58,7 @@ class Contents:
         description: what the file says of itself, where that can be used.
         unusable: why it cannot be used.
         refused: why `zoo run` would not run the file; empty where it would begin.
+        measurements: what the manifest beside the file says was measured, where there is one.
     """
 
     path: Path
@@ -67,6 +75,7 @@ class Contents:
     description: Description | None = None
     unusable: str = ""
     refused: str = ""
+    measurements: Measurements | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
@@ -77,6 +86,7 @@ class Contents:
             "description": about.to_json() if about else None,
             "unusable": self.unusable,
             "refused": self.refused,
+            "measurements": self.measurements.to_json() if self.measurements else None,
             "graph": {
                 "ir_version": self.ir_version,
                 "producer": self.producer,
@@ -115,27 +125,30 @@ def read_file(path: Path) -> Contents:
     return found
 
 
-def read_description(path: Path) -> Description | None:
-    """Read only what a file that is not empty says of itself; None where that cannot be used.
+def read_measurements(path: Path, description: Description) -> Measurements | None:
+    """Read from the manifest beside a file what was measured of the file when it was exported.
 
-    The graph is passed over, so that a large file takes no longer.
+    Returns:
+        None where no manifest lists the file.
+
+    Raises:
+        NotFoundError: the manifest holds figures that cannot be used.
     """
-    said = None
+    entry = entry_of(path)
+    if entry is None:
+        return None
     try:
-        with opened(path) as content:
-            for each in fields(content, content.extent):
-                said = _own_entry(content, each) or said
-        return Description.from_text(said) if said else None
-    except ValueError:
-        return None
-
-
-def _own_entry(content: Content, each: Field) -> str | None:
-    """Return what the file says of itself, where this field of the model is that."""
-    if each.number != METADATA:
-        return None
-    key, value = entry(content, each.extent, 4 * MAX_TEXT + 1)  # bytes
-    return value if key == METADATA_KEY else None
+        found = Measurements.from_json(entry)
+        outputs = {port.name for port in description.signature.outputs}
+        if not set(found.checks) <= outputs:
+            raise ValueError("checks of outputs that the file does not have")
+    except ValueError as problem:
+        raise NotFoundError(
+            f"{path.parent / MANIFEST} holds figures of {path.name} that cannot be used",
+            cause=str(problem)[:300],
+            hint="zoo export MODEL --onnx",
+        ) from None
+    return found
 
 
 def _read_model(content: Content, found: Contents) -> None:
@@ -154,7 +167,7 @@ def _read_model(content: Content, found: Contents) -> None:
         elif each.number == 8 and len(found.opsets) < MOST_OPERATORS:
             domain, number = _opset(content, each.extent)
             found.opsets[domain] = number
-        elif (said := _own_entry(content, each)) is not None:
+        elif (said := own_entry(content, each)) is not None:
             found.entry = said
     found.producer = f"{found.producer} {version}".strip()
     if not graphs:

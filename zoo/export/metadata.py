@@ -1,4 +1,4 @@
-"""What a file will say of itself: the facts of its weights, its ports, and how its layers work."""
+"""The description of an exported graph: its weights, ports, versions, and how its layers work."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from torch import nn
 
 import zoo
 from zoo.errors import PluginError, ZooError
-from zoo.export.onnx import examples
+from zoo.export.verify import example_inputs
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import evaluating
 from zoo.model.weights import Trained
 from zoo.runtime.description import Description
 
-RUNNING = "the running statistics of the training"
-OWN = "the statistics of each image"
-OF_THE_BATCH = "the statistics of the batch"
+RUNNING_STATISTICS = "the running statistics of the training"
+IMAGE_STATISTICS = "the statistics of each image"
+BATCH_STATISTICS = "the statistics of the batch"
 # By kind of layer: what it normalises by in evaluation, where it has no running statistics.
-NORMALISING: Mapping[type[nn.Module], str] = {
-    nn.modules.batchnorm._BatchNorm: OF_THE_BATCH,
-    nn.modules.instancenorm._InstanceNorm: OWN,
-    nn.GroupNorm: OWN,
+NORMALISATION: Mapping[type[nn.Module], str] = {
+    nn.modules.batchnorm._BatchNorm: BATCH_STATISTICS,
+    nn.modules.instancenorm._InstanceNorm: IMAGE_STATISTICS,
+    nn.GroupNorm: IMAGE_STATISTICS,
     nn.LayerNorm: "the statistics of each row",
     nn.RMSNorm: "the statistics of each row",
 }
@@ -35,12 +35,12 @@ NORMALISING: Mapping[type[nn.Module], str] = {
 def describe_graph(
     trained: Trained, name: str, graph: Graph, *, weights_sha256: str
 ) -> Description:
-    """Return what the file of a graph says of itself before anything was measured.
+    """Return the description that goes into the metadata of the file of a graph.
 
     Args:
-        trained: the model and what its weight file says.
+        trained: the model and the header of its weight file.
         name: of the graph.
-        graph: in the form that it leaves in.
+        graph: as the variant has it.
         weights_sha256: of the weight file.
 
     Raises:
@@ -48,7 +48,7 @@ def describe_graph(
         ZooError: the graph fails on inputs such as its ports promise.
     """
     header = trained.header
-    normalisation, dropout = _policies(trained.model, name, graph)
+    normalisation, dropout = _describe_layers(trained.model, name, graph)
     try:
         return Description(
             model=header.model,
@@ -80,7 +80,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _policies(model: Model, name: str, graph: Graph) -> tuple[tuple[str, ...], str]:
+def _describe_layers(model: Model, name: str, graph: Graph) -> tuple[tuple[str, ...], str]:
     """Return how layers that the graph goes through normalise, and what dropout does there."""
     layers: dict[nn.Module, None] = {}
 
@@ -90,24 +90,24 @@ def _policies(model: Model, name: str, graph: Graph) -> tuple[tuple[str, ...], s
     handle = nn.modules.module.register_module_forward_hook(note)
     try:
         with evaluating(model):
-            graph.function(*map(torch.from_numpy, examples(model, graph).values()))
+            graph.function(*map(torch.from_numpy, example_inputs(model, graph).values()))
     except Exception as problem:  # a network raises anything
-        said = " ".join(str(problem).split())[:200] or type(problem).__name__
+        reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise ZooError(
             f"graph {name!r} of {type(model).__name__} fails on inputs such as its ports promise",
-            cause=said,
+            cause=reason,
             hint="the same command with --debug shows where",
         ) from problem
     finally:
         handle.remove()
-    words = dict.fromkeys(filter(None, map(_normalises_by, layers)))
+    words = dict.fromkeys(filter(None, map(_describe_normalisation, layers)))
     dropout = any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in layers)
     return tuple(words), "off" if dropout else "none"
 
 
-def _normalises_by(layer: nn.Module) -> str:
-    for kind, what in NORMALISING.items():
+def _describe_normalisation(layer: nn.Module) -> str:
+    for kind, what in NORMALISATION.items():
         if isinstance(layer, kind):
-            by = RUNNING if getattr(layer, "track_running_stats", False) else what
+            by = RUNNING_STATISTICS if getattr(layer, "track_running_stats", False) else what
             return f"{type(layer).__name__}: {by}"
     return ""
