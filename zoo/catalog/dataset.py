@@ -37,8 +37,8 @@ class RemoteFile:
     Args:
         name: file name in the cache; no folders.
         urls: where it can be had, in the order of preference.
-        bytes: its size, or None where nobody publishes it.
-        sha256: its hash in lower-case hexadecimal, or None where nobody publishes it.
+        bytes: its size, or None where it is not published.
+        sha256: its hash in lower-case hexadecimal, or None where it is not published.
     """
 
     name: str
@@ -235,7 +235,7 @@ def is_url(address: str) -> bool:
 
 
 def is_trusted_way(url: object) -> bool:
-    """Whether nobody between us and the file can change it: https, or a file of this machine."""
+    """Whether a file cannot be changed on its way to us: https, or a file of this machine."""
     if not matches(r"[!-~]{1,500}", url):
         return False
     try:

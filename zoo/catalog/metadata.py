@@ -94,7 +94,7 @@ def unmet(requirement: str, version: str) -> str:
         applies = asked.marker is None or asked.marker.evaluate({"extra": ""})
         if not applies or asked.specifier.contains(version, prereleases=True):
             return ""
-    except (ValueError, RecursionError):  # a marker, or a number, that nobody can evaluate as well
+    except (ValueError, RecursionError):  # also a marker or a number that cannot be evaluated
         return requirement.strip()[:80]
     return str(asked.specifier)
 
@@ -105,7 +105,7 @@ def _project(distribution: Distribution, place: PurePath) -> str:
         return normalised(place.stem.partition("-")[0])
     try:
         return normalised(distribution.name)  # of a kind that is rare
-    except Exception:  # whatever the parser, or a finder of somebody else's, makes of it
+    except Exception:  # the parser and foreign finders may raise anything
         return ""
 
 
@@ -157,7 +157,7 @@ def _is_for_core(requirement: str) -> bool:
 
 
 def _is_plainly_met(requirement: str, version: str) -> bool:
-    """Whether bounds such as ``>=0.1,<0.2`` are met; what is written otherwise is not judged.
+    """Whether bounds such as ``>=0.1,<0.2`` are met; False for what is written otherwise.
 
     Nearly every plugin has such bounds, and `packaging` takes 18 ms of each command to import.
     """

@@ -109,7 +109,7 @@ def _entries() -> list[tuple[Plugin, EntryPoint]]:
         trouble = f"needs zoo-core {needed}; {zoo.__version__} is installed" if needed else ""
         trouble = one.trouble or trouble
         for entry in one.entries or [EntryPoint("", "", hookspecs.PROJECT)]:
-            # A name of its own choosing could be one that belongs to somebody else.
+            # A name that it chose itself could belong to another distribution.
             name = normalised(one.name) or f"?{entry.name}"
             found.append((Plugin(name, one.version, entry.value, trouble=trouble), entry))
     return sorted(found, key=lambda pair: (pair[0].distribution, pair[0].module))
@@ -387,7 +387,7 @@ def _write(names: frozenset[str]) -> None:
 def _path() -> Path:
     if os.environ.get("ZOO_HOME"):
         return cache_home() / "plugins.json"
-    import platformdirs  # here, because whoever names a ZOO_HOME need not wait for it
+    import platformdirs  # here, because it is not needed where ZOO_HOME is set
 
     return platformdirs.user_config_path("zoo", appauthor=False) / "plugins.json"
 

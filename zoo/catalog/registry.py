@@ -1,6 +1,6 @@
 """The catalogue of known plugins, data sets and weights: ``registry.toml``, and a second file.
 
-A registry may come from a stranger. When the zoo runs, the file is read leniently, so that an older
+A registry is not trusted. When the zoo runs, the file is read leniently, so that an older
 zoo can use a newer catalogue: unknown keys are ignored, and a row that cannot be used is reported
 in `Registry.troubles` and affects no other.
 """
@@ -226,7 +226,7 @@ def _read_rows(
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    """Read TOML that may come from a stranger."""
+    """Read TOML that is not trusted, within limits of size and depth."""
     import tomllib  # here, because most commands never ask for a data set
 
     with path.open("rb") as file:
@@ -424,7 +424,7 @@ def _second(named: str, named_by: str) -> Registry:
     try:
         path = path.expanduser()
         return load_second(path, named if is_url(named) else str(path))
-    except (OSError, ValueError, RuntimeError) as problem:  # RuntimeError: ~nobody has no home
+    except (OSError, ValueError, RuntimeError) as problem:  # RuntimeError: ~user is unknown
         if is_url(named) and not path.exists():
             raise UsageError(
                 f"there is no copy of the registry {named} yet", hint="zoo plugins search"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "list": ("Show the plugins and their troubles.", "zoo.cli.plugins:list_plugins"),
-    "disable": ("Load a plugin no longer.", "zoo.cli.plugins:disable"),
+    "disable": ("Stop loading a plugin.", "zoo.cli.plugins:disable"),
     "enable": ("Load a disabled plugin again.", "zoo.cli.plugins:enable"),
     "new": ("Write a new plugin that trains as it stands.", "zoo.cli.plugin_new:new"),
     "check": ("Check a plugin or a model.", "zoo.cli.plugins:check"),
@@ -81,7 +81,7 @@ def list_plugins(as_json: bool) -> None:
 @click.command("disable")
 @click.argument("plugin", metavar="DIST", shell_complete=completion.plugins)
 def disable(plugin: str) -> None:
-    """Load the plugin DIST no longer, in none of your environments.
+    """Stop loading the plugin DIST, in all your environments.
 
     It stays installed, and none of its code runs until `zoo plugins enable DIST`, but for
     `zoo plugins check DIST`.

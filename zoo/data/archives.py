@@ -1,4 +1,4 @@
-"""Archives of strangers, unpacked so that nothing leaves the folder, fills the disk or links."""
+"""Unpacking of untrusted archives: nothing leaves the folder, fills the disk, or is a link."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WESTERN = ("cp437", "cp1252")  # where none of these fits
 
 @dataclass(frozen=True)
 class _Member:
-    name: str | bytes  # bytes that nobody says the encoding of
+    name: str | bytes  # bytes, where the encoding is not given
     size: int
     open: Callable[[], IO[bytes] | None]
 
@@ -90,7 +90,7 @@ def unpack(archive: Path, folder: Path) -> str:
 
 
 def _write(members: Iterator[_Member], archive: Path, folder: Path) -> str:
-    """Write the members; return what is to be said of their names."""
+    """Write the members; return a sentence on their names."""
     codecs = _Names()
     allowed = max(ALWAYS_ALLOWED, MAX_RATIO * archive.stat().st_size)
     total = 0

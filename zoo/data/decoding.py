@@ -45,7 +45,7 @@ Block = tuple[Indices, Pixels, list[Bad]]  # what could be read, and what not
 
 
 class UnknownRangeError(Exception):
-    """A picture has more than 8 bits, and nobody has said which values are black and white."""
+    """A picture has more than 8 bits, and the range of values is not known."""
 
 
 class Entry(TypedDict):

@@ -2,7 +2,7 @@
 
 ``<home>/downloads/<data set>/`` and ``<home>/weights/<model>/`` hold the files under their
 published names, and ``.verified.json``: size, times, number and hash of each when it was verified,
-so that a file that nobody has touched since is not hashed again.
+so that a file that has not changed since is not hashed again.
 
 A download under way is a *part*: a private folder, ``.<file>.<random>.part``, with the bytes that
 have come (`part_content`) and where they came from (`source.json`). A download that fails renames
@@ -68,7 +68,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder of the cache that can be written to.
 
     Raises:
-        ZooError: it cannot be made, or belongs to somebody else.
+        ZooError: it cannot be made, or belongs to another user.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def record_verified(path: Path, sha256: str) -> None:
 def _is_recorded(
     file: RemoteFile, folder: Path, records: dict[str, Verified], *, untouched: bool = False
 ) -> bool:
-    """Whether a file was verified: by size and time, or also by what nobody can set at will."""
+    """Whether a file was verified: by size and time, and, if `untouched`, change time and inode."""
     known = records.get(file.name)
     if known is None:
         return False
@@ -173,7 +173,7 @@ class Progress:
     Args:
         file: name of the file.
         done: bytes that are here.
-        total: bytes in all, or None where nobody tells.
+        total: bytes in all, or None where it is not known.
         note: something to tell the user, such as a mirror that failed; otherwise empty.
     """
 

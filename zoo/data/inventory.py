@@ -50,7 +50,7 @@ def private_folder() -> Iterator[Path]:
             newest = max(path.stat().st_mtime for path in (leftover, *leftover.iterdir()))
             if time.time() - newest > ABANDONED:
                 shutil.rmtree(leftover, ignore_errors=True)
-    # not by tempfile, whose folders nobody else may read; several users may share a cache
+    # not by tempfile, whose folders other users cannot read; several users may share a cache
     folder = home / f"{PREFIX}{os.urandom(8).hex()}"
     folder.mkdir()
     try:
@@ -67,7 +67,7 @@ class Cached:
         kind: a download, decoded data, a classifier that judges samples, or decoded data that was
             never finished.
         id: what names it in ``zoo data rm``.
-        name: of the data set; empty where nobody knows.
+        name: of the data set; empty where it is not known.
         source: what it was made of: a path, or a name in the catalogue; likewise.
         form: what the data was decoded to, in words; empty for all else.
         bytes: that it takes.

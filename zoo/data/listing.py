@@ -21,7 +21,7 @@ Half = Literal["", "left", "right"]
 
 
 def files_in(folder: Path) -> list[PurePath]:
-    """Return the files under a folder, relative to it; hidden ones are passed over.
+    """Return the files under a folder, relative to it; hidden ones are left out.
 
     Raises:
         NotFoundError: a folder cannot be read.

@@ -1,4 +1,4 @@
-"""What pictures are decoded to when nobody says it, and what training would see of them."""
+"""What pictures are decoded to by default, and what training would see of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from zoo.ports import DataSpec, Fit
 
 FEW = 10  # training pictures; a class of fewer is reported
 SHOWN = 6  # classes of a note
-LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless somebody asks for them
+LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless --size asks for more
 USUAL: Size = (64, 64)
 NEARLY_ALL = 0.95  # pictures of one size make it the size; a stray or damaged one changes nothing
 # Path; height, width and mode; extremes where it has more than 8 bits; why it cannot be read.
@@ -41,7 +41,7 @@ _Reading = tuple[Path, tuple[int, int, str], ValueRange | None, str]
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """What somebody asks decoded data to be.
+    """What was asked of the decoded data.
 
     Args:
         size: height and width in pixels; chosen by `specify`, where it is None.

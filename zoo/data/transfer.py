@@ -200,7 +200,7 @@ def _range(url: str, file: RemoteFile, part: Path) -> dict[str, str]:
     """Return the headers that ask for the bytes that are missing.
 
     ``If-Range`` makes the server send everything if its file has changed. Another mirror, or one
-    that gave no validator, is only asked to go on where a published hash will judge the result.
+    that gave no validator, is only asked to go on where a published hash will verify the result.
     """
     done, validator = size_of(part), validator_of(part, url)
     if done and validator:

@@ -44,7 +44,7 @@ def installer_command(requirement: str) -> list[str]:
         requirement: what is to be installed, for the command that a refusal names.
 
     Raises:
-        ZooError: somebody else manages the environment, it cannot be written to, or there is
+        ZooError: another tool manages the environment, it cannot be written to, or there is
             neither pip nor uv.
     """
     _refuse_foreign_management(shlex.quote(requirement))
@@ -96,7 +96,7 @@ def _managed(manager: str, hint: str) -> ZooError:
 
 
 class ResolutionError(Exception):
-    """Pip could not say what it would install; carries what it printed."""
+    """Pip could not resolve the requirements; the message is what it printed."""
 
 
 def resolve(command: Sequence[str], target: str, folder: Path, *, listed: Collection[str]) -> str:
@@ -217,7 +217,7 @@ def refuse_non_plugins(distribution: str) -> None:
         is_other = not any(entry.group == "zoo" for entry in entries)
     except metadata.PackageNotFoundError:
         return
-    except Exception:  # entry points that nobody can read
+    except Exception:  # entry points that cannot be read
         is_other = True
     if is_other:
         raise UsageError(
@@ -331,7 +331,7 @@ def _constraints(leave_out: str, listed: Collection[str]) -> str:
             name = canonicalize_name(each.name, validate=True)
             version = Version(metadata.version(name))
         except (ValueError, TypeError, metadata.PackageNotFoundError):
-            continue  # a damaged installation of something else, which pip will judge for itself
+            continue  # a damaged installation of something else, which pip handles itself
         if name != leave_out:
             lines.add(f"{name}=={version}\n")
             absent.discard(name)

@@ -129,7 +129,7 @@ def verified_wheel(wheel: Wheel, report: Report) -> Path:
 
 
 def _copied(wheel: Wheel) -> Path:
-    """Copy a wheel of this machine, so that nobody changes it between check and installation."""
+    """Copy a wheel of this machine, so that it cannot change between check and installation."""
     source = Path(url2pathname(urlsplit(wheel.release.wheel).path))
     folder = data_folder(wheel)
     make_folder(folder)

@@ -40,11 +40,11 @@ REQUIREMENT = re.compile(
 
 
 class FetchError(Exception):
-    """The registry could not be had; the copy may serve."""
+    """The registry could not be fetched; the copy may be used."""
 
 
 def refresh(url: str, log: Log, *, seconds: float = SECONDS) -> None:
-    """Bring the copy of a registry up to date, or say why it stays as it is.
+    """Fetch a registry into its copy; where that fails and there is a copy, log why.
 
     Args:
         url: where the registry lies.
@@ -189,7 +189,7 @@ def find_listed(name: str, plugins: Sequence[KnownPlugin], *, unlisted: bool) ->
     Args:
         name: a distribution, normalised.
         plugins: all that are known.
-        unlisted: whether the user wants one that nobody reviewed.
+        unlisted: whether the user wants one that is not reviewed.
 
     Raises:
         NotFoundError: no registry lists it, and the user did not say that it need not be.
@@ -212,7 +212,7 @@ def find_listed(name: str, plugins: Sequence[KnownPlugin], *, unlisted: bool) ->
                 hint=plugin.how_to_install,
             )
     near = did_you_mean(name, [plugin.distribution for plugin in plugins])
-    if near:  # no word of --unlisted: a misspelt name is what somebody may have lain in wait with
+    if near:  # without naming --unlisted: the misspelt name may be a squatter's
         raise NotFoundError(f"no registry lists {name!r}.{near}", hint="zoo plugins search")
     raise NotFoundError(
         f"no registry lists {name!r}",

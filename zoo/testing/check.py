@@ -206,7 +206,7 @@ def _printing_apart() -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Let nobody hold back what is printed, neither Python nor the library of C."""
+    """Flush what Python and the C library have buffered."""
     if sys.__stdout__ is not None:
         sys.__stdout__.flush()
     if os.name == "posix":

@@ -205,7 +205,7 @@ def main(task: dict[str, Any]) -> None:
         probe.note("state", f"the threads that run: {name} keeps Python from ending", "")
     result.write_text(json.dumps({"events": probe.events, **taken, "done": True}))
     if left:
-        os._exit(0)  # nobody need wait for them
+        os._exit(0)  # without waiting for them
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def paper(model: ModelUnderTest) -> None:
 
 
 def placeholders(model: ModelUnderTest) -> None:
-    """The card says nothing that stands there only until somebody fills it in."""
+    """The card holds no placeholder."""
     source = model.card.paper
     for text in (model.card.summary, source.title, source.authors, source.url):
         found = PLACEHOLDERS.search(text)

@@ -49,7 +49,7 @@ class WatchedTraining:
         moved: players that an update of theirs has moved.
         unreached: parameters that no gradient has reached, by name.
         position: after the last step.
-        foreign_change: the first time that somebody was moved by anything but an update of its own.
+        foreign_change: the first change of a player by anything but its own update.
         where: file and line of the last update.
         unsaved: attributes that changed and that no checkpoint holds, with their modules.
         problem: what ended it early.
