@@ -37,7 +37,7 @@ def material_for(
     from zoo.cli.targets import trained_on
     from zoo.export.material import Material
     from zoo.model.weights import offer_of
-    from zoo.training.job import check_material
+    from zoo.training.config import check_data
 
     spec = trained.header.data
     try:
@@ -50,7 +50,7 @@ def material_for(
     store = decode_like(source, spec, fit)
     split = "test" if "test" in store.splits else "validation"
     for each in ("train", split):
-        check_material(offer_of(trained.header, trained.path), source.name, store, each)
+        check_data(offer_of(trained.header, trained.path), source.name, store, each)
 
     def judge(sessions: Mapping[str, Session]) -> list[Judgement]:
         return _judge(trained, sessions, store, split)

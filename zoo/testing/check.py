@@ -15,7 +15,7 @@ import torch
 from zoo.catalog.card import Card
 from zoo.errors import ZooError
 from zoo.testing.places import blame
-from zoo.training.randomness import random_state, set_random_state
+from zoo.training.state import random_state, set_random_state
 
 Kind = Literal["passed", "failed", "skipped", "expected failure"]
 

@@ -14,15 +14,14 @@ from torch import Tensor, nn
 from zoo.data.batches import Batches
 from zoo.model.contract import Batch, Model, Update
 from zoo.testing.places import place_of
-from zoo.training.loop import Budget, Position, play
-from zoo.training.seats import Table
+from zoo.training.trainer import Budget, Cursor, TrainState, train_steps
 
 Split = Mapping[str, "np.ndarray[Any, Any]"]
 
 STEPS = 20
 SAVED, LATER = 7, 9  # steps at which a repeated training is saved, and then is compared
 BATCH = 2
-START = Position()
+START = Cursor()
 OWN = frozenset(vars(nn.Module()))  # attributes that every module has
 
 
@@ -35,7 +34,7 @@ class Course:
         weights: the model's, after some of the steps.
         moved: players that an update of theirs has moved.
         unreached: parameters that no gradient has reached, by name.
-        position: after the last step.
+        cursor: after the last step.
         foreign: the first time that somebody was moved by anything but an update of its own.
         where: file and line of the last update.
         remembered: attributes that changed and that no checkpoint holds, with their modules.
@@ -46,7 +45,7 @@ class Course:
     weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     moved: set[str] = field(default_factory=set)
     unreached: set[str] = field(default_factory=set)
-    position: Position = START
+    cursor: Cursor = START
     foreign: tuple[str, str] | None = None
     where: str = ""
     remembered: list[tuple[str, type]] = field(default_factory=list)
@@ -61,36 +60,36 @@ def seed_everything(seed: int) -> None:
 
 
 def watch(
-    table: Table, batches: Batches, end: int, *, start: Position = START, keep: set[int]
+    state: TrainState, batches: Batches, end: int, *, start: Cursor = START, keep: set[int]
 ) -> Course:
     """Train from one step to another, and look on.
 
     Args:
-        table: the model with its players.
+        state: the model with its players.
         batches: what it learns from.
         end: step after which it stops; the schedules go by `STEPS`.
         start: where to go on.
         keep: steps after which to keep the weights.
     """
-    course = Course(unreached={_plain(n) for n, each in table.model.named_parameters()
+    course = Course(unreached={_plain(n) for n, each in state.model.named_parameters()
                                if each.requires_grad})  # fmt: skip
-    before = attributes(table.model)
+    before = attributes(state.model)
     # in the instance's own dictionary, where it comes before the method of the class
-    vars(table.model)["training_step"] = _Watched(table, course).training_step
+    vars(state.model)["training_step"] = _Watched(state, course).training_step
     try:
-        for moment in play(table, batches, Budget(STEPS, float("inf")), start=start):
-            course.terms.append(moment.terms)
-            course.position = moment.position
-            if moment.step in keep:
-                state = table.model.state_dict()
-                course.weights[moment.step] = {key: each.clone() for key, each in state.items()}
-            if moment.step == end:
+        for result in train_steps(state, batches, Budget(STEPS, float("inf")), start=start):
+            course.terms.append(result.terms)
+            course.cursor = result.cursor
+            if result.step in keep:
+                weights = state.model.state_dict()
+                course.weights[result.step] = {key: each.clone() for key, each in weights.items()}
+            if result.step == end:
                 break
     except Exception as problem:  # whatever a model raises; a check reports it
         course.problem = problem
     finally:
-        del vars(table.model)["training_step"]
-    after = attributes(table.model)
+        del vars(state.model)["training_step"]
+    after = attributes(state.model)
     course.remembered = [
         (name, kind) for (name, kind), value in after.items() if before.get((name, kind)) != value
     ]
@@ -110,12 +109,12 @@ def attributes(model: Model) -> dict[tuple[str, type], str]:
 class _Watched:
     """The training step of a model, between whose updates somebody looks at every parameter."""
 
-    def __init__(self, table: Table, course: Course) -> None:
-        self.table, self.course = table, course
-        self.play_as_written = table.model.training_step
+    def __init__(self, state: TrainState, course: Course) -> None:
+        self.state, self.course = state, course
+        self.play_as_written = state.model.training_step
         self.seen = {
-            name: [each.detach().clone() for each in seat.parameters]
-            for name, seat in table.seats.items()
+            name: [each.detach().clone() for each in player.parameters]
+            for name, player in state.players.items()
         }
 
     def training_step(self, batch: Batch) -> Iterator[Update]:
@@ -135,7 +134,7 @@ class _Watched:
                 self.course.moved.add(update.player)
             self.course.unreached -= {
                 _plain(name)
-                for name, each in self.table.model.named_parameters()
+                for name, each in self.state.model.named_parameters()
                 if each.grad is not None
             }
             begin, last = here, update.player
@@ -143,8 +142,8 @@ class _Watched:
     def _movers(self) -> set[str]:
         """Return the players whose parameters have changed since the last time."""
         found = set()
-        for name, seat in self.table.seats.items():
-            for index, parameter in enumerate(seat.parameters):
+        for name, player in self.state.players.items():
+            for index, parameter in enumerate(player.parameters):
                 if not torch.equal(self.seen[name][index], parameter):
                     self.seen[name][index] = parameter.detach().clone()
                     found.add(name)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.model.weights import describe, save_weights
 from zoo.testing.course import LATER, SAVED, Course, seed_everything, watch
 from zoo.training.checkpoint import Checkpoint
-from zoo.training.seats import Table
-from zoo.training.state import restore, state_of_rank, write_shared
+from zoo.training.state import rank_state, restore, write_shared
+from zoo.training.trainer import TrainState
 
 if TYPE_CHECKING:
     from zoo.testing.subject import Subject
@@ -33,29 +33,29 @@ class Repeat:
     problem: Exception | None = None
 
 
-def repeat(subject: Subject, table: Table) -> Repeat:
-    """Train with players that have sat down, save, build the model anew, restore and go on.
+def repeat(subject: Subject, state: TrainState) -> Repeat:
+    """Train, save, build the model anew, restore and resume.
 
     Everything goes through files, and from one model to the other nothing else does.
     """
-    outcome = Repeat(watch(table, subject.batches(), SAVED, keep={SAVED}))
+    outcome = Repeat(watch(state, subject.batches(), SAVED, keep={SAVED}))
     with TemporaryDirectory() as folder:
         try:
-            checkpoint = _save(subject, table, Path(folder))
-            another = subject.seat(subject.fresh)
+            checkpoint = _save(subject, state, Path(folder))
+            another = subject.setup_players(subject.fresh)
             seed_everything(2)  # as in a new process: nothing is where it was
             restore(another, checkpoint, rank=0, ranks=1)
             outcome.rest = watch(another, subject.batches(), LATER,
-                                 start=outcome.first.position, keep={LATER})  # fmt: skip
+                                 start=outcome.first.cursor, keep={LATER})  # fmt: skip
         except Exception as problem:  # what a plugin remembers may be anything; a check reports it
             outcome.problem = problem
     return outcome
 
 
-def _save(subject: Subject, table: Table, folder: Path) -> Checkpoint:
-    header = describe(table.model, subject.offer)
-    save_weights(folder / "model.safetensors", table.model, header)
-    (folder / "rank-0.safetensors").write_bytes(state_of_rank(table))
-    facts: dict[str, Any] = {"step": SAVED, "ranks": 1}
-    facts["optimisers"] = write_shared(folder, table, {})
-    return Checkpoint(folder, json.loads(json.dumps(facts)))
+def _save(subject: Subject, state: TrainState, folder: Path) -> Checkpoint:
+    header = describe(state.model, subject.offer)
+    save_weights(folder / "model.safetensors", state.model, header)
+    (folder / "rank-0.safetensors").write_bytes(rank_state(state))
+    content: dict[str, Any] = {"step": SAVED, "ranks": 1}
+    content["optimisers"] = write_shared(folder, state, {})
+    return Checkpoint(folder, json.loads(json.dumps(content)))

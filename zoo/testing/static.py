@@ -25,7 +25,7 @@ from zoo.catalog.registry import reserved_names
 from zoo.testing.check import Check, Finding, Skip
 from zoo.testing.package import Package, folder_of
 from zoo.testing.subject import Subject
-from zoo.training.settings import resolve
+from zoo.training.config import resolve
 
 CORE = "zoo-core"
 LONGEST_SUMMARY = 90  # characters; a row of `zoo list` has room for no more

@@ -30,11 +30,10 @@ from zoo.testing.course import BATCH, LATER, SAVED, STEPS, Course, Split, seed_e
 from zoo.testing.package import Package
 from zoo.testing.places import blame, place_of
 from zoo.testing.repeat import Repeat, repeat
-from zoo.training import engine
-from zoo.training.job import check_material
-from zoo.training.randomness import random_state, set_random_state
-from zoo.training.seats import Table, sit_down
-from zoo.training.settings import Settings
+from zoo.training import devices
+from zoo.training.config import Settings, check_data
+from zoo.training.state import random_state, set_random_state
+from zoo.training.trainer import TrainState, setup_players
 
 Made = TypeVar("Made")
 
@@ -144,9 +143,9 @@ class Subject:
         model.graphs()
         return model
 
-    def seat(self, model: Model) -> Table:
-        """Seat the players of a model on the CPU."""
-        return sit_down(model, engine.start(Settings(device="cpu")), nullcontext())
+    def setup_players(self, model: Model) -> TrainState:
+        """Set up the players of a model on the CPU."""
+        return setup_players(model, devices.start_fabric(Settings(device="cpu")), nullcontext())
 
     def batches(self, size: int = BATCH) -> Batches:
         """Return the slice of data in batches."""
@@ -179,20 +178,20 @@ class Subject:
     def _prepare(self) -> tuple[DataSpec, Split, bool]:
         wanted = self.card.learns_from == "two domains"
         store = prepare(replace(find_source(self.card.data), two_domains=wanted))
-        check_material(self.offer, self.card.data, store)
+        check_data(self.offer, self.card.data, store)
         split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
         return store.spec, split, "train" in store.pairs
 
     def _play(self) -> Course:
-        table = self.seat(self.fresh)
+        state = self.setup_players(self.fresh)
         seed_everything(1)
-        return watch(table, self.batches(), STEPS, keep={SAVED, LATER, STEPS})
+        return watch(state, self.batches(), STEPS, keep={SAVED, LATER, STEPS})
 
     def _repeat(self) -> Repeat:
         assert self.trained
-        table = self.seat(self.fresh)
+        state = self.setup_players(self.fresh)
         seed_everything(1)
-        return repeat(self, table)
+        return repeat(self, state)
 
     def _export(self) -> dict[str, bytes]:
         trained = Trained(self.trained, describe(self.trained, self.offer), Path())

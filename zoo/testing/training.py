@@ -16,8 +16,8 @@ from zoo.testing.course import BATCH, SAVED, Course, seed_everything, watch
 from zoo.testing.inputs import inputs_of, outputs_of
 from zoo.testing.places import assignment, blame
 from zoo.testing.subject import Subject
-from zoo.training.illnesses import IllnessError
-from zoo.training.seats import check_players, parameters_of
+from zoo.training.alerts import AlertError
+from zoo.training.trainer import check_players, parameters_of
 
 ODD = 3  # images of a batch that no usual batch size is a multiple of
 
@@ -37,7 +37,7 @@ def players(model: Subject) -> None:
     fresh = model.fresh
     try:
         check_players(fresh, fresh.players())
-        model.seat(fresh)
+        model.setup_players(fresh)
     except Exception as problem:
         raise Finding(
             str(problem).partition("\n")[0], blame(problem, model.folder) or model.place("players")
@@ -48,7 +48,7 @@ def players(model: Subject) -> None:
 def finite(model: Subject) -> None:
     """Twenty steps of training end without an error, and every term and gradient is finite."""
     course = model.course
-    if isinstance(course.problem, IllnessError):
+    if isinstance(course.problem, AlertError):
         raise Finding(course.problem.message, course.where)
     if course.problem is not None:
         raise course.problem
@@ -179,10 +179,10 @@ def _complete(model: Subject) -> Course:
 
 def _one_round(model: Subject, size: int) -> None:
     _complete(model)
-    table = model.seat(model.fresh)
+    state = model.setup_players(model.fresh)
     seed_everything(1)
-    course = watch(table, model.batches(size), 1, keep=set())
-    if isinstance(course.problem, IllnessError):
+    course = watch(state, model.batches(size), 1, keep=set())
+    if isinstance(course.problem, AlertError):
         raise Finding(f"batch of {size}: {course.problem.message}", course.where)
     if course.problem is not None:
         where = blame(course.problem, model.folder) or model.place("training_step")
