@@ -127,9 +127,9 @@ def test_reading_verbs_survive_every_mutation(
     mutated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (mutated / "events.jsonl").write_text(
-        json.dumps({"event": "verdict", "illness": "collapse", "step": 3, "message": "m",
+        json.dumps({"event": "alert", "monitor": "collapse", "step": 3, "message": "m",
                     "advice": "a", "evidence": {"level": 0.1}})
-        + "\n" + json.dumps({"event": "recovered", "illness": "collapse", "step": 9}) + "\n"
+        + "\n" + json.dumps({"event": "recovered", "monitor": "collapse", "step": 9}) + "\n"
     )  # fmt: skip
     count = refused = 0
     for file in files_of(mutated)[:4]:

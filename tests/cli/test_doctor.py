@@ -10,11 +10,10 @@ import pytest
 
 from tests.cli.test_imports import imported_by
 from tests.process import error_of, zoo, zoo_json
-from zoo.training.illnesses import ILLNESSES, Verdict, diverged
+from zoo.training.monitors import MONITORS, diverged
 from zoo.training.run import Run
 
-COLLAPSE = Verdict.of(
-    "collapse",
+COLLAPSE = MONITORS["collapse"].alert(
     1200,
     "samples of generate: 256 of them differ 31% as much as real images",
     {"level": 0.2, "spread": 0.31, "nearest": 0.13, "images": 256.0},
@@ -23,16 +22,16 @@ UNWATCHED = {"overfitting": "the model names no metric of held-out images as its
 
 
 @pytest.fixture
-def ill(in_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The run ``first`` as it would stand had two verdicts fallen on it, of which one passed."""
+def alerted(in_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The run ``first`` as it would stand had it two alerts, of which one ended."""
     shutil.copytree(in_trained / "runs" / "first", tmp_path / "runs" / "first")
     monkeypatch.chdir(tmp_path)
     run = Run(tmp_path / "runs" / "first")
     (run.path / "events.jsonl").unlink()
-    run.append("events.jsonl", {"event": "verdict", **COLLAPSE.to_json()})
-    run.append("events.jsonl", {"event": "verdict", **diverged("critic/real", "nan", 7).to_json()})
-    run.append("events.jsonl", {"event": "recovered", "illness": "collapse", "step": 1300})
-    run.write_info(verdicts=["diverged"], unwatched=UNWATCHED, step=400)
+    run.append("events.jsonl", {"event": "alert", **COLLAPSE.to_json()})
+    run.append("events.jsonl", {"event": "alert", **diverged("critic/real", "nan", 7).to_json()})
+    run.append("events.jsonl", {"event": "recovered", "monitor": "collapse", "step": 1300})
+    run.write_info(alerts=["diverged"], unwatched=UNWATCHED, step=400)
     return run
 
 
@@ -41,83 +40,83 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_verdicts_are_explained_with_their_numbers(ill: Run) -> None:
-    told = words(zoo("doctor", ill.name).stdout)
-    for verdict in (COLLAPSE, diverged("critic/real", "nan", 7)):
-        row = ILLNESSES[verdict.illness]
-        assert verdict.message[1:] in told
+def test_alerts_are_explained_with_their_numbers(alerted: Run) -> None:
+    told = words(zoo("doctor", alerted.name).stdout)
+    for alert in (COLLAPSE, diverged("critic/real", "nan", 7)):
+        row = MONITORS[alert.monitor]
+        assert alert.message[1:] in told
         assert words(row.explanation) in told
         assert row.reason in told
         assert f"What to try: {row.advice}" in told
     assert "spread 0.31" in told
-    assert f"level {ILLNESSES['collapse'].limits['level']:g}" in told
-    assert "It had passed at step 1,300." in told
+    assert f"level {MONITORS['collapse'].limits['level']:g}" in told
+    assert "It ended at step 1,300." in told
 
 
-def test_what_was_not_found_is_told_apart_from_what_was_not_looked_for(ill: Run) -> None:
-    told = words(zoo("doctor", ill.name).stdout)
+def test_what_was_not_found_is_told_apart_from_what_was_not_looked_for(alerted: Run) -> None:
+    told = words(zoo("doctor", alerted.name).stdout)
     assert f"Not looked for: overfitting: {UNWATCHED['overfitting']}." in told
     assert "posterior collapse (500 steps)" in told  # too early at step 400
-    found = zoo_json("doctor", ill.name)
-    named = [each["illness"] for each in found["verdicts"]]
+    found = zoo_json("doctor", alerted.name)
+    named = [each["monitor"] for each in found["alerts"]]
     assert named == ["collapse", "diverged"]
-    assert [each["recovered"] for each in found["verdicts"]] == [1300, None]
+    assert [each["recovered"] for each in found["alerts"]] == [1300, None]
     groups = [named, found["not_found"], found["too_early"], found["not_watched"]]
-    assert sorted(each for group in groups for each in group) == sorted(ILLNESSES)
+    assert sorted(each for group in groups for each in group) == sorted(MONITORS)
 
 
-def test_a_healthy_run_is_called_so(ill: Run) -> None:
-    (ill.path / "events.jsonl").unlink()
-    ill.write_info(verdicts=[], step=5000, planned_steps=5000)
+def test_a_healthy_run_is_called_so(alerted: Run) -> None:
+    (alerted.path / "events.jsonl").unlink()
+    alerted.write_info(alerts=[], step=5000, planned_steps=5000)
     told = words(zoo("doctor", "@last").stdout)
     assert "5,000 of 5,000 planned steps were done (100%)." in told
     assert "Looked for and not found: training diverged, mode collapse" in told
     assert "Too early" not in told
-    ill.write_info(step=60, unwatched={})
+    alerted.write_info(step=60, unwatched={})
     assert "overfitting (3 validations); this run has 60 steps" in words(
         zoo("doctor", "@last").stdout
     )
 
 
-def test_a_run_that_nobody_watched_is_not_called_healthy(ill: Run) -> None:
-    (ill.path / "events.jsonl").unlink()
-    info = json.loads((ill.path / "run.json").read_text())
-    (ill.path / "run.json").write_text(json.dumps({**info, "unwatched": None}))
-    assert "Nothing is known" in zoo("doctor", ill.name).stdout
-    assert zoo_json("doctor", ill.name)["watched"] is False
+def test_a_run_that_nobody_watched_is_not_called_healthy(alerted: Run) -> None:
+    (alerted.path / "events.jsonl").unlink()
+    info = json.loads((alerted.path / "run.json").read_text())
+    (alerted.path / "run.json").write_text(json.dumps({**info, "unwatched": None}))
+    assert "Nothing is known" in zoo("doctor", alerted.name).stdout
+    assert zoo_json("doctor", alerted.name)["watched"] is False
 
 
 def test_an_unknown_run_is_an_error(in_trained: Path) -> None:
     assert "Did you mean 'first'?" in error_of("doctor", "firts", code=3)
 
 
-def test_explaining_a_run_needs_no_torch(ill: Run) -> None:
-    assert imported_by("doctor", ill.name) == []
-    assert imported_by("runs", "show", ill.name) == []
+def test_explaining_a_run_needs_no_torch(alerted: Run) -> None:
+    assert imported_by("doctor", alerted.name) == []
+    assert imported_by("runs", "show", alerted.name) == []
 
 
-def test_runs_show_verdicts_and_curves(ill: Run) -> None:
-    told = zoo("runs", "show", ill.name).stdout
-    assert f"{COLLAPSE.message} (passed at step 1300); zoo doctor first" in told
+def test_runs_show_alerts_and_curves(alerted: Run) -> None:
+    told = zoo("runs", "show", alerted.name).stdout
+    assert f"{COLLAPSE.message} (ended at step 1300); zoo doctor first" in told
     assert "autoencoder/reconstruction (train)" in told
     assert "▁" in told
     assert "curves.png" in told
-    found = zoo_json("runs", "show", ill.name)
-    assert [each["illness"] for each in found["verdicts"]] == ["collapse", "diverged"]
+    found = zoo_json("runs", "show", alerted.name)
+    assert [each["monitor"] for each in found["alerts"]] == ["collapse", "diverged"]
     (curve,) = [each for each in found["curves"] if each["name"] == "autoencoder/reconstruction"]
     assert curve["first"] > curve["last"] > 0
     assert curve["points"] == len(curve["course"])
 
 
-def test_runs_list_what_ails_them_now(ill: Run) -> None:
+def test_runs_list_the_alerts_that_are_active(alerted: Run) -> None:
     told = zoo("runs").stdout
-    assert "verdicts" in told
+    assert "alerts" in told
     assert "diverged" in told
     assert "collapse" not in told
 
 
-def test_a_terminal_without_blocks_gets_letters(ill: Run) -> None:
-    told = zoo("runs", "show", ill.name, PYTHONIOENCODING="ascii").stdout
+def test_a_terminal_without_blocks_gets_letters(alerted: Run) -> None:
+    told = zoo("runs", "show", alerted.name, PYTHONIOENCODING="ascii").stdout
     assert [char for char in told if not char.isascii()] == []
     assert "?" not in told
 

@@ -56,7 +56,7 @@ def test_json_ends_with_one_object() -> None:
     assert outcome["run"] == "vae-1"
     assert outcome["step"] == 5
     assert set(outcome) == {"run", "path", "model", "status", "signal", "step", "epoch", "metrics",
-                            "verdicts", "seconds"}  # fmt: skip
+                            "alerts", "seconds"}  # fmt: skip
 
 
 def test_the_configuration_of_a_run_reproduces_it_to_the_bit() -> None:
@@ -149,7 +149,7 @@ def test_an_average_is_what_is_sampled_and_the_trained_weights_are_kept() -> Non
     )
     assert averaged.keys() == plain.keys()
     for name in (name for name in plain if name.endswith("weight")):
-        assert torch.equal(trained[f"trained.{name}"], plain[name]), "training is not disturbed"
+        assert torch.equal(trained[f"raw.{name}"], plain[name]), "training is not disturbed"
         assert not torch.equal(averaged[name], plain[name])
 
 
@@ -227,21 +227,22 @@ def test_a_rate_that_is_too_high_is_told_as_divergence() -> None:
     assert run["status"] == "failed"
 
 
-ILL = ["train", "vae", "--set", "beta=1000", "--set", "hidden=16", "--batch-size", "8"]
+COLLAPSING = ["train", "vae", "--set", "beta=1000", "--set", "hidden=16", "--batch-size", "8"]
 
 
 def test_what_ails_a_run_is_told_and_written_down() -> None:
-    done = zoo(*ILL, "--epochs", "1")
+    done = zoo(*COLLAPSING, "--epochs", "1")
     assert done.stderr.count("! posterior collapse at step 593") == 2  # then, and at the end
     assert "zoo doctor vae-1 explains" in done.stderr
     (run,) = zoo_json("runs")
-    assert run["verdicts"] == ["posterior-collapse"]
+    assert run["alerts"] == ["posterior-collapse"]
     assert "smaller beta" in zoo("doctor", "@last").stdout
     assert "collapse" in zoo("runs", "show", "vae-1").stdout
 
 
 def test_fail_on_ends_the_run_with_a_checkpoint() -> None:
-    said = error_of(*ILL, "--epochs", "3", "--fail-on", "overfitting,posterior-collapse", code=5)
+    fail_on = ["--fail-on", "overfitting,posterior-collapse"]
+    said = error_of(*COLLAPSING, "--epochs", "3", *fail_on, code=5)
     assert "posterior collapse at step 593" in said
     (run,) = zoo_json("runs")
     assert (run["status"], run["step"]) == ("failed", 593)

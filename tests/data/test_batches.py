@@ -16,8 +16,8 @@ from tests.data.pictures import save
 from zoo.cli.request import Request, new_job
 from zoo.data.batches import Batches, common_rows, in_order, length
 from zoo.errors import UsageError
-from zoo.training import engine
-from zoo.training.worker import set_up
+from zoo.training import devices
+from zoo.training.train import setup_training
 
 CPU = torch.device("cpu")
 
@@ -143,7 +143,7 @@ def test_a_training_gets_its_pairs_as_pairs_beside_bad_ones():
         "on-bad-image=skip",
     )
     job = new_job(Request("cyclegan", "pairs", None, None, None, {}, words))
-    batches = set_up(job, engine.start(job.settings)).batches
+    _, batches = setup_training(job, devices.start_fabric(job.settings))
     reds = []
     for batch in batches.epoch(3):
         assert torch.equal(batch["a"][:, 0], batch["b"][:, 0])

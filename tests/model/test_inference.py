@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-from tests.training.test_loop import SPEC, Dots, DotsConfig
+from tests.training.test_trainer import SPEC, Dots, DotsConfig
 from zoo.model.inference import evaluating
 
 

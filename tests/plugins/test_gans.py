@@ -17,8 +17,7 @@ from tests.process import error_of
 from zoo import DataSpec, Model, UsageError
 from zoo.catalog.lookup import find_model, load_class
 from zoo.options import configure
-from zoo.training.loop import play_round
-from zoo.training.seats import sit_down
+from zoo.training.trainer import setup_players, training_step
 
 CLASSES = ("dress", "boot", "bag")
 CONVOLUTIONAL = pytest.mark.parametrize("name", ["dcgan", "cgan", "wgan-gp"])
@@ -151,7 +150,7 @@ def test_training_brings_samples_nearer_to_the_data(
     images = avg_pool2d(clothes(500)[..., 2:26, 2:26], 3)  # 8×8
     model = build(name, spec(8, 8), options)
     cpu = Fabric(accelerator="cpu", devices=1)
-    table = sit_down(model, cpu, torch.autocast("cpu", enabled=False))
+    state = setup_players(model, cpu, torch.autocast("cpu", enabled=False))
 
     def distance() -> float:
         samples = generate(model.eval(), noise(model, 500))
@@ -161,7 +160,7 @@ def test_training_brings_samples_nearer_to_the_data(
     for step in range(160):
         torch.manual_seed(step)
         chosen = torch.randint(len(images), (50,))
-        play_round(table, {"image": images[chosen], "label": chosen % len(CLASSES)}, step)
+        training_step(state, {"image": images[chosen], "label": chosen % len(CLASSES)}, step)
     assert distance() < 0.75 * before
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.test_loop import SPEC, Dots, DotsConfig
-from zoo.training.average import Average
+from tests.training.test_trainer import SPEC, Dots, DotsConfig
+from zoo.training.trainer import WeightAverage
 
 
 class WithStatistics(Dots):
@@ -16,7 +16,7 @@ class WithStatistics(Dots):
 
 def test_an_average_follows_the_weights_by_its_decay() -> None:
     model = WithStatistics(DotsConfig())
-    average = Average(model, 0.9)
+    average = WeightAverage(model, 0.9)
     weight, mean = model.discriminator.weight, model.norm.running_mean
     assert mean is not None
     expected, expected_mean = weight.detach().double().clone(), mean.double().clone()
@@ -35,7 +35,7 @@ def test_an_average_follows_the_weights_by_its_decay() -> None:
 
 def test_the_model_has_its_own_weights_again_to_the_bit() -> None:
     model = WithStatistics(DotsConfig())
-    average = Average(model, 0.5)
+    average = WeightAverage(model, 0.5)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_()
@@ -44,7 +44,7 @@ def test_the_model_has_its_own_weights_again_to_the_bit() -> None:
     with pytest.raises(ZeroDivisionError), average.in_place():
         inside = {name: each.clone() for name, each in model.state_dict().items()}
         assert any(not torch.equal(inside[name], before[name]) for name in before)
-        for name, tensor in average.others.items():
+        for name, tensor in average.raw_weights.items():
             assert torch.equal(tensor, before[name])
         raise ZeroDivisionError
     for name, tensor in model.state_dict().items():

@@ -16,9 +16,9 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(small_disk: Pat
     said = error_of(*words, "--checkpoint-every", "1", "--keep", "1000", code=1)
     assert "No space left on device" in said
     assert "zoo train --resume run" in said
-    checkpoint, ill = newest(Run(Path("runs/run")))
+    checkpoint, unusable = newest(Run(Path("runs/run")))
     assert checkpoint is not None
-    assert not ill
+    assert not unusable
     assert not list(small_disk.rglob("*.part"))
     assert zoo_json("runs")[0]["status"] in {"failed", "died"}
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)

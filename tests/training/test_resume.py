@@ -85,8 +85,8 @@ def kill_often(card: str, kills: int, steps: int, seed: int) -> int:
             shutil.rmtree(run.path, ignore_errors=True)  # killed before it was a run
             continue
         half_written += len(list(run.path.glob("checkpoints/.*.part")))
-        checkpoint, ill = newest(run)
-        assert not ill, "a killed process leaves nothing that is not whole"
+        checkpoint, unusable = newest(run)
+        assert not unusable, "a killed process leaves nothing that is not whole"
         assert checkpoint is None or checkpoint.step == max(steps_saved("broken"))
         words = ["train", "--resume", "broken"]
     zoo(*words)
@@ -116,7 +116,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew() -> None:
     if steps_saved("broken"):
         pytest.skip("it was quicker than the kill")
     said = zoo("train", "--resume").stderr
-    assert "begins anew" in said
+    assert "starts again from the beginning" in said
     assert_equal(record_of("whole"), record_of("broken"))
 
 
@@ -187,7 +187,7 @@ def test_a_budget_of_time_counts_what_was_spent_before() -> None:
     outcome = zoo_json("train", "--resume", "timed")
     spent = [
         json.loads(Path(f"runs/timed/checkpoints/step-{step:07d}/state.json").read_text())
-        ["position"]["seconds"] for step in (reached, reached + 1, outcome["step"])
+        ["cursor"]["seconds"] for step in (reached, reached + 1, outcome["step"])
     ]  # fmt: skip
     assert 0 < spent[0] < spent[1] < 4 <= spent[2]
 
@@ -227,9 +227,9 @@ def copy(whole: Path) -> Path:
 
 def recognised(run: Run) -> bool:
     """Whether the newest checkpoint is refused, and the one before it used."""
-    checkpoint, ill = newest(run)
+    checkpoint, unusable = newest(run)
     assert checkpoint is not None
-    return (checkpoint.step, [path.name for path in ill]) == (7, ["step-0000008"])
+    return (checkpoint.step, [path.name for path in unusable]) == (7, ["step-0000008"])
 
 
 @pytest.mark.parametrize("which", FILES)
@@ -279,7 +279,7 @@ def test_a_run_without_a_whole_checkpoint_says_so(copy: Path) -> None:
     for path in copy.glob("step-*/state.json"):
         path.write_text("{}")
     said = error_of("train", "--resume", "whole", code=3)
-    assert "no checkpoint of run 'whole' is whole" in said
+    assert "all checkpoints of run 'whole' are damaged" in said
     assert "--config runs/whole/config.toml" in said
     assert len(list(copy.glob("step-*"))) == 8, "nothing is touched"
 
@@ -384,7 +384,7 @@ def test_a_folder_that_was_moved_with_its_runs_is_gone_on_with(
     there = trained_on_pictures.rename(trained_on_pictures.with_name("two"))
     monkeypatch.chdir(there)
     done = zoo("train", "--resume", "run", "--steps", "6")
-    assert "going on with run run at step 4" in done.stderr
+    assert "resuming run run at step 4" in done.stderr
     assert str(there / "pictures") in done.stderr
     assert json.loads(Path("runs/run/run.json").read_text())["data"] == str(there / "pictures")
     assert zoo_json("eval", "run")["images"] == 1
@@ -401,7 +401,7 @@ def test_moved_data_is_taken_when_it_is_the_same(trained_on_pictures: Path) -> N
     assert str(trained_on_pictures / "others") in said
     assert str(trained_on_pictures / "pictures") in said
     done = zoo("train", "--resume", "run", "--steps", "6", "--data", str(place))
-    assert "going on with run run at step 4" in done.stderr
+    assert "resuming run run at step 4" in done.stderr
     info = json.loads(Path("runs/run/run.json").read_text())
     assert info["data"] == str(place.absolute())
     assert info["data_spec"]["name"] == "pictures"  # as in its weights

@@ -33,11 +33,11 @@ def record_of(run: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "step": state["step"],
         "optimisers": state["optimisers"],
-        "position": {**state["position"], "seconds": 0},
+        "cursor": {**state["cursor"], "seconds": 0},
         "best": (folder / "checkpoints" / "best").exists()
         and (folder / "checkpoints" / "best").read_text(),
         "events": (folder / "events.jsonl").read_text(),
-        "health": state["record"]["health"],
+        "watcher": state["reporter"]["watcher"],
         "metrics": re.sub(
             r'"images_per_second": [0-9.]+', "", (folder / "metrics.jsonl").read_text()
         ),

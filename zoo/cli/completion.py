@@ -19,7 +19,7 @@ def targets(context: click.Context, parameter: click.Parameter, incomplete: str)
 
 def runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the runs whose names begin so."""
-    from zoo.training.runs import all_runs
+    from zoo.training.run import all_runs
 
     return _beginning(incomplete, ["@last", *(run.name for run in all_runs())])
 

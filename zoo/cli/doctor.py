@@ -1,10 +1,10 @@
-"""`zoo doctor`: a run's verdicts explained, or what this installation can do."""
+"""`zoo doctor`: a run's alerts explained, or what this installation can do."""
 
 from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +12,9 @@ import click
 from zoo.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
-    from zoo.training.illnesses import Verdict
+    from zoo.training.alerts import Alert
 
-WIDEST = 88  # characters of a line that is read
+MAX_WIDTH = 88  # characters of a line that is read
 
 
 @click.command("doctor")
@@ -32,142 +32,150 @@ def verb(run: str | None, as_json: bool) -> None:
 
 def _show_run(name: str, as_json: bool) -> None:
     from zoo.cli.runs import damaged_lines
-    from zoo.training.illnesses import ILLNESSES, histories
-    from zoo.training.runs import find_run
+    from zoo.training.alerts import alert_history
+    from zoo.training.monitors import MONITORS
+    from zoo.training.run import find_run
 
     run = find_run(name)
     info = run.info()
-    told = histories(run.events(damaged_lines(run, "events.jsonl")))
+    alerts = alert_history(run.events(damaged_lines(run, "events.jsonl")))
     step = int(info.get("step") or 0)
-    not_watched = info.get("unwatched")
-    named = {verdict.illness for verdict, _ in told} | set(not_watched or {})
+    unwatched = info.get("unwatched")
+    named = {alert.monitor for alert, _ in alerts} | set(unwatched or {})
     validations = sum(
         row["split"] == "validation" for row in run.metrics(damaged_lines(run, "metrics.jsonl"))
     )
     have = {"steps": step, "validations": validations - 1}  # the first has none to compare with
     too_early = {
-        illness: f"{limit:,g} {name}"
-        for illness, row in ILLNESSES.items()
-        for name, limit in row.limits.items()
-        if illness not in named and limit > have.get(name, limit)
+        monitor: f"{limit:,g} {unit}"
+        for monitor, row in MONITORS.items()
+        for unit, limit in row.limits.items()
+        if monitor not in named and limit > have.get(unit, limit)
     }
-    not_found = [each for each in ILLNESSES if each not in named and each not in too_early]
+    not_found = [each for each in MONITORS if each not in named and each not in too_early]
     if as_json:
         print_json(
             {
                 "run": run.name,
                 "status": info.get("status"),
                 "step": step,
-                "watched": not_watched is not None,
-                "verdicts": [_as_json(verdict, passed) for verdict, passed in told],
+                "watched": unwatched is not None,
+                "alerts": [_as_json(alert, end) for alert, end in alerts],
                 "not_found": not_found,
                 "too_early": too_early,
-                "not_watched": not_watched or {},
+                "not_watched": unwatched or {},
             }
         )
         return
     data = f" on {info['data']}" if info.get("data") else ""
     click.echo(f"{run.name}: {info['model']}{data}, {info.get('status')}, {step:,} steps\n")
-    _tell_end(run.name, info)
-    _tell_share(info, step)
-    if not_watched is None and not told:
-        _say("Nothing is known of this run's health: nobody watched it.")
+    _print_end(run.name, info)
+    _print_share(info, step)
+    if unwatched is None and not alerts:
+        _print("Nothing is known of this run's health: no monitors ran.")
         return
-    for verdict, passed in told:
-        _explain(verdict, passed)
+    for alert, end in alerts:
+        _print_alert(alert, end)
+    _print_other_monitors(len({alert.monitor for alert, _ in alerts}), not_found, too_early, step)
+    _print_unwatched(unwatched or {})
+
+
+def _print_other_monitors(
+    alerts: int, not_found: Sequence[str], too_early: Mapping[str, str], step: int
+) -> None:
+    """Print which monitors found nothing, and which have not checked the run yet."""
     if too_early:
         waiting = ", ".join(f"{_title(each)} ({least})" for each, least in too_early.items())
-        made = len(not_found) + len({verdict.illness for verdict, _ in told})
-        share = f"{len(too_early)} of {made + len(too_early)}"
-        _say(f"{share} checks have not been made yet, so nothing is known of these: {waiting}; "
-             f"this run has {step:,} steps.")  # fmt: skip
+        share = f"{len(too_early)} of {alerts + len(not_found) + len(too_early)}"
+        _print(f"{share} checks have not been made yet, so nothing is known of these: {waiting}; "
+               f"this run has {step:,} steps.")  # fmt: skip
     if not_found:
-        _say(f"{', '.join(map(_title, not_found))}.", "", "Looked for and not found: ")
-    if not too_early and not told:
-        _say("No check found anything; a look at samples/ is part of the answer all the same.")
-    _tell_unwatched(not_watched or {})
+        _print(f"{', '.join(map(_title, not_found))}.", "", "Looked for and not found: ")
+    if not too_early and not alerts:
+        _print("No check found anything; look at samples/ all the same.")
 
 
-def _tell_end(name: str, info: Mapping[str, Any]) -> None:
-    """Say how a run ended that did not come to its end, and how to go on."""
+def _print_end(name: str, info: Mapping[str, Any]) -> None:
+    """Print how an unfinished run ended, and how to resume it."""
     status = info.get("status")
     if status in {None, "running", "finished"}:
         return
     how = {
-        "died": "Its process is gone without a word: it was killed, or the machine stopped.",
+        "died": "Its process is gone without a message: it was killed, or the machine stopped.",
         "interrupted": "Somebody stopped it.",
         "failed": "It ended with an error:",
     }
-    _say(how.get(status, f"It ended as {status}."))
+    _print(how.get(status, f"It ended as {status}."))
     if status == "failed":
         for line in str(info.get("error") or "none is recorded").splitlines():
-            _say(line, "  ")
-    _say(f"zoo train --resume {name} goes on where its last checkpoint stands.\n")
+            _print(line, "  ")
+    _print(f"zoo train --resume {name} continues from its last checkpoint.\n")
 
 
-def _explain(verdict: Verdict, passed: int | None) -> None:
-    from zoo.training.illnesses import ILLNESSES
+def _print_alert(alert: Alert, end: int | None) -> None:
+    """Print an alert with its numbers, its monitor's explanation and advice."""
+    from zoo.training.monitors import MONITORS
 
-    row = ILLNESSES.get(verdict.illness)
-    _say(_capital(verdict.message) + ".")
-    if passed is not None:
-        _say(f"It had passed at step {passed:,}.", "  ")
-    if row is not None:
-        _say(row.explanation, "  ", "What it is: ")
-    _say(verdict.advice + ".", "  ", "What to try: ")
-    numbers = ", ".join(f"{name} {_number(value)}" for name, value in verdict.evidence.items())
-    _say(numbers + ".", "  ", "Measured: ")
-    if row is not None:
-        limits = ", ".join(f"{name} {limit:g}" for name, limit in row.limits.items())
-        _say(f"{limits}; {row.reason}." if limits else f"{row.reason}.", "  ", "Limits: ")
+    monitor = MONITORS.get(alert.monitor)
+    _print(alert.message[:1].upper() + alert.message[1:] + ".")
+    if end is not None:
+        _print(f"It ended at step {end:,}.", "  ")
+    if monitor is not None:
+        _print(monitor.explanation, "  ", "What it is: ")
+    _print(alert.advice + ".", "  ", "What to try: ")
+    numbers = ", ".join(f"{name} {_number(value)}" for name, value in alert.evidence.items())
+    _print(numbers + ".", "  ", "Measured: ")
+    if monitor is not None:
+        limits = ", ".join(f"{name} {limit:g}" for name, limit in monitor.limits.items())
+        reason = f"{limits}; {monitor.reason}." if limits else f"{monitor.reason}."
+        _print(reason, "  ", "Limits: ")
     click.echo()
 
 
-def _tell_share(info: Mapping[str, Any], step: int) -> None:
-    """Say how much of the planned training was done."""
+def _print_share(info: Mapping[str, Any], step: int) -> None:
+    """Print how much of the planned training was done."""
     steps, seconds = info.get("planned_steps"), info.get("planned_seconds")
     if isinstance(steps, int | float) and steps:
-        _say(f"{step:,} of {steps:,.0f} planned steps were done ({step / steps:.0%}).\n")
+        _print(f"{step:,} of {steps:,.0f} planned steps were done ({step / steps:.0%}).\n")
     elif isinstance(seconds, int | float) and seconds:
         spent = info.get("seconds")
-        told = f"{spent:,.0f}" if isinstance(spent, int | float) else "an unknown part"
-        _say(f"{told} of {seconds:,.0f} planned seconds were spent, in {step:,} steps.\n")
+        share = f"{spent:,.0f}" if isinstance(spent, int | float) else "an unknown part"
+        _print(f"{share} of {seconds:,.0f} planned seconds were spent, in {step:,} steps.\n")
 
 
-def _tell_unwatched(not_watched: Mapping[str, str]) -> None:
-    """Say what could not be looked for."""
-    reasons: dict[str, list[str]] = {}
-    for illness, why in not_watched.items():
-        reasons.setdefault(why, []).append(_title(illness))
-    for why, titles in reasons.items():
-        _say(f"{', '.join(titles)}: {why}.", "", "Not looked for: ")
+def _print_unwatched(unwatched: Mapping[str, str]) -> None:
+    """Print which monitors cannot check the model, by reason."""
+    monitors: dict[str, list[str]] = {}
+    for monitor, reason in unwatched.items():
+        monitors.setdefault(reason, []).append(_title(monitor))
+    for reason, titles in monitors.items():
+        _print(f"{', '.join(titles)}: {reason}.", "", "Not looked for: ")
 
 
-def _as_json(verdict: Verdict, passed: int | None) -> dict[str, Any]:
-    from zoo.training.illnesses import ILLNESSES
+def _as_json(alert: Alert, end: int | None) -> dict[str, Any]:
+    """Return an alert with what its monitor says."""
+    from zoo.training.monitors import MONITORS
 
-    row = ILLNESSES.get(verdict.illness)
-    told = {
-        "limits": dict(row.limits), "reason": row.reason, "explanation": row.explanation,
-    } if row else {}  # fmt: skip
-    return {**verdict.to_json(), "recovered": passed, **told}
-
-
-def _title(illness: str) -> str:
-    from zoo.training.illnesses import ILLNESSES
-
-    return ILLNESSES[illness].title if illness in ILLNESSES else illness
+    found = {**alert.to_json(), "recovered": end}
+    monitor = MONITORS.get(alert.monitor)
+    if monitor is not None:
+        found |= {"limits": dict(monitor.limits), "reason": monitor.reason,
+                  "explanation": monitor.explanation}  # fmt: skip
+    return found
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _title(name: str) -> str:
+    """Return the title of a monitor, or the name of one that this zoo does not know."""
+    from zoo.training.monitors import MONITORS
+
+    return MONITORS[name].title if name in MONITORS else name
 
 
 def _number(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
 
 
-def _say(text: str, indent: str = "", lead: str = "") -> None:
+def _print(text: str, indent: str = "", lead: str = "") -> None:
     """Print a paragraph that is as wide as the terminal, but no wider than can be read."""
-    width = min(WIDEST, shutil.get_terminal_size().columns)
+    width = min(MAX_WIDTH, shutil.get_terminal_size().columns)
     click.echo(textwrap.fill(lead + text, width, initial_indent=indent, subsequent_indent=indent))

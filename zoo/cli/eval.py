@@ -63,14 +63,14 @@ def verb(
     from zoo.evaluation.pairs import measure_pairs
     from zoo.evaluation.score import score
     from zoo.model.weights import offer_of
-    from zoo.training.job import check_material
+    from zoo.training.config import check_data
 
     spec = trained.header.data
     source = find(data or trained_on(weights))
     store = decode_like(source, spec, fit)
     chosen = _split(store, split)
     for each in ("train", chosen):
-        check_material(offer_of(trained.header, trained.path), source.name, store, each)
+        check_data(offer_of(trained.header, trained.path), source.name, store, each)
     metrics, images = score(trained, store, chosen)
     pairs = measure_pairs(trained.model, store, chosen)
     if samples is None and _needs_a_judge(trained, store, chosen):

@@ -13,7 +13,7 @@ from zoo.errors import NotFoundError, PluginError, UsageError
 if TYPE_CHECKING:
     from zoo.catalog.lookup import Offer
     from zoo.ports import Fit
-    from zoo.training.job import Job
+    from zoo.training.config import Job
     from zoo.training.run import Run
 
 
@@ -43,7 +43,7 @@ class Request:
 
     def layers(self, offer: Offer, file: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Any]:
         """Return the options that are asked for, the later ones stronger, and a preset's size."""
-        from zoo.training.settings import seconds
+        from zoo.training.config import seconds
 
         given = {key: value for key, value in self.flags.items() if value not in (None, False)}
         if "duration" in given:
@@ -59,7 +59,7 @@ def new_job(request: Request) -> Job:
     from zoo.catalog.lookup import find_model, load_class
     from zoo.cli.sources import read_fit, read_size
     from zoo.data.source import check_source
-    from zoo.training.settings import read_config, resolve
+    from zoo.training.config import read_config, resolve
 
     file = read_config(request.config) if request.config else {}
     name = request.model or file.get("model")
@@ -97,10 +97,9 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
     """
     from zoo.catalog.lookup import load_class
     from zoo.cli.sources import read_fit, read_size
-    from zoo.training.resume import contradiction, resolve_again, what_it_was
-    from zoo.training.settings import read_config
+    from zoo.training.config import contradiction, load_job, read_config, resolve_again
 
-    own, beside = what_it_was(run)
+    own, beside = load_job(run)
     model, data, size = str(own["model"]), str(own["data"]), own["size"]
     fit = read_fit(own.get("fit", "cover"))
     offer = _installed(model, run)
@@ -136,12 +135,12 @@ def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
         NotFoundError: it is not where it was, and nobody says where it is.
         UsageError: the user means other data.
     """
-    from zoo.training.checkpoint import own_job
-    from zoo.training.resume import contradiction, find_data, is_in_catalogue, is_other_data
+    from zoo.training.checkpoint import saved_job
+    from zoo.training.config import contradiction, find_data, is_in_catalogue, is_other_data
 
     for wanted in wishes:
         if is_other_data(wanted, data):
-            if is_in_catalogue(wanted) or own_job(run) is None:
+            if is_in_catalogue(wanted) or saved_job(run) is None:
                 raise contradiction(run, "data", wanted, data)
             return wanted
     place = find_data(run, data)
@@ -185,7 +184,7 @@ def find_resumed(wanted: str, model: str | None) -> Run:
         NotFoundError: there is none.
     """
     from zoo.catalog.lookup import find_model
-    from zoo.training.runs import all_runs, find_run
+    from zoo.training.run import all_runs, find_run
 
     if wanted != "@last" or model is None:
         return find_run(wanted)
@@ -208,7 +207,7 @@ def _job(
     fit: Fit,
 ) -> Job:
     from zoo.cli.sources import decode, find, read_size
-    from zoo.training.job import Job, check_material
+    from zoo.training.config import Job, check_data
 
     source = find(data)
     store = decode(
@@ -218,7 +217,7 @@ def _job(
         two_domains=offer.card.learns_from == "two domains",
         on_bad_image=settings.on_bad_image,
     )
-    check_material(offer, source.reference, store)
+    check_data(offer, source.reference, store)
     return Job(offer, model_class, config, settings, source.reference, store)
 
 

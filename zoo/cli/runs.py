@@ -10,7 +10,7 @@ import click
 from zoo.cli.output import json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from zoo.training.run import Damaged, Run
+    from zoo.training.run import OnDamaged, Run
 
 
 @click.group("runs", invoke_without_command=True)
@@ -27,7 +27,7 @@ def verb(context: click.Context, as_json: bool) -> None:
 def list_runs(as_json: bool) -> None:
     """List the runs, the oldest first."""
     from zoo.errors import NotFoundError
-    from zoo.training.runs import all_runs
+    from zoo.training.run import all_runs
 
     rows: list[dict[str, Any]] = []
     for run in all_runs():
@@ -41,10 +41,10 @@ def list_runs(as_json: bool) -> None:
         print_json(rows)
     elif rows:
         print_table(
-            ["run", "model", "data", "status", "epoch", "step", "verdicts", "metrics"],
+            ["run", "model", "data", "status", "epoch", "step", "alerts", "metrics"],
             [
                 (row.get("id"), row["model"], row.get("data", ""), row.get("status"),
-                 row.get("epoch", ""), row.get("step", ""), ", ".join(row.get("verdicts") or []),
+                 row.get("epoch", ""), row.get("step", ""), ", ".join(row.get("alerts") or []),
                  _metrics(row))
                 for row in rows
             ],
@@ -59,19 +59,22 @@ def list_runs(as_json: bool) -> None:
 def show_run(run: str, as_json: bool) -> None:
     """Show what RUN (an id or @last) is, how it went, and what lies in its folder."""
     from zoo.cli.curves import curves
-    from zoo.training.illnesses import histories
-    from zoo.training.runs import find_run
+    from zoo.training.alerts import alert_history
+    from zoo.training.run import find_run
 
     found = find_run(run)
     info: Mapping[str, Any] = found.info()
-    told = histories(found.events(damaged_lines(found, "events.jsonl")))
+    alerts = alert_history(found.events(damaged_lines(found, "events.jsonl")))
     drawn = curves(found.metrics(damaged_lines(found, "metrics.jsonl")))
     files = sorted(path for path in found.path.rglob("*") if path.is_file())
     if as_json:
-        verdicts = [{**verdict.to_json(), "recovered": passed} for verdict, passed in told]
-        terms = [curve.to_json() for curve in drawn]
-        told_of = {"verdicts": verdicts, "curves": terms, "files": [str(path) for path in files]}
-        print_json({**info, "path": str(found.path), **told_of})
+        print_json({
+            **info,
+            "path": str(found.path),
+            "alerts": [{**alert.to_json(), "recovered": end} for alert, end in alerts],
+            "curves": [curve.to_json() for curve in drawn],
+            "files": [str(path) for path in files],
+        })  # fmt: skip
         return
     for key in ("id", "model", "distribution", "version", "data", "status", "created", "ended",
                 "device", "devices", "precision", "epoch", "step", "seconds", "error"):  # fmt: skip
@@ -80,9 +83,9 @@ def show_run(run: str, as_json: bool) -> None:
     click.echo(f"{'metrics':<13} {_metrics(info)}")
     if info.get("best"):
         click.echo(f"{'best':<13} step {info['best']['step']}: {_metrics(info['best'])}")
-    for verdict, passed in told:
-        over = "" if passed is None else f" (passed at step {passed})"
-        click.echo(f"{'verdict':<13} {verdict.message}{over}; zoo doctor {found.name}")
+    for alert, end in alerts:
+        ended = "" if end is None else f" (ended at step {end})"
+        click.echo(f"{'alert':<13} {alert.message}{ended}; zoo doctor {found.name}")
     if drawn:
         click.echo()
         print_table(
@@ -105,7 +108,7 @@ def remove_runs(runs: tuple[str, ...], as_json: bool) -> None:
 
     Of a run that is a link to a folder elsewhere, the link is removed and the folder stays.
     """
-    from zoo.training.runs import find_run
+    from zoo.training.run import find_run
 
     named = [find_run(name) for name in runs]
     found = list({run.name: run for run in named}.values())  # one may be named twice, as @last too
@@ -118,17 +121,17 @@ def remove_runs(runs: tuple[str, ...], as_json: bool) -> None:
         print_json({"removed": [run.name for run in found]})
 
 
-def damaged_lines(run: Run, file: str) -> Damaged:
-    """Return a function that says which line of a run's file cannot be read, the first time."""
-    told: list[int] = []
+def damaged_lines(run: Run, file: str) -> OnDamaged:
+    """Return a function that prints the first line of a run's file that cannot be read."""
+    damaged: list[int] = []
 
-    def tell(number: int, why: str) -> None:
-        if not told:
+    def log(number: int, why: str) -> None:
+        if not damaged:
             say(f"{run.path / file}, line {number} is damaged and left out: {why}; "
-                "so are others, perhaps")  # fmt: skip
-        told.append(number)
+                "there may be others")  # fmt: skip
+        damaged.append(number)
 
-    return tell
+    return log
 
 
 def _metrics(row: Mapping[str, Any]) -> str:

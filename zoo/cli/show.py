@@ -108,7 +108,7 @@ def _spec(name: str) -> DataSpec:
 def _trainer_options(preset: Mapping[str, Any]) -> list[tuple[Option, Any]]:
     """Return the trainer's options with the defaults that the model presets."""
     from zoo.options import options_of
-    from zoo.training.settings import Settings
+    from zoo.training.config import Settings
 
     return [
         (option, preset.get(option.name, option.default))

@@ -57,7 +57,7 @@ def trained_on(weights: Path) -> str:
         UsageError: the file is not a run's.
         NotFoundError: the data is gone, or the run is damaged.
     """
-    from zoo.training.resume import find_data
+    from zoo.training.config import find_data
     from zoo.training.run import Run
 
     run = weights.parents[2] if len(weights.parents) > 2 else weights.parent
@@ -98,8 +98,7 @@ def find_weights(target: str) -> Path:
 def _find(target: str) -> Path:
     from zoo.catalog.lookup import find_model, offers, published_weights
     from zoo.cli.sources import fetch_with_progress
-    from zoo.training.run import Run
-    from zoo.training.runs import all_runs, find_run
+    from zoo.training.run import Run, all_runs, find_run
 
     given = Path(target)
     if given.suffix == ".safetensors":

@@ -23,10 +23,10 @@ from zoo.training.ranks import is_first_rank, note_on_allocation
 from zoo.training.run import RUNS
 
 if TYPE_CHECKING:
-    from zoo.training.job import Job
+    from zoo.training.config import Job
     from zoo.training.plan import Plan
     from zoo.training.run import Run
-    from zoo.training.train import Outcome
+    from zoo.training.train import TrainResult
 
 
 UNITS = {"steps": "steps", "epochs": "epochs", "max_seconds": "seconds"}  # of budgets
@@ -86,12 +86,12 @@ GROUPS = {
               help="Save so often, beside each validation [5m].")  # fmt: skip
 @click.option("--keep", metavar="N", help="Keep the last N checkpoints, and the best [2].")
 @click.option("--resume", is_flag=False, flag_value="@last", metavar="[RUN]", shell_complete=runs,
-              help="Go on with a run where its last checkpoint stands [the last run].")  # fmt: skip
-@click.option("--fail-on", metavar="VERDICTS",
-              help="End with exit code 5 on a verdict, such as collapse,overfitting.")  # fmt: skip
+              help="Resume a run from its last checkpoint [the last run].")  # fmt: skip
+@click.option("--fail-on", metavar="ALERTS",
+              help="End with exit code 5 on an alert, such as collapse,overfitting.")  # fmt: skip
 @click.option("--retries", type=click.IntRange(0, 1000), default=0, metavar="N",
-              help="Go on by itself after a crash, at most N times.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would be done and how long it would take.")
+              help="Resume automatically after a crash, at most N times.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show what would be done and how long it would take.")
 @json_option
 def verb(
     model: str | None,
@@ -120,19 +120,12 @@ def verb(
     --set is stronger than the other flags, they are stronger than --config, that is
     stronger than --preset, and that is stronger than the defaults.
 
-    Ctrl-C ends the training after the step and saves a checkpoint; --resume goes on there, with the
-    run's own options. --epochs, --steps, --time and --devices may then be others.
+    Ctrl-C ends the training after the step and saves a checkpoint; --resume continues there, with
+    the run's own options. --epochs, --steps, --time and --devices may then be others.
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
-    # Threads that spin while they wait take the cores from each other when two trainings run at
-    # once (docs/architecture.md has figures). OpenMP reads this when torch is imported.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if resume is None and name is not None:
         _check_new_name(name)
-    from zoo.training.supervise import end_with_supervisor, supervise
-
-    end_with_supervisor()
-    if retries:
-        raise SystemExit(supervise(retries, say))
+    _start_process(retries)
     if tensorboard:
         if find_spec("tensorboard") is None:
             raise ModuleNotFoundError(name="tensorboard")
@@ -140,32 +133,50 @@ def verb(
     if note := note_on_allocation():
         say(note)
     request = Request(model, data, preset, size, config, flags, assignments, fit)
-    if resume is not None:
-        if dry_run:
-            raise UsageError("--dry-run is for a new run", hint="zoo runs show RUN")
-        outcome = _go_on(request, resume, name, tensorboard=tensorboard, as_json=as_json)
-    else:
-        job = new_job(request)
-        if dry_run:
-            from zoo.training.plan import plan
-
-            if (planned := plan(job)) is not None:
-                _show_plan(planned, as_json=as_json)
-            return
-        outcome = _train(job, name=name, tensorboard=tensorboard)
-    if outcome is None:  # a rank that is not the first
+    if dry_run:
+        _dry_run(request, resume, as_json=as_json)
         return
-    if as_json:
-        print_json(asdict(outcome))
-    _say_how_it_ended(outcome)
+    if resume is not None:
+        result = _resume(request, resume, name, tensorboard=tensorboard, as_json=as_json)
+    else:
+        result = _train(new_job(request), name=name, tensorboard=tensorboard)
+    if result is not None:  # else a rank that is not the first
+        _print_result(result, as_json=as_json)
 
 
-def _go_on(
+def _start_process(retries: int) -> None:
+    """Set up this process to train; with retries, train in processes that it supervises.
+
+    Raises:
+        SystemExit: the supervised training has ended.
+    """
+    # Threads that spin while they wait take the cores from each other when two trainings run at
+    # once (docs/architecture.md has figures). OpenMP reads this when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    from zoo.training.launch import end_with_supervisor, supervise
+
+    end_with_supervisor()
+    if retries:
+        raise SystemExit(supervise(retries, say))
+
+
+def _dry_run(request: Request, resume: str | None, *, as_json: bool) -> None:
+    """Print what a training would do and how long it would take."""
+    if resume is not None:
+        raise UsageError("--dry-run is for a new run", hint="zoo runs show RUN")
+    job = new_job(request)
+    from zoo.training.plan import plan
+
+    if (planned := plan(job)) is not None:
+        _print_plan(planned, as_json=as_json)
+
+
+def _resume(
     request: Request, resume: str, name: str | None, *, tensorboard: bool, as_json: bool
-) -> Outcome | None:
-    """Go on with a run; None where there is nothing left to train, and on ranks but the first."""
+) -> TrainResult | None:
+    """Resume a run; None where there is nothing left to train, and on ranks but the first."""
     run = find_resumed(resume, request.model)
-    from zoo.training.resume import contradiction
+    from zoo.training.config import contradiction
 
     with run.held() if is_first_rank() else nullcontext():
         if name not in {None, run.name}:
@@ -173,37 +184,37 @@ def _go_on(
         job, changes = same_job(request, run)
         if _is_complete(run, changes):
             if as_json:
-                print_json(_outcome_of(run))
+                print_json(_result_of(run))
             return None
         board = tensorboard or (run.path / "tensorboard").exists()
         return _train(job, resumed=run, tensorboard=board)
 
 
-def _train(job: Job, **how: Any) -> Outcome | None:
+def _train(job: Job, **how: Any) -> TrainResult | None:
     """Train until the end, or until a signal asks for it; Ctrl-C has no effect after that one."""
-    from zoo.training.signals import stopping_on_signals
+    from zoo.training.launch import stopping_on_signals
     from zoo.training.train import train
 
     with stopping_on_signals() as stop_signal:
-        outcome = train(job, say, stop_signal, **how)
+        result = train(job, say, stop_signal, **how)
         if stop_signal():  # and a key that is held down repeats itself
             ignore_interrupts()
-        return outcome
+        return result
 
 
 def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
-    """Whether a run has nothing left to train; tell that, or what another budget means.
+    """Whether a run has nothing left to train; print that, or what another budget changes.
 
     Raises:
         UsageError: a budget is asked for that the run has used up already.
     """
     from zoo.training.checkpoint import newest
-    from zoo.training.settings import BUDGETS
+    from zoo.training.config import BUDGETS
 
     last, _ = newest(run)
     new = {key: value for key, value in changes.items() if key in BUDGETS}
     if last is not None:
-        at = last.facts["position"]
+        at = last.content["cursor"]
         reached = {"steps": last.step, "epochs": at["epoch"], "max_seconds": at["seconds"]}
         for key, value in new.items():
             if value is not None and value <= reached[key]:
@@ -214,8 +225,7 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
                 )
     if new:
         words = ", ".join(f"{key} = {value}" for key, value in new.items())
-        say(f"with {words}, what follows the share of training that is done, such as "
-            "learning rates, follows the new share")  # fmt: skip
+        say(f"{words}: schedules, such as those of learning rates, follow the new length")
     if new or run.fact("status") != "finished" or last is None or last.step != run.fact("step"):
         return False
     say(f"run {run.name} is finished already, at step {last.step}")
@@ -223,15 +233,15 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
     return True
 
 
-def _outcome_of(run: Run) -> dict[str, Any]:
+def _result_of(run: Run) -> dict[str, Any]:
     """Return what ``--json`` printed when the run ended."""
-    from zoo.training.illnesses import histories
+    from zoo.training.alerts import alert_history
 
     info = run.info()
-    told = [each.to_json() for each, passed in histories(run.events()) if passed is None]
+    active = [each.to_json() for each, end in alert_history(run.events()) if end is None]
     keys = ("model", "status", "step", "epoch", "metrics", "seconds")
     facts = {key: info.get(key) for key in keys}
-    return {"run": run.name, "path": str(run.path), **facts, "signal": 0, "verdicts": told}
+    return {"run": run.name, "path": str(run.path), **facts, "signal": 0, "alerts": active}
 
 
 def _check_new_name(name: str) -> None:
@@ -245,7 +255,7 @@ def _check_new_name(name: str) -> None:
         raise UsageError(f"{name!r} is a model", hint=f"--name my-{name}")
 
 
-def _show_plan(found: Plan, *, as_json: bool) -> None:
+def _print_plan(found: Plan, *, as_json: bool) -> None:
     if as_json:
         print_json(found.to_json())
         return
@@ -266,22 +276,29 @@ def _show_plan(found: Plan, *, as_json: bool) -> None:
     click.echo(f"would write  {', '.join(found.writes)} in a new folder below runs/")
 
 
-def _say_how_it_ended(outcome: Outcome) -> None:
-    from zoo.training.signals import exit_code
+def _print_result(result: TrainResult, *, as_json: bool) -> None:
+    """Print how a training ended and what to do next.
 
-    metrics = "  ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
-    say(f"{outcome.status} after {outcome.step} steps, {outcome.seconds:.0f} s  {metrics}".rstrip())
-    say(f"run {outcome.run}: {outcome.path}")
-    for verdict in outcome.verdicts:
-        say(f"! {verdict.message}")
-    if outcome.verdicts:
-        say(f"  zoo doctor {outcome.run} explains, and says what to try")
-    if outcome.status == "interrupted":
+    Raises:
+        InterruptedRunError: a signal ended it.
+    """
+    from zoo.training.launch import exit_code
+
+    if as_json:
+        print_json(asdict(result))
+    metrics = "  ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
+    say(f"{result.status} after {result.step} steps, {result.seconds:.0f} s  {metrics}".rstrip())
+    say(f"run {result.run}: {result.path}")
+    for alert in result.alerts:
+        say(f"! {alert.message}")
+    if result.alerts:
+        say(f"  zoo doctor {result.run} explains, and says what to try")
+    if result.status == "interrupted":
         stop = InterruptedRunError(
-            f"interrupted at step {outcome.step}; the checkpoint is saved",
-            hint=f"zoo train --resume {outcome.run} goes on, "
-            f"zoo sample {outcome.run} shows what there is",
+            f"interrupted at step {result.step}; the checkpoint is saved",
+            hint=f"zoo train --resume {result.run} continues, "
+            f"zoo sample {result.run} shows what there is",
         )
-        stop.exit_code = exit_code(outcome.signal)
+        stop.exit_code = exit_code(result.signal)
         raise stop
-    say(f"next: zoo eval {outcome.run}, or zoo export {outcome.run} --onnx")
+    say(f"next: zoo eval {result.run}, or zoo export {result.run} --onnx")

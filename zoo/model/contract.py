@@ -23,7 +23,7 @@ Batch = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Player:
-    """The networks that one objective moves, and how.
+    """The networks that one objective trains, and how.
 
     An autoencoder has one player, a GAN two: its generator and its discriminator.
 
@@ -34,22 +34,22 @@ class Player:
         optimiser: takes the parameters and returns the optimiser, for example
             ``partial(torch.optim.Adam, lr=config.lr)``.
         schedule: factor of the learning rate by the share of the training that is done, in [0, 1].
-        chance: for a judge, such as a discriminator: the sum of its terms when it cannot tell real
-            from generated, 2 ln 2 for the logistic loss. None for a player who is no judge, or
-            whose terms have no such value, as those of a Wasserstein critic.
+        loss_at_random_guess: of a discriminator: the sum of its terms when it cannot tell real from
+            generated images, 2 ln 2 for the logistic loss. None for other players, and where the
+            terms have no such value, as those of a Wasserstein critic.
     """
 
     modules: Sequence[nn.Module]
     optimiser: Callable[[Iterable[nn.Parameter]], Optimizer]
     schedule: Callable[[float], float] = constant
-    chance: float | None = None
+    loss_at_random_guess: float | None = None
 
 
 class Update:
-    """One move of one player: it steps to lower the sum of the terms.
+    """One step of one player's optimiser, which lowers the sum of the terms.
 
     Args:
-        player: name of the player that moves; nobody else's parameters change.
+        player: name of the player; no other player's parameters change.
         terms: named scalars, already weighted.
 
     Raises:
@@ -129,11 +129,11 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def players(self) -> Mapping[str, Player]:
-        """Return who plays, by name."""
+        """Return the players, by name."""
 
     @abstractmethod
     def training_step(self, batch: Batch) -> Iterator[Update]:
-        """Play one round of the game, in the order of the paper.
+        """Yield the updates of one training step, in the order of the paper.
 
         Between two `yield`s the trainer differentiates the sum of the terms with respect to the
         parameters of that player alone, steps its optimiser and logs every term.
@@ -152,10 +152,10 @@ class Model(nn.Module, ABC):
         return {}
 
     def latent_kl(self, batch: Batch) -> Tensor | None:
-        """Return what the code tells of an image: KL(q(z|x) ‖ p(z)) by latent dimension, (latent,).
+        """Return the information in the code of an image: KL(q(z|x) ‖ p(z)), shape (latent,).
 
-        In nats, averaged over the batch, and not weighted. Called in evaluation mode without
-        gradients. The default is None, for models without a posterior.
+        By latent dimension in nats, averaged over the batch and not weighted. Called in evaluation
+        mode without gradients. The default is None, for models without a posterior.
         """
         del batch
         return None

@@ -1,4 +1,4 @@
-"""What a model remembers of its own training: a pool of images made earlier."""
+"""A pool of images that were generated in earlier training steps, for discriminators."""
 
 from __future__ import annotations
 

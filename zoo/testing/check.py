@@ -19,7 +19,7 @@ from torch import nn
 
 from zoo.catalog.card import Card
 from zoo.errors import ZooError
-from zoo.training.randomness import random_state, set_random_state
+from zoo.training.state import random_state, set_random_state
 
 Kind = Literal["passed", "failed", "skipped", "expected failure"]
 CPU = torch.device("cpu")

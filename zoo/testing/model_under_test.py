@@ -52,11 +52,10 @@ from zoo.testing.watched_training import (
     seed_everything,
     watch_training,
 )
-from zoo.training import engine
-from zoo.training.job import check_material
-from zoo.training.randomness import random_state, set_random_state
-from zoo.training.seats import Table, sit_down
-from zoo.training.settings import Settings
+from zoo.training import devices
+from zoo.training.config import Settings, check_data
+from zoo.training.state import random_state, set_random_state
+from zoo.training.trainer import TrainState, setup_players
 
 EXPECTED = "[tool.zoo.expected-failures"
 Made = TypeVar("Made")
@@ -283,9 +282,9 @@ class ModelUnderTest:
         model.graphs()
         return model
 
-    def setup_players(self, model: Model) -> Table:
-        """Seat the players of a model on the CPU."""
-        return sit_down(model, engine.start(Settings(device="cpu")), nullcontext())
+    def setup_players(self, model: Model) -> TrainState:
+        """Set up the players of a model on the CPU."""
+        return setup_players(model, devices.start_fabric(Settings(device="cpu")), nullcontext())
 
     def batches(self, size: int = BATCH) -> Batches:
         """Return the slice of data in batches."""
@@ -318,20 +317,20 @@ class ModelUnderTest:
     def _prepare(self) -> tuple[DataSpec, Split, bool]:
         wanted = self.card.learns_from == "two domains"
         store = open_store(replace(find_source(self.card.data), two_domains=wanted))
-        check_material(self.offer, self.card.data, store)
+        check_data(self.offer, self.card.data, store)
         split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
         return store.spec, split, "train" in store.pairs
 
     def _train(self) -> WatchedTraining:
-        table = self.setup_players(self.untrained)
+        state = self.setup_players(self.untrained)
         seed_everything(1)
-        return watch_training(table, self.batches(), STEPS, keep={SAVED, LATER, STEPS})
+        return watch_training(state, self.batches(), STEPS, keep={SAVED, LATER, STEPS})
 
     def _repeat(self) -> RepeatedTraining:
         assert self.trained
-        table = self.setup_players(self.untrained)
+        state = self.setup_players(self.untrained)
         seed_everything(1)
-        return repeat_training(self, table)
+        return repeat_training(self, state)
 
     def _export(self) -> dict[str, bytes]:
         trained = Trained(self.trained, describe(self.trained, self.offer), Path())

@@ -30,7 +30,7 @@ from zoo.catalog.registry import CORE, normalised, reserved_names
 from zoo.testing import import_probe
 from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, line_containing, python_path
 from zoo.testing.model_under_test import ModelUnderTest, Package, folder_of
-from zoo.training.settings import resolve
+from zoo.training.config import resolve
 
 LONGEST_SUMMARY = 90  # characters; a row of `zoo list` has room for no more
 PLACEHOLDERS = re.compile(

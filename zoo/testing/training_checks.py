@@ -28,8 +28,8 @@ from zoo.testing.watched_training import (
     seed_everything,
     watch_training,
 )
-from zoo.training.illnesses import IllnessError
-from zoo.training.seats import check_players, parameters_of
+from zoo.training.alerts import AlertError
+from zoo.training.trainer import check_players, parameters_of
 
 ODD = 3  # images of a batch that no usual batch size is a multiple of
 
@@ -61,7 +61,7 @@ def players(model: ModelUnderTest) -> None:
 def finite(model: ModelUnderTest) -> None:
     """Twenty steps of training end without an error, and every term and gradient is finite."""
     training = model.training
-    if isinstance(training.problem, IllnessError):
+    if isinstance(training.problem, AlertError):
         raise Finding(training.problem.message, training.where)
     if training.problem is not None:
         raise training.problem
@@ -192,10 +192,10 @@ def _complete(model: ModelUnderTest) -> WatchedTraining:
 
 def _one_round(model: ModelUnderTest, size: int) -> None:
     _complete(model)
-    table = model.setup_players(model.untrained)
+    state = model.setup_players(model.untrained)
     seed_everything(1)
-    training = watch_training(table, model.batches(size), 1, keep=set())
-    if isinstance(training.problem, IllnessError):
+    training = watch_training(state, model.batches(size), 1, keep=set())
+    if isinstance(training.problem, AlertError):
         raise Finding(f"batch of {size}: {training.problem.message}", training.where)
     if training.problem is not None:
         where = innermost_line(training.problem, model.folder) or model.place("training_step")

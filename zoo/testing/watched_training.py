@@ -22,9 +22,8 @@ from zoo.model.contract import Batch, Model, Update
 from zoo.model.weights import describe, save_weights
 from zoo.testing.check import source_line
 from zoo.training.checkpoint import Checkpoint
-from zoo.training.loop import Budget, Position, play
-from zoo.training.seats import Table
-from zoo.training.state import restore, state_of_rank, write_shared
+from zoo.training.state import rank_state, restore, write_shared
+from zoo.training.trainer import Budget, Cursor, TrainState, train_steps
 
 if TYPE_CHECKING:
     from zoo.testing.model_under_test import ModelUnderTest
@@ -35,7 +34,7 @@ Split = Mapping[str, "np.ndarray[Any, Any]"]
 STEPS = 20
 SAVED, LATER = 7, 9  # steps at which a repeated training is saved, and then is compared
 BATCH = 2
-START = Position()
+START = Cursor()
 OWN = frozenset(vars(nn.Module()))  # attributes that every module has
 
 
@@ -48,7 +47,7 @@ class WatchedTraining:
         weights: the model's, after some of the steps.
         moved: players that an update of theirs has moved.
         unreached: parameters that no gradient has reached, by name.
-        position: after the last step.
+        cursor: after the last step.
         foreign_change: the first change of a player by anything but its own update.
         where: file and line of the last update.
         unsaved: attributes that changed and that no checkpoint holds, with their modules.
@@ -59,7 +58,7 @@ class WatchedTraining:
     weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     moved: set[str] = field(default_factory=set)
     unreached: set[str] = field(default_factory=set)
-    position: Position = START
+    cursor: Cursor = START
     foreign_change: tuple[str, str] | None = None
     where: str = ""
     unsaved: list[tuple[str, type]] = field(default_factory=list)
@@ -74,38 +73,38 @@ def seed_everything(seed: int) -> None:
 
 
 def watch_training(
-    table: Table, batches: Batches, end: int, *, start: Position = START, keep: set[int]
+    state: TrainState, batches: Batches, end: int, *, start: Cursor = START, keep: set[int]
 ) -> WatchedTraining:
     """Train from one step to another, and return what was seen.
 
     Args:
-        table: the model with its players.
+        state: the model with its players.
         batches: what it learns from.
         end: step after which it stops; the schedules go by `STEPS`.
         start: where to go on.
         keep: steps after which to keep the weights.
     """
-    parameters = table.model.named_parameters()
+    parameters = state.model.named_parameters()
     training = WatchedTraining(
         unreached={_plain(n) for n, each in parameters if each.requires_grad}
     )
-    before = attributes(table.model)
+    before = attributes(state.model)
     # in the instance's own dictionary, where it comes before the method of the class
-    vars(table.model)["training_step"] = _Watched(table, training).training_step
+    vars(state.model)["training_step"] = _Watched(state, training).training_step
     try:
-        for moment in play(table, batches, Budget(STEPS, float("inf")), start=start):
-            training.terms.append(moment.terms)
-            training.position = moment.position
-            if moment.step in keep:
-                state = table.model.state_dict()
-                training.weights[moment.step] = {key: each.clone() for key, each in state.items()}
-            if moment.step == end:
+        for result in train_steps(state, batches, Budget(STEPS, float("inf")), start=start):
+            training.terms.append(result.terms)
+            training.cursor = result.cursor
+            if result.step in keep:
+                weights = state.model.state_dict()
+                training.weights[result.step] = {key: each.clone() for key, each in weights.items()}
+            if result.step == end:
                 break
     except Exception as problem:  # whatever a model raises; a check reports it
         training.problem = problem
     finally:
-        del vars(table.model)["training_step"]
-    after = attributes(table.model)
+        del vars(state.model)["training_step"]
+    after = attributes(state.model)
     training.unsaved = [
         (name, kind) for (name, kind), value in after.items() if before.get((name, kind)) != value
     ]
@@ -125,12 +124,12 @@ def attributes(model: Model) -> dict[tuple[str, type], str]:
 class _Watched:
     """The training step of a model; every parameter is compared before and after each update."""
 
-    def __init__(self, table: Table, training: WatchedTraining) -> None:
-        self.table, self.training = table, training
-        self.original_step = table.model.training_step
+    def __init__(self, state: TrainState, training: WatchedTraining) -> None:
+        self.state, self.training = state, training
+        self.original_step = state.model.training_step
         self.seen = {
-            name: [each.detach().clone() for each in seat.parameters]
-            for name, seat in table.seats.items()
+            name: [each.detach().clone() for each in player.parameters]
+            for name, player in state.players.items()
         }
 
     def training_step(self, batch: Batch) -> Iterator[Update]:
@@ -154,7 +153,7 @@ class _Watched:
                 self.training.moved.add(update.player)
             self.training.unreached -= {
                 _plain(name)
-                for name, each in self.table.model.named_parameters()
+                for name, each in self.state.model.named_parameters()
                 if each.grad is not None
             }
             begin, last = here, update.player
@@ -162,8 +161,8 @@ class _Watched:
     def _changed_players(self) -> set[str]:
         """Return the players whose parameters have changed since the last time."""
         found = set()
-        for name, seat in self.table.seats.items():
-            for index, parameter in enumerate(seat.parameters):
+        for name, player in self.state.players.items():
+            for index, parameter in enumerate(player.parameters):
                 if not torch.equal(self.seen[name][index], parameter):
                     self.seen[name][index] = parameter.detach().clone()
                     found.add(name)
@@ -204,29 +203,29 @@ class RepeatedTraining:
     problem: Exception | None = None
 
 
-def repeat_training(model: ModelUnderTest, table: Table) -> RepeatedTraining:
+def repeat_training(model: ModelUnderTest, state: TrainState) -> RepeatedTraining:
     """Train, save, build the model anew, restore it, and go on.
 
     Everything goes through files, and from one model to the other nothing else does.
     """
-    outcome = RepeatedTraining(watch_training(table, model.batches(), SAVED, keep={SAVED}))
+    outcome = RepeatedTraining(watch_training(state, model.batches(), SAVED, keep={SAVED}))
     with TemporaryDirectory() as folder:
         try:
-            checkpoint = _save(model, table, Path(folder))
+            checkpoint = _save(model, state, Path(folder))
             another = model.setup_players(model.untrained)
             seed_everything(2)  # as in a new process: nothing is where it was
             restore(another, checkpoint, rank=0, ranks=1)
             outcome.rest = watch_training(another, model.batches(), LATER,
-                                 start=outcome.first.position, keep={LATER})  # fmt: skip
+                                 start=outcome.first.cursor, keep={LATER})  # fmt: skip
         except Exception as problem:  # what a plugin remembers may be anything; a check reports it
             outcome.problem = problem
     return outcome
 
 
-def _save(model: ModelUnderTest, table: Table, folder: Path) -> Checkpoint:
-    header = describe(table.model, model.offer)
-    save_weights(folder / "model.safetensors", table.model, header)
-    (folder / "rank-0.safetensors").write_bytes(state_of_rank(table))
+def _save(model: ModelUnderTest, state: TrainState, folder: Path) -> Checkpoint:
+    header = describe(state.model, model.offer)
+    save_weights(folder / "model.safetensors", state.model, header)
+    (folder / "rank-0.safetensors").write_bytes(rank_state(state))
     facts: dict[str, Any] = {"step": SAVED, "ranks": 1}
-    facts["optimisers"] = write_shared(folder, table, {})
+    facts["optimisers"] = write_shared(folder, state, {})
     return Checkpoint(folder, json.loads(json.dumps(facts)))

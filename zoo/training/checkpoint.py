@@ -1,8 +1,10 @@
-"""Checkpoints of a run: a folder each, which takes its name when it is whole."""
+"""Checkpoints of a run: a folder each, which gets its name when all files are written.
+
+Imports no torch: what the files hold is written and read by `zoo.training.state`.
+"""
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 import time
@@ -18,13 +20,12 @@ from zoo.manifest import MANIFEST, sha256_of
 from zoo.ports import Fit
 from zoo.records import read_json
 from zoo.training.run import Run
-from zoo.training.settings import Settings, interval
 
 SCHEMA = 1
 NAME = re.compile(r"step-(\d{7,12})")
 STATE = "state.json"
 
-Facts = TypeVar("Facts")
+Record = TypeVar("Record")
 
 
 class JobRecord(TypedDict):
@@ -42,11 +43,11 @@ class _State(TypedDict):
     schema: int
     step: int
     ranks: int
-    position: dict[str, int | float]
+    cursor: dict[str, int | float]
     optimisers: dict[str, Any]
-    record: dict[str, Any]
+    reporter: dict[str, Any]
     job: JobRecord
-    circumstances: dict[str, str]
+    environment: dict[str, str]
 
 
 class _File(TypedDict):
@@ -61,52 +62,49 @@ class _Manifest(TypedDict):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files are all as they were written.
+    """A checkpoint whose files are all unchanged since they were written.
 
     Args:
         path: its folder.
-        facts: what `STATE` holds.
+        content: what `STATE` holds.
     """
 
     path: Path
-    facts: Mapping[str, Any]
+    content: Mapping[str, Any]
 
     @property
     def step(self) -> int:
-        """Rounds played."""
-        return int(self.facts["step"])
+        """Training steps done."""
+        return int(self.content["step"])
 
     @property
     def ranks(self) -> int:
-        """How many processes were training."""
-        return int(self.facts["ranks"])
+        """Number of processes that were training."""
+        return int(self.content["ranks"])
 
 
 @dataclass
-class Due:
-    """When a checkpoint is due beside those at the end of each epoch: by steps, or by time.
+class CheckpointTimer:
+    """Says when a checkpoint is due beside those of each validation: by steps, or by time.
 
     Args:
-        steps: save at each multiple of so many steps.
-        seconds: save when so much time has gone by.
+        steps: save at each multiple of so many steps; None if steps do not count.
+        seconds: save when so much time has gone by; None if time does not count.
+        began: when the last checkpoint was written, as `time.monotonic` counts.
     """
 
-    steps: float
-    seconds: float
+    steps: int | None
+    seconds: float | None
     began: float = field(default_factory=time.monotonic)
-
-    @classmethod
-    def of(cls, settings: Settings) -> Due:
-        """Return what ``--checkpoint-every`` asks for."""
-        steps, seconds = interval(settings.checkpoint_every)
-        return cls(steps or math.inf, seconds or math.inf)
 
     def is_due(self, step: int) -> bool:
         """Whether this rank wants a checkpoint after a step."""
-        return step % self.steps == 0 or time.monotonic() - self.began >= self.seconds
+        if self.steps is not None and step % self.steps == 0:
+            return True
+        return self.seconds is not None and time.monotonic() - self.began >= self.seconds
 
-    def saved(self) -> None:
-        """Take note that there is one now."""
+    def restart(self) -> None:
+        """Count the seconds from now on, because a checkpoint was written."""
         self.began = time.monotonic()
 
 
@@ -118,14 +116,14 @@ def save_checkpoint(
     is_best: bool,
     keep: int,
 ) -> None:
-    """Write the state of a step, and let ``last``, perhaps ``best``, name it.
+    """Write a checkpoint, and point ``last`` and, if it is the best, ``best`` to it.
 
-    Older checkpoints are removed afterwards, so that at no moment there is none.
+    Older checkpoints are removed afterwards, so that there is always one.
 
     Args:
         run: whose checkpoint it is.
-        step: rounds played.
-        write: writes the files into a folder and returns what else is to be remembered, as JSON.
+        step: training steps done.
+        write: writes the files into a folder and returns the content of `STATE`.
         is_best: whether no earlier checkpoint was better.
         keep: how many of the last ones to keep, beside the best.
 
@@ -136,8 +134,8 @@ def save_checkpoint(
     folder.mkdir(exist_ok=True)
     name = f"step-{step:07d}"
     with building(folder / name) as temporary:
-        facts = write(temporary)
-        write_json(temporary / STATE, {"schema": SCHEMA, "step": step, **facts})
+        content = write(temporary)
+        write_json(temporary / STATE, {"schema": SCHEMA, "step": step, **content})
         files = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
         write_json(temporary / MANIFEST, {"schema": SCHEMA, "files": files})
     if is_best:
@@ -147,31 +145,31 @@ def save_checkpoint(
 
 
 def newest(run: Run) -> tuple[Checkpoint | None, dict[Path, str]]:
-    """Return the newest checkpoint that is whole, and the newer ones with what ails them.
+    """Return the newest undamaged checkpoint, and the newer ones with what is wrong with each.
 
     A run that ended before its first checkpoint has none.
 
     Raises:
         NotFoundError: there are some, and all of them are damaged.
     """
-    ill: dict[Path, str] = {}
+    unusable: dict[Path, str] = {}
     for path in reversed(_checkpoints(run.path / "checkpoints")):
         try:
-            return read_checkpoint(path), ill
+            return read_checkpoint(path), unusable
         except NotFoundError as problem:
-            ill[path] = problem.message
+            unusable[path] = problem.message
         except OSError as problem:  # a disk with a bad place
-            ill[path] = damaged(path, problem.strerror or str(problem)).message
-    if not ill:
-        return None, ill
+            unusable[path] = damaged(path, problem.strerror or str(problem)).message
+    if not unusable:
+        return None, unusable
     raise NotFoundError(
-        f"no checkpoint of run {run.name!r} is whole; {next(iter(ill.values()))}",
-        hint=f"zoo train --config {run.path}/config.toml begins anew",
+        f"all checkpoints of run {run.name!r} are damaged; {next(iter(unusable.values()))}",
+        hint=f"zoo train --config {run.path}/config.toml starts again from the beginning",
     )
 
 
-def own_job(run: Run) -> JobRecord | None:
-    """Return what the newest checkpoint that can be read says was being trained; None without."""
+def saved_job(run: Run) -> JobRecord | None:
+    """Return the job that the newest readable checkpoint holds; None without a checkpoint."""
     for path in reversed(_checkpoints(run.path / "checkpoints")):
         with suppress(NotFoundError, OSError):
             if _read_manifest(path)["files"].get(STATE) == _describe(path / STATE):
@@ -185,18 +183,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         NotFoundError: something is missing or has changed.
     """
-    if not (path / MANIFEST).exists() and not (path / STATE).exists():
-        raise NotFoundError(f"checkpoint {path} is of an earlier zoo and holds weights only")
     files = _read_manifest(path)["files"]
     for name, described in files.items():
         if Path(name).name != name:
             raise damaged(path, f"{MANIFEST} names a file elsewhere")
         if not (path / name).is_file() or _describe(path / name) != described:
             raise damaged(path, f"{name} is missing or has changed")
-    facts = _read(path / STATE, _State)
-    if STATE not in files or facts["step"] != int(NAME.fullmatch(path.name)[1]):  # type: ignore[index] # callers give folders of this name
+    content = _read(path / STATE, _State)
+    if STATE not in files or content["step"] != int(NAME.fullmatch(path.name)[1]):  # type: ignore[index] # callers give folders of this name
         raise damaged(path, f"{STATE} is of another step")
-    return Checkpoint(path, facts)
+    return Checkpoint(path, content)
 
 
 def damaged(path: Path, why: str) -> NotFoundError:
@@ -221,11 +217,11 @@ def remove_leftovers(run: Run) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def set_pointers(run: Run, facts: Mapping[str, Any]) -> None:
-    """Let ``last`` and ``best`` be as the checkpoint says that the run goes on from."""
+def set_pointers(run: Run, checkpoint: Checkpoint) -> None:
+    """Set ``last`` and ``best`` to what they were when a checkpoint was written."""
     folder = run.path / "checkpoints"
-    run.point("last", f"step-{facts['step']:07d}")
-    best = (facts["record"]["best"] or {}).get("step")
+    run.point("last", f"step-{checkpoint.step:07d}")
+    best = (checkpoint.content["reporter"]["best"] or {}).get("step")
     if best is not None and (folder / f"step-{best:07d}").is_dir():
         run.point("best", f"step-{best:07d}")
     else:
@@ -259,7 +255,7 @@ def _read_manifest(path: Path) -> _Manifest:
     return manifest
 
 
-def _read(path: Path, kind: type[Facts]) -> Facts:
+def _read(path: Path, kind: type[Record]) -> Record:
     try:
         return read_json(path, kind)
     except (OSError, ValueError) as problem:

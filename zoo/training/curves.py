@@ -1,12 +1,12 @@
 """Loss curves as one picture: a panel a term, training as a line, validation as points.
 
-What judges, such as a discriminator, has a further panel: the sum of its terms beside the loss of
-one that cannot tell real from generated, which is where such a training would end.
+A player with a loss at random guess, such as a discriminator, has a further panel: the sum of its
+terms beside that loss, to which it converges in theory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 3
 PANEL_INCHES = (4.2, 3.0)
-MOST_POINTS = 1024  # of a curve, which is more than a panel is wide in pixels
+MAX_POINTS = 1024  # of a curve, which is more than a panel is wide in pixels
 NOTE = (
     "Adversarial training: each network's loss depends on how good the other network is.\n"
     "A falling loss is not the goal and says nothing about the pictures: look at samples/."
@@ -46,13 +46,13 @@ class Series:
         if len(self._open) == self._group:
             self._means.append(_mean(self._open))
             self._open = []
-        if len(self._means) == MOST_POINTS:
+        if len(self._means) == MAX_POINTS:
             pairs = zip(self._means[::2], self._means[1::2], strict=True)
             self._means = [_mean(pair) for pair in pairs]
             self._group *= 2
 
     def points(self) -> list[tuple[float, float]]:
-        """Return steps and values; at most `MOST_POINTS`, and one for a last group not yet full."""
+        """Return steps and values; at most `MAX_POINTS`, and one for a last group not yet full."""
         return [*self._means, *([_mean(self._open)] if self._open else [])]
 
 
@@ -64,7 +64,7 @@ def save_curves(
     path: Path,
     *,
     is_adversarial: bool = False,
-    judges: Mapping[str, float] | None = None,
+    losses_at_random_guess: Mapping[str, float] | None = None,
 ) -> None:
     """Draw the rows of ``metrics.jsonl``; nothing is written where there are none.
 
@@ -72,11 +72,10 @@ def save_curves(
         rows: of the run.
         path: of the picture.
         is_adversarial: whether several players train against each other.
-        judges: by name of a player that judges, the sum of its terms when it cannot tell real from
-            generated.
+        losses_at_random_guess: of the players that have one, by name.
     """
-    judges = judges or {}
-    panels = _panels(rows, judges)
+    at_random = losses_at_random_guess or {}
+    panels = _panels(rows, at_random)
     if not panels:
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -90,7 +89,7 @@ def save_curves(
     if is_adversarial:
         figure.suptitle(NOTE, fontsize=8)
     for place, (title, curves) in enumerate(panels.items(), start=1):
-        _draw(figure.add_subplot(lines, columns, place), title, curves, judges.get(title))
+        _draw(figure.add_subplot(lines, columns, place), title, curves, at_random.get(title))
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 
@@ -105,7 +104,7 @@ def _draw(axes: Axes, title: str, curves: Mapping[str, Series], at_random: float
         axes.plot(*zip(*series.points(), strict=True), label=label, marker=marker, markersize=3)
     if at_random is not None:
         axes.axhline(at_random, color="grey", linestyle="--", linewidth=1,
-                     label=f"cannot tell real from generated: {at_random:.3g}")  # fmt: skip
+                     label=f"loss at random guess: {at_random:.3g}")  # fmt: skip
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     if at_random is not None:
         what = "the sum of all terms of its loss"
@@ -121,19 +120,19 @@ def _draw(axes: Axes, title: str, curves: Mapping[str, Series], at_random: float
     axes.legend(fontsize=8, frameon=False)
 
 
-def _panels(rows: Iterable[MetricsRow], judges: Mapping[str, float]) -> Panels:
+def _panels(rows: Iterable[MetricsRow], with_sum: Collection[str]) -> Panels:
     """Sort values into panels by the name of the term, ``player/term`` under ``term``.
 
-    The sum of the terms of each judge stands under its name.
+    The sum of the terms of some players has a panel of its own, titled by the player.
     """
-    panels: Panels = {name: {} for name in judges}
+    panels: Panels = {name: {} for name in with_sum}
     for row in rows:
         sums: dict[str, float] = {}
         for name, value in row["values"].items():
             player, _, term = name.rpartition("/")
             label = "validation" if row["split"] == "validation" else player
             panels.setdefault(term, {}).setdefault(label, Series()).add(row["step"], value)
-            if player in judges:
+            if player in with_sum:
                 sums[player] = sums.get(player, 0.0) + value
         for player, total in sums.items():
             panels[player].setdefault(player, Series()).add(row["step"], total)

@@ -1,4 +1,4 @@
-"""What a training would do and how long it would take, measured without writing anything."""
+"""``--dry-run``: what a training would do and how long it would take, measured in a few steps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from zoo.data.batches import in_order, length
 from zoo.model.drawing import mappers, overview, samplers
 from zoo.model.inference import device_of, evaluation_batch, mean_metrics
 from zoo.model.weights import describe, save_weights
-from zoo.training import engine
-from zoo.training.job import Job
-from zoo.training.loop import FEWEST_STEPS, Budget, play
-from zoo.training.record import PREVIEWS
-from zoo.training.seats import Table
+from zoo.training import devices
+from zoo.training.config import Job
+from zoo.training.reporting import PREVIEWS
 from zoo.training.state import write_shared
-from zoo.training.symptoms import diversities
-from zoo.training.worker import set_up
+from zoo.training.train import setup_training
+from zoo.training.trainer import MIN_STEPS_BETWEEN_VALIDATIONS, Budget, TrainState, train_steps
+from zoo.training.watch import measure_diversity
 
 MEASURED_STEPS = 10
 WARM_UP_STEPS = 5
@@ -52,24 +51,24 @@ class Plan:
 
 
 def plan(job: Job) -> Plan | None:
-    """Measure a few steps and say what a training would do; None on all ranks but the first.
+    """Measure a few steps and return what a training would do; None on all ranks but the first.
 
     Nothing is written.
     """
     began = time.monotonic()
-    fabric = engine.start(job.settings)
-    setup = set_up(job, fabric)
-    table, batches = setup.table, setup.batches
+    fabric = devices.start_fabric(job.settings)
+    state, batches = setup_training(job, fabric)
     sizes = {
-        name: sum(each.numel() for each in seat.parameters) for name, seat in table.seats.items()
+        name: sum(each.numel() for each in player.parameters)
+        for name, player in state.players.items()
     }
     trial = Budget(WARM_UP_STEPS + MEASURED_STEPS, float("inf"))
-    times = [time.monotonic() for _ in play(table, batches, trial)]
+    times = [time.monotonic() for _ in train_steps(state, batches, trial)]
     started = times[0] - began
-    validation, preview = _measure_rest(job, table)
+    validation, preview = _measure_rest(job, state)
     is_first, device = fabric.is_global_zero, fabric.device
-    del setup, table
-    engine.stop(fabric)
+    del state
+    devices.stop_fabric(fabric)
     if not is_first:
         return None
     seconds = (times[-1] - times[-1 - MEASURED_STEPS]) / MEASURED_STEPS
@@ -77,8 +76,8 @@ def plan(job: Job) -> Plan | None:
     finite = budget.steps != float("inf")
     estimated = budget.seconds
     if finite:
-        every = batches.steps_per_epoch * math.ceil(FEWEST_STEPS / batches.steps_per_epoch)
-        validations = math.ceil(budget.steps / every)
+        epochs = math.ceil(MIN_STEPS_BETWEEN_VALIDATIONS / batches.steps_per_epoch)
+        validations = math.ceil(budget.steps / (epochs * batches.steps_per_epoch))
         rest = started + CURVES + PREVIEWS * preview + validations * validation
         estimated = min(budget.seconds + rest, budget.steps * seconds + rest)
     spec, splits = job.store.spec, job.store.splits
@@ -90,7 +89,7 @@ def plan(job: Job) -> Plan | None:
         image=[spec.channels, spec.height, spec.width],
         parameters=sizes,
         device=str(device),
-        precision=engine.precision(job.settings, device.type),
+        precision=devices.precision(job.settings, device.type),
         batch_size=batches.batch_size,
         steps_per_epoch=batches.steps_per_epoch,
         steps=int(budget.steps) if finite else None,
@@ -101,16 +100,16 @@ def plan(job: Job) -> Plan | None:
     )  # fmt: skip
 
 
-def _measure_rest(job: Job, table: Table) -> tuple[float, float]:
-    """Return the seconds of a validation with its checkpoint, and of the previews of one moment."""
-    model, held_out = table.model, job.store.splits["validation"]
+def _measure_rest(job: Job, state: TrainState) -> tuple[float, float]:
+    """Return the seconds of a validation with its checkpoint, and of the previews of one step."""
+    model, held_out = state.model, job.store.splits["validation"]
     with tempfile.TemporaryDirectory() as folder:
         times = [time.monotonic()]
         batches = in_order(held_out, evaluation_batch(model.data), device_of(model))
         mean_metrics(model, batches)
-        diversities(model, held_out)
+        measure_diversity(model, held_out)
         save_weights(Path(folder, "model.safetensors"), model, describe(model, job.offer))
-        write_shared(Path(folder), table, {})
+        write_shared(Path(folder), state, {})
         times.append(time.monotonic())
         for name in (*samplers(model), *mappers(model)):
             overview(model, name, held_out)

@@ -86,7 +86,7 @@ def announced() -> World | None:
 def is_first_rank() -> bool:
     """Whether this process is the only one of a training, or the first of several.
 
-    What the environment announces is not checked here: errors are told by the first one as well.
+    What the environment announces is not checked here, so that the first rank can report errors.
     """
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
@@ -95,7 +95,7 @@ def is_first_rank() -> bool:
 
 
 def note_on_allocation() -> str:
-    """Return what to say of SLURM tasks that were not started; empty where there are none."""
+    """Return a note on SLURM tasks that were not started; empty if there are none."""
     if announced() is None and _is_allocation_only("srun"):
         tasks = os.environ["SLURM_NTASKS"]
         return f"SLURM has {tasks} tasks for this job and one is used: srun zoo train uses all"

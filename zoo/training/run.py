@@ -1,4 +1,11 @@
-"""A run's folder: what it holds, how it is made and removed. Imports no torch."""
+"""Run folders: what they hold, how they are made, found, locked and removed. Imports no torch.
+
+A run belongs to one process at a time. Its lock is the operating system's: it ends with its
+process, however that ends, so that no lock is ever stale. (On a file system without locks,
+filelock's file takes their place; it may have to be removed by hand.) For processes on other
+machines, where a shared disk may not show locks, the time of ``run.json`` is that of the owner's
+last heartbeat.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +15,32 @@ import platform
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Required, TypedDict
 
+from filelock import FileLock, Timeout
+
 from zoo.atomic import flush, write_json, write_text
-from zoo.errors import NotFoundError, UsageError
+from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.manifest import MANIFEST
 from zoo.records import read_json, read_lines
-from zoo.training import lock
 
 RUNS = Path("runs")  # of the working directory
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SCHEMA = 1
-ATTEMPT = "ZOO_ATTEMPT"  # environment variable: by which a supervisor knows what it has started
+ATTEMPT = "ZOO_ATTEMPT"  # environment variable: by which a supervisor finds the run it started
+FILES = ("run.json", "config.toml")  # a folder with one of these is a run
+LOCK, HEARTBEAT = "lock", "run.json"  # files of a run
+LOCK_TIMEOUT = 2.0  # seconds to wait for a process that only looks whether the lock is taken
+HEARTBEAT_EVERY = 30.0  # seconds between two heartbeats of the owner
+DEAD_AFTER = 300.0  # seconds without a heartbeat, after which an owner elsewhere counts as dead
 
 Status = Literal["running", "finished", "interrupted", "failed"]
-Damaged = Callable[[int, str], None]  # told of each line that cannot be read: its number, and why
+OnDamaged = Callable[[int, str], None]  # called with the number of a damaged line, and why
 
 
 class Best(TypedDict):
@@ -42,7 +56,7 @@ class RunInfo(TypedDict, total=False):
     model: Required[str]
     schema: int
     id: str
-    status: Status | Literal["died"]  # which is not written, but found out
+    status: Status | Literal["died"]  # never written: found when the process is gone
     created: str
     ended: str | None
     error: str | None
@@ -67,8 +81,8 @@ class RunInfo(TypedDict, total=False):
     seconds: float
     metrics: dict[str, float]
     best: Best | None
-    verdicts: list[str]
-    unwatched: dict[str, str] | None  # None where nobody watched
+    alerts: list[str]
+    unwatched: dict[str, str] | None  # None in a run without monitors
 
 
 class MetricsRow(TypedDict, total=False):
@@ -82,11 +96,11 @@ class MetricsRow(TypedDict, total=False):
 
 
 class EventRow(TypedDict, total=False):
-    """A line of ``events.jsonl``: ``verdict``, ``recovered`` or ``trained``."""
+    """A line of ``events.jsonl``: ``alert``, ``recovered`` or ``trained``."""
 
     event: Required[str]
     step: int
-    illness: str
+    monitor: str
     evidence: dict[str, float | str]
     message: str
     advice: str
@@ -95,7 +109,7 @@ class EventRow(TypedDict, total=False):
 class Run:
     """One folder below ``runs/``.
 
-    ``run.json`` says what the run is and how it stands, ``config.toml`` reproduces it,
+    ``run.json`` holds what the run is and its status, ``config.toml`` reproduces it,
     ``metrics.jsonl`` and ``events.jsonl`` grow by lines, ``samples/`` and ``checkpoints/`` hold
     what their names say, ``log.txt`` the messages.
     """
@@ -153,11 +167,11 @@ class Run:
         return info
 
     def fact(self, key: str) -> Any:
-        """Return what run.json says of something; None when it does not, or is damaged."""
+        """Return a value of run.json; None if it is missing, or the file is damaged."""
         return self._info_or_nothing().get(key)
 
-    def way_to(self, data: str) -> str | None:
-        """Return where data lies, from the run's folder; None for a data set of the catalogue."""
+    def relative_path_to(self, data: str) -> str | None:
+        """Return the path of data relative to the run folder; None for a catalogue data set."""
         if not Path(data).is_absolute():
             return None
         try:
@@ -166,15 +180,15 @@ class Run:
             return None
 
     def data_places(self, data: str) -> list[str]:
-        """Return where the data of the run may lie now: where it was, or the same way from here.
+        """Return where the data of the run may be: where it was, or at the same relative path.
 
         Args:
             data: name in the catalogue, or absolute path, as the run was trained with.
         """
-        way = self.fact("data_from_run")
-        if not isinstance(way, str) or not Path(data).is_absolute():
+        relative = self.fact("data_from_run")
+        if not isinstance(relative, str) or not Path(data).is_absolute():
             return [data]
-        moved = os.path.normpath(self.path.absolute() / way)
+        moved = os.path.normpath(self.path.absolute() / relative)
         return [data] if moved == data else [data, moved]
 
     def write_info(self, **facts: Any) -> None:
@@ -185,7 +199,7 @@ class Run:
         write_json(self.path / "run.json", {**known, **facts})
 
     def start(self, **facts: Any) -> None:
-        """Say in run.json that this process trains the run, from now on."""
+        """Write to run.json that this process trains the run from now on."""
         self.write_info(
             schema=SCHEMA,
             id=self.name,
@@ -200,7 +214,7 @@ class Run:
         )
 
     def end(self, status: Status, **facts: Any) -> None:
-        """Say in run.json how the run ended."""
+        """Write to run.json how the run ended."""
         self.write_info(status=status, ended=now(), **facts)
 
     def append(self, file: str, row: Mapping[str, Any]) -> None:
@@ -214,16 +228,16 @@ class Run:
         with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(f"{now()} {message}\n")
 
-    def metrics(self, damaged: Damaged | None = None) -> Iterator[MetricsRow]:
+    def metrics(self, on_damaged: OnDamaged | None = None) -> Iterator[MetricsRow]:
         """Yield the rows of ``metrics.jsonl``; lines that cannot be read are left out."""
-        return read_lines(self.path / "metrics.jsonl", MetricsRow, damaged)
+        return read_lines(self.path / "metrics.jsonl", MetricsRow, on_damaged)
 
-    def events(self, damaged: Damaged | None = None) -> Iterator[EventRow]:
+    def events(self, on_damaged: OnDamaged | None = None) -> Iterator[EventRow]:
         """Yield the rows of ``events.jsonl``; lines that cannot be read are left out."""
-        return read_lines(self.path / "events.jsonl", EventRow, damaged)
+        return read_lines(self.path / "events.jsonl", EventRow, on_damaged)
 
     def size(self, file: str) -> int:
-        """Return the length of one of the files that grow, in bytes, all of them on the disk."""
+        """Flush a file that grows to the disk and return its size in bytes."""
         path = self.path / file
         if not path.exists():
             return 0
@@ -231,7 +245,7 @@ class Run:
         return path.stat().st_size
 
     def cut(self, file: str, size: int) -> bool:
-        """Let one of the files that grow be as long as it once was; False when it is shorter."""
+        """Cut a file that grows to an earlier size; return False if it is shorter than that."""
         path, now = self.path / file, self.size(file)
         if now > size:
             os.truncate(path, size)
@@ -242,25 +256,35 @@ class Run:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes from training or removing this run as long as the block lasts.
+        """Hold the lock of this run inside the block: no other process can train or remove it.
 
         Raises:
             UsageError: another process has it.
         """
-        with lock.locked(self.path) as ours:
+        lock, is_ours = FileLock(self.path / LOCK), True
+        try:
+            lock.acquire(timeout=LOCK_TIMEOUT, poll_interval=0.02)
+        except Timeout:
+            is_ours = False
+        try:
             owner = self._info_or_nothing()
-            if not ours or self._is_owned_elsewhere(owner):
+            if not is_ours or self._is_owned_elsewhere(owner):
                 who = f"process {owner.get('pid')} on {owner.get('host')}"
                 raise UsageError(
                     f"run {self.name!r} is being trained, by {who}",
-                    hint=f"stop it first (Ctrl-C there, or kill {owner.get('pid')}); on another "
-                    f"machine, it is taken for dead after {lock.SILENT:.0f} s without a sign",
+                    hint=f"stop it first (Ctrl-C there, or kill {owner.get('pid')}); if it is on "
+                    f"another machine, it counts as dead after {DEAD_AFTER:.0f} s without a "
+                    "heartbeat",
                 )
             yield
+        finally:
+            if is_ours:
+                lock.release()
 
-    def give_sign(self) -> None:
-        """Say now and then that the owner is alive."""
-        lock.give_sign(self.path)
+    def heartbeat(self) -> None:
+        """Show other machines that the owner is alive: touch run.json now and then."""
+        if time.time() - (self.path / HEARTBEAT).stat().st_mtime > HEARTBEAT_EVERY:
+            os.utime(self.path / HEARTBEAT)
 
     def _read_info(self) -> RunInfo:
         info = read_json(self.path / "run.json", RunInfo)
@@ -275,16 +299,28 @@ class Run:
             return {}
 
     def _is_owned_elsewhere(self, info: Mapping[str, Any]) -> bool:
-        """Whether another machine is at it, which the locks of a shared disk may not say."""
+        """Whether another machine trains it, which locks on a shared disk may not show."""
         runs_elsewhere = info.get("status") == "running" and info.get("host") != platform.node()
-        return runs_elsewhere and not lock.is_taken_for_dead(self.path)
+        return runs_elsewhere and not self._is_silent()
+
+    def _is_silent(self) -> bool:
+        """Whether the owner's last heartbeat is so long ago that it must be dead."""
+        try:
+            return time.time() - (self.path / HEARTBEAT).stat().st_mtime > DEAD_AFTER
+        except FileNotFoundError:
+            return True
 
     def _is_alive(self, info: Mapping[str, Any]) -> bool:
         """Whether the process of a running run is there, as far as this machine can tell."""
+        lock = FileLock(self.path / LOCK)
         try:
-            return lock.is_locked(self.path) or self._is_owned_elsewhere(info)
+            lock.acquire(blocking=False)
+        except Timeout:
+            return True
         except OSError:  # a folder in which we may not even open a lock
-            return not lock.is_taken_for_dead(self.path)
+            return not self._is_silent()
+        lock.release()
+        return self._is_owned_elsewhere(info)
 
     @property
     def weights(self) -> Path:
@@ -313,7 +349,7 @@ class Run:
         return checkpoint / "model.safetensors"
 
     def point(self, which: Literal["best", "last"], checkpoint: str) -> None:
-        """Let ``best`` or ``last`` name a checkpoint."""
+        """Point ``best`` or ``last`` to a checkpoint."""
         write_text(self.path / "checkpoints" / which, checkpoint + "\n")
 
     def remove(self) -> Path | None:
@@ -362,3 +398,49 @@ def number_of(name: str, model: str) -> int:
     """Return the number of a run that was named by its model and a number, or 0."""
     match = re.fullmatch(re.escape(model) + r"-(\d{1,9})", name)
     return int(match[1]) if match else 0
+
+
+def all_runs() -> list[Run]:
+    """Return the runs of the working directory, the oldest first; other folders are skipped."""
+    if not RUNS.is_dir():
+        return []
+    folders = [path for path in RUNS.iterdir() if any((path / file).is_file() for file in FILES)]
+    return [Run(path) for path in sorted(folders, key=_start_time)]
+
+
+def find_run(name: str) -> Run:
+    """Return the run called `name`, or ``runs/name``, or the latest for ``@last``.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    runs = all_runs()
+    name = name.removeprefix(f"{RUNS}/").rstrip("/")
+    if name == "@last":
+        if not runs:
+            raise NotFoundError(
+                f"no runs in {RUNS.resolve()}", hint="zoo list, then zoo train MODEL"
+            )
+        return runs[-1]
+    for run in runs:
+        if run.name == name:
+            return run
+    path = RUNS / name
+    if NAME.fullmatch(name) and path.is_dir() and not list(path.glob("[!l]*")):
+        return Run(path)  # whose process was killed before it wrote run.json
+    near = did_you_mean(name, [run.name for run in runs])
+    raise NotFoundError(
+        f"run {name[:60]!r} not found in {RUNS.resolve()}.{near}",
+        hint="zoo runs",
+        code="run-not-found",
+    )
+
+
+def _start_time(path: Path) -> tuple[float, int, str]:
+    """Return a sort key: when a run began, then its number, then its name."""
+    try:
+        created = read_json(path / "run.json", RunInfo).get("created", "")
+        began = datetime.fromisoformat(created).timestamp()
+    except (OSError, ValueError, OverflowError):  # a damaged run hides no other
+        began = 0.0
+    return began, number_of(path.name, path.name.rpartition("-")[0]), path.name

@@ -1,72 +1,84 @@
-"""All that a training's next step depends on, taken down as tensors and JSON, and put back."""
+"""What the next step of a training depends on, as tensors and JSON: saved, and restored.
+
+That is weights, optimisers, buffers and random generators, and the environment of the process
+(device, versions, data), of which a change is reported. Nothing is pickled.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.wrappers import is_wrapped
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zoo.errors import PluginError
+import zoo
+from zoo.errors import NotFoundError, PluginError
 from zoo.model.contract import Model
 from zoo.model.weights import in_plain_order, save_tensors
+from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged
-from zoo.training.plain import like, put_together, take_apart
-from zoo.training.randomness import random_state, set_random_state
-from zoo.training.seats import Table
+from zoo.training.config import Job
+from zoo.training.trainer import TrainState
 
 GENERATORS = "generators"  # key of a rank's metadata
+PYTHON, NUMPY, TORCH, DEVICE = "python", "numpy", "torch", "device"  # keys of random generators
 
 
-def write_shared(folder: Path, table: Table, trained: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Write what all ranks have in common, beside the weights; return the part that is JSON.
+def write_shared(
+    folder: Path, state: TrainState, raw_weights: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """Write what all ranks have in common beside the weights; return the part that is JSON.
 
     Args:
         folder: of the checkpoint.
-        table: with the optimisers.
-        trained: the weights as the optimisers left them, where the model holds their averages.
+        state: whose optimisers are saved.
+        raw_weights: the weights as the optimisers left them, while the model holds their averages.
 
     Raises:
-        PluginError: an optimiser remembers something that is no number and no tensor.
+        PluginError: the state of an optimiser holds something that is no number and no tensor.
     """
-    tensors = {f"trained.{name}": tensor for name, tensor in trained.items()}
+    tensors = {f"raw.{name}": tensor for name, tensor in raw_weights.items()}
     optimisers = {}
-    for player, seat in table.seats.items():
+    for name, player in state.players.items():
         try:
-            state = seat.optimiser.state_dict()
-            optimisers[player], more = take_apart(state, f"{player}.optimiser")
+            optimiser = player.optimiser.state_dict()
+            optimisers[name], more = flatten_state(optimiser, f"{name}.optimiser")
         except TypeError as problem:
-            raise PluginError(f"the training of {player!r} cannot be saved: {problem}") from None
+            raise PluginError(f"the optimiser of {name!r} cannot be saved: {problem}") from None
         tensors |= more
     save_tensors(folder / "training.safetensors", tensors)
     return optimisers
 
 
-def state_of_rank(table: Table) -> bytes:
-    """Return what this rank alone has, as the bytes of a safetensors file.
+def rank_state(state: TrainState) -> bytes:
+    """Return the state that only this rank has, as the bytes of a safetensors file.
 
     That is every buffer (BatchNorm statistics, image pools), for ranks see different images, and
     every random generator.
     """
-    tensors = {f"buffer.{name}": each for name, each in _buffers(table.model).items()}
-    generators, more = take_apart(random_state(table.fabric.device), "generator")
+    tensors = {f"buffer.{name}": each for name, each in _buffers(state.model).items()}
+    generators, more = flatten_state(random_state(state.fabric.device), "generator")
     metadata = {GENERATORS: json.dumps(generators)}
     return safetensors.torch.save(in_plain_order(tensors | more), metadata)
 
 
 @torch.no_grad()
-def restore(table: Table, checkpoint: Checkpoint, *, rank: int, ranks: int) -> None:
-    """Put the model, the optimisers and the random generators back to where they were.
+def restore(state: TrainState, checkpoint: Checkpoint, *, rank: int, ranks: int) -> None:
+    """Restore the model, the optimisers and the random generators from a checkpoint.
 
-    Where another number of ranks was at work, every rank takes the first one's buffers, and keeps
-    the generators that it has.
+    If the number of ranks was another one, every rank takes the buffers of the first, and keeps its
+    own random generators.
 
     Raises:
         NotFoundError: the checkpoint does not fit the model.
@@ -75,20 +87,20 @@ def restore(table: Table, checkpoint: Checkpoint, *, rank: int, ranks: int) -> N
     try:
         shared, _ = _read(path / "training.safetensors")
         weights, _ = _read(path / "model.safetensors")
-        averaged = any(name.startswith("trained.") for name in shared)
-        for name, tensor in table.model.state_dict().items():
+        averaged = any(name.startswith("raw.") for name in shared)
+        for name, tensor in state.model.state_dict().items():
             is_averaged = averaged and tensor.is_floating_point()
-            _fill(tensor, shared[f"trained.{name}"] if is_averaged else weights[name], name)
-        for player, seat in table.seats.items():
-            state = put_together(checkpoint.facts["optimisers"][player], shared)
-            seat.optimiser.load_state_dict(laid_out(state, seat.optimiser))
-        as_before = ranks == checkpoint.ranks
-        own, metadata = _read(path / f"rank-{rank if as_before else 0}.safetensors")
-        for name, buffer in _buffers(table.model).items():
+            _fill(tensor, shared[f"raw.{name}"] if is_averaged else weights[name], name)
+        for name, player in state.players.items():
+            optimiser = unflatten_state(checkpoint.content["optimisers"][name], shared)
+            player.optimiser.load_state_dict(match_layout(optimiser, player.optimiser))
+        same_ranks = ranks == checkpoint.ranks
+        own, metadata = _read(path / f"rank-{rank if same_ranks else 0}.safetensors")
+        for name, buffer in _buffers(state.model).items():
             _fill(buffer, own[f"buffer.{name}"], name)
-        if as_before:
-            generators = put_together(json.loads(metadata[GENERATORS]), own)
-            set_random_state(generators, table.fabric.device)
+        if same_ranks:
+            generators = unflatten_state(json.loads(metadata[GENERATORS]), own)
+            set_random_state(generators, state.fabric.device)
     except (
         KeyError,
         ValueError,
@@ -101,6 +113,7 @@ def restore(table: Table, checkpoint: Checkpoint, *, rank: int, ranks: int) -> N
 
 
 def _fill(tensor: Tensor, saved: Tensor, name: str) -> None:
+    """Copy a saved tensor into one of the model, which must have its shape and type."""
     if tensor.shape != saved.shape or tensor.dtype != saved.dtype:
         raise ValueError(
             f"{name!r} is {saved.dtype} {tuple(saved.shape)}, "
@@ -109,25 +122,26 @@ def _fill(tensor: Tensor, saved: Tensor, name: str) -> None:
     tensor.copy_(saved)
 
 
-def laid_out(state: dict[str, Any], optimiser: Optimizer) -> dict[str, Any]:
-    """Give what an optimiser remembers of a parameter the layout in memory of that parameter.
+def match_layout(state: dict[str, Any], optimiser: Optimizer) -> dict[str, Any]:
+    """Give each tensor of an optimiser's state the memory layout and device of its parameter.
 
-    Fused optimisers go through both side by side.
+    Fused optimisers need the same layout for both.
     """
     parameters: Sequence[Tensor] = [
         each for group in optimiser.param_groups for each in group["params"]
     ]
-    for index, remembered in state["state"].items():
-        if not isinstance(index, int) or not isinstance(remembered, dict):
+    for index, of_parameter in state["state"].items():
+        if not isinstance(index, int) or not isinstance(of_parameter, dict):
             continue  # of all parameters together
-        for key, value in remembered.items():
+        for key, value in of_parameter.items():
             if isinstance(value, Tensor) and value.ndim and value.shape == parameters[index].shape:
-                remembered[key] = like(value, parameters[index])
+                pattern = torch.empty_like(parameters[index], dtype=value.dtype)
+                of_parameter[key] = pattern.copy_(value)
     return state
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a file whose every byte is known to be our own."""
+    """Return the tensors and the metadata of a file whose hash was compared before."""
     with safetensors.safe_open(path, framework="pt") as file:
         names = file.keys()
         return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
@@ -141,3 +155,138 @@ def _buffers(model: Model) -> dict[str, Tensor]:
         assert isinstance(network, nn.Module)
         found |= {f"{name}.{key}": buffer for key, buffer in network.named_buffers()}
     return found
+
+
+def flatten_state(value: Any, name: str) -> tuple[Any, dict[str, Tensor]]:
+    """Split a nested value, such as an optimiser's state, into JSON and tensors by name.
+
+    Dictionaries keep the types of their keys and their order, tuples stay tuples, and every float
+    comes back to the bit.
+
+    Args:
+        value: made of None, booleans, numbers, texts, tensors, lists, tuples and dictionaries.
+        name: beginning of the names of the tensors.
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def flatten(part: Any, path: str) -> Any:
+        if isinstance(part, Tensor):
+            key = f"{name}.{len(tensors)}"  # a path of keys might be that of two
+            tensors[key] = part
+            return {"tensor": key}
+        if isinstance(part, float) and not math.isfinite(part):
+            return {"float": repr(part)}
+        if part is None or isinstance(part, bool | int | float | str):
+            return part
+        if isinstance(part, list | tuple):
+            items = [flatten(each, f"{path}.{index}") for index, each in enumerate(part)]
+            return items if isinstance(part, list) else {"tuple": items}
+        if isinstance(part, dict):
+            pairs = [
+                [flatten(key, ""), flatten(each, f"{path}.{key}")] for key, each in part.items()
+            ]
+            return {"dict": pairs}
+        raise TypeError(f"{path} is a {type(part).__name__}, which cannot be saved")
+
+    return flatten(value, name), tensors
+
+
+def unflatten_state(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return the nested value that `flatten_state` was given.
+
+    Raises:
+        ValueError: `flatten_state` does not return such a value, or a tensor is missing.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list):
+        return [unflatten_state(each, tensors) for each in value]
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ValueError("not a value that was saved")
+    ((kind, content),) = value.items()
+    if kind == "tensor" and content in tensors:
+        return tensors[content]
+    if kind == "float" and content in {"nan", "inf", "-inf"}:
+        return float(content)
+    if kind == "tuple" and isinstance(content, list):
+        return tuple(unflatten_state(each, tensors) for each in content)
+    if kind == "dict" and isinstance(content, list):
+        pairs = (
+            (unflatten_state(key, {}), unflatten_state(each, tensors)) for key, each in content
+        )
+        return dict(pairs)
+    raise ValueError(f"not a value that was saved: {str(kind)[:40]!r}")
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """Return the states of Python's, NumPy's, torch's and the device's generators."""
+    numpy_state = np.random.get_state(legacy=False)  # what a plugin may draw from
+    assert isinstance(numpy_state, dict)
+    numpy_state["state"]["key"] = numpy_state["state"]["key"].tolist()
+    state = {PYTHON: random.getstate(), NUMPY: numpy_state, TORCH: torch.get_rng_state()}
+    if device.type == "cuda":
+        state[DEVICE] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        state[DEVICE] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Set the states of the generators; a device of another kind keeps its own.
+
+    Raises:
+        ValueError: the states are missing or damaged.
+    """
+    try:
+        random.setstate(state[PYTHON])
+        numpy_state = state[NUMPY]
+        numpy_state["state"]["key"] = np.array(numpy_state["state"]["key"], dtype=np.uint32)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(state[TORCH])
+        if DEVICE in state and device.type == "cuda":
+            torch.cuda.set_rng_state(state[DEVICE], device)
+        elif DEVICE in state and device.type == "mps":
+            torch.mps.set_rng_state(state[DEVICE])
+    except (KeyError, TypeError, RuntimeError) as problem:
+        raise ValueError(f"the state of a random generator is damaged: {problem}") from None
+
+
+def environment(job: Job, device: torch.device) -> dict[str, str]:
+    """Return what else the bits of a training's result depend on."""
+    plugin = job.offer.plugin
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "device": kind,
+        "precision": devices.precision(job.settings, device.type),
+        "threads": str(torch.get_num_threads()),
+        "torch": torch.__version__,
+        "zoo-core": zoo.__version__,
+        plugin.distribution: plugin.version,
+        "data": job.store.digest,
+    }
+
+
+def changed_environment(job: Job, checkpoint: Checkpoint, fabric: Fabric) -> list[str]:
+    """Return a line for each part of the environment that changed since a checkpoint was written.
+
+    Raises:
+        NotFoundError: the data has changed.
+    """
+    before = {**checkpoint.content["environment"], "devices": str(checkpoint.ranks)}
+    now = {**environment(job, fabric.device), "devices": str(fabric.world_size)}
+    if before.get("data") != now["data"]:
+        data = checkpoint.content.get("job", {}).get("data", job.data)
+        moved = f"; that was {data!r}" if data != job.data else ""
+        raise NotFoundError(
+            f"{job.data!r} is not the data that the run was trained on{moved}",
+            cause="pictures were added, removed or changed since",
+            hint="zoo data check says what is there; without --resume a new run begins",
+        )
+    return [
+        f"{name} {value}, it was {before.get(name, 'not there')}"
+        for name, value in now.items()
+        if before.get(name) != value
+    ]

@@ -1,50 +1,51 @@
-"""One training from beginning to end: engine, model, loop, record, and how it ended."""
+"""One training from beginning to end: set it up or resume it, take the steps, report its end."""
 
 from __future__ import annotations
 
 import math
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 
 import zoo
 from zoo.atomic import OF_THE_DISK, write_text
+from zoo.data.batches import Batches
 from zoo.errors import InterruptedRunError, ZooError
-from zoo.training import engine
-from zoo.training.checkpoint import set_aside
-from zoo.training.illnesses import IllnessError, Verdict
-from zoo.training.job import Job
-from zoo.training.loop import Budget
-from zoo.training.progress import Progress
-from zoo.training.record import Record
+from zoo.training import devices
+from zoo.training.alerts import Alert, AlertError
+from zoo.training.checkpoint import Checkpoint, CheckpointTimer, damaged, newest, set_aside
+from zoo.training.config import Job, interval
+from zoo.training.launch import SecondSignal, exit_code
+from zoo.training.reporting import Progress, Reporter
 from zoo.training.run import Run, Status, now
-from zoo.training.signals import SecondSignal, exit_code
-from zoo.training.worker import Setup, play_through, set_up
+from zoo.training.state import changed_environment, rank_state, restore
+from zoo.training.trainer import Budget, Cursor, TrainState, setup_players, train_steps
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 FEW_STEPS = 300  # with fewer, hardly any model shows what it can do
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainResult:
     """How a training ended, as ``zoo train --json`` prints it.
 
     Args:
         run: the run's id.
         path: its folder.
-        model: what was trained.
+        model: name of the model.
         status: ``finished`` or ``interrupted``.
         signal: number of the signal that interrupted it, or 0.
-        step: rounds played.
-        epoch: passes over the data.
+        step: training steps done.
+        epoch: complete passes over the data.
         metrics: of the last validation.
-        verdicts: what ails the model at the end.
+        alerts: alerts that are active at the end.
         seconds: time that the training has taken, with that before it was resumed.
     """
 
@@ -56,144 +57,220 @@ class Outcome:
     step: int
     epoch: int
     metrics: dict[str, float]
-    verdicts: list[Verdict]
+    alerts: list[Alert]
     seconds: float
 
 
 def train(
     job: Job,
-    tell: Tell,
+    log: Log,
     stop_signal: Callable[[], int],
     *,
     name: str | None = None,
     resumed: Run | None = None,
     tensorboard: bool = False,
-) -> Outcome | None:
-    """Train in a new run folder or go on in an old one; return how it ended, on the first rank.
+) -> TrainResult | None:
+    """Train in a new run folder or resume a run; return how it ended, on the first rank.
 
     Args:
         job: what to train.
-        tell: told in a line what may surprise.
-        stop_signal: gives the number of a signal that asks for the end of the training, or 0. It
+        log: prints a line to the user.
+        stop_signal: returns the number of a signal that asks for the end of the training, or 0. It
             ends after the step, with a checkpoint.
         name: of the new run.
-        resumed: the run to go on with, which this process holds.
+        resumed: the run to resume, whose lock this process holds.
         tensorboard: whether to log for TensorBoard as well.
 
     Raises:
-        NotFoundError: there is no checkpoint to go on from.
-        IllnessError: the training diverged, or has what ``--fail-on`` names.
-        UsageError: the device, the batch or the run's name cannot be had.
+        NotFoundError: there is no checkpoint to resume from.
+        AlertError: the training diverged, or ``--fail-on`` names an active alert.
+        UsageError: the device, the batch size or the run's name cannot be used.
         ZooError: the run cannot be written to, or a rank was lost.
     """
-    fabric = engine.start(job.settings)
+    fabric = devices.start_fabric(job.settings)
     if fabric.is_global_zero:
-        outcome = _train_first(job, fabric, tell, name, resumed, tensorboard, stop_signal)
+        result = _train_first_rank(job, fabric, log, name, resumed, tensorboard, stop_signal)
     else:
-        outcome = None
-        with _leaving_words_to_the_first(fabric.global_rank):
-            play_through(set_up(job, fabric, resumed), None, stop_signal)
-    engine.stop(fabric)
-    return outcome
+        result = None
+        _train_other_rank(job, fabric, resumed, stop_signal)
+    devices.stop_fabric(fabric)
+    return result
 
 
-def _train_first(
+def _train_first_rank(
     job: Job,
     fabric: Fabric,
-    tell: Tell,
+    log: Log,
     name: str | None,
     resumed: Run | None,
     tensorboard: bool,
     stop_signal: Callable[[], int],
-) -> Outcome:
-    """Train on the first rank, which keeps the record."""
-    setup = set_up(job, fabric, resumed)
+) -> TrainResult:
+    """Train on the first rank, which writes the run folder."""
+    state, batches = setup_training(job, fabric)
+    checkpoint, unusable = find_checkpoint(fabric, resumed)
     run = resumed or Run.create(job.offer.card.name, name)
     with nullcontext() if resumed else run.held():
-        _introduce(run, setup, tell)
-        record = None
+        _log_changes(job, fabric, checkpoint, unusable, log)
+        _start_run(run, job, state, batches, checkpoint, log)
+        reporter = None
         try:
             with Progress(job.settings.epochs) as progress:
-                record = Record(job, run, setup.table, progress, tensorboard=tensorboard)
-                position, signal = play_through(setup, record, stop_signal)
+                reporter = Reporter(job, run, state, progress, tensorboard=tensorboard)
+                cursor, signal = run_steps(job, state, batches, checkpoint, reporter, stop_signal)
         except BaseException as problem:
-            trouble = _as_told(problem, run, fabric)
+            explained = _explain(problem, run, fabric)
             with suppress(OSError):  # the disk may be what failed
                 run.log(traceback.format_exc())
-                if record and isinstance(problem, IllnessError):
-                    record.note_end(problem.verdict)
+                if reporter and isinstance(problem, AlertError):
+                    reporter.record_final_alert(problem.alert)
                 stopped = isinstance(problem, KeyboardInterrupt)
-                run.end("interrupted" if stopped else "failed", error=str(trouble)[:500])
-            if trouble is problem:
+                run.end("interrupted" if stopped else "failed", error=str(explained)[:500])
+            if explained is problem:
                 raise
-            raise trouble from problem
+            raise explained from problem
         status: Status = "interrupted" if signal else "finished"
-        outcome = Outcome(
+        result = TrainResult(
             run.name, str(run.path), job.offer.card.name, status, signal,
-            position.step, position.epoch, record.metrics, record.verdicts,
-            round(position.seconds, 1),
+            cursor.step, cursor.epoch, reporter.metrics, reporter.alerts,
+            round(cursor.seconds, 1),
         )  # fmt: skip
-        run.end(status, step=outcome.step, epoch=outcome.epoch, metrics=outcome.metrics,
-                seconds=outcome.seconds)  # fmt: skip
-        run.log(f"{status} at step {outcome.step}")
-        return outcome
+        run.end(status, step=result.step, epoch=result.epoch, metrics=result.metrics,
+                seconds=result.seconds)  # fmt: skip
+        run.log(f"{status} at step {result.step}")
+        return result
 
 
-def _as_told(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
-    """Return what went wrong as the user is told: with the way to go on, where there is one."""
-    go_on = f"zoo train --resume {run.name}"
-    if isinstance(problem, SecondSignal):
-        last = run.path / "checkpoints" / "last"
-        kept = last.read_text(encoding="utf-8").strip() if last.exists() else "nothing yet"
-        stop = InterruptedRunError(
-            f"run {run.name!r} was stopped at once; what it keeps is {kept}",
-            hint=f"{go_on} goes on there",
-        )
-        stop.exit_code = exit_code(problem.number)
-        return stop
-    if isinstance(problem, OSError) and problem.errno in OF_THE_DISK:
-        return ZooError(
-            f"run {run.name!r} cannot be written: {problem.strerror or problem}",
-            cause="the disk is full or cannot be written; checkpoints of before are whole",
-            hint=f"make room, then {go_on}",
-        )
-    if fabric.world_size > 1 and engine.is_lost_rank(problem):
-        return ZooError(
-            "a rank was lost, and the training with it",
-            cause="another of its processes ended, or its machine cannot be reached",
-            hint=f"{go_on}, or --retries 3 to do so by itself; see {run.path}/log.txt",
-        )
-    return problem
+def _train_other_rank(
+    job: Job, fabric: Fabric, resumed: Run | None, stop_signal: Callable[[], int]
+) -> None:
+    """Train on a rank that writes nothing."""
+    with _exit_on_error(fabric.global_rank):
+        state, batches = setup_training(job, fabric)
+        checkpoint, _ = find_checkpoint(fabric, resumed)
+        run_steps(job, state, batches, checkpoint, None, stop_signal)
 
 
-@contextmanager
-def _leaving_words_to_the_first(rank: int) -> Iterator[None]:
-    """End another rank quietly when the first one knows what is wrong; else say it in a line."""
+def setup_training(job: Job, fabric: Fabric) -> tuple[TrainState, Batches]:
+    """Build the model alike on every rank, and this rank's share of the batches.
+
+    Afterwards each rank draws random numbers of its own.
+
+    Raises:
+        UsageError: the batch cannot be shared by the ranks.
+    """
+    settings = job.settings
+    fabric.seed_everything(settings.seed, verbose=False)
+    state = setup_players(job.build(), fabric, devices.autocast(fabric, settings))
+    fabric.seed_everything(settings.seed + fabric.global_rank, verbose=False)
+    batches = Batches(
+        job.store.splits["train"],
+        settings.batch_size,
+        seed=settings.seed,
+        device=fabric.device,
+        paired="train" in job.store.pairs,
+        rank=fabric.global_rank,
+        ranks=fabric.world_size,
+    )
+    return state, batches
+
+
+def find_checkpoint(
+    fabric: Fabric, resumed: Run | None
+) -> tuple[Checkpoint | None, Mapping[Path, str]]:
+    """Return the checkpoint to resume from, the same on all ranks; None to begin.
+
+    Returns:
+        The checkpoint, and the newer ones that cannot be used, each with the reason.
+
+    Raises:
+        NotFoundError: the run has checkpoints, and all of them are damaged.
+        ZooError: the ranks do not find the same one.
+    """
+    checkpoint, unusable = newest(resumed) if resumed else (None, {})
+    devices.check_same_checkpoint(fabric, checkpoint.step if checkpoint else 0)
+    return checkpoint, unusable
+
+
+def run_steps(
+    job: Job,
+    state: TrainState,
+    batches: Batches,
+    checkpoint: Checkpoint | None,
+    reporter: Reporter | None,
+    stop_signal: Callable[[], int],
+) -> tuple[Cursor, int]:
+    """Take all steps of a training on this rank; the first rank has a reporter.
+
+    Returns:
+        The place of the training at the end, and the number of the signal that ended it, or 0.
+    """
+    fabric, signal = state.fabric, 0
+    budget = Budget.of(job.settings, batches.steps_per_epoch)
+    cursor = Cursor()
+    if checkpoint is not None:
+        cursor = _resume(state, checkpoint, reporter)
+    elif reporter:
+        reporter.begin()
+    timer = CheckpointTimer(*interval(job.settings.checkpoint_every))
+    if budget.progress(cursor.step, cursor.seconds) < 1:
+        for result in train_steps(
+            state, batches, budget, start=cursor, stop_signal=stop_signal,
+            save_is_due=lambda step: timer.is_due(step) or bool(reporter and reporter.fatal_alert),
+        ):  # fmt: skip
+            ranks = devices.gather_bytes(fabric, rank_state(state)) if result.saves else []
+            if reporter:
+                reporter.after_step(result, ranks)
+            if result.saves:
+                timer.restart()
+            cursor, signal = result.cursor, result.signal
+    digests = devices.check_ranks_agree(state.model, fabric)
+    if reporter:
+        reporter.finish(parameters_sha256=digests)
+    return cursor, signal
+
+
+def _resume(state: TrainState, checkpoint: Checkpoint, reporter: Reporter | None) -> Cursor:
+    """Restore everything from a checkpoint; return the place of the training in it."""
+    fabric = state.fabric
     try:
-        yield
-    except IllnessError as problem:  # which all ranks have
-        raise SystemExit(problem.exit_code) from None
-    except ZooError as problem:
-        sys.stderr.write(f"rank {rank}: {problem.message}\n")
-        raise SystemExit(problem.exit_code) from None
-    except RuntimeError as problem:
-        if engine.is_lost_rank(problem):
-            raise SystemExit(1) from None
-        raise
+        restore(state, checkpoint, rank=fabric.global_rank, ranks=fabric.world_size)
+        cursor = Cursor(**checkpoint.content["cursor"])
+        if reporter:
+            reporter.resume(checkpoint)
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise damaged(checkpoint.path, f"its content cannot be read: {problem}") from problem
+    return cursor
 
 
-def _introduce(run: Run, setup: Setup, tell: Tell) -> None:
-    """Write down what is about to be trained."""
-    job, fabric, checkpoint = setup.job, setup.table.fabric, setup.checkpoint
-    changes = job.changes(checkpoint, fabric.device, fabric.world_size) if checkpoint else []
-    for path, why in setup.ill.items():
-        tell(f"{why}; it is now called {set_aside(path).name}")
+def _log_changes(
+    job: Job,
+    fabric: Fabric,
+    checkpoint: Checkpoint | None,
+    unusable: Mapping[Path, str],
+    log: Log,
+) -> None:
+    """Log what differs from the training that is resumed, and rename damaged checkpoints."""
+    changes = changed_environment(job, checkpoint, fabric) if checkpoint else []
+    for path, why in unusable.items():
+        log(f"{why}; it is now called {set_aside(path).name}")
     for change in changes:
-        tell(f"{change}: the run is no longer equal, to the bit, to one without a break")
-    budget = Budget.of(job.settings, setup.batches.steps_per_epoch)
+        log(f"{change}: the run is no longer bit-identical to one without a break")
+
+
+def _start_run(
+    run: Run,
+    job: Job,
+    state: TrainState,
+    batches: Batches,
+    checkpoint: Checkpoint | None,
+    log: Log,
+) -> None:
+    """Write config.toml and run.json of a training that is about to begin or to be resumed."""
+    budget, fabric = Budget.of(job.settings, batches.steps_per_epoch), state.fabric
     if job.settings.steps is None and checkpoint is None and budget.steps < FEW_STEPS:
-        tell(
-            f"{budget.steps:,.0f} steps are planned, {setup.batches.steps_per_epoch} an epoch: "
+        log(
+            f"{budget.steps:,.0f} steps are planned, {batches.steps_per_epoch} an epoch: "
             f"few for any model; --steps {FEW_STEPS}, or more --epochs"
         )
     write_text(run.path / "config.toml", job.to_toml())
@@ -204,21 +281,67 @@ def _introduce(run: Run, setup: Setup, tell: Tell) -> None:
         distribution=job.offer.plugin.distribution,
         version=job.offer.plugin.version,
         data=job.data,
-        data_from_run=run.way_to(job.data),
+        data_from_run=run.relative_path_to(job.data),
         data_spec=job.store.spec.to_json(),
         device=str(fabric.device),
         devices=fabric.world_size,
-        precision=engine.precision(job.settings, fabric.device.type),
+        precision=devices.precision(job.settings, fabric.device.type),
         planned_steps=budget.steps if math.isfinite(budget.steps) else None,
         planned_seconds=job.settings.max_seconds,
         zoo=zoo.__version__,
         torch=torch.__version__,
     )
     if checkpoint is not None:
-        epoch = checkpoint.facts["position"]["epoch"]
-        tell(f"going on with run {run.name} at step {checkpoint.step}, after {epoch} epochs")
-        run.log(f"going on at step {checkpoint.step}")
+        epoch = checkpoint.content["cursor"]["epoch"]
+        log(f"resuming run {run.name} at step {checkpoint.step}, after {epoch} epochs")
+        run.log(f"resuming at step {checkpoint.step}")
         return
     if created:
-        tell(f"run {run.name} has no checkpoint yet; it begins anew")
+        log(f"run {run.name} has no checkpoint yet; it starts again from the beginning")
     run.log(f"training {job.offer.card.name} on {job.data}")
+
+
+def _explain(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
+    """Return the error for the user: where the run can be resumed, with the command that does it.
+
+    An exception for which there is no better explanation is returned as it is.
+    """
+    resume = f"zoo train --resume {run.name}"
+    if isinstance(problem, SecondSignal):
+        last = run.path / "checkpoints" / "last"
+        kept = last.read_text(encoding="utf-8").strip() if last.exists() else "none yet"
+        stop = InterruptedRunError(
+            f"run {run.name!r} was stopped at once; its last checkpoint: {kept}",
+            hint=f"{resume} resumes there",
+        )
+        stop.exit_code = exit_code(problem.number)
+        return stop
+    if isinstance(problem, OSError) and problem.errno in OF_THE_DISK:
+        return ZooError(
+            f"run {run.name!r} cannot be written: {problem.strerror or problem}",
+            cause="the disk is full or cannot be written; earlier checkpoints are undamaged",
+            hint=f"free some space, then {resume}",
+        )
+    if fabric.world_size > 1 and devices.is_lost_rank(problem):
+        return ZooError(
+            "a rank was lost, and the training with it",
+            cause="another of its processes ended, or its machine cannot be reached",
+            hint=f"{resume}, or --retries 3 to resume automatically; see {run.path}/log.txt",
+        )
+    return problem
+
+
+@contextmanager
+def _exit_on_error(rank: int) -> Iterator[None]:
+    """Exit a rank without output if the first one reports the same error; else print one line."""
+    try:
+        yield
+    except AlertError as problem:  # which all ranks have
+        raise SystemExit(problem.exit_code) from None
+    except ZooError as problem:
+        sys.stderr.write(f"rank {rank}: {problem.message}\n")
+        raise SystemExit(problem.exit_code) from None
+    except RuntimeError as problem:
+        if devices.is_lost_rank(problem):
+            raise SystemExit(1) from None
+        raise

@@ -112,7 +112,7 @@ class ConditionalGAN(Model):
     def players(self) -> Mapping[str, Player]:
         adam = partial(torch.optim.Adam, lr=self.config.lr, betas=(0.5, 0.999), fused=True)
         return {
-            "discriminator": Player([self.discriminator], adam, chance=2 * log(2)),
+            "discriminator": Player([self.discriminator], adam, loss_at_random_guess=2 * log(2)),
             "generator": Player([self.generator], adam),
         }
 

@@ -7,8 +7,8 @@ Objective (eq. 3 and algorithm 1), mean over the batch:
     generator:  min  -f(G(z))
     z ~ N(0, 1),  ε ~ U[0, 1], one for each image
 
-The critic f moves `critic_steps` times before the generator moves once. A batch is shared out:
-every step of the critic sees images of its own, and as many are generated in each step; so one
+The critic f is updated `critic_steps` times before each update of the generator. A batch is shared
+out: every step of the critic sees images of its own, and as many are generated in each step; so one
 epoch shows each image once, and `batch_size` is critic_steps times the paper's m.
 
 The penalty asks for a gradient of norm 1 on straight lines between real and generated images, which
@@ -43,7 +43,10 @@ class WGANGPConfig:
         64, "maps of the outermost level, doubled at each further one", at_least=1, at_most=1024
     )
     critic_steps: int = option(
-        5, "moves of the critic before the generator's, as in the paper", at_least=1, at_most=100
+        5,
+        "updates of the critic for each of the generator's, as in the paper",
+        at_least=1,
+        at_most=100,
     )
     penalty_weight: float = option(10.0, "λ, as in the paper", at_least=0.0)
     lr: float = option(1e-4, "learning rate of Adam; β is (0, 0.9)", above=0.0, at_most=1.0)

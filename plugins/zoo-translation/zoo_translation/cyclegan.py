@@ -212,7 +212,7 @@ class CycleGAN(Model):
                 [self.discriminator_a, self.discriminator_b],
                 adam,
                 constant_then_linear,
-                chance=0.5,  # D = 1/2 everywhere: four terms of ½ · (1/2)²
+                loss_at_random_guess=0.5,  # D = 1/2 everywhere: four terms of ½ · (1/2)²
             ),
         }
 

@@ -78,7 +78,7 @@ class ThreePlayers(Model):
         adam = partial(torch.optim.AdamW, lr=self.config.lr)
         return {
             "autoencoder": Player([self.encoder, self.decoder], adam),
-            "critic": Player([self.critic], adam, chance=2 * log(2)),
+            "critic": Player([self.critic], adam, loss_at_random_guess=2 * log(2)),
             "prior": Player([self.prior], partial(torch.optim.SGD, lr=0.1, momentum=0.9)),
         }
 

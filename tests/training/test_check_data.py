@@ -13,7 +13,7 @@ from zoo.catalog.plugins import Plugin
 from zoo.data.source import find_source
 from zoo.data.store import Store, open_store
 from zoo.errors import UsageError
-from zoo.training.job import check_material
+from zoo.training.config import check_data
 
 HOLDS = {
     "images without labels": ("photos", ["photos"]),
@@ -50,7 +50,7 @@ def store(holds: str) -> Store:
 )
 def test_data_must_hold_what_the_model_learns_from(learns_from, holds, is_enough) -> None:
     if is_enough:
-        check_material(offer(learns_from), "here", store(holds))
+        check_data(offer(learns_from), "here", store(holds))
         return
     with pytest.raises(UsageError, match=f"toy learns from {learns_from}; 'here' holds {holds}"):
-        check_material(offer(learns_from), "here", store(holds))
+        check_data(offer(learns_from), "here", store(holds))

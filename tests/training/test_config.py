@@ -8,9 +8,9 @@ import pytest
 
 from zoo import option
 from zoo.errors import UsageError
+from zoo.training.config import resolve, seconds
 from zoo.training.ranks import is_first_rank
-from zoo.training.settings import resolve, seconds
-from zoo.training.window import Window
+from zoo.training.reporting import Window
 
 
 @dataclass(frozen=True)

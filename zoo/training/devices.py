@@ -1,4 +1,4 @@
-"""Devices, ranks and precision: all of it through Lightning Fabric."""
+"""Devices, precision and communication between ranks, through Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from zoo.errors import UsageError, ZooError
 from zoo.model.contract import Model
+from zoo.training.config import Settings
 from zoo.training.ranks import World, announced
-from zoo.training.settings import Settings
 
 RANK_TIMEOUT = timedelta(minutes=10)  # a rank that waits longer than this has lost its partners
 
 
-def start(settings: Settings) -> Fabric:
-    """Start the ranks and return the engine that this process is part of.
+def start_fabric(settings: Settings) -> Fabric:
+    """Start the ranks and return the Fabric object of this process.
 
     Raises:
         UsageError: this machine has no such device, or not as many.
     """
-    _silence()
+    # Fabric's warnings are advice to programmers, not to users.
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric")
     device, world = _device(settings), _world(settings)
     devices = world.local_size if world else settings.devices or 1
     if settings.deterministic:
@@ -46,7 +48,7 @@ def start(settings: Settings) -> Fabric:
             devices=devices,
             num_nodes=world.machines if world else 1,
             strategy=_strategy(settings, devices, world),
-            # mixed precision is the loop's: Fabric's own refuses a gradient penalty
+            # the trainer casts to mixed precision: Fabric's own refuses a gradient penalty
             precision="32-true",
         )
     except MisconfigurationException as problem:
@@ -69,8 +71,8 @@ def precision(settings: Settings, device: str) -> str:
     return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "32"
 
 
-def agree(fabric: Fabric, *numbers: float) -> list[float]:
-    """Return the greatest of each number over all ranks, so that all decide alike."""
+def max_over_ranks(fabric: Fabric, *numbers: float) -> list[float]:
+    """Return the maximum of each number over all ranks, so that all take the same decision."""
     if fabric.world_size == 1:
         return list(numbers)
     mine = torch.tensor(numbers, dtype=torch.float64, device=fabric.device)
@@ -78,7 +80,7 @@ def agree(fabric: Fabric, *numbers: float) -> list[float]:
     return list(mine.tolist())
 
 
-def average(fabric: Fabric, values: torch.Tensor) -> list[float]:
+def mean_over_ranks(fabric: Fabric, values: torch.Tensor) -> list[float]:
     """Return the mean of each value over all ranks; what is not finite on one rank stays so."""
     if fabric.world_size > 1:
         torch.distributed.all_reduce(values)
@@ -92,7 +94,7 @@ def check_ranks_agree(model: Model, fabric: Fabric) -> list[str]:
     Raises:
         ZooError: the ranks hold different weights.
     """
-    digests = [each.hex() for each in gather(fabric, _digest(model.parameters()))]
+    digests = [each.hex() for each in gather_bytes(fabric, _digest(model.parameters()))]
     if len(set(digests)) > 1:
         raise ZooError("the ranks ended with different weights", cause="a bug of zoo's")
     return digests
@@ -104,18 +106,18 @@ def check_same_checkpoint(fabric: Fabric, step: int) -> None:
     Raises:
         ZooError: they have not.
     """
-    if agree(fabric, step, -step) != [step, -step]:
+    if max_over_ranks(fabric, step, -step) != [step, -step]:
         raise ZooError(
             "the ranks would go on from different checkpoints",
             cause="they do not see the same folder runs/, or another process writes there",
         )
 
 
-def gather(fabric: Fabric, mine: bytes) -> list[bytes]:
-    """Return what each rank gives, in their order."""
+def gather_bytes(fabric: Fabric, mine: bytes) -> list[bytes]:
+    """Return the bytes that each rank gives, in the order of ranks."""
     if fabric.world_size == 1:
         return [mine]
-    (longest,) = agree(fabric, len(mine))
+    (longest,) = max_over_ranks(fabric, len(mine))
     padded = len(mine).to_bytes(8) + mine.ljust(int(longest), b"\0")
     tensor = torch.frombuffer(bytearray(padded), dtype=torch.uint8).to(fabric.device)
     found = [torch.empty_like(tensor) for _ in range(fabric.world_size)]
@@ -130,10 +132,10 @@ def is_lost_rank(problem: BaseException) -> bool:
     return isinstance(problem, RuntimeError) and ("gloo" in words or "NCCL" in words)
 
 
-def stop(fabric: Fabric) -> None:
-    """Leave the group of ranks; call it after the models are released.
+def stop_fabric(fabric: Fabric) -> None:
+    """Leave the process group of the ranks; call it after the models are released.
 
-    In this order, because a gloo process that exits with live models often aborts.
+    In this order, because a gloo process that exits while it holds models often aborts.
     """
     if fabric.world_size > 1 and torch.distributed.is_initialized():
         gc.collect()
@@ -150,11 +152,17 @@ def _digest(tensors: Iterable[torch.Tensor]) -> bytes:
 
 
 def _device(settings: Settings) -> str:
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _has_mps()}
+    """Return the kind of device to use: cpu, cuda or mps.
+
+    Raises:
+        UsageError: this machine has no such device.
+    """
+    mps: bool = torch.backends.mps.is_available()
+    available = {"cuda": torch.cuda.is_available(), "mps": mps, "cpu": True}
     if settings.device == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if there[name])
-    if not there[settings.device]:
-        usable = ", ".join(name for name, usable in there.items() if usable)
+        return next(name for name, is_available in available.items() if is_available)
+    if not available[settings.device]:
+        usable = ", ".join(name for name, is_available in available.items() if is_available)
         raise UsageError(
             f"no {settings.device} device here", hint=f"--device auto (this machine has {usable})"
         )
@@ -178,6 +186,7 @@ def _world(settings: Settings) -> World | None:
 
 
 def _strategy(settings: Settings, devices: int, world: World | None) -> str | Strategy:
+    """Return how the ranks work together: DDP, or ``auto`` for a single process."""
     if devices == 1 and world is None and settings.strategy == "auto":
         return "auto"
     environment = AnnouncedEnvironment(world) if world else None
@@ -256,13 +265,3 @@ class AnnouncedEnvironment(ClusterEnvironment):
     def node_rank(self) -> int:
         """Return the number of this machine."""
         return self._world.machine
-
-
-def _has_mps() -> bool:
-    return torch.backends.mps.is_available()
-
-
-def _silence() -> None:
-    """Keep Fabric's advice to programmers away from users."""
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning_fabric")

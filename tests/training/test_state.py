@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zoo.training.plain import put_together, take_apart
-from zoo.training.state import laid_out
+from zoo.training.state import flatten_state, match_layout, unflatten_state
 
 OPTIMISERS = [
     partial(torch.optim.SGD, lr=0.1, momentum=0.9),
@@ -48,10 +47,10 @@ def test_an_optimiser_goes_on_to_the_bit(make: Any) -> None:
         optimiser = make(network.parameters())
         steps(network, optimiser, range(3))
         if broken_off:
-            value, tensors = take_apart(optimiser.state_dict(), "all")
+            value, tensors = flatten_state(optimiser.state_dict(), "all")
             told = json.loads(json.dumps(value, allow_nan=False))
             optimiser = make(network.parameters())
-            optimiser.load_state_dict(put_together(told, tensors))
+            optimiser.load_state_dict(unflatten_state(told, tensors))
         steps(network, optimiser, range(3, 6))
         networks.append(network)
     for one, other in zip(*(each.parameters() for each in networks), strict=True):
@@ -64,8 +63,8 @@ def test_what_goes_in_comes_out() -> None:
         "two": (3, ("four", {"nested": [torch.arange(3)]})),
         (5, 6): {},
     }
-    plain, tensors = take_apart(value, "x")
-    found = put_together(json.loads(json.dumps(plain, allow_nan=False)), tensors)
+    plain, tensors = flatten_state(value, "x")
+    found = unflatten_state(json.loads(json.dumps(plain, allow_nan=False)), tensors)
     (tensor,) = found["two"][1][1].pop("nested")
     assert torch.equal(tensor, torch.arange(3))
     value["two"][1][1].pop("nested")  # type: ignore[index, union-attr] # as written above
@@ -80,8 +79,8 @@ def test_keys_that_look_alike_keep_their_own_tensors() -> None:
         1: torch.ones(1),
         "1": torch.zeros(1),
     }
-    plain, tensors = take_apart(value, "x")
-    found = put_together(json.loads(json.dumps(plain)), tensors)
+    plain, tensors = flatten_state(value, "x")
+    found = unflatten_state(json.loads(json.dumps(plain)), tensors)
     assert [float(found[key]) for key in ("a.b", 1, "1")] == [0, 1, 0]
     assert float(found["a"]["b"]) == 1
 
@@ -102,14 +101,14 @@ def test_what_an_optimiser_remembers_of_no_parameter_is_left_as_it_is() -> None:
     state = optimiser.state_dict()
     flat = {index: {key: each.contiguous() for key, each in one.items()}
             for index, one in state["state"].items() if isinstance(one, dict)}  # fmt: skip
-    found = laid_out({**state, "state": {**flat, "rounds": 1}}, optimiser)
+    found = match_layout({**state, "state": {**flat, "rounds": 1}}, optimiser)
     assert found["state"]["rounds"] == 1
     assert found["state"][0]["momentum_buffer"].stride() == network.weight.stride()
 
 
 def test_what_cannot_be_kept_is_named() -> None:
     with pytest.raises(TypeError, match=r"adam\.hook is a function"):
-        take_apart({"hook": lambda: None}, "adam")
+        flatten_state({"hook": lambda: None}, "adam")
 
 
 NEVER_SAVED: list[Any] = [
@@ -127,4 +126,4 @@ NEVER_SAVED: list[Any] = [
 def test_what_was_never_saved_is_refused(value: Any) -> None:
     no_tensors: dict[str, Tensor] = {}
     with pytest.raises((ValueError, TypeError)):
-        put_together(value, no_tensors)
+        unflatten_state(value, no_tensors)

@@ -18,9 +18,8 @@ from torch.nn.functional import softplus
 from zoo import DataSpec, Graph, Model, Player, Update, option
 from zoo.data.batches import Batches
 from zoo.errors import PluginError, UnhealthyError, UsageError
-from zoo.training.loop import Budget, Moment, play
-from zoo.training.seats import Table, sit_down
-from zoo.training.settings import Settings
+from zoo.training.config import Settings
+from zoo.training.trainer import Budget, StepResult, TrainState, setup_players, train_steps
 
 SPEC = DataSpec("dots", 1, 4, 4)
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8)
@@ -96,17 +95,17 @@ class Diverging(Dots):
             yield Update(update.player, **{k: v * torch.nan for k, v in update.terms.items()})
 
 
-def at_table(model: Model) -> Table:
-    return sit_down(model, Fabric(accelerator="cpu", devices=1), nullcontext())
+def state_of(model: Model) -> TrainState:
+    return setup_players(model, Fabric(accelerator="cpu", devices=1), nullcontext())
 
 
 def batches(size: int = 8) -> Batches:
     return Batches({"image": IMAGES}, size, seed=0, device=torch.device("cpu"))
 
 
-def play_steps(model: Model, steps: int) -> list[Moment]:
+def run_steps(model: Model, steps: int) -> list[StepResult]:
     torch.manual_seed(0)
-    return list(play(at_table(model), batches(), Budget(steps, float("inf"))))
+    return list(train_steps(state_of(model), batches(), Budget(steps, float("inf"))))
 
 
 def weights(network: nn.Module) -> list[Tensor]:
@@ -120,7 +119,7 @@ def same(before: list[Tensor], after: list[Tensor]) -> bool:
 def test_a_forgotten_detach_moves_nobody_else() -> None:
     model = OneMove(DotsConfig(), SPEC)
     generator, discriminator = weights(model.generator), weights(model.discriminator)
-    play_steps(model, 3)
+    run_steps(model, 3)
     assert same(generator, weights(model.generator))
     assert not same(discriminator, weights(model.discriminator))
 
@@ -129,10 +128,10 @@ def test_a_forgotten_detach_moves_nobody_else() -> None:
 def test_every_player_moves_and_every_term_is_seen(kind: type[Dots]) -> None:
     model = kind(DotsConfig(), SPEC)
     generator, discriminator = weights(model.generator), weights(model.discriminator)
-    moments = play_steps(model, 3)
+    results = run_steps(model, 3)
     assert not same(generator, weights(model.generator))
     assert not same(discriminator, weights(model.discriminator))
-    players = {name.partition("/")[0] for name in moments[-1].terms}
+    players = {name.partition("/")[0] for name in results[-1].terms}
     assert players == {"generator", "discriminator"}
 
 
@@ -146,20 +145,20 @@ def test_the_update_is_gradient_descent_on_the_sum_of_the_terms() -> None:
     )
     wanted = [w - 0.5 * g for w, g in zip(weights(model.discriminator), gradients, strict=True)]
     torch.manual_seed(0)
-    list(play(at_table(model), batches(40), Budget(1, float("inf"))))
+    list(train_steps(state_of(model), batches(40), Budget(1, float("inf"))))
     for found, expected in zip(weights(model.discriminator), wanted, strict=True):
         torch.testing.assert_close(found, expected)
 
 
 def test_the_same_seed_gives_the_same_weights_and_terms() -> None:
-    def run() -> tuple[list[Moment], list[Tensor]]:
+    def run() -> tuple[list[StepResult], list[Tensor]]:
         torch.manual_seed(1)
         model = Dots(DotsConfig(), SPEC)
-        return play_steps(model, 7), weights(model)
+        return run_steps(model, 7), weights(model)
 
-    (first_moments, first), (second_moments, second) = run(), run()
-    for one, other in zip(first_moments, second_moments, strict=True):
-        assert (one.terms, one.gradients) == (other.terms, other.gradients)
+    (first_results, first), (second_results, second) = run(), run()
+    for one, other in zip(first_results, second_results, strict=True):
+        assert (one.terms, one.gradient_norms) == (other.terms, other.gradient_norms)
     assert same(first, second)
 
 
@@ -167,39 +166,39 @@ def test_divergence_stops_before_any_weight_moves() -> None:
     model = Diverging(DotsConfig(), SPEC)
     before = weights(model)
     with pytest.raises(UnhealthyError, match=r"step 1: discriminator/real is nan"):
-        play_steps(model, 3)
+        run_steps(model, 3)
     assert same(before, weights(model))
 
 
 def test_epochs_and_the_share_done_are_counted() -> None:
-    moments = play_steps(Dots(DotsConfig(), SPEC), 12)
-    assert [moment.step for moment in moments] == list(range(1, 13))
-    assert [moment.step for moment in moments if moment.epoch_ends] == [5, 10]
-    assert moments[-1].epoch == 2
-    assert moments[-1].done == 1
-    assert moments[5].done == 0.5
+    results = run_steps(Dots(DotsConfig(), SPEC), 12)
+    assert [result.step for result in results] == list(range(1, 13))
+    assert [result.step for result in results if result.epoch_ends] == [5, 10]
+    assert results[-1].epoch == 2
+    assert results[-1].progress == 1
+    assert results[5].progress == 0.5
 
 
 def test_a_request_to_stop_ends_after_the_step() -> None:
     model = Dots(DotsConfig(), SPEC)
     asked = iter([0, 0, signal.SIGTERM])
     budget = Budget(100, float("inf"))
-    moments = list(play(at_table(model), batches(), budget, stop_signal=lambda: next(asked)))
-    assert [moment.signal for moment in moments] == [0, 0, signal.SIGTERM]
-    assert [moment.saves for moment in moments] == [False, False, True]
+    results = list(train_steps(state_of(model), batches(), budget, stop_signal=lambda: next(asked)))
+    assert [result.signal for result in results] == [0, 0, signal.SIGTERM]
+    assert [result.saves for result in results] == [False, False, True]
 
 
 def test_the_rate_follows_the_schedule() -> None:
-    table = at_table(Dots(DotsConfig(lr=0.1), SPEC))
-    list(play(table, batches(), Budget(10, float("inf"))))
-    assert table.seats["discriminator"].optimiser.param_groups[0]["lr"] == pytest.approx(0.1)
-    assert table.seats["generator"].optimiser.param_groups[0]["lr"] == pytest.approx(0.01)
+    state = state_of(Dots(DotsConfig(lr=0.1), SPEC))
+    list(train_steps(state, batches(), Budget(10, float("inf"))))
+    assert state.players["discriminator"].optimiser.param_groups[0]["lr"] == pytest.approx(0.1)
+    assert state.players["generator"].optimiser.param_groups[0]["lr"] == pytest.approx(0.01)
 
 
 def test_state_dict_has_no_trace_of_the_trainer() -> None:
     model = Dots(DotsConfig(), SPEC)
     keys = list(model.state_dict())
-    at_table(model)
+    state_of(model)
     assert list(model.state_dict()) == keys
 
 
@@ -224,7 +223,7 @@ def test_players_that_do_not_share_out_the_parameters_are_refused(players, says)
     model = Dots(DotsConfig(), SPEC)
     model.players = lambda: players(model)  # type: ignore[method-assign] # a broken model
     with pytest.raises(PluginError, match=says):
-        at_table(model)
+        state_of(model)
 
 
 def test_an_update_for_nobody_is_refused() -> None:
@@ -233,7 +232,7 @@ def test_an_update_for_nobody_is_refused() -> None:
             yield Update("critic", loss=self.discriminator(batch["image"].flatten(1)).mean())
 
     with pytest.raises(PluginError, match="'critic'"):
-        play_steps(Stranger(DotsConfig(), SPEC), 1)
+        run_steps(Stranger(DotsConfig(), SPEC), 1)
 
 
 def test_an_update_needs_scalars() -> None:

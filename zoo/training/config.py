@@ -1,0 +1,364 @@
+"""What is trained and how: the trainer's options, the job that a request becomes, and resuming.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+import tomli_w
+
+from zoo.catalog.lookup import datasets
+from zoo.data.source import find_source
+from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
+from zoo.options import configure, option, options_of, show_value, to_plain, unknown_option
+from zoo.records import WrongTypeError, read_toml, typed
+from zoo.training.checkpoint import JobRecord, saved_job
+from zoo.training.monitors import MONITORS
+from zoo.training.run import Run
+
+if TYPE_CHECKING:
+    from zoo.catalog.lookup import Offer
+    from zoo.data.store import Store
+    from zoo.model.contract import Model
+
+MAX_CONFIG_BYTES = 16 * 2**10  # tomllib is quadratic in dotted keys
+
+
+class Configuration(TypedDict, total=False):
+    """What a configuration file holds."""
+
+    model: str
+    data: str
+    size: int | str | list[int]
+    fit: str
+    training: dict[str, Any]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The trainer's options: all of a run that is not the model's own configuration."""
+
+    epochs: int | None = option(
+        None, "passes over the training images", at_least=1, at_most=10**6, unit="epochs"
+    )
+    steps: int | None = option(None, "training steps", at_least=1, at_most=10**9, unit="steps")
+    max_seconds: float | None = option(None, "time to train", above=0.0, at_most=1e8, unit="s")
+    batch_size: int = option(
+        128, "images a step, over all devices together", at_least=1, at_most=10**5, unit="images"
+    )
+    on_bad_image: Literal["auto", "skip", "fail"] = option(
+        "auto", "pictures that cannot be read; auto leaves them out up to 1 %"
+    )
+    seed: int = option(0, "start of every random generator", at_least=0, at_most=2**31 - 1)
+    deterministic: bool = option(False, "refuse operations whose result may vary")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "what computes")
+    devices: int | None = option(
+        None, "devices of a machine that share each batch; none: as torchrun or srun say, or 1",
+        at_least=1, at_most=4096,
+    )  # fmt: skip
+    strategy: Literal["auto", "ddp"] = option("auto", "how several devices work together")
+    ema: float | None = option(
+        None, "decay of a moving average of all weights, for samples and exports; 0.999 is usual",
+        above=0.0, below=1.0,
+    )  # fmt: skip
+    checkpoint_every: str = option(
+        "5m", "time or steps between checkpoints, 30s or 500, beside those of each validation"
+    )
+    keep: int = option(
+        2, "checkpoints that stay, beside the best; the older serve when the newest is damaged",
+        at_least=1, at_most=10**6,
+    )  # fmt: skip
+    fail_on: tuple[str, ...] = option(
+        (), "alerts that end a run, such as collapse,overfitting; divergence always does"
+    )
+    precision: Literal["auto", "32", "bf16"] = option(
+        "auto", "bf16 mixes bfloat16 in; auto does so on GPUs that have it"
+    )
+
+
+BUDGETS = ("epochs", "steps", "max_seconds")
+MAY_CHANGE = {*BUDGETS, "devices", "checkpoint_every", "keep", "fail_on"}  # of a resumed run
+
+
+def resolve(
+    model_config: type, preset: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]
+) -> tuple[Any, Settings]:
+    """Return the model's configuration and the settings that the layers add up to.
+
+    Args:
+        model_config: the model's `Config`.
+        preset: the model's own training preset, the lowest layer.
+        layers: values by key, the later ones stronger; each key may belong to either.
+
+    Raises:
+        UsageError: an unknown key or an unusable value.
+    """
+    ours, theirs = options_of(Settings), options_of(model_config)
+    settings: dict[str, Any] = dict(preset)
+    config: dict[str, Any] = {}
+    for layer in layers:
+        # a budget replaces weaker ones of every kind
+        if any(layer.get(key) not in (None, "none") for key in BUDGETS):
+            settings = {key: value for key, value in settings.items() if key not in BUDGETS}
+        for key, value in layer.items():
+            if key in ours:
+                settings[key] = value
+            elif key in theirs:
+                config[key] = value
+            else:
+                raise unknown_option(key, {**theirs, **ours})
+    resolved = configure(Settings, settings)
+    interval(resolved.checkpoint_every)
+    for name in resolved.fail_on:
+        if name not in {*MONITORS, "none"}:
+            raise UsageError(
+                f"fail_on = {name[:40]!r} is not an alert.{did_you_mean(name, MONITORS)}",
+                hint=f"some of: {', '.join(MONITORS)}; or none",
+            )
+    if all(getattr(resolved, key) is None for key in BUDGETS):
+        raise UsageError(
+            "nothing says when to stop", hint="--epochs 20, --steps 1000 or --time 10m"
+        )
+    return configure(model_config, config), resolved
+
+
+def interval(text: str) -> tuple[int | None, float | None]:
+    """Return the steps or the seconds that a text such as ``500`` or ``5m`` stands for.
+
+    Raises:
+        UsageError: it is neither a number of steps nor a duration.
+    """
+    if re.fullmatch(r"0*[1-9]\d{0,8}", text):
+        return int(text), None
+    try:
+        return None, seconds(text)
+    except UsageError:
+        raise UsageError(
+            f"checkpoint_every = {text[:40]!r} is neither a duration nor a number of steps",
+            hint="30s, 5m or 500",
+        ) from None
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a duration such as ``90s``, ``10m`` or ``1h30m``.
+
+    Raises:
+        UsageError: the text is no duration.
+    """
+    match = re.fullmatch(
+        r"(?:(\d{1,6})h)?(?:(\d{1,6})m(?:in)?)?(?:(\d{1,8}(?:\.\d{1,6})?)s)?", text
+    )
+    if not match or not any(match.groups()):
+        raise UsageError(f"{text[:40]!r} is not a duration", hint="90s, 10m or 1h30m")
+    hours, minutes, rest = (float(group or 0) for group in match.groups())
+    total = hours * 3600 + minutes * 60 + rest
+    if not total:
+        raise UsageError(f"{text[:40]!r} is no time at all", hint="90s, 10m or 1h30m")
+    return total
+
+
+def read_config(path: Path) -> Configuration:
+    """Read a configuration file: the keys that a run's ``config.toml`` has, any of them left out.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it is not TOML, too large, or has unknown keys or values of the wrong type.
+    """
+    try:
+        content = read_toml(path, Configuration, most_bytes=MAX_CONFIG_BYTES)
+    except OSError as problem:
+        raise NotFoundError(f"{path} cannot be read: {problem.strerror}") from None
+    except WrongTypeError as problem:
+        raise UsageError(f"{path}: {problem}") from None
+    except ValueError as problem:
+        raise UsageError(f"{path} is not a TOML file: {problem}") from None
+    known = Configuration.__annotations__
+    for key in content:
+        if key not in known:
+            raise UsageError(
+                f"{path}: unknown key {key[:60]!r}.{did_you_mean(key, known)}",
+                hint=f"one of: {', '.join(sorted(known))}",
+            )
+    return content
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training to run: the model, its configuration, the trainer's settings and the data.
+
+    Args:
+        offer: the model and the plugin that it comes from.
+        model_class: the class of the model.
+        config: its configuration.
+        settings: the trainer's.
+        data: name in the catalogue, or absolute path, of the data set.
+        store: the data, decoded.
+    """
+
+    offer: Offer
+    model_class: type[Model]
+    config: Any
+    settings: Settings
+    data: str
+    store: Store
+
+    def build(self) -> Model:
+        """Return a new, untrained model."""
+        return self.model_class(self.config, self.store.spec)
+
+    def to_json(self) -> JobRecord:
+        """Return the content of the configuration file that asks for this training again."""
+        spec = self.store.spec
+        return {
+            "model": f"{self.offer.plugin.distribution}:{self.offer.card.name}",
+            "data": self.data,
+            "size": [spec.height, spec.width],
+            "fit": spec.fit,
+            "training": to_plain(self.settings),
+            "options": to_plain(self.config),
+        }
+
+    def to_toml(self) -> str:
+        """Return the configuration file that asks for this training again."""
+        return tomli_w.dumps(self.to_json())
+
+
+NEEDED_PORTS = {
+    "images": {"image"},
+    "labelled images": {"image", "label"},
+    "two domains": {"a", "b"},
+}
+LAYOUTS = {  # how files that a model needs are laid out
+    "images": "pictures in one folder",
+    "labelled images": "a folder of pictures for each class",
+    "two domains": "two folders of pictures, one for each domain, or trainA and trainB",
+}
+
+
+def check_data(offer: Offer, data: str, store: Store, split: str = "train") -> None:
+    """Check that a split of the data holds the ports that the model needs.
+
+    Raises:
+        UsageError: some are missing.
+    """
+    ports = set(store.splits[split])
+    if NEEDED_PORTS[offer.card.learns_from] <= ports:
+        return
+    if "a" in ports:
+        holds = "two domains"
+    else:
+        holds = "labelled images" if "label" in ports else "images without labels"
+    what = repr(data) if split == "train" else f"the {split} split of {data!r}"
+    raise UsageError(
+        f"{offer.card.name} learns from {offer.card.learns_from}; {what} holds {holds}",
+        cause=f"{offer.card.learns_from}: {LAYOUTS[offer.card.learns_from]}",
+        hint="zoo data check PATH says what a folder holds",
+    )
+
+
+def load_job(run: Run) -> tuple[JobRecord, Configuration]:
+    """Return the job that a run was trained with, and what its ``config.toml`` says now.
+
+    The job is that of the newest checkpoint, if there is one: users may edit or lose the file.
+
+    Raises:
+        NotFoundError: there is no checkpoint, and the file is missing or damaged.
+    """
+    path = run.path / "config.toml"
+    job = saved_job(run)
+    if job is None:
+        try:
+            return typed({"training": {}, "options": {}, **read_config(path)}, JobRecord), {}
+        except (ZooError, ValueError) as problem:
+            raise NotFoundError(
+                f"run {run.name!r} has no checkpoint, and its configuration cannot be read: "
+                f"{getattr(problem, 'message', f'{path}: {problem}')}",
+                hint="zoo train MODEL begins a new run",
+            ) from None
+    try:
+        return job, read_config(path)
+    except ZooError:
+        return job, {}
+
+
+def is_other_data(wanted: str, own: str) -> bool:
+    """Whether a name or a path means other data than a run's; nothing is downloaded to know."""
+    if wanted == own:
+        return False
+    return is_in_catalogue(wanted) or find_source(wanted).reference != own
+
+
+def find_data(run: Run, data: str) -> str:
+    """Return the place of the data that a run was trained on.
+
+    A folder that was moved together with its runs is found again. Its content is not compared.
+
+    Args:
+        run: the run.
+        data: name in the catalogue, or absolute path, as the run was trained with.
+
+    Raises:
+        NotFoundError: there is nothing at any place where it may lie.
+    """
+    if is_in_catalogue(data):
+        return data
+    places = run.data_places(data)
+    for place in places:
+        if Path(place).exists() or Path(place.rpartition(":")[0] or place).exists():
+            return place
+    raise NotFoundError(
+        f"the data of run {run.name!r} is gone: {' and '.join(places)}",
+        hint="--data PLACE, where the same pictures lie now",
+    )
+
+
+def is_in_catalogue(data: str) -> bool:
+    """Whether a name or a path is the name of a data set of the catalogue."""
+    return any(row.name in {data, data.rpartition(":")[0]} for row in datasets())
+
+
+def resolve_again(
+    run: Run, own: Mapping[str, Any], model_config: type, layers: Sequence[Mapping[str, Any]]
+) -> tuple[Any, Settings, dict[str, Any]]:
+    """Return the configuration and the settings of a run that is resumed, and what changes.
+
+    Args:
+        run: the run.
+        own: the job that it was trained with.
+        model_config: the model's `Config`.
+        layers: what is asked for now, the later ones stronger.
+
+    Raises:
+        UsageError: something is asked for that contradicts the run.
+    """
+    before = {**own.get("options", {}), **own.get("training", {})}
+    config, settings = resolve(model_config, {}, [before])
+    options = {**options_of(model_config), **options_of(Settings)}
+    asked = {key: value for layer in layers for key, value in layer.items()}
+    wanted: dict[str, Any] = {}
+    for key, value in asked.items():
+        if key not in options:
+            raise unknown_option(key, options)
+        wanted[key] = options[key].parse(value)
+        now = getattr(settings if hasattr(settings, key) else config, key)
+        if wanted[key] != now and key not in MAY_CHANGE:
+            raise contradiction(run, key, show_value(wanted[key]), show_value(now))
+    config, new = resolve(model_config, {}, [before, wanted])
+    new_values = {key: getattr(new, key) for key in options_of(Settings)}
+    changes = {key: each for key, each in new_values.items() if each != getattr(settings, key)}
+    return config, new, changes
+
+
+def contradiction(run: Run, what: str, asked: str, own: str) -> UsageError:
+    """Return the error for an option that contradicts the run that is resumed."""
+    return UsageError(
+        f"{what} = {asked[:60]} contradicts run {run.name!r}, which has {what} = {own[:60]}",
+        hint=f"zoo train --resume {run.name} without it, or a new run without --resume",
+    )

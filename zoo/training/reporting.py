@@ -1,0 +1,415 @@
+"""What a training reports: files in its run folder, and its state on the terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Display
+
+from zoo import pictures
+from zoo.atomic import write_bytes
+from zoo.data.batches import in_order
+from zoo.model.drawing import mappers, overview, samplers
+from zoo.model.inference import device_of, evaluation_batch, mean_metrics
+from zoo.model.weights import describe, read_tensors, save_weights
+from zoo.training.alerts import Alert, AlertError
+from zoo.training.checkpoint import Checkpoint, remove_leftovers, save_checkpoint, set_pointers
+from zoo.training.config import Job
+from zoo.training.curves import save_curves
+from zoo.training.monitors import MONITORS
+from zoo.training.run import Run
+from zoo.training.state import environment, write_shared
+from zoo.training.trainer import Means, StepResult, TrainState, WeightAverage, check_finite
+from zoo.training.watch import Watcher
+
+ROW_EVERY_STEPS = 20  # a row of metrics.jsonl is the mean of so many steps
+FILES = ("metrics.jsonl", "events.jsonl")  # which grow, and are cut where a run goes on
+PREVIEWS = 10  # of a whole training, beside the first
+PLAIN_LINE_EVERY_SECONDS = 30.0
+LIVE_LINE_EVERY_SECONDS = 0.5
+
+
+@dataclass
+class Window(Means):
+    """Means of the terms, and the speed, since the window was opened."""
+
+    steps: int = 0
+    images: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def add_step(self, terms: Mapping[str, float], images: int) -> None:
+        """Add the terms of one step."""
+        self.add(terms)
+        self.steps += 1
+        self.images += images
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not count the time inside the block."""
+        paused_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self.began += time.monotonic() - paused_at
+
+    def state(self) -> dict[str, Any]:
+        """Return the window as JSON, with the time that has passed."""
+        return {**asdict(self), "began": -self.seconds()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Window:
+        """Return the window that `state` described."""
+        return cls(**{**state, "began": time.monotonic() + state["began"]})
+
+    def seconds(self) -> float:
+        """Return the time since the window was opened, in seconds."""
+        return time.monotonic() - self.began
+
+    def images_per_second(self) -> float:
+        """Return the speed since the window was opened."""
+        return self.images / max(self.seconds(), 1e-9)
+
+
+class Progress:
+    """Shows the state of a training on stderr: one live line on a terminal, else plain lines.
+
+    Values are means since they were last shown.
+    """
+
+    def __init__(self, epochs: int | None) -> None:
+        self._epochs = epochs
+        self._window = Window()
+        self._alerts = ""
+        self._display: Display | None = None
+        if sys.stderr.isatty():
+            self._display = Display(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=20),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[terms]}", markup=False),
+                console=Console(stderr=True),
+            )
+            self._task = self._display.add_task("starting", total=1.0, terms="")
+
+    def __enter__(self) -> Progress:
+        if self._display is not None:
+            self._display.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._display is not None:
+            self._display.stop()
+
+    def log(self, message: str) -> None:
+        """Print a message at once, in lines of its own."""
+        if self._display is not None:
+            self._display.console.print(message, markup=False, highlight=False)
+        else:
+            sys.stderr.write(message + "\n")
+            sys.stderr.flush()
+
+    def step(
+        self, result: StepResult, metrics: Mapping[str, float], alerts: Sequence[str] = ()
+    ) -> None:
+        """Add a step; show the state of the training now and then.
+
+        Args:
+            result: of the step.
+            metrics: of the latest validation.
+            alerts: titles of the active alerts.
+        """
+        self._alerts = f"  ! {', '.join(alerts)}" if alerts else ""
+        self._window.add_step(result.terms, result.images)
+        is_milestone = result.epoch_ends or result.is_last
+        if self._display is not None:
+            if result.is_last or self._window.seconds() >= LIVE_LINE_EVERY_SECONDS:
+                self._show(self._display, result)
+        elif is_milestone or self._window.seconds() >= PLAIN_LINE_EVERY_SECONDS:
+            self._print(result, metrics if is_milestone else {})
+
+    def _show(self, display: Display, result: StepResult) -> None:
+        display.update(
+            self._task,
+            completed=result.progress,
+            description=self._place(result),
+            terms=f"{_values(self._window.means())}  {self._speed()}{self._alerts}",
+        )
+        self._window = Window()
+
+    def _print(self, result: StepResult, metrics: Mapping[str, float]) -> None:
+        parts = [self._place(result), f"step {result.step}", _values(self._window.means())]
+        if metrics:
+            parts.append("validation " + _values(metrics))
+        left = result.cursor.seconds * (1 - result.progress) / result.progress
+        parts += [self._speed(), f"{_clock(left)} left"]
+        sys.stderr.write("  ".join(parts) + self._alerts + "\n")
+        sys.stderr.flush()
+        self._window = Window()
+
+    def _speed(self) -> str:
+        return f"{self._window.images_per_second():,.0f} images/s"
+
+    def _place(self, result: StepResult) -> str:
+        epoch = result.epoch if result.epoch_ends else result.epoch + 1
+        return f"epoch {epoch}/{self._epochs}" if self._epochs else f"epoch {epoch}"
+
+
+class Reporter:
+    """Writes metrics, events, previews, checkpoints and curves of a training to its run folder."""
+
+    def __init__(
+        self, job: Job, run: Run, state: TrainState, progress: Progress, *, tensorboard: bool
+    ) -> None:
+        self._job, self.run, self._train_state, self._progress = job, run, state, progress
+        self._model = state.model
+        self._held_out = job.store.splits["validation"]
+        self._average = WeightAverage(self._model, job.settings.ema) if job.settings.ema else None
+        self._watcher = Watcher(self._model, self._held_out)
+        self._window = Window()
+        self._next_preview = 1 / PREVIEWS
+        self._best: dict[str, Any] | None = None
+        self.metrics: dict[str, float] = {}
+        self._board = (
+            TensorBoardLogger(run.path, name="tensorboard", version="") if tensorboard else None
+        )
+
+    def begin(self) -> None:
+        """Empty the files that grow, and save previews of the untrained model."""
+        remove_leftovers(self.run)
+        for file in FILES:
+            self.run.cut(file, 0)
+        self.run.write_info(alerts=[], unwatched=self._watcher.unwatched)
+        self._save_previews(step=0)
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Restore what `after_step` saved, and remove the rows and pictures of later steps.
+
+        Raises:
+            NotFoundError: the checkpoint does not fit.
+        """
+        saved = checkpoint.content["reporter"]
+        remove_leftovers(self.run)
+        set_pointers(self.run, checkpoint)
+        self.metrics, self._best = saved["metrics"], saved["best"]
+        self._next_preview = saved["next_preview"]
+        self._window = Window.from_state(saved["window"])
+        self._watcher.restore(saved["watcher"])
+        if self._average:
+            self._average.restore(read_tensors(checkpoint.path / "model.safetensors")[0])
+        for file in FILES:
+            if not self.run.cut(file, saved["files"][file]):
+                self._progress.log(
+                    f"{self.run.path / file} has lost lines, which cannot be restored"
+                )
+        names = [each.monitor for each in self.alerts]
+        self.run.write_info(alerts=names, unwatched=self._watcher.unwatched)
+        for picture in (self.run.path / "samples").glob("step-*.png"):
+            if picture.name > f"step-{checkpoint.step:07d}~":
+                picture.unlink()
+
+    def after_step(self, result: StepResult, ranks: Sequence[bytes]) -> None:
+        """Record a step; validate, save previews and a checkpoint when they are due.
+
+        Args:
+            result: of the step.
+            ranks: the state that each rank alone has, if a checkpoint is due.
+
+        Raises:
+            AlertError: an alert that ``--fail-on`` names is active; the checkpoint is saved.
+        """
+        if self._average:
+            self._average.update(result.step)
+        self._window.add_step(result.terms, result.images)
+        with self._recording_alerts(result):
+            self._watcher.after_step(result)
+        # A signal validates nothing: what is saved then is as in the middle of an epoch.
+        if self._window.steps == ROW_EVERY_STEPS or result.validates:
+            self._write_row(result)
+        preview_is_due = result.progress >= self._next_preview
+        if result.validates or preview_is_due or result.saves:
+            average = self._average.in_place() if self._average else nullcontext()
+            with self._window.paused(), average:
+                is_best = result.validates and self._validate(result)
+                if result.validates:
+                    with self._recording_alerts(result):
+                        self._watcher.after_validation(result, self.metrics)
+                if preview_is_due:
+                    self._save_previews(result.step)
+                    self._next_preview = (int(result.progress * PREVIEWS) + 1) / PREVIEWS
+                if result.saves:
+                    self._save_checkpoint(
+                        result, ranks, is_best=is_best, validated=result.validates
+                    )
+        titles = [MONITORS[each.monitor].title for each in self.alerts]
+        self._progress.step(result, self.metrics, titles)
+        self.run.heartbeat()
+        if result.saves and self.fatal_alert:
+            raise AlertError(self.fatal_alert)
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """The alerts that are active."""
+        return self._watcher.alerts
+
+    @property
+    def fatal_alert(self) -> Alert | None:
+        """An active alert that ``--fail-on`` names."""
+        fail_on = self._job.settings.fail_on
+        return next((each for each in self.alerts if each.monitor in fail_on), None)
+
+    def record_alerts(
+        self, new: Sequence[Alert], ended: Sequence[Alert] = (), step: int = 0
+    ) -> None:
+        """Write alerts that are new and alerts that ended to the run folder, and print them."""
+        for alert in new:
+            self.run.append("events.jsonl", {"event": "alert", **alert.to_json()})
+            self._progress.log(f"! {alert.message}\n  try: {alert.advice}")
+        for alert in ended:
+            event = {"event": "recovered", "monitor": alert.monitor, "step": step}
+            self.run.append("events.jsonl", event)
+            self._progress.log(f"{MONITORS[alert.monitor].title} ended at step {step}")
+        if new or ended:
+            names = [each.monitor for each in (*self.alerts, *new)]
+            self.run.write_info(alerts=list(dict.fromkeys(names)))
+
+    def record_final_alert(self, alert: Alert) -> None:
+        """Write the alert that ends the run, if it is not written yet."""
+        if alert not in self.alerts:
+            self.record_alerts([alert])
+
+    @contextmanager
+    def _recording_alerts(self, result: StepResult) -> Iterator[None]:
+        """Record the alerts that begin or end inside the block."""
+        before = self.alerts
+        yield
+        now = self.alerts
+        new = [each for each in now if each not in before]
+        ended = [each for each in before if each not in now]
+        self.record_alerts(new, ended, result.step)
+
+    def finish(self, **facts: Any) -> None:
+        """Draw the curves and append the last event, with some facts."""
+        self.run.append("events.jsonl", {"event": "trained", **facts})
+        players = self._model.players()
+        at_random = {
+            name: each.loss_at_random_guess
+            for name, each in players.items()
+            if each.loss_at_random_guess is not None
+        }
+        save_curves(
+            self.run.metrics(),
+            self.run.path / "curves.png",
+            is_adversarial=len(players) > 1,
+            losses_at_random_guess=at_random,
+        )
+        if self._board is not None:
+            self._board.finalize("success")
+
+    def _write_row(self, result: StepResult) -> None:
+        terms, speed = self._window.means(), self._window.images_per_second()
+        self.run.append(
+            "metrics.jsonl",
+            {
+                "step": result.step,
+                "epoch": result.epoch,
+                "split": "train",
+                "images_per_second": round(speed, 1),
+                "values": terms,
+            },
+        )
+        self._log_to_tensorboard("train", terms, result.step)
+        self._window = Window()
+
+    def _validate(self, result: StepResult) -> bool:
+        """Measure the model on images that were held out; return whether it was never better."""
+        size = evaluation_batch(self._model.data)
+        batches = in_order(self._held_out, size, device_of(self._model))
+        self.metrics = mean_metrics(self._model, batches)
+        check_finite(self.metrics, result.step)
+        if self.metrics:
+            row = {"step": result.step, "epoch": result.epoch, "split": "validation"}
+            self.run.append("metrics.jsonl", {**row, "values": self.metrics})
+            self._log_to_tensorboard("validation", self.metrics, result.step)
+        goal = self._model.goal
+        if goal is None or goal.metric not in self.metrics:
+            return False
+        value = self.metrics[goal.metric]
+        if self._best and not goal.is_better(value, self._best["metrics"][goal.metric]):
+            return False
+        self._best = {"step": result.step, "metrics": self.metrics}
+        return True
+
+    def _save_checkpoint(
+        self, result: StepResult, ranks: Sequence[bytes], *, is_best: bool, validated: bool
+    ) -> None:
+        metrics = self.metrics if validated else {}
+        header = describe(self._model, self._job.offer, step=result.step, metrics=metrics)
+        raw_weights = self._average.raw_weights if self._average else {}
+
+        def write(folder: Path) -> dict[str, Any]:
+            save_weights(folder / "model.safetensors", self._model, header)
+            optimisers = write_shared(folder, self._train_state, raw_weights)
+            for rank, state in enumerate(ranks):
+                write_bytes(folder / f"rank-{rank}.safetensors", state)
+            return {
+                "cursor": asdict(result.cursor),
+                "ranks": len(ranks),
+                "optimisers": optimisers,
+                "reporter": self._state(),
+                "job": self._job.to_json(),
+                "environment": environment(self._job, self._train_state.fabric.device),
+            }
+
+        keep = self._job.settings.keep
+        save_checkpoint(self.run, result.step, write, is_best=is_best, keep=keep)
+        self.run.write_info(
+            step=result.step, epoch=result.epoch, metrics=self.metrics, best=self._best
+        )
+
+    def _state(self) -> dict[str, Any]:
+        """Return what `resume` restores."""
+        return {
+            "metrics": self.metrics,
+            "best": self._best,
+            "next_preview": self._next_preview,
+            "window": self._window.state(),
+            "watcher": self._watcher.state(),
+            "files": {file: self.run.size(file) for file in FILES},
+        }
+
+    def _save_previews(self, step: int) -> None:
+        folder = self.run.path / "samples"
+        folder.mkdir(exist_ok=True)
+        for name in (*samplers(self._model), *mappers(self._model)):
+            pixels = overview(self._model, name, self._held_out)
+            pictures.write_png(folder / f"step-{step:07d}-{name}.png", pixels)
+
+    def _log_to_tensorboard(self, split: str, values: Mapping[str, float], step: int) -> None:
+        if self._board is not None:
+            self._board.log_metrics({f"{split}/{key}": each for key, each in values.items()}, step)
+
+
+def _values(values: Mapping[str, float]) -> str:
+    return " ".join(f"{name.rpartition('/')[2]} {value:.4g}" for name, value in values.items())
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,389 @@
+"""The training loop: players with their optimisers, the steps they take, and when to stop.
+
+It knows players, updates and batches, and names no model.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from zoo.data.batches import Batches
+from zoo.errors import PluginError
+from zoo.model.contract import Batch, Model, Player, Update
+from zoo.training.alerts import AlertError
+from zoo.training.config import Settings
+from zoo.training.devices import max_over_ranks, mean_over_ranks
+from zoo.training.monitors import diverged
+
+MIN_STEPS_BETWEEN_VALIDATIONS = 20  # at ends of epochs: each validation also writes a checkpoint
+
+
+@dataclass(frozen=True)
+class PlayerState:
+    """A player during training: its parameters on the device and its optimiser."""
+
+    parameters: list[nn.Parameter]
+    optimiser: Optimizer
+    learning_rates: list[float]
+    schedule: Callable[[float], float]
+
+    def set_learning_rates(self, progress: float) -> None:
+        """Set the learning rates for the share of the training that is done."""
+        factor = self.schedule(progress)
+        for group, rate in zip(self.optimiser.param_groups, self.learning_rates, strict=True):
+            group["lr"] = rate * factor
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """The model and its players on a device: all that a training step needs beside a batch."""
+
+    model: Model
+    players: Mapping[str, PlayerState]
+    fabric: Fabric
+    autocast: AbstractContextManager[Any]
+
+
+def setup_players(
+    model: Model, fabric: Fabric, autocast: AbstractContextManager[Any]
+) -> TrainState:
+    """Move the networks to the device, wrapped by Fabric, and build one optimiser per player.
+
+    Raises:
+        PluginError: some parameter of the model belongs to no player, or to two.
+    """
+    players = model.players()
+    check_players(model, players)
+    model.to(fabric.device)  # with what belongs to no player, such as a pool of images
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
+    states = {}
+    for name, player in players.items():
+        for network in player.modules:
+            setattr(model, _attribute(model, network), fabric.setup_module(network))
+        parameters = list(parameters_of(player).values())
+        optimiser = fabric.setup_optimizers(player.optimiser(parameters))
+        assert isinstance(optimiser, Optimizer)  # one goes in, one comes out
+        rates = [group["lr"] for group in optimiser.param_groups]
+        states[name] = PlayerState(parameters, optimiser, rates, player.schedule)
+    return TrainState(model, states, fabric, autocast)
+
+
+def check_players(model: Model, players: Mapping[str, Player]) -> None:
+    """Check that every parameter of the model belongs to exactly one player.
+
+    Raises:
+        PluginError: one belongs to nobody or to two.
+    """
+    owners: dict[int, str] = {}
+    for name, player in players.items():
+        for key in parameters_of(player):
+            if key in owners:
+                raise contract_error(model, f"{owners[key]!r} and {name!r} share a parameter")
+            owners[key] = name
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and id(parameter) not in owners:
+            raise contract_error(model, f"parameter {name!r} belongs to no player")
+
+
+def parameters_of(player: Player) -> dict[int, nn.Parameter]:
+    """Return the trainable parameters of a player, each once, by the identity of the tensor."""
+    return {
+        id(parameter): parameter
+        for module in player.modules
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    }
+
+
+def _attribute(model: Model, network: nn.Module) -> str:
+    """Return the name of the attribute of the model that holds a network."""
+    for name, child in model.named_children():
+        if child is network:
+            return name
+    raise contract_error(
+        model, f"a player's {type(network).__name__} is not an attribute of the model"
+    )
+
+
+def contract_error(model: Model, why: str) -> PluginError:
+    """Return the error for a model that breaks the contract."""
+    return PluginError(
+        f"{type(model).__name__} ({type(model).__module__}) breaks the contract: {why}",
+        hint="see zoo/model/contract.py",
+    )
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train; the limit that is reached first ends the training."""
+
+    steps: float
+    seconds: float
+
+    @classmethod
+    def of(cls, settings: Settings, steps_per_epoch: int) -> Budget:
+        """Return the budget that the settings ask for."""
+        by_epochs = (settings.epochs or math.inf) * steps_per_epoch
+        return cls(min(by_epochs, settings.steps or math.inf), settings.max_seconds or math.inf)
+
+    def progress(self, steps: int, seconds: float) -> float:
+        """Return the share of the budget that is spent, in [0, 1]."""
+        return min(1.0, max(steps / self.steps, seconds / self.seconds))
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The place of a training between two steps, from which it can be resumed.
+
+    Args:
+        step: training steps done.
+        epoch: complete passes over the data.
+        batch: batches of the next epoch that have been used.
+        seconds: time that the training has taken so far.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The result of one training step.
+
+    Args:
+        cursor: the place of the training after the step.
+        progress: share of the budget that is spent; 1 at the end.
+        terms: every loss term of this step, as ``player/term``.
+        gradient_norms: norm of the gradient of each player that was updated in this step.
+        images: images used in this step, over all ranks.
+        epoch_ends: whether this step was the last of its epoch.
+        validates: whether the model is to be validated: at the end of the training, and of each
+            epoch; of short epochs, once in `MIN_STEPS_BETWEEN_VALIDATIONS` steps or a little more.
+        signal: number of the signal that asks to stop here, or 0.
+        saves: whether a checkpoint is to be written.
+    """
+
+    cursor: Cursor
+    progress: float
+    terms: Mapping[str, float]
+    gradient_norms: Mapping[str, float]
+    images: int
+    epoch_ends: bool
+    validates: bool
+    signal: int
+    saves: bool
+
+    @property
+    def step(self) -> int:
+        """Training steps done."""
+        return self.cursor.step
+
+    @property
+    def epoch(self) -> int:
+        """Complete passes over the data."""
+        return self.cursor.epoch
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the training ends after this step."""
+        return self.progress >= 1 or self.signal > 0
+
+
+@dataclass
+class Means:
+    """Running means by name, each over the times that a value of this name was added."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Add some values."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each value over the times that it was added."""
+        return {name: total / self.counts[name] for name, total in self.sums.items()}
+
+
+def train_steps(
+    state: TrainState,
+    batches: Batches,
+    budget: Budget,
+    *,
+    start: Cursor = Cursor(),
+    stop_signal: Callable[[], int] = lambda: 0,
+    save_is_due: Callable[[int], bool] = lambda _: False,
+) -> Iterator[StepResult]:
+    """Train until the budget is spent or a signal came; yield after every step.
+
+    Args:
+        state: the model with its players.
+        batches: the training data.
+        budget: how long to train.
+        start: where to resume.
+        stop_signal: returns the number of the signal that asks this rank to stop, or 0.
+        save_is_due: returns whether this rank wants a checkpoint after a step, beside those at the
+            end of each epoch.
+
+    Raises:
+        AlertError: a term or a gradient is not finite; no network was updated because of it.
+    """
+    began = time.monotonic() - start.seconds
+    step, progress = start.step, budget.progress(start.step, start.seconds)
+    epochs_per_validation = math.ceil(MIN_STEPS_BETWEEN_VALIDATIONS / batches.steps_per_epoch)
+    for epoch in itertools.count(start.epoch):
+        first = start.batch if epoch == start.epoch else 0
+        for index, batch in enumerate(batches.epoch(epoch, first), start=first + 1):
+            for player in state.players.values():
+                player.set_learning_rates(progress)
+            step += 1
+            terms, gradient_norms = training_step(state, batch, step)
+            seconds = time.monotonic() - began
+            progress, signal, due = max_over_ranks(
+                state.fabric, budget.progress(step, seconds), stop_signal(), save_is_due(step)
+            )
+            ends = index == batches.steps_per_epoch
+            validates = progress >= 1 or (ends and (epoch + 1) % epochs_per_validation == 0)
+            cursor = Cursor(step, epoch + ends, 0 if ends else index, seconds)
+            result = StepResult(
+                cursor, progress, terms, gradient_norms, images=batches.batch_size,
+                epoch_ends=ends, validates=validates, signal=int(signal),
+                saves=validates or due > 0 or signal > 0,
+            )  # fmt: skip
+            yield result
+            if result.is_last:
+                return
+
+
+def training_step(
+    state: TrainState, batch: Batch, step: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Run the model's training step on a batch: each update that it yields steps one optimiser.
+
+    The sum of the terms is differentiated with respect to the parameters of the update's player
+    alone, so a forgotten ``detach`` may waste time but cannot change another player's network.
+
+    Returns:
+        Every term as ``player/term``, and the norm of each player's gradient. If a player is
+        updated several times, both are means over its updates.
+    """
+    terms, gradient_norms = Means(), Means()
+    state.model.train()
+    updates = state.model.training_step(batch)
+    while True:
+        with state.autocast:
+            update = next(updates, None)
+        if update is None:
+            return terms.means(), gradient_norms.means()
+        if update.player not in state.players:
+            raise contract_error(
+                state.model, f"an update is for {update.player!r}, not among players()"
+            )
+        values, norm = _apply_update(state, update, step)
+        terms.add(values)
+        gradient_norms.add({update.player: norm})
+
+
+def _apply_update(state: TrainState, update: Update, step: int) -> tuple[dict[str, float], float]:
+    """Step the optimiser of one player.
+
+    Returns:
+        The terms and the norm of the gradient, averaged over the ranks.
+    """
+    player = state.players[update.player]
+    terms = torch.stack([term.float() for term in update.terms.values()])
+    player.optimiser.zero_grad(set_to_none=True)
+    state.fabric.backward(terms.sum(), inputs=player.parameters)
+    gradients = [each.grad for each in player.parameters if each.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients) if gradients else terms.new_zeros(())
+    # What is not finite on one rank is not finite in the mean: all ranks stop alike.
+    means = mean_over_ranks(state.fabric, torch.cat([terms.detach(), norm.float().reshape(1)]))
+    names = [f"{update.player}/{name}" for name in (*update.terms, "gradient norm")]
+    values = dict(zip(names, means, strict=True))
+    check_finite(values, step)
+    player.optimiser.step()
+    return values, values.pop(names[-1])
+
+
+def check_finite(values: Mapping[str, float], step: int) -> None:
+    """Check the terms and the gradient of a step, or the metrics of a validation.
+
+    Raises:
+        AlertError: one is infinite or not a number.
+    """
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise AlertError(diverged(name, value, step))
+
+
+class WeightAverage:
+    """The exponential moving average of all weights and running statistics.
+
+    The weights of a generator oscillate during adversarial training; their average makes better
+    images than the weights of any one step. Source: Yazıcı et al. 2019, arXiv:1806.04498.
+
+    With an average, validation, previews and saved weights use the averages, also for a
+    discriminator.
+
+    Args:
+        model: whose weights are averaged, as the optimisers change them.
+        decay: share of the average that stays at each step, below 1. In the beginning it is
+            (1 + step) / (10 + step), so that the first weights are soon forgotten.
+    """
+
+    def __init__(self, model: Model, decay: float) -> None:
+        self._decay = decay
+        # all tensors that weight files hold and that can be averaged, not copied
+        self._weights = {
+            name: each for name, each in model.state_dict().items() if each.is_floating_point()
+        }
+        self._averages = {name: tensor.clone() for name, tensor in self._weights.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Include the weights after a step, counted from 1, in the average."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        weights = list(self._weights.values())
+        torch._foreach_lerp_(list(self._averages.values()), weights, 1 - decay)
+
+    @torch.no_grad()
+    def restore(self, averages: Mapping[str, Tensor]) -> None:
+        """Set the averages to saved ones, by the names that weight files have."""
+        for name, average in self._averages.items():
+            average.copy_(averages[name])
+
+    @property
+    def raw_weights(self) -> Mapping[str, Tensor]:
+        """The weights as the optimisers left them; valid inside `in_place` only."""
+        return self._averages
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Exchange the model's weights for the averages while the ``with`` block lasts."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for name, weight in self._weights.items():
+            held = weight.clone()
+            weight.copy_(self._averages[name])
+            self._averages[name].copy_(held)
