@@ -13,7 +13,7 @@ from zoo import pictures
 from zoo.model.contract import Graph
 from zoo.model.inference import as_tuple
 from zoo.ports import Port
-from zoo.runtime.session import example
+from zoo.runtime.session import draw_example
 from zoo.testing.check import Finding, Obstacle
 from zoo.testing.places import place_of
 from zoo.testing.subject import Subject
@@ -27,7 +27,7 @@ def inputs_of(model: Subject, graph: Graph, *, count: int, seed: int) -> Arrays:
     sizes = {"height": model.spec.height, "width": model.spec.width}
     found = {}
     for port in graph.inputs:
-        array = example(port, count, sizes, generator)
+        array = draw_example(port, count, sizes, generator)
         if port.kind == "image" and array.shape[1] == model.spec.channels:
             array = _real(model, port, array, generator)
         found[port.name] = array
