@@ -24,7 +24,7 @@ from zoo.export.metadata import describe_graph
 from zoo.model.contract import Graph, Model
 from zoo.model.weights import Trained, describe
 from zoo.ports import DataSpec
-from zoo.runtime.session import example, open_session
+from zoo.runtime.session import draw_example, open_session
 
 BATCHES = (1, 64)
 TURNS = 7
@@ -67,7 +67,7 @@ def compare(model: Model, graph: Graph, path: Path, threads: int) -> Iterator[tu
     sizes = {"height": model.data.height, "width": model.data.width}
     for batch in BATCHES:
         draws = np.random.default_rng(0)
-        inputs = {port.name: example(port, batch, sizes, draws) for port in graph.inputs}
+        inputs = {port.name: draw_example(port, batch, sizes, draws) for port in graph.inputs}
         tensors = [torch.from_numpy(array) for array in inputs.values()]
 
         def eager(given: list[torch.Tensor] = tensors) -> object:

@@ -40,10 +40,10 @@ def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_HOME", str(place / "home"))
 
 
-def test_samples_of_a_gan_are_judged_and_the_classifier_is_kept() -> None:
+def test_samples_of_a_gan_are_classified_and_the_classifier_is_kept() -> None:
     first = zoo("eval", "dcgan")
     assert "training a classifier on 86 images of stripes" in first.stderr
-    assert "1,000 samples of dcgan, judged by a classifier that is right on" in first.stdout
+    assert "1,000 samples of dcgan, classified by a classifier that is right on" in first.stdout
     assert "4 validation images of stripes" in first.stdout
     for word in (
         *STRIPES.classes,

@@ -37,7 +37,7 @@ from tests.runtime.graphs import (
 from zoo.grids import grid
 from zoo.ports import DataSpec, Port
 from zoo.runtime.description import Precision
-from zoo.runtime.files import file_word
+from zoo.runtime.files import safe_file_name
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_pictures_go_with_one_class(command: Zoo) -> None:
 
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=6))
 def test_class_names_of_strangers_never_become_paths(names: list[str]) -> None:
-    words = [file_word(name) for name in names]
+    words = [safe_file_name(name) for name in names]
     assert all(len(Path(word, "x").parts) <= 2 and not word.startswith(".") for word in words)
     assert all(word.isprintable() and not set(word) & set('/\\:*?"<>| ') for word in words)
 

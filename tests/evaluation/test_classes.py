@@ -13,7 +13,13 @@ from torch import Tensor
 from tests.evaluation.toys import STRIPES, Toy, store, stripes, trained, values, with_wrong_labels
 from zoo import DataSpec, Graph, Port
 from zoo.errors import UsageError
-from zoo.evaluation.classes import ALIKE, Classes, count_classes, diversity, judge_samples
+from zoo.evaluation.classes import (
+    MIN_DIVERSITY,
+    SampleReport,
+    classify_samples,
+    count_classes,
+    diversity,
+)
 from zoo.evaluation.classifier import find_classifier
 
 TEST = with_wrong_labels(stripes(118, 3), every=7)  # so that nobody can be right on all of them
@@ -37,8 +43,8 @@ def model(function: Callable[..., Tensor], *, label: tuple[str, ...] = ()) -> To
     return Toy(STRIPES, {"generate": Graph(function, inputs, [Port.image("image", STRIPES)])})
 
 
-def judged(toy: Toy, count: int) -> Classes:
-    return judge_samples(trained(toy), DATA, "test", count, lambda _: None)
+def classified(toy: Toy, count: int) -> SampleReport:
+    return classify_samples(trained(toy), DATA, "test", count, lambda _: None)
 
 
 def real_images(latent: Tensor, label: Tensor) -> Tensor:
@@ -56,9 +62,9 @@ def test_real_images_of_the_class_asked_for_are_as_often_right_as_the_classifier
     counts = np.bincount(TEST["label"])
     assert len(set(counts)) > 1, "the classes are not equally many, but equally often asked for"
     each = int(counts.min())
-    report = judged(model(real_images, label=STRIPES.classes), 3 * each + 2)
+    report = classified(model(real_images, label=STRIPES.classes), 3 * each + 2)
     assert report.samples.images == 3 * each
-    everything = judged(model(lambda latent: latent.new_zeros(len(latent), 1, 8, 8)), 10).real
+    everything = classified(model(lambda latent: latent.new_zeros(len(latent), 1, 8, 8)), 10).real
     assert everything == report.real
     chosen = np.concatenate([np.flatnonzero(TEST["label"] == k)[:each] for k in range(3)])
     classifier = find_classifier(DATA, lambda _: None)
@@ -77,8 +83,8 @@ def test_the_wrong_class_is_not_what_was_asked_for() -> None:
     def next_class(latent: Tensor, label: Tensor) -> Tensor:
         return real_images(latent, (label + 1) % 3)
 
-    right = judged(model(real_images, label=STRIPES.classes), 90).samples.right_of_all
-    wrong = judged(model(next_class, label=STRIPES.classes), 90).samples.right_of_all
+    right = classified(model(real_images, label=STRIPES.classes), 90).samples.right_of_all
+    wrong = classified(model(next_class, label=STRIPES.classes), 90).samples.right_of_all
     assert right is not None
     assert wrong is not None
     assert right > 0.8
@@ -88,7 +94,7 @@ def test_the_wrong_class_is_not_what_was_asked_for() -> None:
 def test_a_picture_repeated_for_each_class_is_right_and_yet_finds_none() -> None:
     """The classifier alone praises it: nearly all as asked."""
     pictures = values(stripes(3, 8)["image"])
-    samples = judged(
+    samples = classified(
         model(lambda latent, label: pictures[label], label=STRIPES.classes), 90
     ).samples
     assert samples.right_of_all == 1
@@ -104,7 +110,7 @@ def test_a_few_pictures_again_and_again_find_no_class() -> None:
     def draw(latent: Tensor, label: Tensor) -> Tensor:
         return pictures[label + 3 * (torch.arange(len(label)) % 4)]
 
-    samples = judged(model(draw, label=STRIPES.classes), 90).samples
+    samples = classified(model(draw, label=STRIPES.classes), 90).samples
     assert samples.diversity == (0.0, 0.0, 0.0)
     assert not any(samples.found)
 
@@ -115,22 +121,22 @@ def test_one_collapsed_class_is_the_one_that_is_not_found() -> None:
         images[label == 1] = values(stripes(3, 8)["image"][1:2])
         return images
 
-    samples = judged(model(draw, label=STRIPES.classes), 90).samples
+    samples = classified(model(draw, label=STRIPES.classes), 90).samples
     assert samples.found == (True, False, True)
     rows, columns, checks = samples.diversity
     assert columns is not None
-    assert columns < ALIKE
+    assert columns < MIN_DIVERSITY
     assert rows == pytest.approx(1, abs=0.1)
     assert checks == pytest.approx(1, abs=0.1)
 
 
 def test_real_images_are_as_different_as_real_images() -> None:
-    report = judged(model(real_images, label=STRIPES.classes), 90)
+    report = classified(model(real_images, label=STRIPES.classes), 90)
     for judgement in (report.samples, report.real):
         assert all(level == pytest.approx(1, abs=0.1) for level in judgement.diversity)
         assert judgement.mean_diversity == pytest.approx(1, abs=0.1)
     answer = report.to_json()
-    assert answer["alike_below"] == ALIKE
+    assert answer["min_diversity"] == MIN_DIVERSITY
     assert len(answer["samples"]["diversity"]) == 3
     assert answer["real"]["mean_diversity"] == report.real.mean_diversity
 
@@ -154,7 +160,9 @@ def test_of_fewer_than_eight_images_no_diversity_is_told() -> None:
 
 def test_without_a_diversity_a_class_is_found_by_its_share() -> None:
     pictures = values(stripes(3, 8)["image"])
-    few = judged(model(lambda latent, label: pictures[label], label=STRIPES.classes), 15).samples
+    few = classified(
+        model(lambda latent, label: pictures[label], label=STRIPES.classes), 15
+    ).samples
     assert few.diversity == (None, None, None)
     assert few.mean_diversity is None
     assert few.found == (True, True, True)
@@ -162,7 +170,7 @@ def test_without_a_diversity_a_class_is_found_by_its_share() -> None:
 
 def test_of_one_picture_one_class_is_seen() -> None:
     picture = values(stripes(3, 8)["image"][1:2])
-    report = judged(model(lambda latent: picture.expand(len(latent), -1, -1, -1)), 50)
+    report = classified(model(lambda latent: picture.expand(len(latent), -1, -1, -1)), 50)
     assert report.samples.classified == (0.0, 1.0, 0.0)
     assert report.samples.recognisable == (0.0, 1.0, 0.0)
     assert report.samples.found == (False, False, False)
@@ -178,7 +186,7 @@ def test_noise_without_a_label_is_drawn_the_same_every_time() -> None:
     def stripes_of(latent: Tensor) -> Tensor:
         return images[torch.arange(len(latent)) % 40, (latent[:, 0] > 0).long()]
 
-    first, second = (judged(model(stripes_of), 200).samples for _ in range(2))
+    first, second = (classified(model(stripes_of), 200).samples for _ in range(2))
     assert first == second
     assert first.images == 200
     assert sum(first.classified) == pytest.approx(1)
@@ -218,19 +226,19 @@ def test_samples_come_in_the_range_that_their_port_says() -> None:
         return ((picture + 1) / 2).expand(len(latent), -1, -1, -1)
 
     toy = Toy(STRIPES, {"generate": Graph(draw, [Port.latent("latent", 2)], [port])})
-    assert judged(toy, 20).samples.recognisable == (0.0, 1.0, 0.0)
+    assert classified(toy, 20).samples.recognisable == (0.0, 1.0, 0.0)
 
 
 def test_classes_of_other_data_are_an_error() -> None:
     with pytest.raises(UsageError, match="cat, dog; the data has rows, columns, checks"):
-        judged(model(real_images, label=("cat", "dog")), 20)
+        classified(model(real_images, label=("cat", "dog")), 20)
 
 
 def test_a_model_that_draws_nothing_is_an_error() -> None:
     image = Port.image("image", STRIPES)
     toy = Toy(STRIPES, {"same": Graph(lambda image: image, [image], [image])})
     with pytest.raises(UsageError, match="toy cannot be sampled"):
-        judged(toy, 20)
+        classified(toy, 20)
 
 
 def test_data_without_labels_are_an_error() -> None:
@@ -238,4 +246,4 @@ def test_data_without_labels_are_an_error() -> None:
     splits = {name: {"image": split["image"]} for name, split in DATA.splits.items()}
     toy = model(lambda latent: torch.zeros(len(latent), 1, 8, 8))
     with pytest.raises(UsageError, match="no labels"):
-        judge_samples(trained(toy), store(plain, **splits), "test", 20, lambda _: None)
+        classify_samples(trained(toy), store(plain, **splits), "test", 20, lambda _: None)

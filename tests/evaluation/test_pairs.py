@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tests.evaluation.toys import Measured, Toy, store, trained
 from zoo import DataSpec, Graph, Port
+from zoo.evaluation.metrics import validation_metrics
 from zoo.evaluation.pairs import Translation, measure_pairs, translators
-from zoo.evaluation.score import score
 
 SPEC = DataSpec("animals", 3, 8, 6, domains=("Horse", "Zebra"))
 RANDOM = np.random.default_rng(0)
@@ -111,7 +111,7 @@ def test_without_pairs_or_without_a_translator_nothing_is_measured() -> None:
 
 def test_metrics_of_two_domains_are_means_over_the_images_that_the_smaller_one_has() -> None:
     data = store(SPEC, test={"a": HORSES, "b": ZEBRAS[:70]})
-    metrics, images = score(trained(Measured(SPEC, {})), data, "test")
+    metrics, images = validation_metrics(trained(Measured(SPEC, {})), data, "test")
     assert images == 70
     wanted = HORSES[:70].mean() / 127.5 - 1
     assert metrics["a"] == pytest.approx(wanted, abs=1e-5)
@@ -119,5 +119,7 @@ def test_metrics_of_two_domains_are_means_over_the_images_that_the_smaller_one_h
 
 
 def test_a_model_without_metrics_has_none() -> None:
-    metrics, _ = score(trained(Toy(SPEC, {})), store(SPEC, test={"a": HORSES, "b": ZEBRAS}), "test")
+    metrics, _ = validation_metrics(
+        trained(Toy(SPEC, {})), store(SPEC, test={"a": HORSES, "b": ZEBRAS}), "test"
+    )
     assert metrics == {}

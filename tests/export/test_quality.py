@@ -13,8 +13,8 @@ import torch
 from onnx import helper
 from torch import Tensor, nn
 
-from tests.export.test_gate import Shift, ShiftConfig
-from tests.export.test_smaller import export
+from tests.export.test_exporter import Shift, ShiftConfig
+from tests.export.test_reduced_precision import export
 from tests.runtime import graphs
 from zoo import DataSpec, Graph, Port
 from zoo.export.quality import (
@@ -71,11 +71,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     with contextlib.chdir(folder):
         subject = kept(coder(1))
         return {
-            form.io: {
-                name: open_session(export(subject, name, form, folder / f"{form.io}-{name}.onnx"))
+            variant.io: {
+                name: open_session(
+                    export(subject, name, variant, folder / f"{variant.io}-{name}.onnx")
+                )
                 for name in subject.model.graphs()
             }
-            for form in (Variant(), Variant(io="uint8"))
+            for variant in (Variant(), Variant(io="uint8"))
         }
 
 

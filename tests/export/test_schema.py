@@ -43,12 +43,12 @@ REGISTRY: Registry[Any] = Registry().with_resources(
 OF_A_FILE, OF_A_BUNDLE = (
     Draft202012Validator(each, registry=REGISTRY) for each in (DESCRIPTION, MANIFEST)
 )
-FORMS = {"ponies": [Variant()], "clothes": [Variant(), Variant(io="uint8")]}
+VARIANTS = {"ponies": [Variant()], "clothes": [Variant(), Variant(io="uint8")]}
 
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
-    """A translator of any size, and a generator with classes in two forms."""
+    """A translator of any size, and a generator with classes in two variants."""
     place = tmp_path_factory.mktemp("bundles")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
@@ -57,8 +57,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
             ("clothes", Conditional(ShiftConfig(), CLOTHES)),
         ):
             subject = trained(model)
-            for form in FORMS[name]:
-                export_bundle(subject, place / name, form)
+            for variant in VARIANTS[name]:
+                export_bundle(subject, place / name, variant)
     yield [place / "ponies", place / "clothes"]
 
 
@@ -80,7 +80,7 @@ def test_every_file_and_manifest_that_an_export_wrote_is_as_the_schemas_say(
         OF_A_BUNDLE.validate(manifest)
         written = sorted(path.name for path in folder.glob("*.onnx"))
         assert sorted(each["file"] for each in manifest["files"].values()) == written
-        assert len(written) == len(FORMS[folder.name])
+        assert len(written) == len(VARIANTS[folder.name])
         for told in manifest["files"].values():
             path = folder / told["file"]
             OF_A_FILE.validate(entry(path))
@@ -198,12 +198,12 @@ def test_a_wrong_manifest_is_refused(bundles: list[Path]) -> None:
         assert not OF_A_BUNDLE.is_valid(whole), key
 
 
-@pytest.mark.parametrize("form", ["", ".uint8"])
+@pytest.mark.parametrize("variant", ["", ".uint8"])
 def test_the_example_in_python_runs_a_file_it_knows_nothing_of(
-    bundles: list[Path], form: str, tmp_path: Path
+    bundles: list[Path], variant: str, tmp_path: Path
 ) -> None:
     program, *_ = files(DOCUMENT, tmp_path)
-    (exported,) = bundles[1].glob(f"*.generate{form}.onnx")
+    (exported,) = bundles[1].glob(f"*.generate{variant}.onnx")
     code = [sys.executable, "-W", "error", str(program), str(exported)]
     done = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "shift generate trained on clothes" in done.stdout

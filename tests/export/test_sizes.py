@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.export.test_gate import Shift, ShiftConfig
+from tests.export.test_exporter import Shift, ShiftConfig
 from tests.process import error_of, zoo, zoo_json
 from zoo import DataSpec, Graph, Model, Port
 from zoo.draws import draw

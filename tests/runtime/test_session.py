@@ -19,7 +19,7 @@ from tests.process import error_of
 from tests.runtime.graphs import PHOTOS, decoder, describe, encoder, entry_of, negative, save
 from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.ports import Port, Signature
-from zoo.runtime.engine import in_short
+from zoo.runtime.engine import short_message
 from zoo.runtime.screening import read_tensor, screen
 from zoo.runtime.session import open_session
 
@@ -203,8 +203,8 @@ def test_a_file_newer_than_onnx_runtime_says_so(
     ],
 )
 def test_source_lines_of_onnx_runtime_are_left_out(said: str, expected: str) -> None:
-    assert in_short(RuntimeError(said)).endswith(expected)
-    assert "F::F" not in in_short(RuntimeError(said))
+    assert short_message(RuntimeError(said)).endswith(expected)
+    assert "F::F" not in short_message(RuntimeError(said))
 
 
 def test_a_file_too_large_to_be_one_is_not_read(tmp_path: Path) -> None:

@@ -282,8 +282,8 @@ HARMFUL: dict[str, tuple[Callable[[Path], object], str]] = {
     "data of a pipe": (a_pipe, NO_FILE),
     "data of a constant": (in_a_constant, OUTSIDE),
     "data of two files": (named_twice, "which is not known"),
-    "data named by a number": (named_by_another_kind(2), "told twice, or is no text"),
-    "data under a numbered key": (named_by_another_kind(1), "told twice, or is no text"),
+    "data named by a number": (named_by_another_kind(2), "there twice, or is no text"),
+    "data under a numbered key": (named_by_another_kind(1), "there twice, or is no text"),
     "data in two places": (in_two_places, "in two places"),
     "data in no place": (outside_unsaid, "does not say where"),
     "data by an unknown key": (elsewhere(prepacked_0="x|0;80;0"), "which is not known"),
@@ -372,7 +372,7 @@ def test_quantised_files_are_let_through() -> None:
 
 
 def test_a_file_of_too_many_parts_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screening, "MOST_FIELDS", 1000)
+    monkeypatch.setattr(screening, "MAX_FIELDS", 1000)
     nodes = [helper.make_node("Neg", [f"x{n}"], [f"x{n + 1}"]) for n in range(400)]
     first, last = (
         helper.make_node("Neg", [a], [b]) for a, b in (("latent", "x0"), ("x400", "value"))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.engine import engine_options, opener
 from zoo.cli.output import json_option, print_json, print_table, say
+from zoo.cli.run import session_opener, session_options
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _batches(_: Any, __: Any, text: str | None) -> list[int | None]:
     help="Runs before these.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs.")
-@engine_options
+@session_options
 @json_option
 def verb(
     files: tuple[str, ...],
@@ -93,10 +93,12 @@ def verb(
     from zoo.cli.sources import read_size
     from zoo.runtime.bundles import open_graph
     from zoo.runtime.memory import bounded_memory
-    from zoo.runtime.timing import measure
+    from zoo.runtime.timing import measure_speed
 
-    opened = opener(provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin)
-    timed = partial(measure, size=read_size(size), repeat=repeat, warmup=warmup, seed=seed)
+    opened = session_opener(
+        provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin
+    )
+    timed = partial(measure_speed, size=read_size(size), repeat=repeat, warmup=warmup, seed=seed)
     found: list[Measured] = []
     with bounded_memory():  # as in `zoo run`
         sessions = [open_graph(Path(file), None, opened) for file in files]
@@ -109,7 +111,7 @@ def verb(
                 timings = timed(sessions, rows=rows, tick=partial(bar.update, 1))
                 found += zip(sessions, timings, strict=True)
     labels = _labels(session.path for session, _ in found)
-    _tell_unlike(found, len(files), labels)
+    _log_unlike(found, len(files), labels)
     if as_json:
         print_json([_facts(*measured) for measured in found])
     else:
@@ -126,7 +128,7 @@ def _labels(found: Iterable[Path]) -> dict[Path, str]:
     return {path: click.format_filename(path if has_twins else path.name) for path in paths}
 
 
-def _tell_unlike(found: Sequence[Measured], files: int, labels: Mapping[Path, str]) -> None:
+def _log_unlike(found: Sequence[Measured], files: int, labels: Mapping[Path, str]) -> None:
     """Say why a row has no speed: what it was measured on, and what the first file was."""
     for index, (session, timing) in enumerate(found):
         if timing.speed is None:

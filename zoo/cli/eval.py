@@ -14,9 +14,8 @@ from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
-    from zoo.evaluation.classes import Classes, Judgement
+    from zoo.evaluation.classes import ClassReport, SampleReport
     from zoo.evaluation.pairs import Translation
-    from zoo.model.weights import Trained
 
 SAMPLES = 1000
 
@@ -33,8 +32,8 @@ SAMPLES = 1000
 @click.option("--split", type=Choice(["train", "validation", "test"]),
               help="Which images [test, where the data has them, else validation].")  # fmt: skip
 @click.option("--samples", type=click.IntRange(10, 100_000), metavar="N",
-              help=f"Judge N samples by a classifier of the data [{SAMPLES:,}, where no metric of "
-              "the model says which one is best].")  # fmt: skip
+              help=f"Classify N samples by a classifier of the data [{SAMPLES:,}, where no "
+              "metric of the model says how good it is].")  # fmt: skip
 @json_option
 def verb(
     target: str,
@@ -47,9 +46,9 @@ def verb(
     """Measure TARGET on images that it has not seen.
 
     With the model's own metrics, where it has some. A model that translates between two domains is
-    compared with the true partners, where the data knows them. A model that draws samples is judged
-    by the classes of labelled data that a classifier recognises in them; the classifier is trained
-    the first time, and kept.
+    compared with the true partners, where the data knows them. The samples
+    of a model are classified by a classifier of labelled data, which is trained the first time, and
+    kept.
     """
     from zoo.cli.sources import decode_like, find
     from zoo.cli.targets import find_weights, load, trained_on
@@ -59,9 +58,9 @@ def verb(
     if data is not None:
         check_source(data)
     trained = load(weights)
-    from zoo.evaluation.classes import judge_samples
+    from zoo.evaluation.classes import classify_samples
+    from zoo.evaluation.metrics import needs_classifier, validation_metrics
     from zoo.evaluation.pairs import measure_pairs
-    from zoo.evaluation.score import score
     from zoo.model.weights import offer_of
     from zoo.training.config import check_data
 
@@ -71,16 +70,16 @@ def verb(
     chosen = _split(store, split)
     for each in ("train", chosen):
         check_data(offer_of(trained.header, trained.path), source.name, store, each)
-    metrics, images = score(trained, store, chosen)
+    metrics, images = validation_metrics(trained, store, chosen)
     pairs = measure_pairs(trained.model, store, chosen)
-    if samples is None and _needs_a_judge(trained, store, chosen):
+    if samples is None and needs_classifier(trained, store, chosen):
         samples = SAMPLES
-    classes = judge_samples(trained, store, chosen, samples, say) if samples else None
+    classes = classify_samples(trained, store, chosen, samples, say) if samples else None
     if not (metrics or pairs or classes):
         raise UsageError(
             f"nothing can be measured of {trained.header.model} on {store.spec.name}",
-            cause="it declares no metrics; samples are judged on labelled data, translations "
-            "on a split whose true pairs are known",
+            cause="it declares no metrics; samples are classified on labelled data, "
+            "translations compared on a split whose true pairs are known",
             hint="--data NAME|PATH with labels or pairs; zoo data check says what a folder holds",
         )
     model, name = trained.header.model, store.spec.name
@@ -108,14 +107,6 @@ def _split(store: Store, asked: str | None) -> str:
     return split
 
 
-def _needs_a_judge(trained: Trained, store: Store, split: str) -> bool:
-    """Whether samples can be judged, and no metric of the model says how good it is."""
-    from zoo.model.drawing import samplers
-
-    labelled = all("label" in store.splits[each] for each in ("train", split))
-    return trained.model.goal is None and bool(samplers(trained.model)) and labelled
-
-
 def _print_metrics(metrics: Mapping[str, float], heading: str) -> None:
     click.echo(heading)
     width = max(16, *map(len, metrics))
@@ -138,12 +129,12 @@ def _print_pairs(ways: Sequence[Translation], heading: str) -> None:
     click.echo("nearest: how often no other partner is nearer; copying: the input as it is")
 
 
-def _print_classes(classes: Classes, model: str, data: str) -> None:
-    from zoo.evaluation.classes import ALIKE, FEWEST_COMPARED, FOUND, SURE
+def _print_classes(classes: SampleReport, model: str, data: str) -> None:
+    from zoo.evaluation.classes import CONFIDENT, MIN_COMPARED, MIN_DIVERSITY, MIN_SHARE
 
     samples, real = classes.samples, classes.real
     click.echo(
-        f"{samples.images:,} samples of {model}, judged by a classifier that is right on "
+        f"{samples.images:,} samples of {model}, classified by a classifier that is right on "
         f"{real.right_of_all:.1%} of {real.images:,} {classes.split} images of {data}"
     )
     right = samples.right or (None,) * len(classes.names)
@@ -155,21 +146,23 @@ def _print_classes(classes: Classes, model: str, data: str) -> None:
     ]  # fmt: skip
     rows += [_total("all samples", samples), _total(f"{classes.split} images", real)]
     print_table(["class", "classified as", "recognisable", "as asked", "diversity", "found"], rows)
-    least = FOUND / len(classes.names)
-    click.echo(f"recognisable: the classifier is sure to at least {SURE:.0%}")
+    least = MIN_SHARE / len(classes.names)
+    click.echo(
+        f"recognisable: the classifier gives its class a probability of at least {CONFIDENT:.0%}"
+    )
     click.echo("diversity: how much its samples differ; one picture 0%, real images 100%")
     if None in samples.diversity:
-        click.echo(f"diversity -: fewer than {FEWEST_COMPARED} samples, or too few real images")
+        click.echo(f"diversity -: fewer than {MIN_COMPARED} samples, or too few real images")
     click.echo(
         f"found: recognisable samples of the class are at least {least:.1%} of all, and their "
-        f"diversity at least {ALIKE:.0%}"
+        f"diversity at least {MIN_DIVERSITY:.0%}"
     )
 
 
-def _total(name: str, judged: Judgement) -> tuple[str, str, str, str, str, str]:
-    sure, right = _percent(sum(judged.recognisable)), _percent(judged.right_of_all)
-    found = f"{sum(judged.found)} of {len(judged.found)}"
-    return name, _percent(1.0), sure, right, _percent(judged.mean_diversity), found
+def _total(name: str, report: ClassReport) -> tuple[str, str, str, str, str, str]:
+    sure, right = _percent(sum(report.recognisable)), _percent(report.right_of_all)
+    found = f"{sum(report.found)} of {len(report.found)}"
+    return name, _percent(1.0), sure, right, _percent(report.mean_diversity), found
 
 
 def _percent(share: float | None) -> str:

@@ -209,15 +209,15 @@ def _compare_metrics(
     trained: Trained, store: Store, split: str, sessions: Mapping[str, Session]
 ) -> list[MetricComparison]:
     """Compute the metrics of a model, and again with exported files in place of its functions."""
-    from zoo.evaluation.figures import figures
+    from zoo.evaluation.metrics import compute_metrics
     from zoo.export.bundle import MetricComparison
     from zoo.export.quality import substitute_graphs
 
     substituted = substitute_graphs(trained, sessions)
     found = []
     missed = []
-    before = figures(trained, store, split, say)
-    for old, new in zip(before, figures(substituted, store, split, say), strict=True):
+    before = compute_metrics(trained, store, split, say)
+    for old, new in zip(before, compute_metrics(substituted, store, split, say), strict=True):
         # graphs that were called so far: metrics are computed one after the other
         graphs = (new.graph,) if new.graph else substituted.called
         if graphs:

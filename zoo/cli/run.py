@@ -5,26 +5,73 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
-from zoo.cli.engine import engine_options, opener
 from zoo.cli.output import Choice, json_option, print_json, say
 from zoo.cli.sources import FIT_HELP, FITS
 from zoo.errors import UsageError
+from zoo.runtime.engine import AUTO, PROVIDERS
 
 if TYPE_CHECKING:
     from zoo.pictures import BadPictureError
     from zoo.ports import Fit
-    from zoo.runtime.feed import Feed, Original, Result
+    from zoo.runtime.bundles import Open
+    from zoo.runtime.feed import Feed, OriginalPicture, Result
     from zoo.runtime.outputs import Target
     from zoo.runtime.session import Session
 
 LONG = 200  # rows; what takes longer shows a bar on a terminal
-MOST_TOLD = 5  # pictures left out that are named one by one
+MAX_LOGGED = 5  # pictures left out that are named one by one
+
+
+Verb = TypeVar("Verb", bound=Callable[..., None])
+
+
+def session_options(verb: Verb) -> Verb:
+    """Add --provider, --threads, --memory-pattern and --spin, which `session_opener` takes."""
+    options = (
+        click.option(
+            "--provider",
+            type=Choice([AUTO, *PROVIDERS]),
+            default=AUTO,
+            show_default=True,
+            help="What to compute on; auto: the first that is installed and works, or the CPU.",
+        ),
+        click.option(
+            "--threads", type=click.IntRange(1, 1024), help="[default: one a CPU, up to 8]"
+        ),
+        click.option(
+            "--memory-pattern/--no-memory-pattern",
+            default=None,
+            help="Lay memory out once for each size. "
+            "[default: where FILE fixes all sizes but the batch]",
+        ),
+        click.option(
+            "--spin/--no-spin",
+            default=True,
+            show_default=True,
+            help="Let threads wait busily; --no-spin where other programs need the CPUs.",
+        ),
+    )
+    for option in reversed(options):
+        verb = option(verb)
+    return verb
+
+
+def session_opener(
+    *, provider: str, threads: int | None, memory_pattern: bool | None, spin: bool
+) -> Open:
+    """Return a function that opens a file as the options say."""
+    from zoo.runtime.session import open_session
+
+    return partial(
+        open_session, provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin
+    )
 
 
 @click.command("run")
@@ -59,7 +106,7 @@ MOST_TOLD = 5  # pictures left out that are named one by one
     metavar="N",
     help="Where FILE leaves the size open: compute with pictures of N pixels at the shorter side.",
 )
-@engine_options
+@session_options
 @json_option
 def verb(
     file: str,
@@ -102,7 +149,7 @@ def verb(
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     from zoo.cli.targets import tell_version
     from zoo.runtime.bundles import open_graph
-    from zoo.runtime.feed import batches, prepare, with_sizing
+    from zoo.runtime.feed import prepare_feed, run_batches, with_sizing
     from zoo.runtime.files import PIPE, find_sources
     from zoo.runtime.memory import bounded_memory
     from zoo.runtime.outputs import choose_target
@@ -112,22 +159,24 @@ def verb(
     if output == PIPE:
         _check_pipe(as_json)
     with bounded_memory():  # a file of a stranger may ask for any amount as soon as it is opened
-        opened = opener(
+        opened = session_opener(
             provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin
         )
         session = open_graph(Path(file), to, opened)
         tell_version(session.path, session.description.distribution, session.description.version)
         leave_out = Path(output or session.path.stem)
         given = find_sources(inputs, _standard_input(inputs), leave_out)
-        feed = prepare(session, given, count=count, seed=seed, classes=classes, leave_out=leave_out)
+        feed = prepare_feed(
+            session, given, count=count, seed=seed, classes=classes, leave_out=leave_out
+        )
         feed = with_sizing(session, feed, fit, size)
         target = choose_target(session, feed, output)
-        _tell_choices(session, feed)
-        originals: list[Original] = []
-        results = _noting(batches(session, feed, bad.append, batch_size), originals)
+        _log_choices(session, feed)
+        originals: list[OriginalPicture] = []
+        results = _keep_originals(run_batches(session, feed, bad.append, batch_size), originals)
         paths, numbers = _write(_with_bar(results, feed), session, target, feed)
-    _tell_bad(bad, feed.count)
-    _tell_sizes(originals, session, feed)
+    _log_skipped(bad, feed.count)
+    _log_sizes(originals, session, feed)
     if output == PIPE:
         return
     if not as_json and paths:
@@ -152,10 +201,10 @@ def _write(
     results: Iterable[Result], session: Session, target: Target, feed: Feed
 ) -> tuple[list[str], dict[str, Any]]:
     """Write results where they go; return the files, and the numbers that are to be printed."""
-    from zoo.runtime.outputs import MOST_PRINTED, NAMES, collect, keeps_size, write_results
+    from zoo.runtime.outputs import MAX_PRINTED, NAMES, join_results, keeps_size, write_results
 
     if target.kind == "json":
-        names, values = collect(results, MOST_PRINTED)
+        names, values = join_results(results, MAX_PRINTED)
         return [], {
             NAMES: [click.format_filename(name) for name in names],
             "values": {port: array.tolist() for port, array in values.items()},
@@ -167,7 +216,7 @@ def _write(
     return [click.format_filename(path) for path in written], {}
 
 
-def _tell_choices(session: Session, feed: Feed) -> None:
+def _log_choices(session: Session, feed: Feed) -> None:
     """Say what was chosen for the user, and what large pictures will take.
 
     Raises:
@@ -185,14 +234,16 @@ def _tell_choices(session: Session, feed: Feed) -> None:
                 say(note)
 
 
-def _noting(results: Iterable[Result], originals: list[Original]) -> Iterator[Result]:
+def _keep_originals(
+    results: Iterable[Result], originals: list[OriginalPicture]
+) -> Iterator[Result]:
     """Pass results on, and note what their pictures were before."""
     for result in results:
         originals += result.originals
         yield result
 
 
-def _tell_sizes(originals: Sequence[Original], session: Session, feed: Feed) -> None:
+def _log_sizes(originals: Sequence[OriginalPicture], session: Session, feed: Feed) -> None:
     """Say what pictures have lost, and where results have another size than they."""
     from zoo.pictures import describe_cut
     from zoo.runtime.outputs import keeps_size
@@ -243,9 +294,9 @@ def _standard_input(words: Sequence[str]) -> BinaryIO | None:
 
 def _with_bar(results: Iterable[Result], feed: Feed) -> Iterator[Result]:
     """Pass results on; on a terminal, show how far a long run is."""
-    from zoo.runtime.description import has_open_sizes
+    from zoo.runtime.description import has_dynamic_size
 
-    photos = feed.port is not None and has_open_sizes(feed.port)  # one may take minutes
+    photos = feed.port is not None and has_dynamic_size(feed.port)  # one may take minutes
     hidden = not sys.stderr.isatty() or feed.count < (2 if photos else LONG)
     with click.progressbar(length=feed.count, file=sys.stderr, hidden=hidden) as bar:
         for result in results:
@@ -253,11 +304,11 @@ def _with_bar(results: Iterable[Result], feed: Feed) -> Iterator[Result]:
             bar.update(len(result.names))
 
 
-def _tell_bad(bad: Sequence[BadPictureError], count: int) -> None:
+def _log_skipped(bad: Sequence[BadPictureError], count: int) -> None:
     if not bad:
         return
     say(f"left out {len(bad)} of {count} pictures:")
-    for problem in bad[:MOST_TOLD]:
+    for problem in bad[:MAX_LOGGED]:
         say(f"  {problem.message}: {problem.cause}")
-    if len(bad) > MOST_TOLD:
-        say(f"  and {len(bad) - MOST_TOLD} more")
+    if len(bad) > MAX_LOGGED:
+        say(f"  and {len(bad) - MAX_LOGGED} more")

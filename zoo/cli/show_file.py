@@ -114,20 +114,20 @@ def _show_folder(folder: Path, files: list[Path], *, as_json: bool) -> None:
 
 
 def _folder_row(contents: Contents) -> tuple[str, ...]:
-    about = contents.description
+    description = contents.description
     size = f"{contents.bytes / 1e6:,.2f}"
-    if about is None:
+    if description is None:
         return contents.path.name, size, "", contents.unusable or "it does not describe itself"
-    takes = about.takes.removeprefix(f"{about.graph} takes ")
-    gives = about.gives.removeprefix(f"{about.graph} gives ")
-    return contents.path.name, size, about.precision, f"{takes} -> {gives}"
+    takes = description.takes.removeprefix(f"{description.graph} takes ")
+    gives = description.gives.removeprefix(f"{description.graph} gives ")
+    return contents.path.name, size, description.precision, f"{takes} -> {gives}"
 
 
 def _print_file(contents: Contents) -> None:
-    about = contents.description
-    if about is not None:
-        print_table(["what", "the file says of itself"], _described(about))
-        _print_measurements(contents, about)
+    description = contents.description
+    if description is not None:
+        print_table(["what", "the file says of itself"], _described(description))
+        _print_measurements(contents, description)
     elif contents.unusable:
         print_table(["what", "the file says of itself"], [("cannot be used", contents.unusable)])
     else:
@@ -136,12 +136,12 @@ def _print_file(contents: Contents) -> None:
     print_table(["what", "is found in it"], _read_off(contents))
 
 
-def _print_measurements(contents: Contents, about: Description) -> None:
+def _print_measurements(contents: Contents, description: Description) -> None:
     """Print what the manifest beside a file says was measured, where there is one."""
     if contents.measurements is None:
         return
-    checked = "verified" if about.precision == "float32" else "measured"  # with no limit to keep
-    measured = contents.measurements
+    measured, is_float = contents.measurements, description.precision == "float32"
+    checked = "verified" if is_float else "measured"  # against a tolerance, or without one
     rows = [(f"{output} {checked}", _figures(each)) for output, each in measured.checks.items()]
     rows += [(f"{metric} with", _figures(each)) for metric, each in measured.quality.items()]
     if rows:
@@ -149,17 +149,21 @@ def _print_measurements(contents: Contents, about: Description) -> None:
         print_table(["what", "the manifest beside it says"], rows)
 
 
-def _described(about: Description) -> Iterator[Row]:
+def _described(description: Description) -> Iterator[Row]:
     """Yield what the file says, a line each."""
     from zoo.options import show_value
 
-    data = about.data
-    yield "model", f"{about.model} of {about.distribution} {about.version}, {about.step:,} steps"
-    yield "graph", about.graph
-    for side, ports in (("takes", about.signature.inputs), ("gives", about.signature.outputs)):
+    data = description.data
+    package = f"{description.distribution} {description.version}"
+    yield "model", f"{description.model} of {package}, {description.step:,} steps"
+    yield "graph", description.graph
+    for side, ports in (
+        ("takes", description.signature.inputs),
+        ("gives", description.signature.outputs),
+    ):
         for port in ports:
             words = list(_port(port))
-            if side == "gives" and about.precision == "float32":  # others say what they lose
+            if side == "gives" and description.precision == "float32":  # others say what they lose
                 words.append(f"within {port.tolerance:g} of the model")
             yield side, "; ".join(words)
             if port.classes:
@@ -169,19 +173,20 @@ def _described(about: Description) -> Iterator[Row]:
     yield "trained on", f"{data.name}, {pictures}{licence}"
     if data.domains:
         yield "domains", _names(data.domains)
-    if about.config:
+    if description.config:
         values = {key: tuple(value) if isinstance(value, list) else value  # as JSON has it
-                  for key, value in about.config.items()}  # fmt: skip
+                  for key, value in description.config.items()}  # fmt: skip
         yield "options", ", ".join(f"{key} {show_value(each)}" for key, each in values.items())
-    if about.metrics:
-        yield "validation", _figures(about.metrics)
-    yield "precision", about.precision
-    yield "normalisation", "; ".join(about.normalisation) or "none"
-    yield "dropout", about.dropout
-    if about.weights_sha256:
-        yield "sha256 of weights", about.weights_sha256
-    if about.written_by:
-        yield "written by", ", ".join(f"{name} {each}" for name, each in about.written_by.items())
+    if description.metrics:
+        yield "validation", _figures(description.metrics)
+    yield "precision", description.precision
+    yield "normalisation", "; ".join(description.normalisation) or "none"
+    yield "dropout", description.dropout
+    if description.weights_sha256:
+        yield "sha256 of weights", description.weights_sha256
+    if description.written_by:
+        versions = (f"{name} {version}" for name, version in description.written_by.items())
+        yield "written by", ", ".join(versions)
 
 
 def _port(port: Port) -> Iterator[str]:
@@ -199,7 +204,7 @@ def _port(port: Port) -> Iterator[str]:
 
 def _read_off(contents: Contents) -> Iterator[Row]:
     """Yield what the file is, a line each."""
-    about = contents.description
+    description = contents.description
     yield "bytes", f"{contents.bytes:,}"
     opsets = (f"{domain or 'opset'} {version}" for domain, version in contents.opsets.items())
     yield "format", ", ".join((f"ONNX IR {contents.ir_version}", *opsets))
@@ -211,13 +216,13 @@ def _read_off(contents: Contents) -> Iterator[Row]:
     yield "operators", f"{contents.nodes:,}: {shown}{left_out}" if kinds else "0"
     weights = contents.weights.most_common()
     yield "constants", ", ".join(f"{size:,} bytes of {kind}" for kind, size in weights) or "none"
-    if about is None:
+    if description is None:
         for side, values in (("input", contents.inputs), ("output", contents.outputs)):
             for value in values:
                 yield side, _value(value)
     if contents.refused:
         yield "zoo run refuses it", contents.refused
-    elif about is None:
+    elif description is None:
         yield "zoo run refuses it", "it cannot know what goes in"
     else:
         yield "runs with", f"zoo run {contents.path}"

@@ -1,4 +1,4 @@
-"""Which classes a model's samples show, as a classifier of the same data judges them.
+"""Which classes the samples of a model show, by a classifier of the same data.
 
 Source of the idea: the Inception score of Salimans et al. 2016, arXiv:1606.03498, asks a classifier
 too; here its answers are counted instead of made one number, so that a class that is missing shows.
@@ -19,36 +19,37 @@ from numpy.typing import NDArray
 
 from zoo.data.store import Store
 from zoo.errors import UsageError
-from zoo.evaluation.classifier import Classifier, Report, find_classifier
+from zoo.evaluation.classifier import Classifier, Log, find_classifier
 from zoo.model.contract import Model
 from zoo.model.distances import distances, some_of
 from zoo.model.drawing import draw_samples, samplers
 from zoo.model.weights import Trained
 
-SURE = 0.9  # probability of a class from which a classifier recognises it
-FOUND = 0.2  # of an equal share: as many recognisable samples find a class; 2 % of all, of ten
+CONFIDENT = 0.9  # probability of a class from which an image counts as recognisable
+MIN_SHARE = 0.2  # of an equal share: recognisable samples that a class needs; 2 % of all, of ten
 SEED = 0  # of the noise
 
 # Diversity below which the pictures of a class are one, or a few again and again, and do not find
 # it. Pictures that repeat have 0. One picture of Fashion-MNIST under noise of 10 of 255 grey levels
 # has 0.16 to 0.24; a conditional GAN stopped early, with classes near to collapse, 0.38 or more.
-ALIKE = 0.25
-FEWEST_COMPARED = 8  # pictures of a class; of fewer, nothing is said
-MOST_COMPARED = 100
-MOST_NUMBERS = 2**24  # in the pictures compared at once
+MIN_DIVERSITY = 0.25
+MIN_COMPARED = 8  # pictures of a class; of fewer, nothing is said
+MAX_COMPARED = 100
+MAX_NUMBERS = 2**24  # in the pictures compared at once
 
 Pixels = NDArray[np.uint8]
 RealImages = Callable[[int], Pixels]  # by number of the class
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What a classifier makes of images; every list is by class.
+class ClassReport:
+    """How a classifier classifies images; every list is by class.
 
     Args:
         images: how many there are.
         classified: share of the images whose most likely class it is.
-        recognisable: share of the images of which it is sure that they are of the class.
+        recognisable: share of the images that it classifies so with a probability of at
+            least `CONFIDENT`.
         right: share of the images meant to be of the class that are classified as it, None where
             none is meant to be; None, where nobody knows what they are meant to be.
         right_of_all: the same, of all images.
@@ -66,9 +67,9 @@ class Judgement:
     @property
     def found(self) -> tuple[bool, ...]:
         """Whether enough images are recognisable as the class, and they are not all alike."""
-        enough = FOUND / len(self.recognisable)
+        enough = MIN_SHARE / len(self.recognisable)
         return tuple(
-            share >= enough and (level is None or level >= ALIKE)
+            share >= enough and (level is None or level >= MIN_DIVERSITY)
             for share, level in zip(self.recognisable, self.diversity, strict=True)
         )
 
@@ -90,37 +91,37 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Classes:
-    """Samples of a model and real images, judged by one classifier.
+class SampleReport:
+    """Samples of a model and real images, classified by one classifier.
 
     Args:
         names: of the classes.
-        samples: what it makes of the samples.
-        real: what it makes of real images.
-        split: which images these are.
+        samples: report on the samples.
+        real: report on real images.
+        split: of these images.
     """
 
     names: tuple[str, ...]
-    samples: Judgement
-    real: Judgement
+    samples: ClassReport
+    real: ClassReport
     split: str
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures as plain JSON values."""
         return {
             "names": list(self.names),
-            "sure": SURE,
-            "found_from": FOUND / len(self.names),
-            "alike_below": ALIKE,
+            "confidence": CONFIDENT,
+            "min_share": MIN_SHARE / len(self.names),
+            "min_diversity": MIN_DIVERSITY,
             "samples": self.samples.to_json(),
             "real": {"split": self.split, **self.real.to_json()},
         }
 
 
-def judge_samples(
-    trained: Trained, store: Store, split: str, count: int, report: Report
-) -> Classes:
-    """Draw samples and let a classifier of the data judge them, and real images beside them.
+def classify_samples(
+    trained: Trained, store: Store, split: str, count: int, log: Log
+) -> SampleReport:
+    """Draw samples and classify them, and real images, by a classifier of the data.
 
     A model that can be asked for a class is asked for each equally often, with the same noise.
 
@@ -129,7 +130,7 @@ def judge_samples(
         store: labelled data, of the model's size and channels.
         split: of the real images.
         count: samples; rounded down to the same number of each class, where classes are asked for.
-        report: told when the classifier has to be trained first.
+        log: called with a line when the classifier has to be trained first.
 
     Raises:
         UsageError: the model cannot be sampled, the data has no labels, or other classes than
@@ -137,32 +138,34 @@ def judge_samples(
     """
     model, names = trained.model, store.spec.classes
     if not samplers(model):
-        raise UsageError(f"{trained.header.model} cannot be sampled, so no samples can be judged")
+        raise UsageError(
+            f"{trained.header.model} cannot be sampled, so no samples can be classified"
+        )
     if "label" not in store.splits[split]:
-        raise UsageError(f"the {split} images of {store.spec.name} have no labels to judge by")
+        raise UsageError(f"the {split} images of {store.spec.name} have no labels for a classifier")
     graph = samplers(model)[0]
-    asks = _asks_for(model, graph, names)
-    classifier = find_classifier(store, report)
+    takes_class = _takes_class(model, graph, names)
+    classifier = find_classifier(store, log)
     images = store.splits[split]
     training = _training_images(store, classifier)
-    real = judge(images["image"], images["label"], classifier, training)
+    real = classify_images(images["image"], images["label"], classifier, training)
     asked: NDArray[np.int64] | None = None
-    if asks:
+    if takes_class:
         each = max(1, count // len(names))
         asked = np.repeat(np.arange(len(names)), each)
         samples = draw_samples(model, graph, count=each, seed=SEED, classes=range(len(names)))
     else:
         samples = draw_samples(model, graph, count=count, seed=SEED)
-    return Classes(names, judge(samples, asked, classifier, training), real, split)
+    return SampleReport(names, classify_images(samples, asked, classifier, training), real, split)
 
 
-def judge(
+def classify_images(
     images: Pixels,
     meant: NDArray[np.int64] | None,
     classifier: Classifier,
     real: RealImages,
-) -> Judgement:
-    """Count what a classifier says of images, and compare those of each class with one another.
+) -> ClassReport:
+    """Classify images, and compare those of each class with one another.
 
     Args:
         images: (N, H, W, C).
@@ -179,8 +182,8 @@ def count_classes(
     probabilities: NDArray[np.float32],
     meant: NDArray[np.int64] | None,
     diversity: Sequence[float | None],
-) -> Judgement:
-    """Count what a classifier says.
+) -> ClassReport:
+    """Return the shares of the classes among classified images.
 
     Args:
         probabilities: of every class, (N, K).
@@ -189,7 +192,7 @@ def count_classes(
     """
     count, classes = probabilities.shape
     likeliest = probabilities.argmax(axis=1)
-    sure = probabilities.max(axis=1) >= SURE
+    sure = probabilities.max(axis=1) >= CONFIDENT
     right = right_of_all = None
     if meant is not None:
         is_right = likeliest == meant
@@ -198,7 +201,7 @@ def count_classes(
             for each in range(classes)
         )
         right_of_all = float(is_right.mean())
-    return Judgement(
+    return ClassReport(
         count,
         _shares(likeliest, classes, of=count),
         _shares(likeliest[sure], classes, of=count),
@@ -222,9 +225,9 @@ def diversity(images: Pixels, real: Pixels) -> float | None:
     Returns:
         None where there are too few images, or the real ones are no different from one another.
     """
-    affordable = max(FEWEST_COMPARED, MOST_NUMBERS // math.prod(images.shape[1:]))
-    count = min(len(images), len(real), MOST_COMPARED, affordable)
-    if count < FEWEST_COMPARED:
+    affordable = max(MIN_COMPARED, MAX_NUMBERS // math.prod(images.shape[1:]))
+    count = min(len(images), len(real), MAX_COMPARED, affordable)
+    if count < MIN_COMPARED:
         return None
     spread, nearest = distances(some_of(images, count))
     real_spread, real_nearest = distances(some_of(real, count))
@@ -239,8 +242,8 @@ def _diversity(
     """Return the diversity of the images that are classified as each class."""
     levels: list[float | None] = []
     for number in range(classes):
-        places = some_of(np.flatnonzero(likeliest == number), MOST_COMPARED)
-        enough = len(places) >= FEWEST_COMPARED
+        places = some_of(np.flatnonzero(likeliest == number), MAX_COMPARED)
+        enough = len(places) >= MIN_COMPARED
         levels.append(diversity(images[places], real(number)) if enough else None)
     return levels
 
@@ -251,7 +254,7 @@ def _training_images(store: Store, classifier: Classifier) -> RealImages:
 
     @functools.cache
     def of_class(number: int) -> Pixels:
-        images = split["image"][some_of(np.flatnonzero(split["label"] == number), MOST_COMPARED)]
+        images = split["image"][some_of(np.flatnonzero(split["label"] == number), MAX_COMPARED)]
         if not len(images):
             return images
         kept: Pixels = images[classifier.probabilities(images).argmax(axis=1) == number]
@@ -260,7 +263,7 @@ def _training_images(store: Store, classifier: Classifier) -> RealImages:
     return of_class
 
 
-def _asks_for(model: Model, graph: str, names: Sequence[str]) -> bool:
+def _takes_class(model: Model, graph: str, names: Sequence[str]) -> bool:
     """Whether the graph takes a class of the data.
 
     Raises:

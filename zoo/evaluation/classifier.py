@@ -1,4 +1,4 @@
-"""A small convolutional classifier of labelled images, to judge what a model draws.
+"""A small convolutional classifier of labelled images, for the samples of a model.
 
 It is trained on a data set's training images the first time it is needed, and kept in the cache
 with its accuracy on images that it has not seen: what it says of samples means no more than that.
@@ -45,7 +45,7 @@ RATE = 5e-3  # of AdamW, at the peak of a one-cycle schedule
 WEIGHT_DECAY = 1e-2
 SEED = 0
 
-Report = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class Network(nn.Module):
@@ -109,12 +109,12 @@ def held_out(store: Store) -> tuple[str, Split]:
     return name, store.splits[name]
 
 
-def find_classifier(store: Store, report: Report) -> Classifier:
+def find_classifier(store: Store, log: Log) -> Classifier:
     """Return the classifier of a data set; the first time trains it, the same every time.
 
     Args:
         store: labelled data, of images of at least 8 × 8 pixels.
-        report: told in a line that it is being trained, and how good it became.
+        log: called with a line when it is trained, and with its accuracy.
 
     Raises:
         UsageError: the data has no labels, or its images are too small.
@@ -132,24 +132,24 @@ def find_classifier(store: Store, report: Report) -> Classifier:
             with suppress(OSError):  # when it was last used, for `zoo data list --cached`
                 os.utime(path)
             return found
-        made = _train(store, report)
+        made = _train(store, log)
     _save(path, made)
     return made
 
 
-def _train(store: Store, report: Report) -> Classifier:
+def _train(store: Store, log: Log) -> Classifier:
     began = time.monotonic()
     split = store.splits["train"]
-    report(
-        f"training a classifier on {length(split):,} images of {store.spec.name}, to judge "
-        "samples; it is kept for the next time"
+    log(
+        f"training a classifier on {length(split):,} images of {store.spec.name}, to "
+        "classify samples; it is kept for the next time"
     )
     torch.manual_seed(SEED)
     network = _fit(Network(store.spec), split)
     name, images = held_out(store)
     right = Classifier(network, 0.0).probabilities(images["image"]).argmax(1) == images["label"]
     made = Classifier(network, float(right.mean()))
-    report(
+    log(
         f"the classifier is right on {made.accuracy:.1%} of {len(right):,} {name} images "
         f"({time.monotonic() - began:.0f} s)"
     )

@@ -1,1 +1,1 @@
-"""How a model leaves the zoo: ONNX files that are verified before they take their names."""
+"""Exports models as ONNX files that are verified before they get their names."""

@@ -36,7 +36,7 @@ GRAPH_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 WEIGHTS = "model.safetensors"
 PICTURES = "pictures"
 CARD = "README.md"
-STALE = 3600.0  # seconds after which nobody works on a folder any more
+STALE = 3600.0  # seconds after which a temporary folder is of an export that was killed
 PLAIN = Variant()
 NO_DATA = CalibrationData()
 
@@ -150,15 +150,12 @@ def export_bundle(
             it was.
     """
     _check_names(trained)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists() and not folder.is_dir():
-        raise ZooError(f"{folder} is a file", hint="-o another-folder")
     earlier = _earlier(folder, trained.header)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
     with _private_folders(folder) as (building, scratch):
-        weights = building / WEIGHTS
-        shutil.copyfile(trained.path, weights)
-        sha256 = facts_of(weights)["sha256"]
+        shutil.copyfile(trained.path, building / WEIGHTS)
+        sha256 = facts_of(building / WEIGHTS)["sha256"]
         exporter = GraphExporter(trained, variant, sha256, calibration, max_loss)
         graphs = {}
         for name in trained.model.graphs():
@@ -169,9 +166,8 @@ def export_bundle(
         metrics: Sequence[MetricComparison] = ()
         if variant.is_reduced and compare_metrics is not None:
             log("measuring the model with these files")
-            metrics = compare_metrics(
-                {name: open_session(each.path) for name, each in graphs.items()}
-            )
+            sessions = {name: open_session(each.path) for name, each in graphs.items()}
+            metrics = compare_metrics(sessions)
             graphs = _with_quality(graphs, metrics, max_loss)
         _add_the_rest(trained, graphs, variant, building, earlier, folder)
         log("")
@@ -193,7 +189,7 @@ def _private_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def file_name(header: Header, graph: str, variant: Variant) -> str:
-    """Return what a graph's file is called: ``vae-fashion-mnist.decode.uint8.onnx``."""
+    """Return the file name of a graph: ``vae-fashion-mnist.decode.uint8.onnx``."""
     words = "-".join(filter(None, (as_word(header.model), as_word(header.data.name))))
     return f"{words}.{graph}{variant.suffix}.onnx"
 
@@ -293,7 +289,7 @@ def _move(building: Path, folder: Path, listed: set[str]) -> tuple[list[Path], l
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what an export into the folder left that was killed hours ago."""
+    """Remove temporary folders of exports that were killed hours ago."""
     for left in folder.parent.glob(f".{glob.escape(folder.name[:80])}.*.part"):
         with suppress(OSError):
             if left.is_dir() and time.time() - left.stat().st_mtime > STALE:
@@ -309,6 +305,8 @@ def _earlier(folder: Path, header: Header) -> Mapping[str, Any]:
         UsageError: the folder holds another model's export, or files that are not an export's.
         NotFoundError: the manifest is damaged.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ZooError(f"{folder} is a file", hint="-o another-folder")
     for inner in (folder / FOLDER, folder / PICTURES):
         if inner.is_symlink() or inner.is_file():
             raise ZooError(f"{inner} is a link or a file", hint="-o another-folder")
@@ -349,7 +347,7 @@ def _files_of(manifest: Mapping[str, Any]) -> set[str]:
 
 
 def _descriptions(entries: Mapping[str, Any]) -> dict[str, Description]:
-    """Return what each file says of itself, by file."""
+    """Return the description of each file, by name of the file."""
     return {
         entry["file"]: Description.from_json(entry.get("description")) for entry in entries.values()
     }
@@ -359,8 +357,8 @@ def render_card(header: Header, files: Mapping[str, Description]) -> str:
     """Return the card of a bundle as Markdown.
 
     Args:
-        header: what the weight file says.
-        files: what each ONNX file says of itself, by name.
+        header: of the weight file.
+        files: description of each ONNX file, by name.
     """
     spec = header.data
     lines = [
@@ -401,7 +399,7 @@ def _licences(header: Header) -> str:
 
 
 def _example(name: str, description: Description) -> str:
-    """Return what to type after ``zoo run``, in the folder of the bundle."""
+    """Return example arguments of ``zoo run``, for the folder of the bundle."""
     signature = description.signature
     if signature.can_sample:
         labels = any(port.kind == "label" for port in signature.inputs)

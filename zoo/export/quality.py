@@ -29,16 +29,16 @@ from zoo.model.drawing import images_for
 from zoo.model.inference import run_graph
 from zoo.model.weights import Trained
 from zoo.ports import Port
-from zoo.runtime.feed import into_port
-from zoo.runtime.reference import Difference, measure
-from zoo.runtime.session import Arrays, Session, filled_up
+from zoo.runtime.feed import pixels_to_port
+from zoo.runtime.reference import Difference, compare_outputs
+from zoo.runtime.session import Arrays, Session, pad_rows
 
 Images = Mapping[str, NDArray[Any]]  # uint8 (N, H, W, C), by name of the array
 Batch = Mapping[str, NDArray[Any]]  # inputs by port name
 
 CALIBRATION_ROWS, CALIBRATION_SEED = 128, 1
 MEASUREMENT_ROWS, MEASUREMENT_SEED = 64, 2
-MOST_NUMBERS = 2**24  # of an image port, over all rows: larger images get fewer
+MAX_NUMBERS = 2**24  # of an image port, over all rows: larger images get fewer
 BATCH = 8
 
 
@@ -83,7 +83,7 @@ def _batches(
     if port is not None:
         numbers = int(np.prod([size for size in port.shape[1:] if isinstance(size, int)]))
         numbers = max(numbers, model.data.pixels)
-        count = max(4, min(count, MOST_NUMBERS // numbers))
+        count = max(4, min(count, MAX_NUMBERS // numbers))
     whole = {
         wanted.name: _as_input(array, own, wanted)
         for own, wanted, array in _inputs(model, name, graph, images, count, seed)
@@ -92,7 +92,7 @@ def _batches(
     size = batch if isinstance(batch, int) else BATCH
     count = min(map(len, whole.values()))
     return [
-        {key: filled_up(array, start, size) for key, array in whole.items()}
+        {key: pad_rows(array, start, size) for key, array in whole.items()}
         for start in range(0, max(count - count % size, 1), size)
     ]
 
@@ -154,7 +154,7 @@ def _as_input(array: NDArray[Any], own: Port, wanted: Port) -> NDArray[Any]:
             pictures.fit(Image.fromarray(each.squeeze()), height, width, array.shape[3])
             for each in array
         ])  # fmt: skip
-    return into_port(array, wanted)
+    return pixels_to_port(array, wanted)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,9 @@ def quality_losses(
     pairs = [(float_session.run(batch), session.run(batch)) for batch in batches]
     found = {}
     for port in float_session.description.signature.outputs:
-        difference = measure(port, ((wanted[port.name], got[port.name]) for wanted, got in pairs))
+        difference = compare_outputs(
+            port, ((wanted[port.name], got[port.name]) for wanted, got in pairs)
+        )
         found[port.name] = QualityLoss(**asdict(difference))
     return found
 
@@ -217,7 +219,7 @@ def quality_losses_in_float16(
         return {}
     wanted = float_session.run(batch)
     return {
-        port.name: QualityLoss(**asdict(measure(port, [(wanted[port.name], each)])))
+        port.name: QualityLoss(**asdict(compare_outputs(port, [(wanted[port.name], each)])))
         for port, each in zip(ports, got, strict=True)
     }
 

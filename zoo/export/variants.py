@@ -50,6 +50,18 @@ PRECISION_SUFFIXES: dict[Precision, str] = {
     "int8": "int8",
 }
 
+Batch = Mapping[str, NDArray[Any]]  # inputs by port name
+LEAST_NUMBERS = 128  # of a tensor that is halved: a Cast takes some 150 bytes
+SILENT = 4  # of ONNX Runtime's logger …
+WARNINGS = 2  # … and its default
+# Operators whose weights and inputs become eight bits, and activations that these take in.
+WEIGHTED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
+CLIPPING = ["Relu", "Clip"]
+# What comes out of these stays float. Of a convolution it becomes eight bits, because ONNX Runtime
+# computes a convolution in integers only then; a matrix product needs no such thing, and a
+# transposed convolution is never computed in integers, so there it would cost quality for nothing.
+FLOAT_RESULTS = ["ConvTranspose", "Gemm", "MatMul"]
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -174,21 +186,6 @@ def _to_pixels(result: Tensor, port: Port) -> Tensor:
     low, high = port.range
     scaled = (result.clamp(low, high) - low) * (255 / (high - low))
     return scaled.round().to(torch.uint8).permute(0, 2, 3, 1)
-
-
-Batch = Mapping[str, NDArray[Any]]  # inputs by port name
-
-LEAST_NUMBERS = 128  # of a tensor that is halved: a Cast takes some 150 bytes
-SILENT = 4  # of ONNX Runtime's logger …
-WARNINGS = 2  # … and its default
-
-# Operators whose weights and inputs become eight bits, and activations that these take in.
-WEIGHTED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
-CLIPPING = ["Relu", "Clip"]
-# What comes out of these stays float. Of a convolution it becomes eight bits, because ONNX Runtime
-# computes a convolution in integers only then; a matrix product needs no such thing, and a
-# transposed convolution is never computed in integers, so there it would cost quality for nothing.
-FLOAT_RESULTS = ["ConvTranspose", "Gemm", "MatMul"]
 
 
 def write_variant(

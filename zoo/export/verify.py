@@ -19,8 +19,8 @@ from zoo.runtime.bundles import open_graph
 from zoo.runtime.contents import read_measurements
 from zoo.runtime.description import Description
 from zoo.runtime.engine import NewerFormatError
-from zoo.runtime.reference import FOLDER, Difference, Example, measure, read_reference
-from zoo.runtime.session import Arrays, Session, example, open_session, shape_of
+from zoo.runtime.reference import FOLDER, Difference, Example, compare_outputs, read_reference
+from zoo.runtime.session import Arrays, Session, draw_example, example_shape, open_session
 
 if TYPE_CHECKING:
     from zoo.model.contract import Graph, Model
@@ -58,7 +58,7 @@ class Trial(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """What the gate found.
+    """The results of a verification.
 
     Args:
         differences: between the model and the file, by output, over all trials.
@@ -87,19 +87,7 @@ def verify(model: Model, graph: Graph, path: Path) -> Verified:
         ZooError: the file is not valid ONNX, has other ports than declared, fails on an image size
             that the ports leave open, or differs by more than a port's tolerance.
     """
-    check_onnx(path)
-    try:
-        session = open_session(path)
-    except NewerFormatError as problem:
-        raise UsageError(
-            f"{path.name} cannot be verified here: {problem.found}",
-            hint=f"{problem.export}, or leave --opset out; or pip install --upgrade onnxruntime",
-        ) from problem
-    except NotFoundError as problem:
-        raise ZooError(
-            f"{path.name} does not verify: {problem.cause or problem.message}",
-            cause="it fixes a size that its port leaves open, or gives another shape or dtype",
-        ) from problem
+    session = _open_for_verification(path)
     name = session.description.graph
     pairs: dict[str, list[tuple[Any, Any]]] = {port.name: [] for port in graph.outputs}
     kept: list[Example] = []
@@ -109,7 +97,7 @@ def verify(model: Model, graph: Graph, path: Path) -> Verified:
         inputs = draw_extreme(graph, trial)
         wanted, found = _run_both(model, graph, session, inputs, trial)
         for port in graph.outputs:
-            difference = measure(port, [(wanted[port.name], found[port.name])])
+            difference = compare_outputs(port, [(wanted[port.name], found[port.name])])
             excess = describe_excess(port, difference, None)
             allowed = AMPLIFICATION * errors.get(port.name, 0.0)
             if excess and not difference.greatest <= allowed:
@@ -125,8 +113,25 @@ def verify(model: Model, graph: Graph, path: Path) -> Verified:
             pairs[port.name].append((wanted[port.name], found[port.name]))
         if trial.is_kept:
             kept.append(Example(inputs, wanted))
-    differences = {port.name: measure(port, pairs[port.name]) for port in graph.outputs}
+    differences = {port.name: compare_outputs(port, pairs[port.name]) for port in graph.outputs}
     return Verified(differences, len(pairs[graph.outputs[0].name]), ill_conditioned, kept)
+
+
+def _open_for_verification(path: Path) -> Session:
+    """Check a file against the ONNX standard and its own description, and open it."""
+    check_onnx(path)
+    try:
+        return open_session(path)
+    except NewerFormatError as problem:
+        raise UsageError(
+            f"{path.name} cannot be verified here: {problem.found}",
+            hint=f"{problem.export}, or leave --opset out; or pip install --upgrade onnxruntime",
+        ) from problem
+    except NotFoundError as problem:
+        raise ZooError(
+            f"{path.name} does not verify: {problem.cause or problem.message}",
+            cause="it fixes a size that its port leaves open, or gives another shape or dtype",
+        ) from problem
 
 
 def _rounding_errors(model: Model, variant: Graph, name: str, trial: Trial) -> dict[str, float]:
@@ -144,6 +149,8 @@ def _rounding_errors(model: Model, variant: Graph, name: str, trial: Trial) -> d
     Returns:
         The greatest absolute differences by output; nothing where all are tolerated.
     """
+    from zoo.model.inference import run_in_torch  # noqa: PLC0415 - re-verification needs no torch
+
     graph = model.graphs()[name]
     inputs = draw_extreme(graph, trial)
     generator = np.random.default_rng(1)
@@ -153,12 +160,10 @@ def _rounding_errors(model: Model, variant: Graph, name: str, trial: Trial) -> d
         else array
         for key, array in inputs.items()
     }
-    from zoo.model.inference import run_in_torch  # noqa: PLC0415 - re-verification needs no torch
-
     once, again = run_in_torch(model, graph, inputs), run_in_torch(model, graph, nudged)
     found = {}
     for own, port in zip(graph.outputs, variant.outputs, strict=True):
-        moved = measure(own, [(once[own.name], again[own.name])]).greatest
+        moved = compare_outputs(own, [(once[own.name], again[own.name])]).greatest
         if own.range and port.range:
             moved *= (port.range[1] - port.range[0]) / (own.range[1] - own.range[0])
         least = HALF_A_LEVEL if port.dtype == "uint8" else port.tolerance
@@ -171,7 +176,7 @@ def example_inputs(model: Model, graph: Graph) -> Arrays:
     """Draw inputs that the graph could take, two rows of the size of the model's data."""
     generator = np.random.default_rng(0)
     sizes = {"height": model.data.height, "width": model.data.width}
-    return {port.name: example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs}
+    return {port.name: draw_example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs}
 
 
 def draw_extreme(graph: Graph, trial: Trial) -> Arrays:
@@ -182,9 +187,9 @@ def draw_extreme(graph: Graph, trial: Trial) -> Arrays:
 
 def _values(port: Port, trial: Trial, generator: np.random.Generator) -> np.ndarray[Any, Any]:
     if trial.kind == RANDOM:
-        return example(port, trial.batch, trial.sizes, generator)
+        return draw_example(port, trial.batch, trial.sizes, generator)
     low, high = port.range or (-EXTREME, EXTREME)
-    shape = shape_of(port, trial.batch, trial.sizes)
+    shape = example_shape(port, trial.batch, trial.sizes)
     if trial.kind == ENDS:
         return generator.choice(np.array([low, high]), shape).astype(port.dtype)
     return np.full(shape, low if trial.kind == LOWEST else high, port.dtype)
@@ -257,7 +262,7 @@ def _in_words(trial: Trial) -> str:
 
 
 def check_onnx(path: Path) -> None:
-    """Hold a file against the standard, where the package onnx is installed.
+    """Check a file against the ONNX standard, if the package onnx is installed.
 
     Raises:
         ZooError: the file is not valid ONNX.
@@ -321,7 +326,7 @@ def verify_again(path: Path) -> tuple[dict[str, Difference], str]:
     for port in outputs:
         pairs = [(wanted.outputs[port.name], found[port.name])
                  for wanted, found in zip(examples, results, strict=True)]  # fmt: skip
-        differences[port.name] = difference = measure(port, pairs)
+        differences[port.name] = difference = compare_outputs(port, pairs)
         limit = limits.get(port.name)
         excess = describe_excess(port, difference, limit)
         if excess:

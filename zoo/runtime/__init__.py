@@ -1,1 +1,1 @@
-"""How an exported model runs elsewhere: onnxruntime, numpy and Pillow; no torch, no plugin."""
+"""Runs exported models with onnxruntime, numpy and Pillow; needs no torch and no plugin."""

@@ -1,4 +1,4 @@
-"""Which graph is meant: a file, or the one in a folder that leads to a domain."""
+"""Finds the exported graph to run: a file, or the graph in a folder that translates to a domain."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.manifest import check_listed
 from zoo.ports import as_word
 from zoo.runtime.contents import read_file
-from zoo.runtime.description import Description, has_open_sizes, translates_to
+from zoo.runtime.description import Description, has_dynamic_size, translates_to
 from zoo.runtime.session import Session, open_session
 
 Open = Callable[[Path], Session]
 
 
 class Described(NamedTuple):
-    """A file, and what it says of itself."""
+    """A file and its description."""
 
     path: Path
-    about: Description
+    description: Description
 
 
 def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -> Session:
@@ -35,7 +35,7 @@ def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -
         opened: opens the file.
 
     Raises:
-        UsageError: no graph leads to the domain, several do, or a folder needs one.
+        UsageError: no graph translates to the domain, several do, or a folder needs one.
         NotFoundError: there is no such file, it is damaged, or a manifest beside it lists another.
         PluginError: onnxruntime is not installed, or cannot do what is wished for.
     """
@@ -43,14 +43,14 @@ def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -
         if path.is_file():
             check_listed(path)
         session = opened(path)
-        if to is not None and not _leads_to(session.description, to):
+        if to is not None and not _translates_to(session.description, to):
             raise _unknown(path, to, [_target(session.description)])
         return session
     files = sorted(path.glob("*.onnx"))
     if not files:
         return opened(path)  # says what to do with a folder
     described = _usable(files)
-    domains = sorted({_target(about) for _, about in described} - {""})
+    domains = sorted({_target(description) for _, description in described} - {""})
     if to is None:
         if domains:
             raise UsageError(
@@ -58,7 +58,7 @@ def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -
                 hint=f"zoo run {path} --to {domains[0]} photos/",
             )
         return opened(path)  # as above
-    found = [each for each in described if _leads_to(each.about, to)]
+    found = [each for each in described if _translates_to(each.description, to)]
     if not found:
         raise _unknown(path, to, domains)
     chosen, note = _choose(path, to, found)
@@ -72,41 +72,41 @@ def _choose(folder: Path, to: str, found: Sequence[Described]) -> tuple[Path, tu
     Raises:
         UsageError: they are of several graphs.
     """
-    if len({(each.about.model, each.about.graph) for each in found}) > 1:
+    if len({(each.description.model, each.description.graph) for each in found}) > 1:
         names = ", ".join(each.path.name for each in found)
         raise UsageError(
             f"{folder} holds several graphs to {to}: {names}", hint=f"zoo run {found[0].path}"
         )
-    plain = [each for each in found if _is_plain(each.about)]
+    plain = [each for each in found if _is_plain(each.description)]
     if not plain:
         return found[0].path, (f"using {found[0].path}",)
     # a name says what is not the default, so the shortest is the most usual one
-    least = min(plain, key=lambda each: (_fixed_sizes(each.about), len(each.path.name)))
+    least = min(plain, key=lambda each: (_fixed_sizes(each.description), len(each.path.name)))
     return least.path, ()
 
 
-def _is_plain(about: Description) -> bool:
-    ports = (*about.signature.inputs, *about.signature.outputs)
-    return about.precision == "float32" and not any(
+def _is_plain(description: Description) -> bool:
+    ports = (*description.signature.inputs, *description.signature.outputs)
+    return description.precision == "float32" and not any(
         port.dtype == "uint8" or port.layout == "NHWC" for port in ports
     )
 
 
-def _fixed_sizes(about: Description) -> tuple[bool, bool]:
+def _fixed_sizes(description: Description) -> tuple[bool, bool]:
     """Return whether a graph takes one batch size only, and whether one picture size only."""
-    inputs = about.signature.inputs
-    return isinstance(inputs[0].shape[0], int), not any(map(has_open_sizes, inputs))
+    inputs = description.signature.inputs
+    return isinstance(inputs[0].shape[0], int), not any(map(has_dynamic_size, inputs))
 
 
-def _target(about: Description) -> str:
-    """Return the domain that a graph leads to; one that leads back to its own leads nowhere."""
-    signature = about.signature
+def _target(description: Description) -> str:
+    """Return the domain that a graph translates to; empty if it is the domain of an input."""
+    signature = description.signature
     own = {port.domain for port in signature.inputs if port.domain}
     return "" if own & {port.domain for port in signature.outputs} else translates_to(signature)
 
 
 def _usable(files: Sequence[Path]) -> list[Described]:
-    """Return those that are the zoo's; a folder may hold others too.
+    """Return the files that zoo wrote, with their descriptions; a folder may hold others too.
 
     Raises:
         NotFoundError: one of an export is damaged, or all are or are another's.
@@ -125,8 +125,8 @@ def _usable(files: Sequence[Path]) -> list[Described]:
     return described
 
 
-def _leads_to(about: Description, to: str) -> bool:
-    domain = _target(about)
+def _translates_to(description: Description, to: str) -> bool:
+    domain = _target(description)
     return bool(to) and (domain.casefold() == to.casefold() or domain == as_word(to))
 
 

@@ -1,4 +1,4 @@
-"""What is in an ONNX file of anybody, read without running or importing anything."""
+"""Reads what is in any ONNX file, without running or importing anything of it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from zoo.runtime.screening import (
     Content,
     Extent,
     Field,
-    fields,
-    opened,
-    own_entry,
+    map_file,
+    read_fields,
     read_tensor,
+    read_text,
+    read_zoo_entry,
     require_file,
     screen,
-    text,
 )
 
 MAX_NAME = 200  # bytes of a name or a key
-MOST_VALUES = 1000  # inputs and outputs that are told, each
-MOST_OPERATORS = 1000  # kinds of operators and opsets that are told, each
+MAX_VALUES = 1000  # inputs and outputs that are listed, each
+MAX_OPERATORS = 1000  # kinds of operators and opsets that are listed, each
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Contents:
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
-        about = self.description
+        description = self.description
         return {
             "file": str(self.path),
             "bytes": self.bytes,
-            "description": about.to_json() if about else None,
+            "description": description.to_json() if description else None,
             "unusable": self.unusable,
             "refused": self.refused,
             "measurements": self.measurements.to_json() if self.measurements else None,
@@ -101,7 +101,7 @@ class Contents:
 
 
 def read_file(path: Path) -> Contents:
-    """Read an ONNX file of anybody.
+    """Read any ONNX file, whoever wrote it.
 
     Raises:
         NotFoundError: it is missing, no ONNX file, damaged, or of too many parts.
@@ -109,7 +109,7 @@ def read_file(path: Path) -> Contents:
     require_file(path)
     found = Contents(path, path.stat().st_size)
     try:
-        with opened(path) as content:
+        with map_file(path) as content:
             _read_model(content, found)
     except ValueError as problem:
         raise NotFoundError(f"{path} cannot be read as an ONNX file", cause=str(problem)) from None
@@ -154,20 +154,20 @@ def read_measurements(path: Path, description: Description) -> Measurements | No
 def _read_model(content: Content, found: Contents) -> None:
     graphs = 0
     version = ""
-    for each in fields(content, content.extent):
+    for each in read_fields(content, content.extent):
         if each.number == 1:
             found.ir_version = each.value
         elif each.number == 2:
-            found.producer = text(content, each.extent, MAX_NAME)
+            found.producer = read_text(content, each.extent, MAX_NAME)
         elif each.number == 3:
-            version = text(content, each.extent, MAX_NAME)
+            version = read_text(content, each.extent, MAX_NAME)
         elif each.number == 7 and each.written == LENGTH:
             _read_graph(content, each.extent, found)
             graphs += 1
-        elif each.number == 8 and len(found.opsets) < MOST_OPERATORS:
+        elif each.number == 8 and len(found.opsets) < MAX_OPERATORS:
             domain, number = _opset(content, each.extent)
             found.opsets[domain] = number
-        elif (said := own_entry(content, each)) is not None:
+        elif (said := read_zoo_entry(content, each)) is not None:
             found.entry = said
     found.producer = f"{found.producer} {version}".strip()
     if not graphs:
@@ -176,7 +176,7 @@ def _read_model(content: Content, found: Contents) -> None:
 
 def _read_graph(content: Content, extent: Extent, found: Contents) -> None:
     constants: set[str] = set()
-    for each in fields(content, extent):
+    for each in read_fields(content, extent):
         if each.number == 1:
             found.nodes += 1
             _read_node(content, each.extent, found)
@@ -184,24 +184,24 @@ def _read_graph(content: Content, extent: Extent, found: Contents) -> None:
             constants.add(_read_weight(content, each.extent, found))
         elif each.number in {11, 12}:
             side = found.inputs if each.number == 11 else found.outputs
-            if len(side) < MOST_VALUES:
+            if len(side) < MAX_VALUES:
                 side.append(_value(content, each.extent))
     found.inputs = [value for value in found.inputs if value.name not in constants]
 
 
 def _read_node(content: Content, extent: Extent, found: Contents) -> None:
     kind = domain = ""
-    for each in fields(content, extent):
+    for each in read_fields(content, extent):
         if each.number == 4:
-            kind = text(content, each.extent, MAX_NAME)
+            kind = read_text(content, each.extent, MAX_NAME)
         elif each.number == 7:
-            domain = text(content, each.extent, MAX_NAME)
+            domain = read_text(content, each.extent, MAX_NAME)
         elif each.number == 5:
-            for inner in fields(content, each.extent):
+            for inner in read_fields(content, each.extent):
                 if inner.number == 5 and inner.written == LENGTH:  # the tensor of a Constant
                     _read_weight(content, inner.extent, found)
     name = f"{domain}.{kind}" if domain not in {"", "ai.onnx"} else kind
-    if name in found.operators or len(found.operators) < MOST_OPERATORS:
+    if name in found.operators or len(found.operators) < MAX_OPERATORS:
         found.operators[name] += 1
 
 
@@ -215,9 +215,9 @@ def _value(content: Content, extent: Extent) -> Value:
     """Read a name, and the type and shape where it is a tensor's."""
     name, kind = "", "no tensor"
     shape: list[int | str] = []
-    for each in fields(content, extent):
+    for each in read_fields(content, extent):
         if each.number == 1:
-            name = text(content, each.extent, MAX_NAME)
+            name = read_text(content, each.extent, MAX_NAME)
         elif each.number == 2:
             for part in _within(content, each, 1):  # of all types, the tensor's
                 if part.number == 1:
@@ -229,13 +229,13 @@ def _value(content: Content, extent: Extent) -> Value:
 
 def _shape(content: Content, extent: Extent) -> list[int | str]:
     shape: list[int | str] = []
-    for each in fields(content, extent):
+    for each in read_fields(content, extent):
         size: int | str = "?"
-        for part in fields(content, each.extent):
+        for part in read_fields(content, each.extent):
             if part.number == 1:
                 size = part.value if part.value < 2**63 else part.value - 2**64
             elif part.number == 2:
-                size = text(content, part.extent, MAX_NAME)
+                size = read_text(content, part.extent, MAX_NAME)
         shape.append(size)
     return shape
 
@@ -244,17 +244,17 @@ def _within(content: Content, outer: Field, number: int) -> list[Field]:
     """Return the fields of every message of that number in a message."""
     return [
         inner
-        for each in fields(content, outer.extent)
+        for each in read_fields(content, outer.extent)
         if each.number == number
-        for inner in fields(content, each.extent)
+        for inner in read_fields(content, each.extent)
     ]
 
 
 def _opset(content: Content, extent: Extent) -> tuple[str, int]:
     domain, version = "", 0
-    for each in fields(content, extent):
+    for each in read_fields(content, extent):
         if each.number == 1:
-            domain = text(content, each.extent, MAX_NAME)
+            domain = read_text(content, each.extent, MAX_NAME)
         elif each.number == 2:
             version = each.value
     return domain, version

@@ -1,4 +1,4 @@
-"""What an exported file says of itself: enough to run it without the plugin that made it."""
+"""The description in the metadata of an exported file: enough to run it without its plugin."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class Description:
 
     def __post_init__(self) -> None:
         for key in ("model", "graph", "distribution", "version"):
-            _require(_is_name(getattr(self, key)), key)
+            _require(_is_printable_name(getattr(self, key)), key)
         for ports in (self.signature.inputs, self.signature.outputs):
             _check_ports(ports)
         config, metrics = self.config, self.metrics
-        _require(isinstance(config, Mapping) and all(map(_is_name, config)), "config")
+        _require(isinstance(config, Mapping) and all(map(_is_printable_name, config)), "config")
         _require(all(map(_is_plain, config.values())), "value in config")
-        _require(isinstance(metrics, Mapping) and all(map(_is_name, metrics)), "metrics")
+        _require(isinstance(metrics, Mapping) and all(map(_is_printable_name, metrics)), "metrics")
         _require(all(map(_is_number, metrics.values())), "value in metrics")
         _require(_is_integer(self.step) and 0 <= self.step < 2**63, "step")
         self._check_origin()
@@ -84,7 +84,9 @@ class Description:
         """Check the fields about precision, layers, weights and versions."""
         _require(self.precision in get_args(Precision), "precision")
         words = (self.dropout, *self.normalisation, *self.written_by, *self.written_by.values())
-        _require(all(map(_is_name, words)), "word about normalisation, dropout or versions")
+        _require(
+            all(map(_is_printable_name, words)), "word about normalisation, dropout or versions"
+        )
         _require(bool(re.fullmatch(r"(?:[0-9a-f]{64})?", self.weights_sha256)), "weights_sha256")
 
     @property
@@ -119,7 +121,7 @@ class Description:
 
     @classmethod
     def from_json(cls, value: object) -> Description:
-        """Read what `to_json` wrote; unknown keys are left for the future.
+        """Read what `to_json` wrote; unknown keys are ignored.
 
         Raises:
             ValueError: the value is not a description, or one of a newer schema.
@@ -179,9 +181,9 @@ class Measurements:
 
     def __post_init__(self) -> None:
         for key, groups in self.to_json().items():
-            _require(len(groups) <= MAX_FIGURES and all(map(_is_name, groups)), key)
+            _require(len(groups) <= MAX_FIGURES and all(map(_is_printable_name, groups)), key)
             for figures in groups.values():
-                _require(len(figures) <= MAX_FIGURES and all(map(_is_name, figures)), key)
+                _require(len(figures) <= MAX_FIGURES and all(map(_is_printable_name, figures)), key)
                 _require(all(map(_is_number, figures.values())), f"figure in {key}")
 
     def to_json(self) -> dict[str, dict[str, dict[str, float]]]:
@@ -236,7 +238,7 @@ def translates_to(signature: Signature) -> str:
     return "" if domain in {port.domain for port in signature.inputs} else domain
 
 
-def has_open_sizes(port: Port) -> bool:
+def has_dynamic_size(port: Port) -> bool:
     """Whether a dimension beside the batch may vary."""
     return any(isinstance(size, str) for size in port.shape[1:])
 
@@ -255,12 +257,14 @@ def _check_ports(ports: tuple[Port, ...]) -> None:
     _require(0 < len(names) == len(set(names)), "ports: none, or two of one name")
     for port in ports:
         words = [port.name, *(size for size in port.shape if isinstance(size, str))]
-        _require(all(map(_is_name, words)), "name in a port")
-        _require(port.domain == "" or _is_name(port.domain), f"domain of port {port.name!r}")
+        _require(all(map(_is_printable_name, words)), "name in a port")
+        _require(
+            port.domain == "" or _is_printable_name(port.domain), f"domain of port {port.name!r}"
+        )
         _require(numbers_in_a_row(port) <= MAX_ITEM, f"size of port {port.name!r}")
 
 
-def _is_name(value: object) -> bool:
+def _is_printable_name(value: object) -> bool:
     """Whether a value can stand in a message as it is: short, no control characters."""
     return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()
 

@@ -10,7 +10,6 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -23,6 +22,18 @@ if TYPE_CHECKING:
 AUTO = "auto"
 NVIDIA = 'pip uninstall onnxruntime, then pip install "onnxruntime-gpu[cuda,cudnn]"'
 INSTEAD = "pip uninstall onnxruntime, then pip install onnxruntime-{}"  # all share one folder
+
+TIME_LIMIT = "ZOO_MAX_SECONDS"  # environment variable: for opening a file, and for each run of it
+DEFAULT_SECONDS = 1800.0  # seconds, where the variable is not set
+MAX_THREADS = 8  # small graphs gain nothing beyond, and the machine may have other work
+SILENT = 4  # of ONNX Runtime's logger; what goes wrong arrives as an exception
+# Messages of ONNX Runtime about a file that is too new: its version, and the newest that it reads
+NEWER_FORMAT = re.compile(r"IR version: (\d+), max supported IR version: (\d+)")
+NEWER_OPSET = re.compile(r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)")
+OLD_OPSET = 18  # of 2022: its format is read by every version of ONNX Runtime that zoo takes
+SOURCE_LINE = re.compile(r"/\S+\.(?:cc|cpp|cu|h|hpp):\d+ ")  # where in its C++ a message comes from
+Result = TypeVar("Result")
+left_running: list[threading.Thread] = []  # of calls that took too long or were interrupted
 
 
 class Provider(NamedTuple):
@@ -64,29 +75,31 @@ def installed() -> list[str]:
     return [name for name, each in PROVIDERS.items() if each.engine in there]
 
 
-def candidates(wish: str) -> list[str]:
-    """Return the providers to try for a wish, the CPU last for `auto`.
+def candidates(requested: str) -> list[str]:
+    """Return the providers to try for a requested one, the CPU last for `auto`.
 
     Raises:
-        PluginError: this installation of ONNX Runtime does not have what is wished for.
+        PluginError: this installation of ONNX Runtime does not have the requested one.
     """
     there = installed()
-    if wish == AUTO:
+    if requested == AUTO:
         return [name for name in there if PROVIDERS[name].automatic]
-    if wish not in PROVIDERS:
-        raise PluginError(f"no provider is called {wish[:40]!r}.{did_you_mean(wish, PROVIDERS)}")
-    if wish not in there:
+    if requested not in PROVIDERS:
+        raise PluginError(
+            f"no provider is called {requested[:40]!r}.{did_you_mean(requested, PROVIDERS)}"
+        )
+    if requested not in there:
         import onnxruntime  # noqa: PLC0415 - as above
 
         raise PluginError(
-            f"the provider {wish} is not in this installation of ONNX Runtime",
+            f"the provider {requested} is not in this installation of ONNX Runtime",
             cause=f"onnxruntime {onnxruntime.__version__} here has {', '.join(there)}",
-            hint=f"{PROVIDERS[wish].install}; or --provider auto",
+            hint=f"{PROVIDERS[requested].install}; or --provider auto",
         )
-    return [wish]
+    return [requested]
 
 
-def prepare(name: str) -> None:
+def preload_libraries(name: str) -> None:
     """Load the libraries that a provider needs where pip has put them, as far as they are there."""
     if name in {"cuda", "tensorrt"}:
         import onnxruntime  # noqa: PLC0415 - as above
@@ -95,39 +108,8 @@ def prepare(name: str) -> None:
             onnxruntime.preload_dlls()
 
 
-LIMIT = "ZOO_MAX_SECONDS"  # environment variable: for opening a file, and for each run of it
-LONGEST = 1800.0  # seconds, where it does not say
-MOST_THREADS = 8  # small graphs gain nothing beyond, and the machine may have other work
-SILENT = 4  # of ONNX Runtime's logger; what goes wrong arrives as an exception
-
-# What it says of a file that is newer than itself: the file's version, and the newest that it reads
-NEWER_FORMAT = re.compile(r"IR version: (\d+), max supported IR version: (\d+)")
-NEWER_OPSET = re.compile(r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)")
-OLD_OPSET = 18  # of 2022: its format is read by every version of ONNX Runtime that zoo takes
-SOURCE_LINE = re.compile(r"/\S+\.(?:cc|cpp|cu|h|hpp):\d+ ")  # where in its C++ a message comes from
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How ONNX Runtime computes.
-
-    Args:
-        threads: that one operator is spread over; as many as there are CPUs, up to 8, when None.
-        memory_pattern: whether the memory of a run is laid out as the run before of the same
-            shapes needed it.
-        spin: whether threads wait for work busily. On two free cores, networks of this zoo ran 1.1
-            to 1.5 times as fast so; two processes at once on these cores, a third as fast.
-    """
-
-    threads: int | None = None
-    memory_pattern: bool = True
-    spin: bool = False
-
-
 class TooLongError(Exception):
-    """ONNX Runtime was not done in time; it is left to itself."""
+    """ONNX Runtime exceeded the time limit; its thread is left running."""
 
 
 class NewerFormatError(PluginError):
@@ -140,7 +122,7 @@ class NewerFormatError(PluginError):
     """
 
     def __init__(self, path: Path, found: str, export: str) -> None:
-        import onnxruntime  # noqa: PLC0415 - as in `load`
+        import onnxruntime  # noqa: PLC0415 - as in `create_inference_session`
 
         self.found = f"{found} is the newest that ONNX Runtime {onnxruntime.__version__} reads"
         self.export = export
@@ -151,14 +133,11 @@ class NewerFormatError(PluginError):
         )
 
 
-left_running: list[threading.Thread] = []  # calls that nobody waits for any more
+def call_in_thread(work: Callable[[], Result], stop: Callable[[], object] = lambda: None) -> Result:
+    """Call ONNX Runtime in a thread of its own, so that Ctrl-C and the time limit can end the wait.
 
-
-def call(work: Callable[[], Result], stop: Callable[[], object] = lambda: None) -> Result:
-    """Let ONNX Runtime work in a thread of its own, so that Ctrl-C and the time limit can end it.
-
-    It heeds neither while it opens a file or computes one operator. What is left running then
-    keeps nobody: the command ends its process without waiting.
+    ONNX Runtime notices neither while it opens a file or computes one operator. A thread that is
+    left running does not keep the process: the command ends without waiting for it.
 
     Args:
         work: what is to be done.
@@ -197,20 +176,22 @@ def time_limit() -> float:
     """Return how many seconds opening a file, or one run of it, may take.
 
     Raises:
-        UsageError: the environment says what is no such number.
+        UsageError: the environment variable is no such number.
     """
-    text = os.environ.get(LIMIT, "")
+    text = os.environ.get(TIME_LIMIT, "")
     try:
-        seconds = float(text or LONGEST)
+        seconds = float(text or DEFAULT_SECONDS)
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= threading.TIMEOUT_MAX:
-        raise UsageError(f"{LIMIT}={text[:40]} is no number of seconds", hint=f"{LIMIT}=3600")
+        raise UsageError(
+            f"{TIME_LIMIT}={text[:40]} is no number of seconds", hint=f"{TIME_LIMIT}=3600"
+        )
     return seconds
 
 
 def require_onnxruntime() -> None:
-    """Require the package.
+    """Require that the package onnxruntime can be imported.
 
     Raises:
         PluginError: it is not installed, or broken.
@@ -225,8 +206,10 @@ def require_onnxruntime() -> None:
         ) from None
 
 
-def load(path: Path, provider: str, setting: Setting) -> onnxruntime.InferenceSession:
-    """Load a file that was screened.
+def create_inference_session(
+    path: Path, provider: str, *, threads: int | None, memory_pattern: bool, spin: bool
+) -> onnxruntime.InferenceSession:
+    """Load a file that was screened; the arguments are those of `open_session`.
 
     Raises:
         NotFoundError: ONNX Runtime cannot take it.
@@ -239,16 +222,16 @@ def load(path: Path, provider: str, setting: Setting) -> onnxruntime.InferenceSe
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL  # the graphs are chains
-    options.intra_op_num_threads = setting.threads or min(_cpus(), MOST_THREADS)
+    options.intra_op_num_threads = threads or min(_cpus(), MAX_THREADS)
     options.inter_op_num_threads = 1
-    options.enable_mem_pattern = setting.memory_pattern and chosen.memory_pattern
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(setting.spin)))
+    options.enable_mem_pattern = memory_pattern and chosen.memory_pattern
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     engines = dict.fromkeys([chosen.engine, PROVIDERS["cpu"].engine])  # for operators it lacks
-    prepare(provider)
+    preload_libraries(provider)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            engine = call(
+            engine = call_in_thread(
                 lambda: onnxruntime.InferenceSession(
                     path,
                     options,
@@ -257,21 +240,23 @@ def load(path: Path, provider: str, setting: Setting) -> onnxruntime.InferenceSe
                 )
             )
     except TooLongError:
-        raise unusable(path, f"it was not open after {time_limit():,.0f} s ({LIMIT})") from None
+        raise unusable(
+            path, f"it was not open after {time_limit():,.0f} s ({TIME_LIMIT})"
+        ) from None
     except ZooError:
         raise
     except Exception as problem:  # its exceptions have no base of their own
         if newer := _newer(path, str(problem)):
             raise newer from None
         if provider != "cpu":
-            raise _broken(provider, in_short(problem)) from None
-        raise unusable(path, in_short(problem)) from None
+            raise _broken(provider, short_message(problem)) from None
+        raise unusable(path, short_message(problem)) from None
     if chosen.engine not in engine.get_providers():
         raise _broken(provider, "ONNX Runtime could not load its libraries, or finds no device")
     return engine
 
 
-def in_short(problem: Exception) -> str:
+def short_message(problem: Exception) -> str:
     """Return an exception's message in one line, without ONNX Runtime's prefix and source lines."""
     line = " ".join(str(problem).split()).rpartition("[ONNXRuntimeError] : ")[2]
     return (_without_source(line) or type(problem).__name__)[:300]
@@ -294,7 +279,7 @@ def _without_source(line: str) -> str:
 
 
 def _newer(path: Path, said: str) -> NewerFormatError | None:
-    """Return the error for a file that is newer than ONNX Runtime, where that is what it says."""
+    """Return the error for a file that is too new, if the message of ONNX Runtime says so."""
     said = " ".join(said.split())
     if found := NEWER_FORMAT.search(said):
         version, newest = found.groups()

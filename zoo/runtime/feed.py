@@ -1,4 +1,4 @@
-"""What goes into a graph (pictures, arrays, draws from the priors), and in which batches."""
+"""The inputs of a graph (pictures, arrays, draws from the priors), and running it in batches."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ from zoo.draws import class_labels, class_name, draw, read_classes
 from zoo.errors import UsageError
 from zoo.pictures import BadPictureError, Pixels, ValueRange, fit, to_pixels, to_values
 from zoo.ports import Fit, Port
-from zoo.runtime.description import describe_port, has_open_sizes, is_pictorial, numbers_in_a_row
+from zoo.runtime.description import describe_port, has_dynamic_size, is_pictorial, numbers_in_a_row
 from zoo.runtime.files import (
     Picture,
     Source,
-    as_input,
-    file_word,
     find_pictures,
     match_arrays,
     read_arrays,
-    unlike,
+    safe_file_name,
+    to_port_dtype,
+    unique_name,
 )
 from zoo.runtime.session import Arrays, RunError, Session
+
+MAX_DRAWN = 2**27  # numbers that are drawn at once, half a gigabyte
+DEFAULT_COUNT = 16
+DEFAULT_COLUMNS = 8  # of each class, where there are several
+MAX_ROWS = 64  # of a batch
+MAX_REASONS = 2  # in the error when no picture can be read
+MAX_NUMBERS = 2**20  # in the widest port of a batch; layers inside the graph hold many times that
+OnSkip = Callable[[BadPictureError], None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Sizing:
         return fit(picture, height, width, 1 if port.channels == 1 else 3, self.fit)
 
 
-def into_port(pixels: Pixels, port: Port) -> NDArray[Any]:
+def pixels_to_port(pixels: Pixels, port: Port) -> NDArray[Any]:
     """Return pixels (N, H, W, C) as an image port takes them: in its range, layout and dtype.
 
     A port of uint8 takes pixels as they are.
@@ -75,7 +83,7 @@ def into_port(pixels: Pixels, port: Port) -> NDArray[Any]:
     return np.ascontiguousarray(values)
 
 
-def from_port(values: NDArray[Any], port: Port) -> Pixels:
+def port_to_pixels(values: NDArray[Any], port: Port) -> Pixels:
     """Return the numbers of an image port that has a range as pixels (N, H, W, C)."""
     if port.dtype == "uint8":
         return values if port.layout == "NHWC" else values.transpose(0, 2, 3, 1)
@@ -83,29 +91,124 @@ def from_port(values: NDArray[Any], port: Port) -> Pixels:
     return to_pixels(values if port.layout == "NCHW" else values.transpose(0, 3, 1, 2), *port.range)
 
 
-MOST_DRAWN = 2**27  # numbers that are drawn at once, half a gigabyte
-DEFAULT_COUNT = 16
-DEFAULT_COLUMNS = 8  # of each class, where there are several
-
-
 @dataclass(frozen=True)
-class Drawn:
-    """Rows for the ports that nothing was given for.
+class Feed:
+    """The inputs for all rows.
 
     Args:
         count: rows.
-        arrays: by port name, `count` rows each.
-        classes: words for the names of files, one a class, each for as many rows; or none.
+        arrays: inputs that are in memory, by port name, `count` rows each.
+        pictures: inputs that are read when their turn comes, `count` of them, or none.
+        port: the port that the pictures go to.
+        sizing: how these are brought to the size that the port takes.
+        classes: what files of each class are called, as many rows for each; or none.
         labels: what to write beside the rows of each class in a grid; or none.
+        sources: every file that is read.
+        notes: choices made for the user, to be logged.
     """
 
     count: int
-    arrays: Arrays
+    arrays: Mapping[str, NDArray[Any]]
+    pictures: tuple[Picture, ...] = ()
+    port: Port | None = None
+    sizing: Sizing = field(default_factory=Sizing)
     classes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def name(self, row: int) -> str:
+        """The file name of the result of a row, without a suffix: ``photo``, ``07``, ``boot-3``."""
+        if self.pictures:
+            return self.pictures[row].name
+        if not self.classes:
+            return f"{row + 1:0{len(str(self.count))}}"
+        each = self.count // len(self.classes)
+        return f"{self.classes[row // each]}-{row % each + 1:0{len(str(each))}}"
 
 
-def draw_rows(
+def prepare_feed(
+    session: Session,
+    given: Sequence[Source],
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    classes: str | None = None,
+    leave_out: Path | None = None,
+) -> Feed:
+    """Find an input for every port: the given files first, then draws from the priors.
+
+    Args:
+        session: the graph.
+        given: pictures, folders of pictures, arrays.
+        count: rows to draw where nothing is given; of several classes, for each.
+        seed: of the draws; the same seed and count draw the same rows.
+        classes: of the label that is drawn, as `zoo.draws.read_classes` takes them.
+        leave_out: a folder whose pictures are not read, because results go there.
+
+    Returns:
+        All rows; pictures are brought to size as in the training.
+
+    Raises:
+        UsageError: too much, too little or the wrong thing is given; says what the graph takes.
+        NotFoundError: what is given is damaged or empty.
+    """
+    inputs = session.description.signature.inputs
+    files = [source for source in given if source.holds_arrays]
+    arrays, notes = _read_inputs(files, inputs)
+    places = [source for source in given if not source.holds_arrays]
+    port = _port_for_pictures(session, places, arrays) if places else None
+    pictures = find_pictures(places, leave_out)
+    data = session.description.data
+    rows = {len(array) for array in arrays.values()} | ({len(pictures)} if pictures else set())
+    if len(rows) > 1:
+        raise UsageError(f"the inputs have different numbers of rows: {sorted(rows)}")
+    if rows and count is not None:
+        raise UsageError("-n counts what is drawn, but inputs are given", hint="leave -n out")
+    ports = [each for each in inputs if each.name not in arrays and each is not port]
+    given_rows = rows.pop() if rows else None
+    drawn = _draw_rows(session, ports, rows=given_rows, count=count, seed=seed, classes=classes)
+    return replace(
+        drawn,
+        arrays=arrays | dict(drawn.arrays),
+        pictures=pictures,
+        port=port,
+        sizing=Sizing(data.fit, None, data.value_range),
+        sources=(*files, *(picture.source for picture in pictures)),
+        notes=notes,
+    )
+
+
+def with_sizing(session: Session, feed: Feed, fit: Fit | None, size: int | None) -> Feed:
+    """Return the same rows with pictures that are brought to size as the user says.
+
+    Args:
+        session: the graph.
+        feed: all rows.
+        fit: how, where the file fixes the size; as before, when not given.
+        size: of the shorter side, in pixels, where the file leaves the size open; the pictures'
+            own, when not given.
+
+    Raises:
+        UsageError: one of these has nothing to decide.
+    """
+    is_open = feed.port is not None and has_dynamic_size(feed.port)
+    if size is not None and not is_open:
+        raise UsageError(
+            "--size is for pictures whose size the file leaves open",
+            cause=session.description.takes,
+            hint="the same command without --size",
+        )
+    if fit is not None and (feed.port is None or is_open):
+        raise UsageError(
+            "--fit is for pictures whose size the file fixes",
+            cause=session.description.takes,
+            hint="the same command without --fit",
+        )
+    return replace(feed, sizing=replace(feed.sizing, fit=fit or feed.sizing.fit, shorter_side=size))
+
+
+def _draw_rows(
     session: Session,
     ports: Sequence[Port],
     *,
@@ -113,8 +216,8 @@ def draw_rows(
     count: int | None,
     seed: int,
     classes: str | None,
-) -> Drawn:
-    """Draw what was not given.
+) -> Feed:
+    """Draw rows for the ports that nothing was given for.
 
     Args:
         session: the graph.
@@ -143,147 +246,27 @@ def draw_rows(
         )
     each = rows or count or (DEFAULT_COLUMNS if several else DEFAULT_COUNT)
     total = each * len(chosen or [None])
-    if total * sum(map(numbers_in_a_row, ports)) > MOST_DRAWN:
+    if total * sum(map(numbers_in_a_row, ports)) > MAX_DRAWN:
         raise UsageError(f"{total:,} rows are too many to draw at once", hint="a smaller -n")
     try:
         arrays = draw(ports, each, seed, chosen)
     except ValueError as problem:
         raise UsageError(f"{session.path}: {problem}") from None
     if chosen is None:
-        return Drawn(total, arrays)
-    return Drawn(total, arrays, _words(chosen, ports), class_labels(chosen, ports))
+        return Feed(total, arrays)
+    names, labels = _class_names(chosen, ports), class_labels(chosen, ports)
+    return Feed(total, arrays, classes=names, labels=labels)
 
 
-def _words(classes: Sequence[int], ports: Sequence[Port]) -> tuple[str, ...]:
-    """Return what files of each class are called; no two alike, and none of them a path."""
+def _class_names(classes: Sequence[int], ports: Sequence[Port]) -> tuple[str, ...]:
+    """Return a file name for each class; no two are alike, and none is a path."""
     words: dict[str, str] = {}
     for number in classes:
-        word = file_word(class_name(number, ports)) or f"class-{number}"
+        word = safe_file_name(class_name(number, ports)) or f"class-{number}"
         if word.casefold() in words:
-            word = unlike(f"{word}-{number}", words)
+            word = unique_name(f"{word}-{number}", words)
         words[word.casefold()] = word
     return tuple(words.values())
-
-
-@dataclass(frozen=True)
-class Feed:
-    """All rows that go in.
-
-    Args:
-        count: rows.
-        arrays: inputs that are in memory, by port name, `count` rows each.
-        pictures: inputs that are read when their turn comes, `count` of them, or none.
-        port: the port that the pictures go to.
-        sizing: how these are brought to the size that the port takes.
-        classes: what files of each class are called, as many rows for each; or none.
-        labels: what to write beside the rows of each class in a grid; or none.
-        sources: every file that is read.
-        notes: choices made for the user, to be told.
-    """
-
-    count: int
-    arrays: Mapping[str, NDArray[Any]]
-    pictures: tuple[Picture, ...] = ()
-    port: Port | None = None
-    sizing: Sizing = field(default_factory=Sizing)
-    classes: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    sources: tuple[Source, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def name(self, row: int) -> str:
-        """What is made of a row is called, without a suffix: ``photo``, ``07``, ``boot-3``."""
-        if self.pictures:
-            return self.pictures[row].name
-        if not self.classes:
-            return f"{row + 1:0{len(str(self.count))}}"
-        each = self.count // len(self.classes)
-        return f"{self.classes[row // each]}-{row % each + 1:0{len(str(each))}}"
-
-
-def prepare(
-    session: Session,
-    given: Sequence[Source],
-    *,
-    count: int | None = None,
-    seed: int = 0,
-    classes: str | None = None,
-    leave_out: Path | None = None,
-) -> Feed:
-    """Find an input for every port: what is given first, then draws from the priors.
-
-    Args:
-        session: the graph.
-        given: pictures, folders of pictures, arrays.
-        count: rows to draw where nothing is given; of several classes, for each.
-        seed: of the draws; the same seed and count draw the same rows.
-        classes: of the label that is drawn, as `zoo.draws.read_classes` takes them.
-        leave_out: a folder whose pictures are not read, because results go there.
-
-    Returns:
-        All rows; pictures are brought to size as in the training.
-
-    Raises:
-        UsageError: too much, too little or the wrong thing is given; says what the graph takes.
-        NotFoundError: what is given is damaged or empty.
-    """
-    inputs = session.description.signature.inputs
-    files = [source for source in given if source.holds_arrays]
-    arrays, notes = _read_inputs(files, inputs)
-    places = [source for source in given if not source.holds_arrays]
-    port = _port_for_pictures(session, places, arrays) if places else None
-    pictures = find_pictures(places, leave_out)
-    data = session.description.data
-    sizing = Sizing(data.fit, None, data.value_range)
-    rows = {len(array) for array in arrays.values()} | ({len(pictures)} if pictures else set())
-    if len(rows) > 1:
-        raise UsageError(f"the inputs have different numbers of rows: {sorted(rows)}")
-    if rows and count is not None:
-        raise UsageError("-n counts what is drawn, but inputs are given", hint="leave -n out")
-    ports = [each for each in inputs if each.name not in arrays and each is not port]
-    given_rows = rows.pop() if rows else None
-    drawn = draw_rows(session, ports, rows=given_rows, count=count, seed=seed, classes=classes)
-    sources = (*files, *(picture.source for picture in pictures))
-    return Feed(
-        drawn.count,
-        arrays | drawn.arrays,
-        pictures,
-        port,
-        sizing,
-        drawn.classes,
-        drawn.labels,
-        sources,
-        notes,
-    )
-
-
-def with_sizing(session: Session, feed: Feed, fit: Fit | None, size: int | None) -> Feed:
-    """Return the same rows with pictures that are brought to size as the user says.
-
-    Args:
-        session: the graph.
-        feed: all rows.
-        fit: how, where the file fixes the size; as before, when not given.
-        size: of the shorter side, in pixels, where the file leaves the size open; the pictures'
-            own, when not given.
-
-    Raises:
-        UsageError: one of these has nothing to decide.
-    """
-    is_open = feed.port is not None and has_open_sizes(feed.port)
-    if size is not None and not is_open:
-        raise UsageError(
-            "--size is for pictures whose size the file leaves open",
-            cause=session.description.takes,
-            hint="the same command without --size",
-        )
-    if fit is not None and (feed.port is None or is_open):
-        raise UsageError(
-            "--fit is for pictures whose size the file fixes",
-            cause=session.description.takes,
-            hint="the same command without --fit",
-        )
-    return replace(feed, sizing=replace(feed.sizing, fit=fit or feed.sizing.fit, shorter_side=size))
 
 
 def _read_inputs(files: Sequence[Source], ports: Sequence[Port]) -> tuple[Arrays, tuple[str, ...]]:
@@ -294,7 +277,7 @@ def _read_inputs(files: Sequence[Source], ports: Sequence[Port]) -> tuple[Arrays
         stored = read_arrays(path)
         free = {port.name: port for port in ports if port.name not in arrays}
         for port, name in match_arrays(path, stored, list(free.values())).items():
-            arrays[port] = as_input(path, free[port], stored[name])
+            arrays[port] = to_port_dtype(path, free[port], stored[name])
             if name not in {"", port}:
                 notes.append(f"{port} is {name[:40]!r} of {path}")
     return arrays, tuple(notes)
@@ -313,15 +296,8 @@ def _port_for_pictures(session: Session, places: Sequence[Source], arrays: Array
     )
 
 
-MOST_ROWS = 64  # of a batch
-MOST_REASONS = 2  # that are told when no picture can be read
-MOST_NUMBERS = 2**20  # in the widest port of a batch; layers inside the graph hold many times that
-
-Report = Callable[[BadPictureError], None]
-
-
 @dataclass(frozen=True)
-class Original:
+class OriginalPicture:
     """A picture as it was before it was brought to the size and the colours of a port."""
 
     height: int
@@ -331,7 +307,7 @@ class Original:
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of one batch.
+    """The outputs of one batch.
 
     Args:
         names: of the rows.
@@ -341,11 +317,11 @@ class Result:
 
     names: tuple[str, ...]
     outputs: Arrays
-    originals: tuple[Original, ...] = ()
+    originals: tuple[OriginalPicture, ...] = ()
 
 
-def batches(
-    session: Session, feed: Feed, report: Report, batch_size: int | None = None
+def run_batches(
+    session: Session, feed: Feed, on_skip: OnSkip, batch_size: int | None = None
 ) -> Iterator[Result]:
     """Run the graph on all rows, batch by batch, in their order.
 
@@ -355,7 +331,7 @@ def batches(
     Args:
         session: the graph.
         feed: all rows.
-        report: is told of every picture that is left out.
+        on_skip: called with the error of every picture that is left out.
         batch_size: rows of a batch, at most; when not given, as many as the file fixes, or as
             many of its size as seem right.
 
@@ -364,29 +340,25 @@ def batches(
         RunError: the graph fails.
     """
     if feed.port is None:
-        size = batch_size or _rows_at_once(session, 1)
-        for start in range(0, feed.count, size):
-            rows = range(start, min(start + size, feed.count))
-            inputs = {name: array[start : rows.stop] for name, array in feed.arrays.items()}
-            yield Result(tuple(map(feed.name, rows)), session.run(inputs))
+        yield from _array_batches(session, feed, batch_size or _rows_at_once(session, 1))
         return
     done, failed = 0, None
     reasons: list[str] = []
 
-    def refuse(problem: BadPictureError) -> None:
-        if len(reasons) < MOST_REASONS:
+    def skip(problem: BadPictureError) -> None:
+        if len(reasons) < MAX_REASONS:
             reasons.append(f"{problem.message}: {problem.cause}")
-        report(problem)
+        on_skip(problem)
 
-    for part in _picture_batches(session, feed, feed.port, refuse, batch_size):
+    for part in _picture_batches(session, feed, feed.port, skip, batch_size):
         rows_in_part = [each.row for each in part]
         inputs = {name: array[rows_in_part] for name, array in feed.arrays.items()}
-        inputs[feed.port.name] = into_port(np.stack([each.pixels for each in part]), feed.port)
+        inputs[feed.port.name] = pixels_to_port(np.stack([each.pixels for each in part]), feed.port)
         try:
             outputs = session.run(inputs)
         except RunError as problem:
             failed = problem
-            _leave_out(feed, rows_in_part, problem, report)
+            _leave_out(feed, rows_in_part, problem, on_skip)
             continue
         done += len(part)
         originals = tuple(each.original for each in part)
@@ -399,27 +371,35 @@ def batches(
         )
 
 
-def _leave_out(feed: Feed, rows: Sequence[int], problem: RunError, report: Report) -> None:
-    """Report pictures of a size that the graph fails on, or raise where nobody may miss them."""
+def _array_batches(session: Session, feed: Feed, size: int) -> Iterator[Result]:
+    """Run the graph on inputs that are in memory, `size` rows at once."""
+    for start in range(0, feed.count, size):
+        rows = range(start, min(start + size, feed.count))
+        inputs = {name: array[start : rows.stop] for name, array in feed.arrays.items()}
+        yield Result(tuple(map(feed.name, rows)), session.run(inputs))
+
+
+def _leave_out(feed: Feed, rows: Sequence[int], problem: RunError, on_skip: OnSkip) -> None:
+    """Skip pictures of a size that the graph fails on; raise the error if the user named one."""
     assert feed.port is not None
     pictures = [feed.pictures[row] for row in rows]
-    told = problem.message if not problem.cause else f"{problem.message}, {problem.cause}"
+    reason = problem.message if not problem.cause else f"{problem.message}, {problem.cause}"
     problem.message = f"{pictures[0].source}: {problem.message}"
-    if any(picture.named for picture in pictures) or not has_open_sizes(feed.port):
+    if any(picture.named for picture in pictures) or not has_dynamic_size(feed.port):
         raise problem
     for picture in pictures:
-        report(BadPictureError(str(picture.source), cause=told))
+        on_skip(BadPictureError(str(picture.source), cause=reason))
 
 
 @dataclass(frozen=True)
 class _Row:
     row: int
     pixels: Pixels
-    original: Original
+    original: OriginalPicture
 
 
 def _picture_batches(
-    session: Session, feed: Feed, port: Port, report: Report, batch_size: int | None
+    session: Session, feed: Feed, port: Port, on_skip: OnSkip, batch_size: int | None
 ) -> Iterator[list[_Row]]:
     """Yield pictures of one size with their row numbers, as many at once as memory allows."""
     part: list[_Row] = []
@@ -430,14 +410,16 @@ def _picture_batches(
             if picture.named:
                 problem.hint = session.description.takes
                 raise
-            report(problem)
+            on_skip(problem)
             continue
         pixels = feed.sizing.apply(image, port)
         most = batch_size or _rows_at_once(session, pixels.size)
         if part and (part[0].pixels.shape != pixels.shape or len(part) >= most):
             yield part
             part = []
-        part.append(_Row(row, pixels, Original(image.height, image.width, image.mode == "RGB")))
+        part.append(
+            _Row(row, pixels, OriginalPicture(image.height, image.width, image.mode == "RGB"))
+        )
     if part:
         yield part
 
@@ -448,4 +430,4 @@ def _rows_at_once(session: Session, numbers: int) -> int:
         return session.rows
     signature = session.description.signature
     widest = max(map(numbers_in_a_row, (*signature.inputs, *signature.outputs)))
-    return max(1, min(MOST_ROWS, MOST_NUMBERS // max(widest, numbers)))
+    return max(1, min(MAX_ROWS, MAX_NUMBERS // max(widest, numbers)))

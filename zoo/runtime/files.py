@@ -24,10 +24,14 @@ from zoo.runtime.description import describe_port
 
 LONGEST_WORD = 40  # characters; of some scripts, each takes four of a file system's 255 bytes
 PIPE = "-"  # how standard input and output are named on the command line
-MOST_PIPED = 2**30  # bytes from standard input
+MAX_PIPED = 2**30  # bytes from standard input
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 NPY_BEGINNING = b"\x93NUMPY"
 NPZ_BEGINNING = b"PK"  # no picture begins so
+
+MAX_BYTES = 2**30  # of all arrays of a file, unpacked
+MAX_ARRAYS = 64
+Stored = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +128,14 @@ def find_pictures(sources: Sequence[Source], leave_out: Path | None = None) -> t
         folder = source.path if source.content is None and source.path.is_dir() else None
         for path in _below(folder, passed_over) if folder else [source.path]:
             inner = path.relative_to(folder) if folder else Path(path.name)
-            name = unlike(inner.with_suffix("").as_posix(), taken)
+            name = unique_name(inner.with_suffix("").as_posix(), taken)
             taken.add(name.casefold())
             found.append(Picture(Source(path) if folder else source, name, named=not folder))
     return tuple(found)
 
 
-def file_word(text: str) -> str:
-    """Return what a file may be called after a text of a stranger; nothing may be left of it.
+def safe_file_name(text: str) -> str:
+    """Turn any text into a safe file name, which may be empty.
 
     Letters and digits of any script, ``-`` and ``_``; neither paths nor hidden files come of it.
     """
@@ -155,11 +159,11 @@ def _pictures_in(folder: Path, passed_over: Path | None) -> Iterator[Path]:
 
 
 def _read_pipe(piped: BinaryIO | None) -> bytes:
-    content = b"" if piped is None else piped.read(MOST_PIPED + 1)
+    content = b"" if piped is None else piped.read(MAX_PIPED + 1)
     if not content:
         raise NotFoundError("standard input is empty", hint="cat photo.png | zoo run FILE -")
-    if len(content) > MOST_PIPED:
-        raise NotFoundError(f"standard input holds more than {MOST_PIPED:,} bytes")
+    if len(content) > MAX_PIPED:
+        raise NotFoundError(f"standard input holds more than {MAX_PIPED:,} bytes")
     return content
 
 
@@ -201,7 +205,7 @@ def _walk(folder: Path, passed_over: Path | None) -> Iterator[Path]:
         yield from (Path(parent, name) for name in files if not name.startswith("."))
 
 
-def unlike(name: str, taken: Collection[str]) -> str:
+def unique_name(name: str, taken: Collection[str]) -> str:
     """Return the name, with a number added where its small letters are taken: ``photo-2``."""
     candidate, number = name, 1
     while candidate.casefold() in taken:
@@ -212,12 +216,6 @@ def unlike(name: str, taken: Collection[str]) -> str:
 
 def _refuse(problem: OSError) -> NoReturn:
     raise problem
-
-
-MAX_BYTES = 2**30  # of all arrays of a file, unpacked
-MAX_ARRAYS = 64
-
-Stored = dict[str, NDArray[Any]]
 
 
 def read_arrays(path: Path | Source) -> Stored:
@@ -286,7 +284,7 @@ def match_arrays(path: Source, stored: Stored, ports: Sequence[Port]) -> dict[st
     return {port.name: name for port, name in pairs}
 
 
-def as_input(path: Source, port: Port, array: NDArray[Any]) -> NDArray[Any]:
+def to_port_dtype(path: Source, port: Port, array: NDArray[Any]) -> NDArray[Any]:
     """Return an array that fits a port in the port's dtype.
 
     Raises:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError
 from zoo.pictures import MEGAPIXEL, BadPictureError
-from zoo.runtime.description import has_open_sizes
-from zoo.runtime.session import examples
+from zoo.runtime.description import has_dynamic_size
+from zoo.runtime.session import draw_examples
 
 if TYPE_CHECKING:
     from zoo.runtime.feed import Feed
@@ -26,6 +26,10 @@ GROUP_LIMITS = (  # of a container, as both versions of control groups show it
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+
+LARGE = 2 * MEGAPIXEL  # pixels of a picture from which an estimate is worth its time
+TRIAL = 512  # pixels a side, of the picture that is tried
+FAR = 3  # times as large as the pictures of the training, or as small, along a side
 
 
 @contextmanager
@@ -117,11 +121,6 @@ def _kilobytes(file: Path, key: str) -> int:
     raise ValueError(f"{file} holds no {key}")
 
 
-LARGE = 2 * MEGAPIXEL  # pixels of a picture from which an estimate is worth its time
-TRIAL = 512  # pixels a side, of the picture that is tried
-FAR = 3  # times as large as the pictures of the training, or as small, along a side
-
-
 @dataclass(frozen=True)
 class Sizes:
     """How large the pictures are with which a graph computes.
@@ -141,13 +140,13 @@ class Sizes:
 
 def picture_sizes(feed: Feed) -> Sizes | None:
     """Return the sizes of the pictures, read from their headers; None where the port fixes them."""
-    if feed.port is None or not has_open_sizes(feed.port):
+    if feed.port is None or not has_dynamic_size(feed.port):
         return None
     found = []
     for picture in feed.pictures:
         try:
             size = picture.source.picture_size()
-        except BadPictureError:  # told when its turn comes
+        except BadPictureError:  # reported when it is read
             continue
         found.append((feed.sizing.size_for(feed.port, *size), picture))
     if not found:
@@ -158,7 +157,7 @@ def picture_sizes(feed: Feed) -> Sizes | None:
 
 
 def far_from_training(session: Session, sizes: Sizes) -> str:
-    """Say so where pictures are far larger or smaller than those of the training; else nothing."""
+    """Return a note if pictures are far larger or smaller than in the training; else nothing."""
     data = session.description.data
     usual = min(data.height, data.width)
     most, least = min(sizes.largest) / usual, min(sizes.smallest) / usual
@@ -172,7 +171,7 @@ def far_from_training(session: Session, sizes: Sizes) -> str:
 
 
 def estimate(session: Session, sizes: Sizes) -> str:
-    """Say what memory and time the largest picture will take, where it is large; else nothing.
+    """Return a note on memory and time for the largest picture, if it is large; else nothing.
 
     A small picture is run to find out. Where the system does not tell how much memory a process
     holds, only the time is said.
@@ -184,20 +183,20 @@ def estimate(session: Session, sizes: Sizes) -> str:
     height, width = sizes.largest
     if height * width < LARGE:
         return ""
-    inputs = examples(session.description, rows=1, size=(TRIAL, TRIAL))
+    inputs = draw_examples(session.description, rows=1, size=(TRIAL, TRIAL))
     times = height * width / TRIAL**2
     started = time.perf_counter()
     peak = peak_memory(lambda: session.run(inputs))
     seconds = (time.perf_counter() - started) * times
-    told = f"{sizes.name}, {height}x{width}, takes about {seconds:,.0f} s"
+    note = f"{sizes.name}, {height}x{width}, takes about {seconds:,.0f} s"
     if peak is None:
-        return told
+        return note
     needed, free = peak * times, free_memory()
-    told += f" and {needed / 2**30:.1f} GiB of memory"
+    note += f" and {needed / 2**30:.1f} GiB of memory"
     if free is None or needed <= free:
-        return f"{told}; --size N computes with smaller pictures"
-    told += f"; {free / 2**30:.1f} GiB are free"
+        return f"{note}; --size N computes with smaller pictures"
+    note += f"; {free / 2**30:.1f} GiB are free"
     if not sizes.named:  # it is left out when its turn comes, and holds up no other
-        return told
+        return note
     fitting = int((0.5 * free / needed) ** 0.5 * min(height, width))
-    raise ZooError(told, hint=f"--size {max(8, fitting // 8 * 8)} computes with smaller pictures")
+    raise ZooError(note, hint=f"--size {max(8, fitting // 8 * 8)} computes with smaller pictures")

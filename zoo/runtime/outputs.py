@@ -15,13 +15,13 @@ from zoo.grids import grid
 from zoo.pictures import Pixels, undo_fit, write_png
 from zoo.ports import Fit, Port, Signature
 from zoo.runtime.description import is_pictorial, numbers_in_a_row
-from zoo.runtime.feed import Feed, Result, from_port
+from zoo.runtime.feed import Feed, Result, port_to_pixels
 from zoo.runtime.files import PIPE, write_arrays
 from zoo.runtime.session import Arrays, Session
 
-MOST_HELD = 2**27  # numbers of a grid or a file of arrays, half a gigabyte
-MOST_PRINTED = 2**20  # numbers in JSON on stdout, some twenty megabytes
-MOST = {"grid": MOST_HELD, "arrays": MOST_HELD, "json": MOST_PRINTED}
+MAX_HELD = 2**27  # numbers of a grid or a file of arrays, half a gigabyte
+MAX_PRINTED = 2**20  # numbers in JSON on stdout, some twenty megabytes
+MOST = {"grid": MAX_HELD, "arrays": MAX_HELD, "json": MAX_PRINTED}
 NAMES = (
     "names"  # of the array in an .npz file, and of the list in JSON, that says which row is which
 )
@@ -60,11 +60,11 @@ def choose_target(session: Session, feed: Feed, output: str | None) -> Target:
     numbers = feed.count * sum(map(numbers_in_a_row, held))
     if numbers > MOST.get(target.kind, numbers):
         instead = "-o folder/" if is_pictorial(outputs[0]) else "-o codes.npz, in parts"
-        where = "JSON" if target.kind == "json" else f"one file, {_told(output)}"
+        where = "JSON" if target.kind == "json" else f"one file, {_destination(output)}"
         raise UsageError(f"{feed.count} rows are too many for {where}", hint=instead)
     if target.kind == "picture" and feed.count > 1:
         raise UsageError(
-            f"{feed.count} pictures do not go into one file, {_told(output)}",
+            f"{feed.count} pictures do not go into one file, {_destination(output)}",
             hint=f"-o {session.path.stem}/",
         )
     _protect_inputs(feed, target)
@@ -92,7 +92,7 @@ def write_results(
             for name, pixels in zip(result.names, _pictures(result, port, fit), strict=True)
         ]
     if target.kind == "arrays":
-        names, values = collect(results, MOST_HELD)
+        names, values = join_results(results, MAX_HELD)
         if target.path:
             target.path.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(target.path or pipe, {NAMES: np.array(names), **values})
@@ -108,7 +108,7 @@ def write_results(
     return [_write(target.path, page)]
 
 
-def collect(results: Iterable[Result], most: int) -> tuple[list[str], Arrays]:
+def join_results(results: Iterable[Result], most: int) -> tuple[list[str], Arrays]:
     """Join all batches: the names, and the outputs by port name, a row each.
 
     Raises:
@@ -187,14 +187,14 @@ def _protect_inputs(feed: Feed, target: Target) -> None:
 
 
 def keeps_size(signature: Signature, port: Port) -> bool:
-    """Whether a picture of the size that goes into a port comes out first."""
+    """Whether the first output is a picture of the size of an input port."""
     output = signature.outputs[0]
     return is_pictorial(output) and output.image_size == port.image_size
 
 
 def _pictures(result: Result, port: Port, fit: Fit | None) -> Sequence[Pixels]:
-    """Return what comes out as pixels (H, W, C), of the size of what went in where `fit` says."""
-    pixels = from_port(result.outputs[port.name], port)
+    """Return outputs as pixels (H, W, C), of the size of the input pictures if `fit` is given."""
+    pixels = port_to_pixels(result.outputs[port.name], port)
     if fit is None or not result.originals:
         return list(pixels)
     return [
@@ -216,5 +216,5 @@ def _require_one_size(shapes: Sequence[tuple[int, ...]]) -> None:
         )
 
 
-def _told(output: str | None) -> str:
+def _destination(output: str | None) -> str:
     return "standard output" if output == PIPE else str(output)

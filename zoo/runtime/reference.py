@@ -41,7 +41,7 @@ class Difference:
     loss: float
 
 
-def measure(port: Port, pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> Difference:
+def compare_outputs(port: Port, pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> Difference:
     """Compare arrays of one output, each wanted one with the one that was found.
 
     A NaN counts as an infinite difference.

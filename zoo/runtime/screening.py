@@ -1,4 +1,4 @@
-"""What an ONNX file would have ONNX Runtime do, read from its bytes before it may."""
+"""Checks an ONNX file before ONNX Runtime opens it, with a small reader of protocol buffers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,65 @@ from typing import NamedTuple
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.runtime.description import MAX_TEXT, METADATA_KEY, Description
 
-MOST_FIELDS = 2**20  # a network of a thousand layers has some fifty thousand
-MOST_NUMBER = 2**29 - 1  # of a field; a reader of 32 bits takes a larger one for another
+MAX_FIELDS = 2**20  # a network of a thousand layers has some fifty thousand
+MAX_NUMBER = 2**29 - 1  # of a field; a reader of 32 bits takes a larger one for another
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5  # how a value is written
 
 Extent = tuple[int, int]  # where a value begins and ends in the file
+
+MAX_RANK = 64  # dimensions of a tensor
+MAX_LOCATION = 200  # characters of the name of a file beside
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # leads nowhere on any system
+OUTSIDE_KEYS = {"location", "offset", "length", "checksum"}  # of data in another file
+STRING = 8  # the one type whose values have no size
+TYPES: Mapping[int, tuple[str, int]] = {  # name and bytes of a value
+    1: ("float32", 4), 2: ("uint8", 1), 3: ("int8", 1), 4: ("uint16", 2), 5: ("int16", 2),
+    6: ("int32", 4), 7: ("int64", 8), STRING: ("string", 0), 9: ("bool", 1), 10: ("float16", 2),
+    11: ("float64", 8), 12: ("uint32", 4), 13: ("uint64", 8), 16: ("bfloat16", 2),
+}  # fmt: skip
+DIMS, DATA_TYPE, STRINGS, NAME, RAW, OUTSIDE, LOCATION = 1, 2, 6, 8, 9, 13, 14  # fields of a tensor
+WRITTEN: Mapping[int, set[int]] = {  # how the fields of a tensor may be written
+    DIMS: {VARINT, LENGTH}, DATA_TYPE: {VARINT}, 4: {FOUR_BYTES, LENGTH}, 5: {VARINT, LENGTH},
+    STRINGS: {LENGTH}, 7: {VARINT, LENGTH}, NAME: {LENGTH}, RAW: {LENGTH},
+    10: {EIGHT_BYTES, LENGTH}, 11: {VARINT, LENGTH}, OUTSIDE: {LENGTH}, LOCATION: {VARINT},
+}  # fmt: skip
+IN_A_FIELD = {
+    4: 4,
+    10: 8,
+    5: 0,
+    7: 0,
+    11: 0,
+}  # bytes of each number written there; 0: a varint
+FIELD_OF = {
+    1: 4,
+    11: 10,
+    7: 7,
+    12: 11,
+    13: 11,
+    STRING: STRINGS,
+}  # other types are written in field 5
+FROM_128 = bytes(range(128, 256))  # bytes of a varint that are not its last
+MAX_BYTES = 2**31 - 1  # a protocol buffer cannot be longer
+MAX_DOMAIN = 60  # characters of an operator's domain that are looked at
+STANDARD = ("", "ai.onnx")
+# By kind of message: the fields that hold messages, and those that must not be there.
+INNER: Mapping[str, Mapping[int, str]] = {
+    "model": {7: "graph"},
+    "graph": {1: "node", 5: "tensor"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 10: "tensor"},
+    "tensor": {},
+}
+GRAPHS = "one of its operators holds a graph of its own, as Loop and If do"
+SPARSE = "it has a sparse tensor, whose size nothing in the file bounds"
+REFUSED: Mapping[str, Mapping[int, str]] = {
+    "model": {20: "it brings a training of its own", 25: "it brings functions of its own"},
+    "graph": {15: SPARSE},
+    "attribute": {6: GRAPHS, 11: GRAPHS, 22: SPARSE, 23: SPARSE},
+}
+ONCE = {("model", 7), ("attribute", 5)}  # a reader joins what is there twice
+NODE_DOMAIN = 7  # field of a node
+METADATA = 14  # field of a model
 
 
 @dataclass
@@ -46,16 +100,16 @@ class Field(NamedTuple):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Content]:
+def map_file(path: Path) -> Iterator[Content]:
     """Map a file that is not empty into memory, to be read only."""
     with (
         path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
     ):
-        yield Content(data, MOST_FIELDS)
+        yield Content(data, MAX_FIELDS)
 
 
-def fields(content: Content, extent: Extent) -> Iterator[Field]:
+def read_fields(content: Content, extent: Extent) -> Iterator[Field]:
     """Yield the fields of one message.
 
     Raises:
@@ -65,25 +119,25 @@ def fields(content: Content, extent: Extent) -> Iterator[Field]:
     while place < end:
         content.left -= 1
         if content.left < 0:
-            raise ValueError(f"it has more than {MOST_FIELDS:,} parts")
-        tag, place = varint(content, place, end)
+            raise ValueError(f"it has more than {MAX_FIELDS:,} parts")
+        tag, place = read_varint(content, place, end)
         number, written = tag >> 3, tag & 7
         value, start = 0, place
         if written == VARINT:
-            value, place = varint(content, place, end)
+            value, place = read_varint(content, place, end)
         elif written == LENGTH:
-            value, start = varint(content, place, end)
+            value, start = read_varint(content, place, end)
             place = start + value
         elif written in {EIGHT_BYTES, FOUR_BYTES}:
             place += 8 if written == EIGHT_BYTES else 4
         else:
             raise ValueError("not an ONNX file")
-        if place > end or not 0 < number <= MOST_NUMBER:
+        if place > end or not 0 < number <= MAX_NUMBER:
             raise ValueError("not an ONNX file, or not written to its end")
         yield Field(number, written, value, (start, place))
 
 
-def varint(content: Content, place: int, end: int) -> tuple[int, int]:
+def read_varint(content: Content, place: int, end: int) -> tuple[int, int]:
     """Return the number that begins at `place`, seven bits a byte, and where it ends."""
     value = 0
     for shift in range(0, 70, 7):
@@ -97,39 +151,10 @@ def varint(content: Content, place: int, end: int) -> tuple[int, int]:
     raise ValueError("not an ONNX file, or not written to its end")
 
 
-def text(content: Content, extent: Extent, most: int) -> str:
+def read_text(content: Content, extent: Extent, most: int) -> str:
     """Return the first `most` bytes of a text; what is not UTF-8 becomes a replacement mark."""
     start, end = extent
     return content.data[start : min(end, start + most)].decode("utf-8", "replace")
-
-
-MAX_RANK = 64  # dimensions of a tensor
-MAX_LOCATION = 200  # characters of the name of a file beside
-FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # leads nowhere on any system
-OUTSIDE_KEYS = {"location", "offset", "length", "checksum"}  # of data in another file
-STRING = 8  # the one type whose values have no size
-TYPES: Mapping[int, tuple[str, int]] = {  # name and bytes of a value
-    1: ("float32", 4), 2: ("uint8", 1), 3: ("int8", 1), 4: ("uint16", 2), 5: ("int16", 2),
-    6: ("int32", 4), 7: ("int64", 8), STRING: ("string", 0), 9: ("bool", 1), 10: ("float16", 2),
-    11: ("float64", 8), 12: ("uint32", 4), 13: ("uint64", 8), 16: ("bfloat16", 2),
-}  # fmt: skip
-
-DIMS, DATA_TYPE, STRINGS, NAME, RAW, OUTSIDE, LOCATION = 1, 2, 6, 8, 9, 13, 14  # fields of a tensor
-WRITTEN: Mapping[int, set[int]] = {  # how the fields of a tensor may be written
-    DIMS: {VARINT, LENGTH}, DATA_TYPE: {VARINT}, 4: {FOUR_BYTES, LENGTH}, 5: {VARINT, LENGTH},
-    STRINGS: {LENGTH}, 7: {VARINT, LENGTH}, NAME: {LENGTH}, RAW: {LENGTH},
-    10: {EIGHT_BYTES, LENGTH}, 11: {VARINT, LENGTH}, OUTSIDE: {LENGTH}, LOCATION: {VARINT},
-}  # fmt: skip
-IN_A_FIELD = {4: 4, 10: 8, 5: 0, 7: 0, 11: 0}  # bytes of each number written there; 0: a varint
-FIELD_OF = {
-    1: 4,
-    11: 10,
-    7: 7,
-    12: 11,
-    13: 11,
-    STRING: STRINGS,
-}  # other types are written in field 5
-FROM_128 = bytes(range(128, 256))  # bytes of a varint that are not its last
 
 
 @dataclass
@@ -218,13 +243,13 @@ class Tensor:
 
 
 def read_tensor(content: Content, extent: Extent) -> Tensor:
-    """Read what a tensor says of itself; of its values, only how many there are.
+    """Read the header of a tensor, and how many values it has.
 
     Raises:
         ValueError: it is no tensor.
     """
     found = Tensor()
-    for each in fields(content, extent):
+    for each in read_fields(content, extent):
         number = each.number
         if each.written not in WRITTEN.get(number, {each.written}):
             raise ValueError("it has a tensor that is none")
@@ -233,13 +258,13 @@ def read_tensor(content: Content, extent: Extent) -> Tensor:
         elif number == DATA_TYPE:
             found.type = each.value
         elif number == NAME:
-            found.name = text(content, each.extent, MAX_LOCATION)
+            found.name = read_text(content, each.extent, MAX_LOCATION)
         elif number == RAW:
             found.raw = each.value
         elif number == LOCATION:
             found.location = each.value
         elif number == OUTSIDE:
-            key, value = entry(content, each.extent, MAX_LOCATION + 1)
+            key, value = read_entry(content, each.extent, MAX_LOCATION + 1)
             found.outside[f"second {key}" if key in found.outside else key] = value
         elif number == STRINGS or number in IN_A_FIELD:
             found.counts[number] = found.counts.get(number, 0) + _how_many(content, each)
@@ -247,18 +272,18 @@ def read_tensor(content: Content, extent: Extent) -> Tensor:
     return found
 
 
-def entry(content: Content, extent: Extent, most: int) -> tuple[str, str]:
+def read_entry(content: Content, extent: Extent, most: int) -> tuple[str, str]:
     """Read a key and its value, of at most `most` bytes each.
 
     Raises:
-        ValueError: one of them is told twice or is no text, where readers would choose differently.
+        ValueError: one of them is there twice, where readers would differ, or is no text.
     """
     values: dict[int, str] = {}
-    for each in fields(content, extent):
+    for each in read_fields(content, extent):
         if each.number in {1, 2}:
             if each.written != LENGTH or each.number in values:
-                raise ValueError("it has a key or a value that is told twice, or is no text")
-            values[each.number] = text(content, each.extent, most)
+                raise ValueError("it has a key or a value that is there twice, or is no text")
+            values[each.number] = read_text(content, each.extent, most)
     return values.get(1, ""), values.get(2, "")
 
 
@@ -269,7 +294,7 @@ def _numbers(content: Content, each: Field) -> list[int]:
     place, end = each.extent
     found: list[int] = []
     while place < end and len(found) <= MAX_RANK:
-        value, place = varint(content, place, end)
+        value, place = read_varint(content, place, end)
         found.append(value)
     return found
 
@@ -293,32 +318,8 @@ def _whole(digits: str) -> int:
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else -1
 
 
-MAX_BYTES = 2**31 - 1  # a protocol buffer cannot be longer
-MAX_DOMAIN = 60  # characters of an operator's domain that are looked at
-STANDARD = ("", "ai.onnx")
-
-# By kind of message: the fields that hold messages, and those that must not be there.
-INNER: Mapping[str, Mapping[int, str]] = {
-    "model": {7: "graph"},
-    "graph": {1: "node", 5: "tensor"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 10: "tensor"},
-    "tensor": {},
-}
-GRAPHS = "one of its operators holds a graph of its own, as Loop and If do"
-SPARSE = "it has a sparse tensor, whose size nothing in the file bounds"
-REFUSED: Mapping[str, Mapping[int, str]] = {
-    "model": {20: "it brings a training of its own", 25: "it brings functions of its own"},
-    "graph": {15: SPARSE},
-    "attribute": {6: GRAPHS, 11: GRAPHS, 22: SPARSE, 23: SPARSE},
-}
-ONCE = {("model", 7), ("attribute", 5)}  # a reader joins what is there twice
-NODE_DOMAIN = 7  # field of a node
-METADATA = 14  # field of a model
-
-
 def check_file(path: Path) -> None:
-    """Require a file that ONNX Runtime may be given.
+    """Require a file that is safe to open with ONNX Runtime.
 
     Raises:
         NotFoundError: it is missing, no ONNX file, or holds what may not be run.
@@ -363,7 +364,7 @@ def require_file(path: Path) -> None:
 
 
 def unusable(path: Path, cause: str) -> NotFoundError:
-    """Return the error for a file that is there and cannot be run."""
+    """Return the error for a file that exists and cannot be run."""
     return NotFoundError(
         f"{path} is not an ONNX file that can be run", cause=cause, hint="zoo export MODEL --onnx"
     )
@@ -375,12 +376,12 @@ def screen(path: Path) -> None:
     Raises:
         ValueError: it holds what may not be run, and the message says what.
     """
-    with opened(path) as content:
+    with map_file(path) as content:
         left = [("model", content.extent)]
         while left:
             kind, extent = left.pop()
             once: set[int] = set()
-            for each in fields(content, extent):
+            for each in read_fields(content, extent):
                 _check_field(content, kind, each, once)
                 if each.number in INNER[kind]:
                     left.append((INNER[kind][each.number], each.extent))
@@ -398,29 +399,29 @@ def _check_field(content: Content, kind: str, each: Field, once: set[int]) -> No
             raise ValueError("it holds two graphs or tensors where one belongs")
         once.add(each.number)
     if kind == "node" and each.number == NODE_DOMAIN:
-        domain = text(content, each.extent, MAX_DOMAIN)
+        domain = read_text(content, each.extent, MAX_DOMAIN)
         if domain not in STANDARD:
             raise ValueError(f"it has operators that are not of the ONNX standard, of {domain!r}")
 
 
 def read_description(path: Path) -> Description | None:
-    """Read only what a file that is not empty says of itself; None where that cannot be used.
+    """Read the description of a file that is not empty; None if it has none that can be used.
 
     The graph is passed over, so that a large file takes no longer.
     """
     said = None
     try:
-        with opened(path) as content:
-            for each in fields(content, content.extent):
-                said = own_entry(content, each) or said
+        with map_file(path) as content:
+            for each in read_fields(content, content.extent):
+                said = read_zoo_entry(content, each) or said
         return Description.from_text(said) if said else None
     except ValueError:
         return None
 
 
-def own_entry(content: Content, each: Field) -> str | None:
-    """Return what the file says of itself, where this field of the model is that."""
+def read_zoo_entry(content: Content, each: Field) -> str | None:
+    """Return the text of the zoo metadata entry, if this field of the model holds it."""
     if each.number != METADATA:
         return None
-    key, value = entry(content, each.extent, 4 * MAX_TEXT + 1)  # bytes
+    key, value = read_entry(content, each.extent, 4 * MAX_TEXT + 1)  # bytes
     return value if key == METADATA_KEY else None

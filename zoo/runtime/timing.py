@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from zoo.errors import UsageError
 from zoo.ports import Port
-from zoo.runtime.description import has_open_sizes
-from zoo.runtime.session import Session, examples
+from zoo.runtime.description import has_dynamic_size
+from zoo.runtime.session import Session, draw_examples
 
 PERCENTILES = (50, 90, 99)
 TURNS = 5  # of each file, in alternation (`zoo bench` tells the number) …
@@ -44,7 +44,7 @@ class Timing:
     speed: float | None
 
 
-def measure(
+def measure_speed(
     sessions: Sequence[Session],
     *,
     rows: int | None = None,
@@ -81,7 +81,7 @@ def measure(
     rows = rows or next((session.rows for session in sessions if session.rows), 1)
     size = size or next(filter(None, map(_fixed_size, sessions)), None)
     batches = [
-        examples(session.description, rows=rows, size=size, seed=seed) for session in sessions
+        draw_examples(session.description, rows=rows, size=size, seed=seed) for session in sessions
     ]
     for _ in range(max(warmup, 1)):  # at least one, which checks what comes out
         for session, inputs in zip(sessions, batches, strict=True):
@@ -147,7 +147,7 @@ def _check(session: Session, rows: int | None, size: tuple[int, int] | None) -> 
         )
     images = _images(session)
     for port in images:
-        if size and not has_open_sizes(port) and port.image_size != size:
+        if size and not has_dynamic_size(port) and port.image_size != size:
             own, asked = ("{}x{}".format(*each) for each in (port.image_size, size))
             raise UsageError(f"{session.path} takes images of {own} only, not {asked}")
     if size and not images:

@@ -20,7 +20,7 @@ from zoo.catalog.card import Card
 from zoo.model.contract import Graph
 from zoo.model.inference import as_tuple, run_graph
 from zoo.ports import Port
-from zoo.runtime.session import example
+from zoo.runtime.session import draw_example
 from zoo.testing import run_without_plugin
 from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, python_path, source_line
 from zoo.testing.model_under_test import ModelUnderTest
@@ -38,7 +38,7 @@ def inputs_of(model: ModelUnderTest, graph: Graph, *, count: int, seed: int) -> 
     sizes = {"height": model.spec.height, "width": model.spec.width}
     found = {}
     for port in graph.inputs:
-        array = example(port, count, sizes, generator)
+        array = draw_example(port, count, sizes, generator)
         if port.kind == "image" and array.shape[1] == model.spec.channels:
             array = _real(model, port, array, generator)
         found[port.name] = array

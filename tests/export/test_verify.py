@@ -15,8 +15,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.export.test_forms import NAME, translator
 from tests.export.test_sizes import trained
+from tests.export.test_variants import NAME, translator
 from tests.process import error_of, zoo, zoo_json
 from zoo.export.bundle import export_bundle
 from zoo.export.variants import Variant
@@ -35,8 +35,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for form in (Variant(), Variant(io="uint8", batch=2)):
-            export_bundle(trained(translator()), folder / "bundle", form)
+        for variant in (Variant(), Variant(io="uint8", batch=2)):
+            export_bundle(trained(translator()), folder / "bundle", variant)
     return folder / "bundle"
 
 

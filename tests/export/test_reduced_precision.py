@@ -17,7 +17,7 @@ from zoo_autoencoders.conv_ae import ConvAutoencoder, ConvAutoencoderConfig
 from zoo_autoencoders.vae import VAE, VAEConfig
 from zoo_gans.cgan import ConditionalGAN, ConditionalGANConfig
 
-from tests.export.test_gate import ShiftConfig
+from tests.export.test_exporter import ShiftConfig
 from tests.export.test_sizes import PONIES, Translator, trained
 from tests.runtime import graphs
 from zoo import DataSpec, Model, Port
@@ -61,9 +61,9 @@ KINDS: dict[str, tuple[Callable[[], Model], str, Variant]] = {
 }
 
 
-def export(subject: Trained, name: str, form: Variant, path: Path) -> Path:
+def export(subject: Trained, name: str, variant: Variant, path: Path) -> Path:
     """Write one graph as an export does, but for the gate."""
-    graph = apply_variant(subject.model.graphs()[name], form)
+    graph = apply_variant(subject.model.graphs()[name], variant)
     about = describe_graph(subject, name, graph, weights_sha256="0" * 64)
     export_graph(subject.model, graph, about, path)
     return path
@@ -71,10 +71,10 @@ def export(subject: Trained, name: str, form: Variant, path: Path) -> Path:
 
 @pytest.fixture(scope="module", params=KINDS)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    make, name, form = KINDS[request.param]
+    make, name, variant = KINDS[request.param]
     folder = tmp_path_factory.mktemp("exported")
     with contextlib.chdir(folder):
-        return export(trained(make()), name, form, folder / f"{name}.onnx")
+        return export(trained(make()), name, variant, folder / f"{name}.onnx")
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def test_int8_takes_at_most_two_fifths_of_the_bytes(name: str, place: Path) -> N
     else:
         model = CycleGAN(CycleGANConfig(), DataSpec("ponies", 3, 64, 64, domains=("a", "b")))
     graph = next(iter(model.graphs()))
-    for form in (Variant(), Variant(io="uint8")):
-        path = export(trained(model), graph, form, Path(f"{form.io}.onnx"))
+    for variant in (Variant(), Variant(io="uint8")):
+        path = export(trained(model), graph, variant, Path(f"{variant.io}.onnx"))
         quantise_to_int8(path, place, rows_of(path, batches=1, rows=2, size=64))
         assert place.stat().st_size <= 0.4 * path.stat().st_size

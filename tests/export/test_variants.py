@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.export.test_gate import Shift, ShiftConfig
+from tests.export.test_exporter import Shift, ShiftConfig
 from tests.export.test_sizes import CLOTHES, PONIES, Conditional, Translator, trained
 from zoo import DataSpec, Graph, Port
 from zoo.errors import UsageError, ZooError
