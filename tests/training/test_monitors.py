@@ -186,7 +186,7 @@ def test_nothing_is_said_before_there_is_enough_to_tell() -> None:
     assert watcher.after_validation(step_result(10), {}) == []
 
 
-def test_a_verdict_is_new_once_and_goes_when_its_cause_does() -> None:
+def test_an_alert_is_new_once_and_goes_when_its_cause_does() -> None:
     model = small("gan")
     watcher = Watcher(model, splits(model)[1])
     weight = model.generator[0].weight  # type: ignore[index,union-attr] # a stack of layers
@@ -285,7 +285,7 @@ def test_watching_says_nothing_of_a_beginning_and_changes_nothing(card: str) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("card", CARDS)
-def test_no_verdict_falls_on_a_healthy_training(card: str) -> None:
+def test_there_is_no_alert_in_a_healthy_training(card: str) -> None:
     task = find_model(card).card.task
     names = {field.name for field in fields(load_class(find_model(card)).Config)}
     model = build(card, **{key: NARROW[task][key] for key in NARROW[task] if key in names})
