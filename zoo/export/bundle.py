@@ -150,8 +150,8 @@ def export_bundle(
             it was.
     """
     _check_names(trained)
+    folder.parent.mkdir(parents=True, exist_ok=True)  # first: its errors name the place
     earlier = _earlier(folder, trained.header)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
     with _private_folders(folder) as (building, scratch):
         shutil.copyfile(trained.path, building / WEIGHTS)
