@@ -32,7 +32,7 @@ def surface() -> list[str]:
             lines.append(f"zoo.{name}{inspect.signature(found)}")
         else:
             lines.append(f"zoo.{name}: {type(found).__name__}")
-    for choice in (card.Task, card.Material, dataset.Layout, ports.Kind, ports.Prior, ports.DType):
+    for choice in (card.Task, card.Needs, dataset.Layout, ports.Kind, ports.Prior, ports.DType):
         lines.append(" | ".join(map(str, get_args(choice))))
     for name in sorted(vars(hookspecs)):
         if name.startswith("zoo_"):

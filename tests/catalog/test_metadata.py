@@ -45,8 +45,8 @@ def test_a_real_distribution_is_read_as_the_standard_library_reads_it() -> None:
         whole = distribution(name)
         about = read_metadata(whole)
         assert (about.name, about.version) == (whole.name, whole.version)
-    assert read_metadata(distribution("zoo-gans")).needs == ("zoo-core[train]<0.2,>=0.1",)
-    assert read_metadata(distribution("onnxruntime")).needs == ()
+    assert read_metadata(distribution("zoo-gans")).requirements == ("zoo-core[train]<0.2,>=0.1",)
+    assert read_metadata(distribution("onnxruntime")).requirements == ()
 
 
 def write(site: Path, name: str, about: bytes, entries: bytes | None = None) -> None:

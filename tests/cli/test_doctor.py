@@ -105,7 +105,7 @@ def test_runs_show_alerts_and_curves(alerted: Run) -> None:
     assert [each["monitor"] for each in found["alerts"]] == ["collapse", "diverged"]
     (curve,) = [each for each in found["curves"] if each["name"] == "autoencoder/reconstruction"]
     assert curve["first"] > curve["last"] > 0
-    assert curve["points"] == len(curve["course"])
+    assert curve["points"] == len(curve["trend"])
 
 
 def test_runs_list_the_alerts_that_are_active(alerted: Run) -> None:

@@ -22,8 +22,8 @@ HOLDS = {
 }
 
 
-def offer(learns_from: str) -> Offer:
-    card = Card("toy", "a toy", "generation", "toy:Toy", Paper("", "", 2000, ""), learns_from)
+def offer(needs: str) -> Offer:
+    card = Card("toy", "a toy", "generation", "toy:Toy", Paper("", "", 2000, ""), needs)
     return Offer(card, Plugin("zoo-toy", "1", "zoo_toy", (card,)))
 
 
@@ -35,7 +35,7 @@ def store(holds: str) -> Store:
 
 
 @pytest.mark.parametrize(
-    ("learns_from", "holds", "is_enough"),
+    ("needs", "holds", "is_enough"),
     [
         ("images", "images without labels", True),
         ("images", "labelled images", True),
@@ -48,9 +48,9 @@ def store(holds: str) -> Store:
         ("two domains", "two domains", True),
     ],
 )
-def test_data_must_hold_what_the_model_learns_from(learns_from, holds, is_enough) -> None:
+def test_data_must_hold_what_the_model_learns_from(needs, holds, is_enough) -> None:
     if is_enough:
-        check_data(offer(learns_from), "here", store(holds))
+        check_data(offer(needs), "here", store(holds))
         return
-    with pytest.raises(UsageError, match=f"toy learns from {learns_from}; 'here' holds {holds}"):
-        check_data(offer(learns_from), "here", store(holds))
+    with pytest.raises(UsageError, match=f"toy learns from {needs}; 'here' holds {holds}"):
+        check_data(offer(needs), "here", store(holds))

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from zoo.errors import UsageError, did_you_mean
 
 Task = Literal["reconstruction", "generation", "translation"]
-Material = Literal["images", "labelled images", "two domains"]
+Needs = Literal["images", "labelled images", "two domains"]
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # what models, data sets and plugins are called
 MAX_NAME = 40
@@ -66,7 +66,7 @@ class Card:
         task: what the model is for.
         model: dotted path of the class, ``"package.module:Class"``; imported only when needed.
         paper: where the model comes from.
-        learns_from: the material that training needs.
+        needs: the data that training needs.
         data: name of the data set used when the user names none; ``"distribution:name"`` where
             the name alone could mean another.
         presets: named sets of values for the options of model and trainer, and for ``size`` (the
@@ -78,7 +78,7 @@ class Card:
     task: Task
     model: str
     paper: Paper
-    learns_from: Material = "images"
+    needs: Needs = "images"
     data: str = "fashion-mnist-small"
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
@@ -87,8 +87,8 @@ class Card:
         check_full_name(self.data, "data set")
         if self.task not in get_args(Task):
             raise ValueError(f"card {self.name!r}: task must be one of {get_args(Task)}")
-        if self.learns_from not in get_args(Material):
-            raise ValueError(f"card {self.name!r}: learns_from must be one of {get_args(Material)}")
+        if self.needs not in get_args(Needs):
+            raise ValueError(f"card {self.name!r}: needs must be one of {get_args(Needs)}")
         if not isinstance(self.summary, str) or not re.fullmatch(r"[^\r\n]{1,200}", self.summary):
             raise ValueError(f"card {self.name!r}: summary must be one line")
         if not isinstance(self.paper, Paper):

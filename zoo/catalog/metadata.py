@@ -28,14 +28,14 @@ class Metadata:
     Args:
         name: of the distribution; empty where its metadata is lost.
         version: of the distribution; empty likewise.
-        needs: its requirements of zoo-core, as they stand.
+        requirements: of zoo-core, as they stand.
         entries: its entry points of a group; none where they cannot be read.
         trouble: what is wrong with its metadata; empty when nothing is.
     """
 
     name: str = ""
     version: str = ""
-    needs: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
     entries: tuple[EntryPoint, ...] = ()
     trouble: str = ""
 
@@ -70,11 +70,11 @@ def read_metadata(distribution: Distribution) -> Metadata:
     text = _text(distribution, "METADATA") or _text(distribution, "PKG-INFO")
     headers = email.message_from_string(text.partition("\n\n")[0])
     name = str(headers.get("name", "")).strip()
-    needs = [str(each).strip() for each in headers.get_all("requires-dist", ())]
+    requirements = [str(each).strip() for each in headers.get_all("requires-dist", ())]
     return Metadata(
         name if NAME.fullmatch(name) else "",
         str(headers.get("version", "")).strip()[:80],
-        tuple(each for each in needs if _is_for_core(each)),
+        tuple(each for each in requirements if _is_for_core(each)),
     )
 
 

@@ -104,7 +104,7 @@ def _entries() -> list[tuple[Plugin, EntryPoint]]:
     """Return what the metadata says of every plugin, without importing any."""
     found = []
     for one in declared(hookspecs.PROJECT):
-        ranges = [unmet(requirement, zoo.__version__) for requirement in one.needs]
+        ranges = [unmet(requirement, zoo.__version__) for requirement in one.requirements]
         needed = ",".join(each for each in ranges if each)
         trouble = f"needs zoo-core {needed}; {zoo.__version__} is installed" if needed else ""
         trouble = one.trouble or trouble

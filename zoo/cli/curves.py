@@ -1,4 +1,4 @@
-"""The numbers of a run as lines of text: each term with its first and last value and its course."""
+"""The numbers of a run as lines of text: each term with its first and last value and its trend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo.training.curves import Series
 from zoo.training.run import MetricsRow
 
 LEVELS = "▁▂▃▄▅▆▇█"
-WIDTH = 40  # characters of a course at most
+WIDTH = 40  # characters of a trend at most
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Curve:
         points: how many there are.
         first: the earliest value.
         last: the latest value.
-        course: the values in between as a row of blocks, from the least to the greatest.
+        trend: the values in between as a row of blocks, from the least to the greatest.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Curve:
     points: int
     first: float
     last: float
-    course: str
+    trend: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the curve as plain JSON values."""
@@ -49,12 +49,12 @@ def curves(rows: Iterable[MetricsRow]) -> list[Curve]:
         for name, value in row["values"].items():
             found.setdefault((row["split"], name), Series()).add(row["step"], value)
     return [
-        Curve(name, split, each.count, each.first, each.last, course([y for _, y in each.points()]))
+        Curve(name, split, each.count, each.first, each.last, trend([y for _, y in each.points()]))
         for (split, name), each in sorted(found.items(), key=lambda item: item[0][0])
     ]
 
 
-def course(values: Sequence[float]) -> str:
+def trend(values: Sequence[float]) -> str:
     """Return numbers as a row of blocks; neighbours are averaged where there are many."""
     columns = min(WIDTH, len(values))
     edges = [place * len(values) // columns for place in range(columns + 1)]

@@ -214,7 +214,7 @@ def _job(
         source,
         size=read_size(size),
         fit=fit,
-        two_domains=offer.card.learns_from == "two domains",
+        two_domains=offer.card.needs == "two domains",
         on_bad_image=settings.on_bad_image,
     )
     check_data(offer, source.reference, store)

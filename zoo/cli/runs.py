@@ -89,10 +89,10 @@ def show_run(run: str, as_json: bool) -> None:
     if drawn:
         click.echo()
         print_table(
-            ["curve", "first", "last", "course"],
+            ["curve", "first", "last", "trend"],
             [
                 (f"{each.name} ({each.split})", f"{each.first:.4g}", f"{each.last:.4g}",
-                 each.course) for each in drawn
+                 each.trend) for each in drawn
             ],
         )  # fmt: skip
         click.echo()

@@ -86,7 +86,7 @@ def _print_options(heading: str, options: list[tuple[Option, Any]]) -> None:
 def _print_model(offer: Offer, weights: Weights | None, size: str) -> None:
     card = offer.card
     click.echo(f"{card.name}: {card.summary}\n")
-    click.echo(f"task       {card.task}; learns from {card.learns_from}, by default {card.data}")
+    click.echo(f"task       {card.task}; learns from {card.needs}, by default {card.data}")
     click.echo(f"plugin     {offer.plugin.distribution} {offer.plugin.version} ({card.model})")
     click.echo(f"paper      {card.paper.authors} {card.paper.year}, {card.paper.title}")
     click.echo(f"           {card.paper.url}")

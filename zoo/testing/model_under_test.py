@@ -315,7 +315,7 @@ class ModelUnderTest:
         return found
 
     def _prepare(self) -> tuple[DataSpec, Split, bool]:
-        wanted = self.card.learns_from == "two domains"
+        wanted = self.card.needs == "two domains"
         store = open_store(replace(find_source(self.card.data), two_domains=wanted))
         check_data(self.offer, self.card.data, store)
         split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}

@@ -249,7 +249,7 @@ def check_data(offer: Offer, data: str, store: Store, split: str = "train") -> N
         UsageError: some are missing.
     """
     ports = set(store.splits[split])
-    if NEEDED_PORTS[offer.card.learns_from] <= ports:
+    if NEEDED_PORTS[offer.card.needs] <= ports:
         return
     if "a" in ports:
         holds = "two domains"
@@ -257,8 +257,8 @@ def check_data(offer: Offer, data: str, store: Store, split: str = "train") -> N
         holds = "labelled images" if "label" in ports else "images without labels"
     what = repr(data) if split == "train" else f"the {split} split of {data!r}"
     raise UsageError(
-        f"{offer.card.name} learns from {offer.card.learns_from}; {what} holds {holds}",
-        cause=f"{offer.card.learns_from}: {LAYOUTS[offer.card.learns_from]}",
+        f"{offer.card.name} learns from {offer.card.needs}; {what} holds {holds}",
+        cause=f"{offer.card.needs}: {LAYOUTS[offer.card.needs]}",
         hint="zoo data check PATH says what a folder holds",
     )
 

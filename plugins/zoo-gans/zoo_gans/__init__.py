@@ -66,7 +66,7 @@ def zoo_models() -> list[Card]:
                 2014,
                 "https://arxiv.org/abs/1411.1784",
             ),
-            learns_from="labelled images",
+            needs="labelled images",
             presets={
                 "tiny": {"size": 32, "features": 32, "epochs": 40, "batch_size": 64},
                 "small": {

@@ -53,7 +53,7 @@ class WGANGPConfig:
 
 
 class WGANGP(Model):
-    """A critic that scores instead of judging, and is kept 1-Lipschitz."""
+    """A critic that scores instead of classifying, and is kept 1-Lipschitz."""
 
     Config = WGANGPConfig
     config: WGANGPConfig

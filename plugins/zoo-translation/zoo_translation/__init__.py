@@ -18,7 +18,7 @@ def zoo_models() -> list[Card]:
                 2017,
                 "https://arxiv.org/abs/1703.10593",
             ),
-            learns_from="two domains",
+            needs="two domains",
             data="emoji",
             presets={
                 "tiny": {
