@@ -434,9 +434,9 @@ def test_size_and_fit_are_refused_where_they_decide_nothing(command: Zoo, bundle
 
 
 def test_a_large_photo_is_told_what_it_takes(command: Zoo) -> None:
-    mirrored(Path("pad.onnx"))
+    negative(Path("negative.onnx"), any_size=True)
     photo(Path("large.jpg"), 200, (2400, 1800))
-    done = command.run("pad.onnx", "large.jpg", "-o", "out.png")
+    done = command.run("negative.onnx", "large.jpg", "-o", "out.png")
     assert "large.jpg, 1800x2400, takes about" in done.err
     assert sys.platform != "linux" or "GiB of memory" in done.err
 

@@ -28,6 +28,7 @@ def find(data: Store = STRIPED) -> tuple[Classifier, list[str]]:
     return find_classifier(data, said.append), said
 
 
+@pytest.mark.slow
 def test_a_classifier_of_a_small_part_of_fashion_mnist_is_as_good_as_is_said() -> None:
     data = open_store(find_source("fashion-mnist-small"))
     classifier, said = find(data)

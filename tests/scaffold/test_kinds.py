@@ -88,6 +88,7 @@ def test_it_is_listed_trained_sampled_exported_and_run(
         assert len(list(Path(made).glob("*.png"))) == 4, made
 
 
+@pytest.mark.slow
 def test_its_own_tests_fail_in_nothing_but_what_is_left_to_fill_in(
     projects: dict[str, Path], site: dict[str, str]
 ) -> None:

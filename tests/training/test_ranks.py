@@ -20,6 +20,7 @@ DCGAN = "zoo-gans:dcgan"  # its BatchNorm statistics differ from rank to rank
 TWO = ["--devices", "2", "--checkpoint-every", "5"]
 
 
+@pytest.mark.slow
 def test_games_of_several_players_on_two_ranks() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.two_ranks"],
