@@ -92,7 +92,7 @@ def installed() -> tuple[Plugin, ...]:
                 plugins.append(replace(plugin, left_out=excluded[plugin.distribution]))
             else:
                 plugins.append(plugin if plugin.trouble else _load(plugin, entry, isolation))
-    return settle(plugins)
+    return resolve_names(plugins)
 
 
 def distributions() -> list[str]:
@@ -233,7 +233,7 @@ def _is_ours(file: Path) -> bool:
     return file.parent == Path(__file__).parent or "pluggy" in file.parts
 
 
-def settle(plugins: Sequence[Plugin]) -> tuple[Plugin, ...]:
+def resolve_names(plugins: Sequence[Plugin]) -> tuple[Plugin, ...]:
     """Give every plugin the names by which its models and data sets are reached, and note disputes.
 
     Raises:

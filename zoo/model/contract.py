@@ -65,7 +65,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Graph:
-    """One function of the model that leaves the zoo as ONNX.
+    """One function of the model, with its ports: what is exported as one ONNX file.
 
     Args:
         function: a method of the model, or one of its networks, that takes one tensor an input

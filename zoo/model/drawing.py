@@ -33,12 +33,12 @@ def samplers(model: Model) -> list[str]:
 
 
 def mappers(model: Model) -> list[str]:
-    """Return the graphs that make a picture of a picture, but for those round two domains.
+    """Return the graphs that make a picture of a picture, except cycles through both domains.
 
-    What such a round makes is shown behind its first half, as the way back.
+    What a cycle makes is shown behind its first half, as the way back.
     """
     graphs = model.graphs().items()
-    return [name for name, graph in graphs if graph.signature.maps_images and not _is_round(graph)]
+    return [name for name, graph in graphs if graph.signature.maps_images and not _is_cycle(graph)]
 
 
 def overview(model: Model, name: str, images: Mapping[str, Pixels]) -> Pixels:
@@ -156,7 +156,7 @@ def _way_back(model: Model, name: str) -> str | None:
     return backwards[0] if backwards and all(there) else None
 
 
-def _is_round(graph: Graph) -> bool:
+def _is_cycle(graph: Graph) -> bool:
     source, target = _domains(graph)
     return bool(source) and source == target
 

@@ -230,7 +230,7 @@ class Job:
         return tomli_w.dumps(self.to_json())
 
 
-NEEDED_PORTS = {
+NEEDED_ARRAYS = {
     "images": {"image"},
     "labelled images": {"image", "label"},
     "two domains": {"a", "b"},
@@ -249,7 +249,7 @@ def check_data(offer: Offer, data: str, store: Store, split: str = "train") -> N
         UsageError: some are missing.
     """
     ports = set(store.splits[split])
-    if NEEDED_PORTS[offer.card.needs] <= ports:
+    if NEEDED_ARRAYS[offer.card.needs] <= ports:
         return
     if "a" in ports:
         holds = "two domains"
