@@ -32,6 +32,7 @@ def test_the_first_commands_of_the_readme_are_those_of_the_tour() -> None:
         assert f"$ {line}\n" in shown, line
 
 
+@pytest.mark.slow
 def test_the_plugin_of_the_tour_works_as_a_plugin(tmp_path: Path) -> None:
     text = TOUR.read_text(encoding="utf-8")
     files = re.findall(r"```python\n# my_package/(\w+\.py)\n(.*?)```", text, re.DOTALL)

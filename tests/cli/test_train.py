@@ -102,7 +102,10 @@ def test_a_dry_run_measures_and_writes_nothing() -> None:
         pytest.param(
             ["wgan-gp", "--set", "features=4", "--set", "critic_steps=2"], marks=pytest.mark.slow
         ),
-        ["cyclegan", "--set", "features=4", "--set", "blocks=1", "--set", "pool_size=8"],
+        pytest.param(
+            ["cyclegan", "--set", "features=4", "--set", "blocks=1", "--set", "pool_size=8"],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda words: words[0],
 )

@@ -55,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, projects: dict[str, Path]) ->
 @pytest.mark.parametrize(
     "kinds",
     [
-        pytest.param(["autoencoder", "gan"], id="autoencoder and gan"),
+        pytest.param(["autoencoder", "gan"], id="autoencoder and gan", marks=pytest.mark.slow),
         pytest.param(
             ["gan", "translation", "bare"], id="translation and bare", marks=pytest.mark.slow
         ),
