@@ -402,7 +402,7 @@ def test_a_graph_that_takes_too_long_is_stopped() -> None:
         helper.make_node("ReduceMax", ["m400"], ["most"], keepdims=0),
         helper.make_node("Add", ["latent", "most"], ["value"]),
     ]
-    graph(Path("x.onnx"), *nodes, constants={"large": np.array([700, 700])})
+    graph(Path("x.onnx"), *nodes, constants={"large": np.array([1400, 1400])})
     with nothing_left(Path()):
         said = error_of("run", "x.onnx", "-o", "x.npz", code=1, ZOO_MAX_SECONDS="1")
         assert "was not done" in said
