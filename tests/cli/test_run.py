@@ -441,6 +441,18 @@ def test_a_large_photo_is_told_what_it_takes(command: Zoo) -> None:
     assert sys.platform != "linux" or "GiB of memory" in done.err
 
 
+@pytest.mark.parametrize("fit", ["contain", "stretch"])
+def test_what_comes_of_a_whole_picture_lies_where_it_was(command: Zoo, fit: str) -> None:
+    negative(Path("negative.onnx"), DataSpec("photos", 3, 32, 32))
+    page = np.zeros((90, 30, 3), np.uint8)
+    page[:, :6] = 200  # a stripe at the left edge, which contain surrounds
+    Image.fromarray(page).save("narrow.png")
+    command.run("negative.onnx", "narrow.png", "-o", "out.png", "--fit", fit)
+    row = pixels("out.png")[45, :, 0]
+    assert row[2] < 100
+    assert row[10] > 220
+
+
 # Photos too large or too small
 
 
