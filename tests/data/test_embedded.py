@@ -26,7 +26,7 @@ from zoo.data.store import open_store
 from zoo.ports import DataSpec
 
 PROJECT = Path(__file__).parents[2]
-SCRIPTS = PROJECT / "zoo" / "data" / "embedded"
+SCRIPTS = PROJECT / "tools"
 NAMES = [
     f"{split}-{what}.gz"
     for split in ("train", "t10k")

@@ -3,10 +3,9 @@
 Of each class it takes the first 500 training and the first 100 test images, in the order of the
 published files, and leaves out the rest. Run it with the folder of the four published files::
 
-    python zoo/data/embedded/make_fashion_mnist_small.py FOLDER [TARGET]
+    python tools/make_fashion_mnist_small.py FOLDER [TARGET]
 
-The same files give the same images everywhere, and the same .gz bytes with the same zlib. This
-file is not part of the wheel.
+The same files give the same images everywhere, and the same .gz bytes with the same zlib.
 """
 
 from __future__ import annotations
@@ -48,5 +47,5 @@ def write_idx(path: Path, array: npt.NDArray[np.uint8]) -> None:
 
 
 if __name__ == "__main__":
-    here = Path(__file__).parent / "fashion-mnist-small"
+    here = Path(__file__).parents[1] / "zoo/data/embedded/fashion-mnist-small"
     main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else here)

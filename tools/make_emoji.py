@@ -6,10 +6,10 @@ styles for testing; each of the others goes to training in one style only, so th
 trained on. Unpack both packages, version 16.0.0, and run it with the folders that hold `img`::
 
     npm pack emoji-datasource-twitter@16.0.0 emoji-datasource-google@16.0.0
-    python zoo/data/embedded/make_emoji.py TWITTER GOOGLE [TARGET]
+    python tools/make_emoji.py TWITTER GOOGLE [TARGET]
 
 The same packages give the same pictures everywhere, and the same bytes with the same versions of
-Pillow and zlib. This file is not part of the wheel.
+Pillow and zlib.
 """
 
 from __future__ import annotations
@@ -100,5 +100,5 @@ def _hash(name: str) -> str:
 
 
 if __name__ == "__main__":
-    here = Path(__file__).parent / "emoji"
+    here = Path(__file__).parents[1] / "zoo/data/embedded/emoji"
     main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else here)
