@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from zoo.catalog.lookup import find_model, installed_models
-from zoo.catalog.plugins import installed
+from zoo.catalog.plugins import installed_plugins
 from zoo.data.source import find_source
 from zoo.data.store import open_store
 from zoo.testing.check import Outcome
@@ -42,7 +42,9 @@ def failures(outcomes: Iterable[Outcome]) -> list[str]:
     return [f"{each.check}: {each.message}" for each in found if each.kind == "failed"]
 
 
-@pytest.mark.parametrize("distribution", sorted({each.distribution for each in installed()}))
+@pytest.mark.parametrize(
+    "distribution", sorted({each.distribution for each in installed_plugins()})
+)
 def test_the_distribution_keeps_what_plugins_promise(distribution: str) -> None:
     assert not failures(check_distribution(Package.called(distribution)))
 

@@ -157,9 +157,9 @@ def _named(text: str, name: str) -> str:
 
 def forget() -> None:
     """Let Python look anew for what is installed."""
-    from zoo.catalog.plugins import installed
+    from zoo.catalog.plugins import installed_plugins
 
     importlib.invalidate_caches()
-    installed.cache_clear()
+    installed_plugins.cache_clear()
     for module in [each for each in sys.modules if each.partition(".")[0].startswith("tiny")]:
         del sys.modules[module]

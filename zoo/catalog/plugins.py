@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
 import traceback
 from collections import defaultdict
@@ -29,20 +30,34 @@ import pluggy
 
 import zoo
 from zoo.atomic import write_json
-from zoo.catalog import hookspecs
 from zoo.catalog.card import Card
 from zoo.catalog.dataset import Dataset, cache_home
-from zoo.catalog.isolation import Isolation, TooSlowError, isolated
-from zoo.catalog.metadata import declared, unmet
+from zoo.catalog.discovery import Isolation, TooSlowError, declared, isolated, unmet
 from zoo.catalog.registry import normalised, reserved_names
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 from zoo.records import read_json
 
+PROJECT = "zoo"  # the name of pluggy's project and of the entry-point group
 VARIABLE = "ZOO_PLUGINS"  # the only plugins that are wanted, with commas; empty for none
 DISABLED = "disabled"
 
 Entry = TypeVar("Entry", Card, Dataset)
 Claims = dict[str, set[str]]  # name -> the distributions that offer it
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def zoo_models() -> Sequence[Card]:
+    """Return the cards of the models that this plugin provides."""
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def zoo_datasets() -> Sequence[Dataset]:
+    """Return the data sets that this plugin adds to the catalogue."""
+    raise AssertionError("a hook specification is never called")
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,7 @@ class Plugin:
 
 
 @functools.cache
-def installed() -> tuple[Plugin, ...]:
+def installed_plugins() -> tuple[Plugin, ...]:
     """Return every plugin that is installed, broken ones included, ordered by distribution.
 
     Raises:
@@ -103,12 +118,12 @@ def distributions() -> list[str]:
 def _entries() -> list[tuple[Plugin, EntryPoint]]:
     """Return what the metadata says of every plugin, without importing any."""
     found = []
-    for one in declared(hookspecs.PROJECT):
+    for one in declared(PROJECT):
         ranges = [unmet(requirement, zoo.__version__) for requirement in one.requirements]
         needed = ",".join(each for each in ranges if each)
         trouble = f"needs zoo-core {needed}; {zoo.__version__} is installed" if needed else ""
         trouble = one.trouble or trouble
-        for entry in one.entries or [EntryPoint("", "", hookspecs.PROJECT)]:
+        for entry in one.entries or [EntryPoint("", "", PROJECT)]:
             # A name that it chose itself could belong to another distribution.
             name = normalised(one.name) or f"?{entry.name}"
             found.append((Plugin(name, one.version, entry.value, trouble=trouble), entry))
@@ -154,8 +169,8 @@ def _answers(entry: EntryPoint, package: str) -> tuple[tuple[Card, ...], tuple[D
 
 def _ask(module: ModuleType, name: str) -> tuple[tuple[Card, ...], tuple[Dataset, ...]]:
     """Register a module with a manager of its own and call its hooks."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(sys.modules[__name__])
     try:
         manager.register(module, name)
         manager.check_pending()
@@ -186,8 +201,8 @@ class _HookError(Exception):
 
 def _unknown_hook(manager: pluggy.PluginManager, module: ModuleType) -> str:
     """Return which hook, or argument of a hook, of a module is specified nowhere."""
-    known = {name: getattr(manager.hook, name).spec for name in dir(hookspecs)
-             if hasattr(hookspecs.__dict__[name], f"{hookspecs.PROJECT}_spec")}  # fmt: skip
+    hooks = (manager.hook.zoo_models, manager.hook.zoo_datasets)
+    known = {hook.name: hook.spec.argnames for hook in hooks if hook.spec}
     for name, function in vars(module).items():
         options = manager.parse_hookimpl_opts(module, name)
         if options is None:
@@ -199,9 +214,8 @@ def _unknown_hook(manager: pluggy.PluginManager, module: ModuleType) -> str:
         if hook not in known:
             return f"unknown hook {hook!r}: {why}.{did_you_mean(hook, known)} {where}"
         for argument in code.co_varnames[: code.co_argcount]:
-            arguments = known[hook].argnames
-            if argument not in arguments:
-                near = did_you_mean(argument, arguments)
+            if argument not in known[hook]:
+                near = did_you_mean(argument, known[hook])
                 return f"unknown argument {argument!r} of hook {hook!r}: {why}.{near} {where}"
     return ""
 

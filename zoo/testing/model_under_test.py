@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from zoo.catalog.card import Card
 from zoo.catalog.lookup import ModelEntry, load_class
-from zoo.catalog.plugins import Plugin, installed
+from zoo.catalog.plugins import Plugin, installed_plugins
 from zoo.catalog.registry import normalised
 from zoo.data.batches import Batches
 from zoo.data.source import find_source
@@ -77,7 +77,7 @@ class Package:
     @classmethod
     def called(cls, name: str) -> Package:
         """Return the installed distribution of that name."""
-        return cls(name, [each for each in installed() if each.distribution == name])
+        return cls(name, [each for each in installed_plugins() if each.distribution == name])
 
     @property
     def folder(self) -> Path | None:

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from tests.installing import CARD
 from tests.process import zoo, zoo_json
-from zoo.catalog.metadata import read_metadata, unmet
+from zoo.catalog.discovery import read_metadata, unmet
 
 VERSIONS = ["0.1.0", "0.1", "0.2", "0.2.0", "0.10.1", "1.0", "2", "0.2.0rc1", "0.1.0.post1"]
 RANGES = [
