@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zoo.data import archives
+from zoo.data.location import is_archive
 from zoo.errors import NotFoundError, ZooError
 
 
@@ -53,7 +54,7 @@ KINDS = ["a.zip", "a.tar", "a.tar.gz", "a.tgz", "A.ZIP"]
 def test_what_is_inside_comes_out(name, tmp_path, target):
     members = {"set/trainA/1.jpg": b"one", "set/trainA/2.jpg": b"two" * 50_000, "readme": b""}
     archive = written(tmp_path / name.lower(), members).rename(tmp_path / name)
-    assert archives.is_archive(archive)
+    assert is_archive(archive)
     archives.unpack(archive, target)
     assert files_in(target) == members
 

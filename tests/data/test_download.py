@@ -24,7 +24,7 @@ from tests.data.loopback import Loopback, loopback
 from zoo.catalog.dataset import Dataset, RemoteFile, cache_home
 from zoo.catalog.lookup import find_dataset
 from zoo.data import transfer
-from zoo.data.download import Progress, cached_state, fetch, verified_hash
+from zoo.data.download import DownloadProgress, cached_state, fetch, verified_hash
 from zoo.errors import NotFoundError, ZooError
 
 BODY = random.Random(0).randbytes(300_000)
@@ -120,11 +120,11 @@ def test_files_are_downloaded_once(server: Loopback) -> None:
 
 def test_progress_counts_up_to_the_whole(server: Loopback) -> None:
     server.put("/a", BODY)
-    moments: list[Progress] = []
+    moments: list[DownloadProgress] = []
     fetch(dataset(remote(server.url("/a"))), report=moments.append)
     done = [moment.done for moment in moments]
     assert done == sorted(done)
-    assert moments[-1] == Progress(NAME, len(BODY), len(BODY))
+    assert moments[-1] == DownloadProgress(NAME, len(BODY), len(BODY))
 
 
 def test_a_cut_connection_is_resumed(server: Loopback) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.data.pictures import fill, idx, photo, save, write_mnist
 from zoo.catalog.dataset import LAYOUTS
 from zoo.data.layouts import read
-from zoo.data.listing import Listing
+from zoo.data.location import Listing
 from zoo.errors import NotFoundError
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from zoo.catalog.lookup import find_model, installed_models
 from zoo.catalog.plugins import installed_plugins
-from zoo.data.source import find_source
+from zoo.data.location import locate_data
 from zoo.data.store import open_store
 from zoo.testing.check import Outcome
 from zoo.testing.conformance import check_distribution, check_model
@@ -31,7 +31,7 @@ def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("zoo-home")))
         for data in {each.card.data for each in installed_models()}:
-            open_store(find_source(data))
+            open_store(locate_data(data))
         yield
 
 

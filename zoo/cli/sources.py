@@ -19,8 +19,8 @@ from zoo.ports import Fit
 
 if TYPE_CHECKING:
     from zoo.catalog.dataset import Download
-    from zoo.data.download import Progress, Report
-    from zoo.data.source import Source
+    from zoo.data.download import DownloadProgress, OnProgress
+    from zoo.data.location import DataLocation
     from zoo.data.store import OnBadImage, Store
     from zoo.ports import DataSpec
 
@@ -32,19 +32,19 @@ fit_option = click.option("--fit", type=Choice(FITS), help=f"{FIT_HELP} [as in t
 EVERY = 10.0  # seconds between two plain lines about one file
 
 
-def find(data: str) -> Source:
+def find(data: str) -> DataLocation:
     """Find a data set; one of the catalogue is downloaded first, where needed."""
     from zoo.catalog.lookup import dataset_called
-    from zoo.data.source import find_source
+    from zoo.data.location import locate_data
 
     dataset = dataset_called(data) or dataset_called(data.rpartition(":")[0])
     if dataset:
         fetch_with_progress(dataset)
-    return find_source(data)
+    return locate_data(data)
 
 
 def decode(
-    source: Source,
+    source: DataLocation,
     *,
     size: tuple[int, int] | None,
     fit: Fit,
@@ -58,7 +58,7 @@ def decode(
     return open_store(source, size=size, fit=fit, on_bad_image=on_bad_image, report=say)
 
 
-def decode_like(source: Source, spec: DataSpec, fit: str | None = None) -> Store:
+def decode_like(source: DataLocation, spec: DataSpec, fit: str | None = None) -> Store:
     """Decode a data set as that of a training was: size, colours, fit and range of values.
 
     Args:
@@ -150,7 +150,7 @@ def describe_size(row: Download) -> str:
 
 
 @contextmanager
-def download_display() -> Iterator[Report]:
+def download_display() -> Iterator[OnProgress]:
     """Yield what a download reports to: bars on a terminal, otherwise plain lines."""
     if not sys.stderr.isatty():
         yield _plain_lines()
@@ -169,7 +169,7 @@ def download_display() -> Iterator[Report]:
     with progress.Progress(*columns, console=console) as bars:
         tasks: dict[str, progress.TaskID] = {}
 
-        def report(update: Progress) -> None:
+        def report(update: DownloadProgress) -> None:
             if update.note:
                 bars.console.print(_sentence(update))
                 return
@@ -180,12 +180,12 @@ def download_display() -> Iterator[Report]:
         yield report
 
 
-def _plain_lines() -> Report:
+def _plain_lines() -> OnProgress:
     from rich import filesize
 
     printed: dict[str, float] = {}
 
-    def report(update: Progress) -> None:
+    def report(update: DownloadProgress) -> None:
         if update.note:
             say(_sentence(update))
             return
@@ -198,5 +198,5 @@ def _plain_lines() -> Report:
     return report
 
 
-def _sentence(update: Progress) -> str:
+def _sentence(update: DownloadProgress) -> str:
     return f"{update.file}: {update.note}" if update.file else update.note

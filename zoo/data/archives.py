@@ -13,12 +13,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, BinaryIO
 
 from zoo.errors import NotFoundError, ZooError
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_MEMBERS = 500_000  # who has more pictures than that has unpacked them
 TOO_MANY = f"it has more than {MAX_MEMBERS:,} entries"
 MAX_RATIO = 100  # of unpacked to packed bytes, which pictures are far from
@@ -54,11 +53,6 @@ class _Member:
     name: str | bytes  # bytes, where the encoding is not given
     size: int
     open: Callable[[], IO[bytes] | None]
-
-
-def is_archive(path: PurePath) -> bool:
-    """Whether the name of a file is that of an archive that `unpack` reads."""
-    return path.name.lower().endswith(SUFFIXES)
 
 
 def unpack(archive: Path, folder: Path) -> str:

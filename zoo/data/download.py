@@ -3,17 +3,11 @@
 ``<home>/downloads/<data set>/`` and ``<home>/weights/<model>/`` hold the files under their
 published names, and ``.verified.json``: size, times, number and hash of each when it was verified,
 so that a file that has not changed since is not hashed again.
-
-A download under way is a *part*: a private folder, ``.<file>.<random>.part``, with the bytes that
-have come (`part_content`) and where they came from (`source.json`). A download that fails renames
-it to ``.rest``; the next one renames either kind to a name of its own and goes on. Nobody else ever
-writes into the folder that a process owns, so correctness does not rest on a lock.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -30,12 +24,14 @@ from zoo.records import read_json
 
 RECORDS = ".verified.json"
 LOCK = ".lock"
+PREFIX = ".unfinished-"  # of folders beside the decoded data
+ABANDONED = 24 * 3600  # seconds without a change after which a killed process must have left one
 
 State = Literal["yes", "partly", "no"]
 PATIENCE = 30.0  # seconds
 
 
-class Verified(TypedDict):
+class FileRecord(TypedDict):
     """A file as it was when it was verified."""
 
     bytes: int
@@ -80,6 +76,36 @@ def make_folder(folder: Path) -> None:
             f"the cache folder {folder} cannot be used: {problem}",
             hint="ZOO_HOME=/a/folder/of/yours before the command puts the cache elsewhere",
         )
+
+
+def store_home() -> Path:
+    """Return the folder that holds decoded data; it need not exist yet."""
+    return cache_home() / "store"
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Yield an empty folder beside the decoded data; it goes with the block, unless renamed.
+
+    What killed processes left behind long ago is removed first.
+
+    Raises:
+        ZooError: the cache cannot be written to.
+    """
+    home = store_home()
+    make_folder(home)
+    for leftover in home.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another process may be tidying up as well
+            newest = max(path.stat().st_mtime for path in (leftover, *leftover.iterdir()))
+            if time.time() - newest > ABANDONED:
+                shutil.rmtree(leftover, ignore_errors=True)
+    # not by tempfile, whose folders other users cannot read; several users may share a cache
+    folder = home / f"{PREFIX}{os.urandom(8).hex()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def cached_state(row: Download) -> State:
@@ -139,7 +165,7 @@ def record_verified(path: Path, sha256: str) -> None:
 
 
 def _is_recorded(
-    file: RemoteFile, folder: Path, records: dict[str, Verified], *, untouched: bool = False
+    file: RemoteFile, folder: Path, records: dict[str, FileRecord], *, untouched: bool = False
 ) -> bool:
     """Whether a file was verified: by size and time, and, if `untouched`, change time and inode."""
     known = records.get(file.name)
@@ -158,16 +184,16 @@ def _is_recorded(
     )
 
 
-def _read_records(folder: Path) -> dict[str, Verified]:
+def _read_records(folder: Path) -> dict[str, FileRecord]:
     """Return what was verified; a file that is missing or damaged only costs time."""
     try:
-        return read_json(folder / RECORDS, dict[str, Verified])
+        return read_json(folder / RECORDS, dict[str, FileRecord])
     except (OSError, ValueError):
         return {}
 
 
 @dataclass(frozen=True)
-class Progress:
+class DownloadProgress:
     """How far a download is.
 
     Args:
@@ -183,91 +209,10 @@ class Progress:
     note: str = ""
 
 
-Report = Callable[[Progress], None]
+OnProgress = Callable[[DownloadProgress], None]
 
 
-@contextmanager
-def part_of(folder: Path, name: str, *, alone: bool) -> Iterator[Path]:
-    """Yield a private part for the file `name`, with what an earlier download left of it.
-
-    When the block fails, the part stays for the next download; when it ends well, all go.
-
-    Args:
-        folder: where the file will lie.
-        name: its name.
-        alone: whether a lock says that the owner of any other part is dead.
-    """
-    part = folder / f".{name}.{os.urandom(4).hex()}.part"
-    _adopt(part, [left for left in leftovers(folder, name) if alone or left.suffix == ".rest"])
-    part.mkdir(exist_ok=True)
-    try:
-        yield part
-    except BaseException:
-        if size_of(part):
-            with suppress(OSError):
-                part.rename(part.with_suffix(".rest"))
-        else:
-            shutil.rmtree(part, ignore_errors=True)
-        raise
-    for left in leftovers(folder, name):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def leftovers(folder: Path, name: str) -> list[Path]:
-    """Return the parts of a file, the fullest first."""
-    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.(part|rest)")
-    found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
-    return sorted(found, key=size_of, reverse=True)
-
-
-def size_of(part: Path) -> int:
-    """Return how many bytes of its file a part holds."""
-    try:
-        return part_content(part).stat().st_size
-    except OSError:
-        return 0
-
-
-def part_content(part: Path) -> Path:
-    """Return where the bytes of a part lie."""
-    return part / "content"
-
-
-def empty_part(part: Path) -> None:
-    """Drop the bytes of a part."""
-    part_content(part).unlink(missing_ok=True)
-
-
-def write_source(part: Path, url: str, validator: str | None) -> None:
-    """Remember where the bytes come from, and the server's mark of that state of its file."""
-    write_json(part / "source.json", {"url": url, "validator": validator})
-
-
-def validator_of(part: Path, url: str) -> str | None:
-    """Return the mark that came with the bytes of a part, if they came from `url`."""
-    try:
-        source = read_json(part / "source.json", dict[str, str | None])
-    except (OSError, ValueError):
-        return None
-    return source.get("validator") if source.get("url") == url else None
-
-
-def _adopt(part: Path, candidates: list[Path]) -> None:
-    """Rename the fullest part that another download has left to `part`, if there is one."""
-    for left in candidates:
-        try:
-            left.rename(part)
-        except OSError:  # another process was quicker
-            continue
-        if left.suffix == ".part":
-            # Its process was killed; or it is alive, where locks lie: write to a copy.
-            with suppress(FileNotFoundError):
-                shutil.copyfile(part_content(part), part / "copy")
-                (part / "copy").replace(part_content(part))
-        return
-
-
-def fetch(row: Download, *, report: Report | None = None, patience: float = PATIENCE) -> Path:
+def fetch(row: Download, *, report: OnProgress | None = None, patience: float = PATIENCE) -> Path:
     """Return the folder that holds the verified files of a row, downloading what is missing.
 
     A file takes its name in the cache only when its size and sha256 are right. A file that
@@ -283,15 +228,15 @@ def fetch(row: Download, *, report: Report | None = None, patience: float = PATI
         ZooError: the cache cannot be written to.
     """
     folder = data_folder(row)
-    if row.embedded or not _missing(row, folder):
+    if row.embedded or not missing_files(row, folder):
         with suppress(OSError):  # when it was last used, for `zoo data list --cached`
             os.utime(folder / RECORDS)
         return folder
-    report = report or (lambda _: None)
+    from zoo.data.transfer import download  # here, because an HTTP library takes its time to import
+
     make_folder(folder)
     try:
-        with _one_at_a_time(folder, patience, report) as alone:
-            _download(row, folder, patience, report, alone=alone)
+        download(row, folder, patience, report or (lambda _: None))
     except OSError as problem:
         raise ZooError(
             f"{row.title} could not be written to {folder}: {problem.strerror or problem}",
@@ -300,72 +245,7 @@ def fetch(row: Download, *, report: Report | None = None, patience: float = PATI
     return folder
 
 
-def _missing(row: Download, folder: Path) -> dict[RemoteFile, str]:
+def missing_files(row: Download, folder: Path) -> dict[RemoteFile, str]:
     """Return the files that cannot be used as they are, each with the reason."""
     troubles = {file: cache_problem(file, folder) for file in row.files}
     return {file: reason for file, reason in troubles.items() if reason}
-
-
-def _download(row: Download, folder: Path, patience: float, report: Report, *, alone: bool) -> None:
-    missing = _missing(row, folder)  # none, if we have waited for another process
-    if not missing:
-        return
-    from zoo.data import transfer  # here, because an HTTP library takes its time to import
-
-    with transfer.open_client(patience) as client:
-        for file, reason in missing.items():
-            if (folder / file.name).exists():
-                report(Progress(file.name, note=f"cannot be used ({reason}); downloading it anew"))
-            try:
-                transfer.obtain(client, file, folder, report, alone=alone)
-            except transfer.MirrorError as problem:
-                raise _unreachable(row, folder, str(problem)) from None
-
-
-def _unreachable(row: Download, folder: Path, failures: str) -> NotFoundError:
-    missing = _missing(row, folder)
-    wrong = [
-        f"the {file.name} there cannot be used ({reason})"
-        for file, reason in missing.items()
-        if (folder / file.name).exists()
-    ]
-    urls = " ".join(
-        url if url.endswith(f"/{file.name}") else f"{url} (as {file.name})"
-        for file in missing
-        for url in file.urls[:1]
-    )
-    return NotFoundError(
-        f"{row.title} is not in the cache and could not be downloaded",
-        cause="; ".join([failures, *wrong]),
-        hint=f"fetch by hand into {folder}: {urls}",
-    )
-
-
-@contextmanager
-def _one_at_a_time(folder: Path, patience: float, report: Report) -> Iterator[bool]:
-    """Wait until no other process downloads the same; yield whether that is certain.
-
-    This only saves bandwidth. Where the file system has no locks, or the other process stands
-    still, we go on without.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK)
-    seen, since = -1, time.monotonic()
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=0.5)
-        except Timeout:
-            if seen == -1:
-                report(Progress("", note="another process downloads the same; waiting for it"))
-            now = sum(map(size_of, folder.glob(".*.part")))
-            if now != seen:
-                seen, since = now, time.monotonic()
-            if time.monotonic() - since > 2 * patience:
-                break
-        except (OSError, NotImplementedError):
-            break
-    try:
-        yield lock.is_locked
-    finally:
-        lock.release()

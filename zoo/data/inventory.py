@@ -11,52 +11,19 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from zoo.catalog.dataset import cache_home
-from zoo.data.download import LOCK, RECORDS, make_folder
+from zoo.data.download import ABANDONED, LOCK, PREFIX, RECORDS, store_home
 from zoo.errors import ZooError
 
-PREFIX = ".unfinished-"
-ABANDONED = 24 * 3600  # seconds without a change after which a killed process must have left it
 FORMAT = 3  # of decoded data and of how it comes about; data in another one is decoded anew
 DESCRIPTION = "store.json"
 USED = "used.txt"  # where the data lay when it was last used; its time is that of the last use
-REMEMBERED = 3600  # seconds; a use so soon after another one is not written down
 Kind = Literal["download", "decoded", "classifier", "unfinished"]
-
-
-def store_home() -> Path:
-    """Return the folder that holds the decoded stores; it need not exist yet."""
-    return cache_home() / "store"
-
-
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """Yield an empty folder beside the stores; it goes with the block, unless it was renamed.
-
-    What killed processes left behind long ago is removed first.
-
-    Raises:
-        ZooError: the cache cannot be written to.
-    """
-    home = store_home()
-    make_folder(home)
-    for leftover in home.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # another process may be tidying up as well
-            newest = max(path.stat().st_mtime for path in (leftover, *leftover.iterdir()))
-            if time.time() - newest > ABANDONED:
-                shutil.rmtree(leftover, ignore_errors=True)
-    # not by tempfile, whose folders other users cannot read; several users may share a cache
-    folder = home / f"{PREFIX}{os.urandom(8).hex()}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -125,17 +92,6 @@ def remove(item: Cached) -> None:
             f"{item.path} cannot be removed: {problem.strerror or problem}",
             hint="end the processes that use it" if os.name == "nt" else "",
         ) from problem
-
-
-def mark_used(folder: Path, place: str) -> None:
-    """Write down that decoded data is used now, and where it came from, if that can be written."""
-    mark = folder / USED
-    with suppress(OSError):
-        known = mark.is_file() and mark.read_text("utf-8", "replace") == place
-        if not known:
-            mark.write_text(place, "utf-8")
-        elif time.time() - mark.stat().st_mtime > REMEMBERED:
-            os.utime(mark)
 
 
 def _downloads() -> Iterator[Cached]:

@@ -13,8 +13,16 @@ import numpy as np
 
 from zoo.catalog.dataset import LAYOUTS, Layout
 from zoo.data import arrays
-from zoo.data.archives import is_archive
-from zoo.data.listing import Listing, Side, describe_files, files_in, natural, presentable
+from zoo.data.location import (
+    DataLocation,
+    Listing,
+    Side,
+    describe_files,
+    files_in,
+    is_archive,
+    natural,
+    presentable,
+)
 from zoo.errors import NotFoundError
 from zoo.pictures import BadPictureError, peek, suffixes
 
@@ -58,6 +66,17 @@ EXPECTED: Mapping[Layout, str] = {
     "npz": "one .npz file, or one of images and one of labels for each split",
     "dataset-json": f"pictures and {LABELS_FILE} with their labels",
 }
+
+
+def list_files(location: DataLocation, root: Path, notes: tuple[str, ...]) -> Listing:
+    """List a data set at `root`, where it was opened with `notes` on its archives.
+
+    Raises:
+        NotFoundError: there is no data set, or its layout is not known.
+    """
+    two_domains = location.two_domains
+    listing = read(root, location.layout, location.pairs, two_domains=two_domains)
+    return replace(listing, notes=(*notes, *listing.notes))
 
 
 def read(

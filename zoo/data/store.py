@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 
 from zoo.atomic import write_json
 from zoo.catalog.dataset import cache_home
+from zoo.data import layouts
 from zoo.data.decoding import Decoded, Entry, Size, UnknownRangeError, decode, measure_range
-from zoo.data.download import make_folder
-from zoo.data.inventory import DESCRIPTION, FORMAT, mark_used, private_folder, store_home
-from zoo.data.listing import Listing, is_junk
-from zoo.data.source import Source
+from zoo.data.download import make_folder, private_folder, store_home
+from zoo.data.inventory import DESCRIPTION, FORMAT, USED
+from zoo.data.location import DataLocation, Listing, is_junk
 from zoo.data.survey import (
     DecodeOptions,
     describe_classes,
@@ -53,6 +53,7 @@ KNOWN = "fingerprints.json"  # in the cache: hash of all bytes, by what tells it
 MOST_KNOWN = 256  # data sets; the oldest are forgotten, which costs a reading
 SETTLED = 2.0  # seconds; what changed more recently may change again without a new time
 SAMPLED_FILES, PIECE = 64, 4096  # that are looked into each time, and bytes of each piece
+REMEMBERED = 3600  # seconds; a use so soon after another one is not written down
 AT_ONCE = 256  # files that one thread reads in turn
 THREADS = min(8, os.cpu_count() or 1)
 
@@ -60,10 +61,10 @@ _File = tuple[bytes, str, os.stat_result | None]  # name below the root; path; N
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
 OnBadImage = Literal["auto", "skip", "fail"]
-Report = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def fingerprint(source: Source) -> str:
+def fingerprint(location: DataLocation) -> str:
     """Return what changes when any byte or any name of a data set does.
 
     Where a data set lies does not matter. The hashes of the catalogue are taken where it has them
@@ -72,11 +73,11 @@ def fingerprint(source: Source) -> str:
     Raises:
         NotFoundError: a folder cannot be read.
     """
-    row = source.dataset
+    row = location.dataset
     if row and not row.embedded and all(file.sha256 for file in row.files):
         return _hash(json.dumps([[file.name, file.sha256] for file in row.files]).encode())
     began = time.time()
-    files = _files(source.path)
+    files = _files(location.path)
     identity = _identity(files)
     known = _read_known()
     if identity in known:
@@ -226,19 +227,19 @@ class Store:
 
 
 def open_store(
-    source: Source,
+    location: DataLocation,
     *,
     size: Size | None = None,
     channels: int | None = None,
     fit: Fit = "cover",
     value_range: ValueRange | None = None,
     on_bad_image: OnBadImage = "auto",
-    report: Report | None = None,
+    report: Log | None = None,
 ) -> Store:
     """Return a data set decoded; the first time decodes it.
 
     Args:
-        source: where it is.
+        location: where it is.
         size: height and width in pixels; chosen by `zoo.data.survey`, when not given.
         channels: 1 for grey, 3 for RGB; likewise.
         fit: how pictures of other proportions are brought to the size: ``"cover"`` cuts off what
@@ -254,39 +255,39 @@ def open_store(
         ZooError: the cache cannot be written to.
     """
     log = report or (lambda _: None)
-    content = fingerprint(source)
+    content = fingerprint(location)
     options = DecodeOptions(size, channels, fit, value_range)
-    folder = store_home() / _key(source, content, options, max_pixels())
-    store = _open(folder, source) or _open_like(source, content, options)
+    folder = store_home() / _key(location, content, options, max_pixels())
+    store = _open(folder, location) or _open_like(location, content, options)
     if store is None:
-        _build(folder, source, options, log)
-        store = _open(folder, source)
+        _build(folder, location, options, log)
+        store = _open(folder, location)
         if store is None:
             raise ZooError(f"the decoded data in {folder} cannot be read back")
     for note in store.notes:
         log(note)
-    _check_bad_images(store, source, on_bad_image, log)
+    _check_bad_images(store, location, on_bad_image, log)
     return store
 
 
-def _key(source: Source, content: str, options: DecodeOptions, limit: int) -> str:
-    row = source.dataset
+def _key(location: DataLocation, content: str, options: DecodeOptions, limit: int) -> str:
+    row = location.dataset
     facts = (
         (row.size, row.channels, row.classes, row.domains, row.pairs, row.licence) if row else ()
     )
     settings = {
         "format": FORMAT,
         "content": content,
-        "layout": source.layout,
-        "two_domains": source.two_domains,
-        "catalogue": facts or domains_in(source.name),
+        "layout": location.layout,
+        "two_domains": location.two_domains,
+        "catalogue": facts or domains_in(location.name),
         "max_pixels": limit,
         **asdict(options),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _open(folder: Path, source: Source) -> Store | None:
+def _open(folder: Path, location: DataLocation) -> Store | None:
     """Map a store into memory; None when there is none, or it is damaged."""
     try:
         description = read_json(folder / DESCRIPTION, _Description)
@@ -294,9 +295,9 @@ def _open(folder: Path, source: Source) -> Store | None:
             split: {each: _map(folder, entry) for each, entry in entries.items()}
             for split, entries in description["splits"].items()
         }
-        mark_used(folder, source.reference)
+        _mark_used(folder, location.reference)
         return Store(
-            replace(description["spec"], name=source.name),
+            replace(description["spec"], name=location.name),
             splits,
             tuple(description["pairs"]),
             description["total"],
@@ -309,7 +310,18 @@ def _open(folder: Path, source: Source) -> Store | None:
         return None
 
 
-def _open_like(source: Source, content: str, options: DecodeOptions) -> Store | None:
+def _mark_used(folder: Path, place: str) -> None:
+    """Write down that decoded data is used now, and where it came from, if that can be written."""
+    mark = folder / USED
+    with suppress(OSError):
+        known = mark.is_file() and mark.read_text("utf-8", "replace") == place
+        if not known:
+            mark.write_text(place, "utf-8")
+        elif time.time() - mark.stat().st_mtime > REMEMBERED:
+            os.utime(mark)
+
+
+def _open_like(location: DataLocation, content: str, options: DecodeOptions) -> Store | None:
     """Open a store for which less was asked, when it comes to what is asked for now."""
     unmeasured = replace(options, value_range=None)
     less = (
@@ -319,7 +331,7 @@ def _open_like(source: Source, content: str, options: DecodeOptions) -> Store | 
         replace(unmeasured, channels=None, size=None),
     )
     for asked, limit in itertools.product(less, dict.fromkeys((max_pixels(), MAX_PIXELS))):
-        found = _open(store_home() / _key(source, content, asked, limit), source)
+        found = _open(store_home() / _key(location, content, asked, limit), location)
         if found is None or (found.bad and limit != max_pixels()):
             continue
         spec = found.spec
@@ -350,13 +362,13 @@ def _digest(folder: Path, splits: Mapping[str, Mapping[str, Entry]]) -> str:
     return digest.hexdigest()
 
 
-def _build(folder: Path, source: Source, options: DecodeOptions, log: Report) -> None:
+def _build(folder: Path, location: DataLocation, options: DecodeOptions, log: Log) -> None:
     try:
-        with source.opened() as (root, names), private_folder() as temporary:
-            listing = source.listed(root, names)
-            spec, notes = specify(source, listing, options)
+        with location.opened() as (root, names), private_folder() as temporary:
+            listing = layouts.list_files(location, root, names)
+            spec, notes = specify(location, listing, options)
             spec, decoded = _decode(listing, spec, temporary, log)
-            examples = [f"{source.shown(path, root)}: {why}" for path, why in decoded.bad]
+            examples = [f"{location.shown(path, root)}: {why}" for path, why in decoded.bad]
             notes += (
                 *describe_cut(decoded.sizes, spec.height, spec.width, spec.fit),
                 *describe_range(spec, decoded.beyond),
@@ -374,7 +386,7 @@ def _build(folder: Path, source: Source, options: DecodeOptions, log: Report) ->
                 "digest": _digest(temporary, decoded.splits),
             }
             write_json(temporary / DESCRIPTION, description)
-            _publish(temporary, folder, source)
+            _publish(temporary, folder, location)
     except OSError as problem:
         raise ZooError(
             f"the decoded data cannot be written to {folder.parent}: {problem.strerror or problem}",
@@ -390,9 +402,7 @@ def _class_counts(folder: Path, train: Mapping[str, Entry], spec: DataSpec) -> d
     return dict(zip(spec.classes, counts.tolist(), strict=True))
 
 
-def _decode(
-    listing: Listing, spec: DataSpec, folder: Path, log: Report
-) -> tuple[DataSpec, Decoded]:
+def _decode(listing: Listing, spec: DataSpec, folder: Path, log: Log) -> tuple[DataSpec, Decoded]:
     """Decode a data set; where pictures of more than 8 bits appear, with one range for all.
 
     Returns:
@@ -407,27 +417,27 @@ def _decode(
     return (spec if decoded.deep else replace(spec, value_range=None)), decoded
 
 
-def _publish(temporary: Path, folder: Path, source: Source) -> None:
+def _publish(temporary: Path, folder: Path, location: DataLocation) -> None:
     """Give a finished store its name, unless another process was quicker."""
     try:
         temporary.rename(folder)
     except OSError:
-        if _open(folder, source) is not None:
+        if _open(folder, location) is not None:
             return
         shutil.rmtree(folder)  # damaged
         temporary.rename(folder)
 
 
-def _check_bad_images(store: Store, source: Source, policy: OnBadImage, log: Report) -> None:
+def _check_bad_images(store: Store, location: DataLocation, policy: OnBadImage, log: Log) -> None:
     if not store.bad:
         return
-    unreadable = f"{store.bad:,} of {store.total:,} pictures of {source.name} cannot be read"
+    unreadable = f"{store.bad:,} of {store.total:,} pictures of {location.name} cannot be read"
     few = "; ".join(store.examples[:3]) + ("; …" if store.bad > 3 else "")
     if policy == "fail" or (policy == "auto" and store.bad > FEW_BAD * store.total):
         raise NotFoundError(
             unreadable,
             cause=few,
-            hint=f"zoo data check {source.name if source.dataset else source.path}, "
+            hint=f"zoo data check {location.name if location.dataset else location.path}, "
             "or --on-bad-image skip to leave them out",
         )
     log(f"{unreadable} and are left out: {few}")

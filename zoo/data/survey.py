@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from zoo.catalog.dataset import SPLITS
+from zoo.data import layouts
 from zoo.data.decoding import AT_ONCE, THREADS, Size, decode_picture, held_out, widest
-from zoo.data.listing import Half, Listing, Side, as_text, files_in
-from zoo.data.source import Source
+from zoo.data.location import DataLocation, Half, Listing, Side, as_text, files_in
 from zoo.errors import NotFoundError
 from zoo.pictures import (
     USUAL_WHITES,
@@ -58,7 +58,7 @@ class DecodeOptions:
 
 
 def specify(
-    source: Source, listing: Listing, options: DecodeOptions
+    location: DataLocation, listing: Listing, options: DecodeOptions
 ) -> tuple[DataSpec, tuple[str, ...]]:
     """Return what the decoded data will be, and sentences on choices that may surprise.
 
@@ -69,7 +69,7 @@ def specify(
     Raises:
         NotFoundError: the labels are more than the catalogue's classes.
     """
-    row, notes = source.dataset, []
+    row, notes = location.dataset, []
     size = options.size or (row.size if row else None)
     channels = options.channels or (row.channels if row else None)
     if not (size and channels):
@@ -78,10 +78,10 @@ def specify(
         if not size:
             size, note = _choose_size(sizes)
             notes += [note] if note else []
-    domains, classes = _domains(source, listing), _classes(source, listing)
+    domains, classes = _domains(location, listing), _classes(location, listing)
     licence = row.licence if row else ""
     spec = DataSpec(
-        source.name, channels, *size, classes, domains, licence, options.fit, options.value_range
+        location.name, channels, *size, classes, domains, licence, options.fit, options.value_range
     )
     return spec, tuple(notes)
 
@@ -182,20 +182,20 @@ def _choose_size(sizes: Counter[Size]) -> tuple[Size, str]:
     return USUAL, f"pictures of {shown} are decoded to 64x64 (--size asks for another)"
 
 
-def _domains(source: Source, listing: Listing) -> tuple[str, ...]:
-    if source.dataset and source.dataset.domains:
-        return source.dataset.domains
+def _domains(location: DataLocation, listing: Listing) -> tuple[str, ...]:
+    if location.dataset and location.dataset.domains:
+        return location.dataset.domains
     if listing.domains != ("a", "b"):  # the names of folders
         return listing.domains
-    named = domains_in(source.name) if listing.layout == "unpaired-folders" else ()
+    named = domains_in(location.name) if listing.layout == "unpaired-folders" else ()
     return named or listing.domains
 
 
-def _classes(source: Source, listing: Listing) -> tuple[str, ...]:
-    named = source.dataset.classes if source.dataset and listing.classes else ()
+def _classes(location: DataLocation, listing: Listing) -> tuple[str, ...]:
+    named = location.dataset.classes if location.dataset and listing.classes else ()
     if named and len(listing.classes) > len(named):
         raise NotFoundError(
-            f"{source.name} has {len(listing.classes)} classes; {len(named)} are catalogued",
+            f"{location.name} has {len(listing.classes)} classes; {len(named)} are catalogued",
             cause="the files are others than those of the catalogue",
         )
     return named or listing.classes
@@ -241,19 +241,19 @@ class Inspection:
         return asdict(self)
 
 
-def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspection:
+def inspect(location: DataLocation, options: DecodeOptions = DecodeOptions()) -> Inspection:
     """Read every picture of a data set and say what there is; nothing is stored.
 
     Args:
-        source: where it is.
+        location: where it is.
         options: what training would ask for.
 
     Raises:
         NotFoundError: there is no data set, or its layout is not known, or an archive is damaged.
     """
-    with source.opened() as (root, names):
-        listing = source.listed(root, names)
-        spec, notes = specify(source, listing, options)
+    with location.opened() as (root, names):
+        listing = layouts.list_files(location, root, names)
+        spec, notes = specify(location, listing, options)
         statistics = _Statistics()
         splits = {
             split: {name: statistics.count(side, split) for name, side in sides.items()}
@@ -268,8 +268,8 @@ def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspect
             *describe_classes(classes),
         )
         return Inspection(
-            name=source.name,
-            path=as_text(source.path),
+            name=location.name,
+            path=as_text(location.path),
             layout=listing.layout,
             splits=splits,
             validation={}
@@ -278,7 +278,9 @@ def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspect
             sizes=dict(statistics.sizes.most_common()),
             modes=dict(statistics.modes.most_common()),
             classes=classes,
-            bad=[{"path": source.shown(path, root), "reason": why} for path, why in statistics.bad],
+            bad=[
+                {"path": location.shown(path, root), "reason": why} for path, why in statistics.bad
+            ],
             unused=_unused(listing, root),
             spec=spec,
             notes=(*listing.notes, *notes),

@@ -1,41 +1,46 @@
-"""Files of the catalogue over HTTP: mirrors, resumed downloads, size and sha256."""
+"""Files of the catalogue over HTTP: mirrors, resumed downloads, size and sha256.
+
+A download under way is a *part*: a private folder, ``.<file>.<random>.part``, with the bytes that
+have come (`content`) and where they came from (`source.json`). A download that fails renames it to
+``.rest``; the next one renames either kind to a name of its own and goes on. Nobody else ever
+writes into the folder that a process owns, so correctness does not rest on a lock.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import httpx
+from filelock import FileLock, Timeout
 
 from zoo import __version__
-from zoo.catalog.dataset import RemoteFile
+from zoo.atomic import write_json
+from zoo.catalog.dataset import Download, RemoteFile
 from zoo.data.download import (
-    Progress,
-    Report,
+    LOCK,
+    DownloadProgress,
+    OnProgress,
     cache_problem,
-    empty_part,
-    part_content,
-    part_of,
+    missing_files,
     record_verified,
-    size_of,
-    validator_of,
-    write_source,
 )
-from zoo.errors import UsageError, ZooError
+from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.manifest import sha256_of
+from zoo.records import read_json
 
 LARGEST_FILE = 2**37  # bytes; for files of which neither catalogue nor server tells the size
 SLOWEST = 1024  # bytes a second, on average over the time for which we have patience
 WORTHWHILE = 2**20  # bytes; an attempt that brings less counts as a failed one
 MAX_FAILURES = 3
 PAUSE = 0.5  # seconds, after a failed attempt
-
-Advance = Callable[[int, int | None], None]  # bytes that are here, bytes in all
 
 
 class MirrorError(Exception):
@@ -60,26 +65,89 @@ def open_client(patience: float) -> httpx.Client:
         ) from None
 
 
-def obtain(
-    client: httpx.Client, file: RemoteFile, folder: Path, report: Report, *, alone: bool
+def download(row: Download, folder: Path, patience: float, report: OnProgress) -> None:
+    """Download the files of a row that are missing, one process at a time where locks work.
+
+    Raises:
+        NotFoundError: no mirror gave a file.
+        ZooError: where locks do not work, another process got in the way.
+        OSError: the folder cannot be written to.
+    """
+    with _one_at_a_time(folder, patience, report) as alone, open_client(patience) as client:
+        # none is missing, if we have waited for another process
+        for file, reason in missing_files(row, folder).items():
+            if (folder / file.name).exists():
+                note = f"cannot be used ({reason}); downloading it anew"
+                report(DownloadProgress(file.name, note=note))
+            try:
+                _obtain(client, file, folder, report, alone=alone)
+            except MirrorError as problem:
+                raise _unreachable(row, folder, str(problem)) from None
+
+
+@contextmanager
+def _one_at_a_time(folder: Path, patience: float, report: OnProgress) -> Iterator[bool]:
+    """Wait until no other process downloads the same; yield whether that is certain.
+
+    This only saves bandwidth. Where the file system has no locks, or the other process stands
+    still, we go on without.
+    """
+    lock = FileLock(folder / LOCK)
+    seen, since = -1, time.monotonic()
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            if seen == -1:
+                report(
+                    DownloadProgress("", note="another process downloads the same; waiting for it")
+                )
+            now = sum(map(_size_of, folder.glob(".*.part")))
+            if now != seen:
+                seen, since = now, time.monotonic()
+            if time.monotonic() - since > 2 * patience:
+                break
+        except (OSError, NotImplementedError):
+            break
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
+
+
+def _unreachable(row: Download, folder: Path, failures: str) -> NotFoundError:
+    missing = missing_files(row, folder)
+    wrong = [
+        f"the {file.name} there cannot be used ({reason})"
+        for file, reason in missing.items()
+        if (folder / file.name).exists()
+    ]
+    urls = " ".join(
+        url if url.endswith(f"/{file.name}") else f"{url} (as {file.name})"
+        for file in missing
+        for url in file.urls[:1]
+    )
+    return NotFoundError(
+        f"{row.title} is not in the cache and could not be downloaded",
+        cause="; ".join([failures, *wrong]),
+        hint=f"fetch by hand into {folder}: {urls}",
+    )
+
+
+def _obtain(
+    client: httpx.Client, file: RemoteFile, folder: Path, report: OnProgress, *, alone: bool
 ) -> None:
     """Download one file into `folder`, from the first mirror that gives it.
-
-    Args:
-        client: what `open_client` returned.
-        file: what to download.
-        folder: where to.
-        report: called with the bytes that come and the mirrors that fail.
-        alone: whether a lock keeps others from downloading the same file.
 
     Raises:
         MirrorError: no mirror gives it; says of each what it did.
         ZooError: where locks do not work, another process got in the way.
     """
     try:
-        with part_of(folder, file.name, alone=alone) as part:
-            sha256 = _first_that_gives(client, file, part, report)
-            part_content(part).replace(folder / file.name)
+        with _part_of(folder, file.name, alone=alone) as part:
+            transfer = _Transfer(client, file, part, report)
+            sha256 = transfer.from_first_mirror()
+            transfer.content.replace(folder / file.name)
             record_verified(folder / file.name, sha256)
     except FileNotFoundError:  # our part has gone: another process took it, or cleared it away
         if cache_problem(file, folder):
@@ -89,123 +157,181 @@ def obtain(
             ) from None
 
 
-def _first_that_gives(client: httpx.Client, file: RemoteFile, part: Path, report: Report) -> str:
-    """Complete the part from the first mirror that can, and return its sha256."""
+@contextmanager
+def _part_of(folder: Path, name: str, *, alone: bool) -> Iterator[Path]:
+    """Yield a private part for the file `name`, with what an earlier download left of it.
 
-    def advance(done: int, total: int | None) -> None:
-        report(Progress(file.name, done, total))
+    When the block fails, the part stays for the next download; when it ends well, all go.
 
-    failures = []
-    for url in file.urls:
-        try:
-            sha256 = _fill(client, url, file, part, advance)
-        except MirrorError as problem:
-            failures.append(f"{urlsplit(url).netloc}: {problem}")
-            if url != file.urls[-1]:
-                report(Progress(file.name, note=f"{failures[-1]}; trying another mirror"))
-            continue
-        if file.sha256 is None:
-            note = f"nobody publishes its sha256; recorded {sha256}"
-            report(Progress(file.name, note=note))
-        return sha256
-    raise MirrorError("; ".join(failures))
-
-
-def _fill(client: httpx.Client, url: str, file: RemoteFile, part: Path, advance: Advance) -> str:
-    """Complete the part from one mirror and return its sha256, which is the right one."""
-    begun = size_of(part) > 0
-    _receive(client, url, file, part, advance)
-    found = sha256_of(part_content(part))
-    if file.sha256 in {None, found}:
-        return found
-    empty_part(part)
-    if begun:  # what an earlier download left may be to blame, so this mirror gets a fair chance
-        return _fill(client, url, file, part, advance)
-    raise MirrorError(
-        f"sent a file whose sha256 is {found[:12]}… instead of {str(file.sha256)[:12]}…"
-    )
-
-
-def _receive(
-    client: httpx.Client, url: str, file: RemoteFile, part: Path, advance: Advance
-) -> None:
-    """Bring the rest of a file, in as many attempts as it takes while the server keeps giving.
-
-    Raises:
-        MirrorError: this URL does not give it. What has come stays in the part.
+    Args:
+        folder: where the file will lie.
+        name: its name.
+        alone: whether a lock says that the owner of any other part is dead.
     """
-    failures = 0
-    while True:
-        before = size_of(part)
-        try:
-            if _attempt(client, url, file, part, advance):
-                return
-        except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            gained = size_of(part) - before
-            failures = 0 if gained >= WORTHWHILE else failures + 1
-            dawdles = failures and isinstance(problem, httpx.TimeoutException)
-            if gained <= 0 or dawdles or failures == MAX_FAILURES:
-                raise MirrorError(_describe(problem)) from None
-            time.sleep(PAUSE)
+    part = folder / f".{name}.{os.urandom(4).hex()}.part"
+    for left in _leftovers(folder, name):
+        if (alone or left.suffix == ".rest") and _adopt(left, part):
+            break
+    part.mkdir(exist_ok=True)
+    try:
+        yield part
+    except BaseException:
+        if _size_of(part):
+            with suppress(OSError):
+                part.rename(part.with_suffix(".rest"))
+        else:
+            shutil.rmtree(part, ignore_errors=True)
+        raise
+    for left in _leftovers(folder, name):
+        shutil.rmtree(left, ignore_errors=True)
 
 
-def _attempt(
-    client: httpx.Client, url: str, file: RemoteFile, part: Path, advance: Advance
-) -> bool:
-    """Ask once for what is missing; return whether the part is complete."""
-    done = size_of(part)
-    if file.bytes is not None and done >= file.bytes:
-        return True  # killed after the last byte and before the check
-    with client.stream("GET", url, headers=_range(url, file, part)) as answer:
-        if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and done:
-            empty_part(part)  # what we have is no beginning of what they have
-            return False
-        start, total = _extent(answer, done)
-        if file.bytes is not None and total not in {None, file.bytes}:
-            raise MirrorError(f"offers {total} bytes instead of {file.bytes}")
-        if start == 0:
-            empty_part(part)  # before their source is overwritten
-        write_source(part, url, _validator(answer))
-        with part_content(part).open("r+b" if start else "wb") as out:
-            out.seek(start)
-            _copy(answer, out, file.bytes or total, client.timeout.read or 0.0, advance)
-            os.fsync(out.fileno())
+def _leftovers(folder: Path, name: str) -> list[Path]:
+    """Return the parts of a file, the fullest first."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.(part|rest)")
+    found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+    return sorted(found, key=_size_of, reverse=True)
+
+
+def _size_of(part: Path) -> int:
+    """Return how many bytes of its file a part holds."""
+    try:
+        return (part / "content").stat().st_size
+    except OSError:
+        return 0
+
+
+def _adopt(left: Path, part: Path) -> bool:
+    """Rename a part that another download has left to `part`, unless another process does."""
+    try:
+        left.rename(part)
+    except OSError:
+        return False
+    if left.suffix == ".part":
+        # Its process was killed; or it is alive, where locks lie: write to a copy.
+        with suppress(FileNotFoundError):
+            shutil.copyfile(part / "content", part / "copy")
+            (part / "copy").replace(part / "content")
     return True
 
 
-def _copy(
-    answer: httpx.Response, out: BinaryIO, total: int | None, patience: float, advance: Advance
-) -> None:
-    """Write the body as it comes over the wire, never more than was announced."""
-    done = out.tell()
-    began, came = time.monotonic(), 0
-    for piece in answer.iter_raw():
-        done, came = done + len(piece), came + len(piece)
-        if done > (total or LARGEST_FILE):
-            out.truncate(0)
-            raise MirrorError(f"sends more than the {total or LARGEST_FILE} bytes announced")
-        out.write(piece)
-        out.flush()  # so that a killed process loses nothing that has come
-        advance(done, total)
-        elapsed = time.monotonic() - began
-        if elapsed > patience:
-            if came < SLOWEST * elapsed:
-                raise httpx.ReadTimeout(f"slower than {SLOWEST} bytes a second")
-            began, came = time.monotonic(), 0
-    if total is not None and done < total:
-        raise httpx.RemoteProtocolError(f"ended after {done} of {total} bytes")
+class _Transfer:
+    """One file on its way into a part."""
 
+    def __init__(
+        self, client: httpx.Client, file: RemoteFile, part: Path, report: OnProgress
+    ) -> None:
+        self.content = part / "content"
+        self._client, self._file, self._part, self._report = client, file, part, report
 
-def _range(url: str, file: RemoteFile, part: Path) -> dict[str, str]:
-    """Return the headers that ask for the bytes that are missing.
+    def from_first_mirror(self) -> str:
+        """Complete the part from the first mirror that can, and return its sha256."""
+        file, failures = self._file, []
+        for url in file.urls:
+            try:
+                sha256 = self._complete(url)
+            except MirrorError as problem:
+                failures.append(f"{urlsplit(url).netloc}: {problem}")
+                if url != file.urls[-1]:
+                    note = f"{failures[-1]}; trying another mirror"
+                    self._report(DownloadProgress(file.name, note=note))
+                continue
+            if file.sha256 is None:
+                note = f"nobody publishes its sha256; recorded {sha256}"
+                self._report(DownloadProgress(file.name, note=note))
+            return sha256
+        raise MirrorError("; ".join(failures))
 
-    ``If-Range`` makes the server send everything if its file has changed. Another mirror, or one
-    that gave no validator, is only asked to go on where a published hash will verify the result.
-    """
-    done, validator = size_of(part), validator_of(part, url)
-    if done and validator:
-        return {"Range": f"bytes={done}-", "If-Range": validator}
-    return {"Range": f"bytes={done}-"} if done and file.sha256 else {}
+    def _complete(self, url: str) -> str:
+        """Complete the part from one mirror and return its sha256, which is the right one."""
+        begun = _size_of(self._part) > 0
+        self._receive(url)
+        found = sha256_of(self.content)
+        if self._file.sha256 in {None, found}:
+            return found
+        self.content.unlink(missing_ok=True)
+        if begun:  # what an earlier download left may be to blame: this mirror gets a fair chance
+            return self._complete(url)
+        expected = str(self._file.sha256)
+        raise MirrorError(f"sent a file whose sha256 is {found[:12]}… instead of {expected[:12]}…")
+
+    def _receive(self, url: str) -> None:
+        """Bring the rest of a file, in as many attempts as it takes while the server keeps giving.
+
+        Raises:
+            MirrorError: this URL does not give it. What has come stays in the part.
+        """
+        failures = 0
+        while True:
+            before = _size_of(self._part)
+            try:
+                if self._attempt(url):
+                    return
+            except (httpx.HTTPError, httpx.InvalidURL) as problem:
+                gained = _size_of(self._part) - before
+                failures = 0 if gained >= WORTHWHILE else failures + 1
+                dawdles = failures and isinstance(problem, httpx.TimeoutException)
+                if gained <= 0 or dawdles or failures == MAX_FAILURES:
+                    raise MirrorError(_describe(problem)) from None
+                time.sleep(PAUSE)
+
+    def _attempt(self, url: str) -> bool:
+        """Ask once for what is missing; return whether the part is complete."""
+        done, size = _size_of(self._part), self._file.bytes
+        if size is not None and done >= size:
+            return True  # killed after the last byte and before the check
+        with self._client.stream("GET", url, headers=self._range(url, done)) as answer:
+            if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and done:
+                self.content.unlink()  # what we have is no beginning of what they have
+                return False
+            start, total = _extent(answer, done)
+            if size is not None and total not in {None, size}:
+                raise MirrorError(f"offers {total} bytes instead of {size}")
+            if start == 0:
+                self.content.unlink(missing_ok=True)  # before their source is overwritten
+            source = {"url": url, "validator": _validator(answer)}
+            write_json(self._part / "source.json", source)
+            with self.content.open("r+b" if start else "wb") as out:
+                out.seek(start)
+                self._copy(answer, out, size or total)
+                os.fsync(out.fileno())
+        return True
+
+    def _range(self, url: str, done: int) -> dict[str, str]:
+        """Return the headers that ask for the bytes that are missing.
+
+        ``If-Range`` makes the server send everything if its file has changed. Another mirror, or
+        one that gave no validator, is only asked to go on where a published hash will verify the
+        result.
+        """
+        try:
+            source = read_json(self._part / "source.json", dict[str, str | None])
+        except (OSError, ValueError):
+            source = {}
+        validator = source.get("validator") if source.get("url") == url else None
+        if done and validator:
+            return {"Range": f"bytes={done}-", "If-Range": validator}
+        return {"Range": f"bytes={done}-"} if done and self._file.sha256 else {}
+
+    def _copy(self, answer: httpx.Response, out: BinaryIO, total: int | None) -> None:
+        """Write the body as it comes over the wire, never more than was announced."""
+        done, patience = out.tell(), self._client.timeout.read or 0.0
+        began, came = time.monotonic(), 0
+        for piece in answer.iter_raw():
+            done, came = done + len(piece), came + len(piece)
+            if done > (total or LARGEST_FILE):
+                out.truncate(0)
+                raise MirrorError(f"sends more than the {total or LARGEST_FILE} bytes announced")
+            out.write(piece)
+            out.flush()  # so that a killed process loses nothing that has come
+            self._report(DownloadProgress(self._file.name, done, total))
+            elapsed = time.monotonic() - began
+            if elapsed > patience:
+                if came < SLOWEST * elapsed:
+                    raise httpx.ReadTimeout(f"slower than {SLOWEST} bytes a second")
+                began, came = time.monotonic(), 0
+        if total is not None and done < total:
+            raise httpx.RemoteProtocolError(f"ended after {done} of {total} bytes")
 
 
 def _extent(answer: httpx.Response, done: int) -> tuple[int, int | None]:

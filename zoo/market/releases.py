@@ -17,7 +17,7 @@ import zoo
 from zoo.atomic import replacing
 from zoo.catalog.dataset import RemoteFile
 from zoo.catalog.registry import CORE, KnownPlugin, Release, install_command
-from zoo.data.download import Progress, Report, data_folder, fetch, make_folder
+from zoo.data.download import DownloadProgress, OnProgress, data_folder, fetch, make_folder
 from zoo.errors import NotFoundError, PluginError, ZooError, did_you_mean
 from zoo.manifest import sha256_of
 
@@ -99,7 +99,7 @@ def choose(plugin: KnownPlugin, version: str = "") -> Release:
     return chosen
 
 
-def verified_wheel(wheel: Wheel, report: Report) -> Path:
+def verified_wheel(wheel: Wheel, report: OnProgress) -> Path:
     """Return the wheel in the cache, fetched if need be, with the sha256 of the registry.
 
     Raises:
@@ -111,7 +111,7 @@ def verified_wheel(wheel: Wheel, report: Report) -> Path:
         path = _copied(wheel)
     else:
 
-        def limited(progress: Progress) -> None:
+        def limited(progress: DownloadProgress) -> None:
             if max(progress.done, progress.total or 0) > MAX_WHEEL:
                 raise ZooError(f"the wheel of {wheel.title} is larger than {MAX_WHEEL} bytes")
             report(progress)

@@ -1,26 +1,32 @@
-"""What the user wrote after ``--data`` -> one place with one layout."""
+"""What the user wrote after ``--data`` -> one place, and what lies there before it is decoded."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import cast
+from pathlib import Path, PurePath
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from zoo.catalog.dataset import LAYOUTS, Dataset, Layout
 from zoo.catalog.lookup import dataset_called, find_dataset
-from zoo.data import layouts
-from zoo.data.archives import SUFFIXES, is_archive, unpack
-from zoo.data.download import Report, fetch
-from zoo.data.inventory import private_folder
-from zoo.data.listing import Listing, as_text, presentable
+from zoo.data.archives import unpack
+from zoo.data.download import OnProgress, fetch, private_folder
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")  # of archives
+JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+Half = Literal["", "left", "right"]
 
 
 @dataclass(frozen=True)
-class Source:
+class DataLocation:
     """A data set that is here.
 
     Args:
@@ -83,15 +89,6 @@ class Source:
                     setattr(problem, part, text.replace(str(folder), where))
                 raise
 
-    def listed(self, root: Path, notes: tuple[str, ...] = ()) -> Listing:
-        """List the data set at `root`, where `opened` has put it.
-
-        Raises:
-            NotFoundError: there is no data set, or its layout is not known.
-        """
-        listing = layouts.read(root, self.layout, self.pairs, two_domains=self.two_domains)
-        return replace(listing, notes=(*notes, *listing.notes))
-
     def _files(self) -> list[Path]:
         """Return the files that may have to be unpacked."""
         if self.dataset is None:
@@ -106,7 +103,7 @@ class Source:
         return as_text(known)
 
 
-def find_source(text: str, *, report: Report | None = None) -> Source:
+def locate_data(text: str, *, report: OnProgress | None = None) -> DataLocation:
     """Return the data set that ``NAME``, ``PATH`` or ``PATH:LAYOUT`` means.
 
     A word that the catalogue knows is the catalogue's; ``./word`` is the folder of that name.
@@ -121,14 +118,14 @@ def find_source(text: str, *, report: Report | None = None) -> Source:
     """
     found, layout = _look_up(text)
     if isinstance(found, Dataset):
-        return Source(found.name, fetch(found, report=report), layout or found.layout, found)
+        return DataLocation(found.name, fetch(found, report=report), layout or found.layout, found)
     name = found.resolve().name
     if found.is_file():
         name = re.sub(r"(\.tar)?\.\w+$", "", name)
-    return Source(presentable(name) or "data", found, layout)
+    return DataLocation(presentable(name) or "data", found, layout)
 
 
-def check_source(text: str) -> None:
+def check_data_is_there(text: str) -> None:
     """Check that there is such a data set, without fetching it.
 
     Raises:
@@ -192,3 +189,128 @@ def _nothing_there(text: str, place: str) -> NotFoundError:
         either = "there is no file or folder of that name either"
         return NotFoundError(problem.message, cause=either, hint=problem.hint, code=problem.code)
     raise AssertionError("the catalogue was asked before")
+
+
+def is_archive(path: PurePath) -> bool:
+    """Whether the name of a file is that of an archive that is unpacked."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def files_in(folder: Path) -> list[PurePath]:
+    """Return the files under a folder, relative to it; hidden ones are left out.
+
+    Raises:
+        NotFoundError: a folder cannot be read.
+    """
+    found: list[PurePath] = []
+    seen = set()
+    for name, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
+        status = Path(name).stat()
+        if (status.st_dev, status.st_ino) in seen:  # links may lead in a circle
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [each for each in folders if not is_junk(each)]
+        relative = PurePath(name).relative_to(folder)
+        found += [relative / each for each in files if not is_junk(each)]
+    return sorted(found, key=lambda path: [natural(part) for part in path.parts])
+
+
+def natural(text: str) -> tuple[list[Any], str]:
+    """Return a key for sorting that puts ``class 2`` before ``class 10``."""
+    parts: list[Any] = re.split(r"(\d+)", text.casefold())
+    parts[1::2] = map(int, parts[1::2])
+    return parts, text
+
+
+def describe_files(files: Sequence[PurePath]) -> str:
+    """Say in a line what lies there."""
+    kinds = Counter(path.suffix.lower() or "without a suffix" for path in files).most_common(4)
+    folders = sorted({path.parts[0] for path in files if len(path.parts) > 1})[:6]
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds) or "no files"
+    return f"it holds {counted}" + (f"; folders {', '.join(folders)}" if folders else "")
+
+
+def presentable(name: str) -> str:
+    """Return a file's name as text that can be printed, stored and sent."""
+    return "".join(char if char.isprintable() else "_" for char in as_text(name))[:200]
+
+
+def as_text(path: str | PurePath) -> str:
+    """Return a path as text that can be encoded; names on a disk may be any bytes."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or a folder is hidden, or left behind by an operating system."""
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def _unreadable(problem: OSError) -> None:
+    raise NotFoundError(f"cannot read {problem.filename}", cause=problem.strerror or "")
+
+
+@dataclass(frozen=True)
+class Side:
+    """The pictures of one side of one split.
+
+    Args:
+        pictures: paths, to be read one by one, or pixels (N, H, W, C), bytes or other numbers.
+        labels: class numbers (N,), or None.
+        half: the part of each picture that counts, where two stand side by side.
+    """
+
+    pictures: Sequence[Path] | NDArray[Any]
+    labels: NDArray[np.int64] | None = None
+    half: Half = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set before it is decoded.
+
+    Args:
+        layout: how its files lie.
+        splits: by split (``train``, ``validation``, ``test``) and side (``image``, or ``a`` and
+            ``b`` of a translation).
+        classes: names of the classes, by label number.
+        domains: names of the two sides.
+        pairs: splits in which picture i of ``a`` and picture i of ``b`` show one thing.
+        notes: sentences on what of the files is not used, or is read in a way that may surprise.
+    """
+
+    layout: Layout
+    splits: Mapping[str, Mapping[str, Side]]
+    classes: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def paired(self, splits: Sequence[str]) -> Listing:
+        """Return the listing with those of `splits` that it has brought into pairs, by file name.
+
+        Raises:
+            NotFoundError: a picture has no partner.
+        """
+        splits = [split for split in splits if {"a", "b"} == set(self.splits.get(split, ()))]
+        matched = {split: _matched(split, self.splits[split]) for split in splits}
+        return replace(self, splits={**self.splits, **matched}, pairs=(*self.pairs, *splits))
+
+
+def _matched(split: str, sides: Mapping[str, Side]) -> dict[str, Side]:
+    """Return both sides in the order of their pictures' names."""
+    named: dict[str, dict[str, Path]] = {}
+    for name, side in sides.items():
+        assert not isinstance(side.pictures, np.ndarray)
+        named[name] = {path.stem: path for path in side.pictures}
+        if len(named[name]) < len(side.pictures):
+            raise NotFoundError(
+                f"the {split} split should hold pairs; a name stands twice in {name}"
+            )
+    alone = sorted(named["a"].keys() ^ named["b"].keys())
+    if alone:
+        raise NotFoundError(
+            f"the {split} split should hold pairs of one name, but {len(alone)} have no partner",
+            cause=", ".join(alone[:5]),
+        )
+    return {name: Side([paths[stem] for stem in named["a"]]) for name, paths in named.items()}
