@@ -87,19 +87,12 @@ class Download(Protocol):
 
 @dataclass(frozen=True)
 class Weights:
-    """Published weights of one model.
+    """Published weights of one model."""
 
-    Args:
-        model: name of the model.
-        summary: one line on what they were trained on and how good they are.
-        licence: under which they are published.
-        file: a weight file of the zoo, whose sha256 is known.
-    """
-
-    model: str
-    summary: str
-    licence: str
-    file: RemoteFile
+    model: str  # name of the model
+    summary: str  # one line on what they were trained on and how good they are
+    licence: str  # under which they are published
+    file: RemoteFile  # a weight file of the zoo, whose sha256 is known
     embedded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -53,21 +53,14 @@ PLAIN_BOUND = re.compile(rf"(>=|<)\s*({PLAIN_VERSION.pattern})")
 
 @dataclass(frozen=True)
 class Metadata:
-    """What matters of an installed distribution.
+    """What matters of an installed distribution."""
 
-    Args:
-        name: of the distribution; empty where its metadata is lost.
-        version: of the distribution; empty likewise.
-        requirements: of zoo-core, as they stand.
-        entries: its entry points of a group; none where they cannot be read.
-        trouble: what is wrong with its metadata; empty when nothing is.
-    """
-
-    name: str = ""
-    version: str = ""
-    requirements: tuple[str, ...] = ()
+    name: str = ""  # of the distribution; empty where its metadata is lost
+    version: str = ""  # of the distribution; empty likewise
+    requirements: tuple[str, ...] = ()  # of zoo-core, as they stand
+    # its entry points of a group; none where they cannot be read
     entries: tuple[EntryPoint, ...] = ()
-    trouble: str = ""
+    trouble: str = ""  # what is wrong with its metadata; empty when nothing is
 
 
 def declared(group: str) -> list[Metadata]:

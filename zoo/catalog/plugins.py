@@ -62,32 +62,22 @@ def zoo_datasets() -> Sequence[Dataset]:
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point and what became of it.
+    """One entry point and what became of it."""
 
-    Args:
-        distribution: the installed package that brings it, normalised; ``?`` and the name of the
-            entry point where the package's own name is lost.
-        version: version of that package.
-        module: what the entry point names.
-        models: cards it provides.
-        datasets: data sets it provides.
-        trouble: why it provides nothing, with file and line where known; empty when all is well.
-        notes: what does not keep it from working: what it printed, whose names it shares.
-        left_out: why it was not loaded although nothing is wrong with it; empty when it was.
-        seconds: that its import and its hooks took; 0 where it was not imported.
-        shadowed: models of it that only ``distribution:name`` means.
-    """
-
+    # the installed package that brings it, normalised; ``?`` and the name of the entry point where
+    # the package's own name is lost
     distribution: str
-    version: str
-    module: str
-    models: tuple[Card, ...] = ()
-    datasets: tuple[Dataset, ...] = ()
+    version: str  # version of that package
+    module: str  # what the entry point names
+    models: tuple[Card, ...] = ()  # cards it provides
+    datasets: tuple[Dataset, ...] = ()  # data sets it provides
+    # why it provides nothing, with file and line where known; empty when all is well
     trouble: str = ""
+    # what does not keep it from working: what it printed, whose names it shares
     notes: tuple[str, ...] = ()
-    left_out: str = ""
-    seconds: float = 0.0
-    shadowed: frozenset[str] = frozenset()
+    left_out: str = ""  # why it was not loaded although nothing is wrong with it; empty when it was
+    seconds: float = 0.0  # that its import and its hooks took; 0 where it was not imported
+    shadowed: frozenset[str] = frozenset()  # models of it that only ``distribution:name`` means
 
 
 @functools.cache

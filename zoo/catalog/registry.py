@@ -45,19 +45,12 @@ KINDS = {"dataset": "data set", "weights": "weights of", "plugin": "plugin"}  # 
 
 @dataclass(frozen=True)
 class Release:
-    """One published version of a plugin.
+    """One published version of a plugin."""
 
-    Args:
-        version: of the distribution, such as ``"0.1.0"``.
-        wheel: the URL of its wheel: ``https:``, ``file:``, or ``http:`` on this machine.
-        sha256: of the wheel, in lower-case hexadecimal.
-        requires_core: the versions of zoo-core it was made for, such as ``">=0.1,<0.2"``; empty
-            for all.
-    """
-
-    version: str
-    wheel: str
-    sha256: str
+    version: str  # of the distribution, such as ``"0.1.0"``
+    wheel: str  # the URL of its wheel: ``https:``, ``file:``, or ``http:`` on this machine
+    sha256: str  # of the wheel, in lower-case hexadecimal
+    # the versions of zoo-core it was made for, such as ``">=0.1,<0.2"``; empty for all
     requires_core: str = ""
 
     def __post_init__(self) -> None:
@@ -83,28 +76,18 @@ class Release:
 
 @dataclass(frozen=True)
 class KnownPlugin:
-    """One row ``[plugin.DISTRIBUTION]`` of a registry.
+    """One row ``[plugin.DISTRIBUTION]`` of a registry."""
 
-    Args:
-        distribution: what is installed, as it is called in its metadata.
-        models: the names of the models it brings.
-        summary: one line, without a full stop.
-        licence: under which it is published.
-        tier: ``first-party`` belongs to zoo, ``reviewed`` was read by the registry's keepers,
-            ``community`` is only listed.
-        repository: where its source lies; empty where it has no address.
-        releases: what can be installed.
-        listed_in: file or URL of the registry.
-    """
-
-    distribution: str
-    models: tuple[str, ...]
-    summary: str
-    licence: str
+    distribution: str  # what is installed, as it is called in its metadata
+    models: tuple[str, ...]  # the names of the models it brings
+    summary: str  # one line, without a full stop
+    licence: str  # under which it is published
+    # ``first-party`` belongs to zoo, ``reviewed`` was read by the registry's keepers, ``community``
+    # is only listed
     tier: Tier
-    repository: str = ""
-    releases: tuple[Release, ...] = ()
-    listed_in: str = ""
+    repository: str = ""  # where its source lies; empty where it has no address
+    releases: tuple[Release, ...] = ()  # what can be installed
+    listed_in: str = ""  # file or URL of the registry
 
     def __post_init__(self) -> None:
         check_name(self.distribution, "plugin")
@@ -163,18 +146,12 @@ Row = TypeVar("Row", Dataset, Weights, KnownPlugin)
 
 @dataclass(frozen=True)
 class Registry:
-    """What the catalogue files hold.
+    """What the catalogue files hold."""
 
-    Args:
-        datasets: the rows that can be used.
-        weights: published weights, at most one row a model.
-        plugins: plugins that are known, installed or not.
-        troubles: one line for each row that cannot be used, with the file it stands in.
-    """
-
-    datasets: tuple[Dataset, ...]
-    weights: tuple[Weights, ...] = ()
-    plugins: tuple[KnownPlugin, ...] = ()
+    datasets: tuple[Dataset, ...]  # the rows that can be used
+    weights: tuple[Weights, ...] = ()  # published weights, at most one row a model
+    plugins: tuple[KnownPlugin, ...] = ()  # plugins that are known, installed or not
+    # one line for each row that cannot be used, with the file it stands in
     troubles: tuple[str, ...] = ()
 
 

@@ -59,25 +59,18 @@ class Entry(TypedDict):
 
 @dataclass
 class Decoded:
-    """What a decoding gave.
+    """What a decoding gave."""
 
-    Args:
-        splits: by split and name, where each array lies.
-        pairs: splits in which row i of both sides shows one thing.
-        total: pictures that there are.
-        bad: those that could not be read, and why.
-        sizes: how many pictures there are of each height and width.
-        beyond: by split, pictures with values beyond the range that became black to white.
-        deep: whether there are pictures of more than 8 bits.
-    """
-
+    # by split and name, where each array lies
     splits: dict[str, dict[str, Entry]] = field(default_factory=dict)
-    pairs: tuple[str, ...] = ()
-    total: int = 0
-    bad: list[Bad] = field(default_factory=list)
+    pairs: tuple[str, ...] = ()  # splits in which row i of both sides shows one thing
+    total: int = 0  # pictures that there are
+    bad: list[Bad] = field(default_factory=list)  # those that could not be read, and why
+    # how many pictures there are of each height and width
     sizes: Counter[Size] = field(default_factory=Counter)
+    # by split, pictures with values beyond the range that became black to white
     beyond: Counter[str] = field(default_factory=Counter)
-    deep: bool = False
+    deep: bool = False  # whether there are pictures of more than 8 bits
 
 
 def decode(listing: Listing, spec: DataSpec, folder: Path, log: Callable[[str], None]) -> Decoded:

@@ -194,19 +194,12 @@ def _read_records(folder: Path) -> dict[str, FileRecord]:
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far a download is.
+    """How far a download is."""
 
-    Args:
-        file: name of the file.
-        done: bytes that are here.
-        total: bytes in all, or None where it is not known.
-        note: something to tell the user, such as a mirror that failed; otherwise empty.
-    """
-
-    file: str
-    done: int = 0
-    total: int | None = None
-    note: str = ""
+    file: str  # name of the file
+    done: int = 0  # bytes that are here
+    total: int | None = None  # bytes in all, or None where it is not known
+    note: str = ""  # something to tell the user, such as a mirror that failed; otherwise empty
 
 
 OnProgress = Callable[[DownloadProgress], None]

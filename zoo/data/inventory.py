@@ -28,30 +28,19 @@ Kind = Literal["download", "decoded", "classifier", "unfinished"]
 
 @dataclass(frozen=True)
 class Cached:
-    """One thing in the cache.
+    """One thing in the cache."""
 
-    Args:
-        kind: a download, decoded data, a classifier that judges samples, or decoded data that was
-            never finished.
-        id: what names it in ``zoo data rm``.
-        name: of the data set; empty where it is not known.
-        source: what it was made of: a path, or a name in the catalogue; likewise.
-        form: what the data was decoded to, in words; empty for all else.
-        bytes: that it takes.
-        used: when it was last used, in seconds since 1970.
-        stale: why it is of no use any more; empty where it is.
-        path: where it lies.
-    """
-
+    # a download, decoded data, a classifier that judges samples, or decoded data that was never
+    # finished
     kind: Kind
-    id: str
-    name: str
-    source: str
-    form: str
-    bytes: int
-    used: float
-    stale: str
-    path: Path
+    id: str  # what names it in ``zoo data rm``
+    name: str  # of the data set; empty where it is not known
+    source: str  # what it was made of: a path, or a name in the catalogue; likewise
+    form: str  # what the data was decoded to, in words; empty for all else
+    bytes: int  # that it takes
+    used: float  # when it was last used, in seconds since 1970
+    stale: str  # why it is of no use any more; empty where it is
+    path: Path  # where it lies
 
     def is_called(self, word: str) -> bool:
         """Whether a user means it: by its name, its source, or at least 6 letters of its id."""

@@ -27,21 +27,13 @@ Half = Literal["", "left", "right"]
 
 @dataclass(frozen=True)
 class DataLocation:
-    """A data set that is here.
+    """A data set that is here."""
 
-    Args:
-        name: what the data set is called: its row in the catalogue, its folder or its archive.
-        path: a folder, an archive or an .npz file.
-        layout: how its files lie, or None where that is yet to be recognised.
-        dataset: its row in the catalogue, if it has one.
-        two_domains: whether two sets of images are wanted, which two folders of pictures are as
-            well.
-    """
-
-    name: str
-    path: Path
-    layout: Layout | None = None
-    dataset: Dataset | None = None
+    name: str  # what the data set is called: its row in the catalogue, its folder or its archive
+    path: Path  # a folder, an archive or an .npz file
+    layout: Layout | None = None  # how its files lie, or None where that is yet to be recognised
+    dataset: Dataset | None = None  # its row in the catalogue, if it has one
+    # whether two sets of images are wanted, which two folders of pictures are as well
     two_domains: bool = False
 
     @property
@@ -252,38 +244,27 @@ def _unreadable(problem: OSError) -> None:
 
 @dataclass(frozen=True)
 class Side:
-    """The pictures of one side of one split.
+    """The pictures of one side of one split."""
 
-    Args:
-        pictures: paths, to be read one by one, or pixels (N, H, W, C), bytes or other numbers.
-        labels: class numbers (N,), or None.
-        half: the part of each picture that counts, where two stand side by side.
-    """
-
+    # paths, to be read one by one, or pixels (N, H, W, C), bytes or other numbers
     pictures: Sequence[Path] | NDArray[Any]
-    labels: NDArray[np.int64] | None = None
-    half: Half = ""
+    labels: NDArray[np.int64] | None = None  # class numbers (N,), or None
+    half: Half = ""  # the part of each picture that counts, where two stand side by side
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A data set before it is decoded.
+    """A data set before it is decoded."""
 
-    Args:
-        layout: how its files lie.
-        splits: by split (``train``, ``validation``, ``test``) and side (``image``, or ``a`` and
-            ``b`` of a translation).
-        classes: names of the classes, by label number.
-        domains: names of the two sides.
-        pairs: splits in which picture i of ``a`` and picture i of ``b`` show one thing.
-        notes: sentences on what of the files is not used, or is read in a way that may surprise.
-    """
-
-    layout: Layout
+    layout: Layout  # how its files lie
+    # by split (``train``, ``validation``, ``test``) and side (``image``, or ``a`` and ``b`` of a
+    # translation)
     splits: Mapping[str, Mapping[str, Side]]
-    classes: tuple[str, ...] = ()
-    domains: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()  # names of the classes, by label number
+    domains: tuple[str, ...] = ()  # names of the two sides
+    # splits in which picture i of ``a`` and picture i of ``b`` show one thing
     pairs: tuple[str, ...] = ()
+    # sentences on what of the files is not used, or is read in a way that may surprise
     notes: tuple[str, ...] = ()
 
     def paired(self, splits: Sequence[str]) -> Listing:

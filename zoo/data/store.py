@@ -201,29 +201,19 @@ class _Description(TypedDict):
 
 @dataclass(frozen=True)
 class Store:
-    """A decoded data set.
+    """A decoded data set."""
 
-    Args:
-        spec: what the arrays hold.
-        splits: by split (``train``, ``validation``, perhaps ``test``), arrays by name: ``image``
-            uint8 (N, H, W, C) and perhaps ``label`` int64 (N,), or ``a`` and ``b`` of a
-            translation. All are read-only and mapped into memory.
-        pairs: splits in which row i of ``a`` and row i of ``b`` show one thing.
-        total: pictures that there are.
-        bad: how many of them could not be read.
-        examples: the first few of those, with the reason.
-        notes: sentences on choices that may surprise, and on what is not used.
-        digest: sha256 of all arrays, which tells whether data are still the same.
-    """
-
-    spec: DataSpec
+    spec: DataSpec  # what the arrays hold
+    # by split (``train``, ``validation``, perhaps ``test``), arrays by name: ``image`` uint8 (N, H,
+    # W, C) and perhaps ``label`` int64 (N,), or ``a`` and ``b`` of a translation. All are read-only
+    # and mapped into memory.
     splits: Mapping[str, Mapping[str, NDArray[Any]]]
-    pairs: tuple[str, ...]
-    total: int
-    bad: int = 0
-    examples: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    digest: str = ""
+    pairs: tuple[str, ...]  # splits in which row i of ``a`` and row i of ``b`` show one thing
+    total: int  # pictures that there are
+    bad: int = 0  # how many of them could not be read
+    examples: tuple[str, ...] = ()  # the first few of those, with the reason
+    notes: tuple[str, ...] = ()  # sentences on choices that may surprise, and on what is not used
+    digest: str = ""  # sha256 of all arrays, which tells whether data are still the same
 
 
 def open_store(

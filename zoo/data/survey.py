@@ -41,19 +41,13 @@ _Reading = tuple[Path, tuple[int, int, str], ValueRange | None, str]
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """What was asked of the decoded data.
+    """What was asked of the decoded data."""
 
-    Args:
-        size: height and width in pixels; chosen by `specify`, where it is None.
-        channels: 1 for grey, 3 for RGB; likewise.
-        fit: how pictures of other proportions are brought to the size.
-        value_range: the values that become black and white in pictures of more than 8 bits;
-            measured, where it is None.
-    """
-
-    size: Size | None = None
-    channels: int | None = None
-    fit: Fit = "cover"
+    size: Size | None = None  # height and width in pixels; chosen by `specify`, where it is None
+    channels: int | None = None  # 1 for grey, 3 for RGB; likewise
+    fit: Fit = "cover"  # how pictures of other proportions are brought to the size
+    # the values that become black and white in pictures of more than 8 bits; measured, where it is
+    # None
     value_range: ValueRange | None = None
 
 
@@ -203,38 +197,24 @@ def _classes(location: DataLocation, listing: Listing) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A data set as training would see it.
+    """A data set as training would see it."""
 
-    Args:
-        name: what it is called.
-        path: where it is.
-        layout: how its files lie.
-        splits: pictures that can be read, by split and side, as the files have them.
-        validation: training pictures that would be held out, by side; none where the data has a
-            validation split of its own.
-        sizes: pictures of each size ``HEIGHTxWIDTH``, the most frequent first.
-        modes: pictures of each of Pillow's modes.
-        classes: training pictures of each class.
-        bad: path and reason of each picture that cannot be read.
-        unused: files that are no pictures of any split.
-        spec: what training would decode to by default.
-        notes: sentences on choices that may surprise, and on what is not used.
-        pairs: splits whose two sides show the same things.
-    """
-
-    name: str
-    path: str
-    layout: str
+    name: str  # what it is called
+    path: str  # where it is
+    layout: str  # how its files lie
+    # pictures that can be read, by split and side, as the files have them
     splits: dict[str, dict[str, int]]
+    # training pictures that would be held out, by side; none where the data has a validation split
+    # of its own
     validation: dict[str, int]
-    sizes: dict[str, int]
-    modes: dict[str, int]
-    classes: dict[str, int]
-    bad: list[dict[str, str]]
-    unused: int
-    spec: DataSpec
-    notes: tuple[str, ...] = ()
-    pairs: tuple[str, ...] = ()
+    sizes: dict[str, int]  # pictures of each size ``HEIGHTxWIDTH``, the most frequent first
+    modes: dict[str, int]  # pictures of each of Pillow's modes
+    classes: dict[str, int]  # training pictures of each class
+    bad: list[dict[str, str]]  # path and reason of each picture that cannot be read
+    unused: int  # files that are no pictures of any split
+    spec: DataSpec  # what training would decode to by default
+    notes: tuple[str, ...] = ()  # sentences on choices that may surprise, and on what is not used
+    pairs: tuple[str, ...] = ()  # splits whose two sides show the same things
 
     def to_json(self) -> dict[str, Any]:
         """Return the inspection as plain JSON values."""
