@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, get_args
+from typing import ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
 from zoo.catalog.card import check_full_name, check_name
@@ -57,32 +57,20 @@ class RemoteFile:
             raise ValueError(f"file {self.name!r}: sha256 must be 64 digits of 0-9a-f")
 
 
-class Download(Protocol):
-    """What the downloader must know of a row of the catalogue."""
+@dataclass(frozen=True)
+class Download:
+    """Files to download; the downloader reads the same fields of a data set."""
 
-    @property
-    def title(self) -> str:
-        """What errors call it."""
-
-    @property
-    def folder(self) -> str:
-        """Where its files lie in the cache, below the cache's home."""
-
-    @property
-    def files(self) -> tuple[RemoteFile, ...]:
-        """What to download."""
-
-    @property
-    def embedded(self) -> bool | Path:
-        """Whether it lies inside zoo-core instead, or the folder of a plugin that holds it."""
-
-    @property
-    def licence(self) -> str:
-        """The licence as its owners give it."""
+    title: str  # what errors call it
+    folder: str  # where its files lie in the cache, below the cache's home
+    licence: str
+    files: tuple[RemoteFile, ...]
+    embedded: ClassVar[bool] = False
 
     @property
     def bytes(self) -> int | None:
         """Size of the whole download, or None where a part of it is unknown."""
+        return _total_bytes(self.files)
 
 
 @dataclass(frozen=True)
@@ -93,7 +81,6 @@ class Weights:
     summary: str  # one line on what they were trained on and how good they are
     licence: str  # under which they are published
     file: RemoteFile  # a weight file of the zoo, whose sha256 is known
-    embedded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_name(self.model, "model")
@@ -104,24 +91,10 @@ class Weights:
             raise ValueError(f"weights of {self.model!r} need a .safetensors file with its sha256")
 
     @property
-    def title(self) -> str:
-        """What errors call them."""
-        return f"weights of {self.model!r}"
-
-    @property
-    def folder(self) -> str:
-        """Where they lie in the cache."""
-        return f"weights/{self.model}"
-
-    @property
-    def files(self) -> tuple[RemoteFile, ...]:
+    def download(self) -> Download:
         """What to download."""
-        return (self.file,)
-
-    @property
-    def bytes(self) -> int | None:
-        """Size of the download, or None where it is unknown."""
-        return self.file.bytes
+        title = f"weights of {self.model!r}"
+        return Download(title, f"weights/{self.model}", self.licence, (self.file,))
 
 
 @dataclass(frozen=True)
@@ -199,8 +172,10 @@ class Dataset:
     @property
     def bytes(self) -> int | None:
         """Size of the whole download, or None where a part of it is unknown."""
-        sizes = [file.bytes for file in self.files]
-        return None if None in sizes else sum(size for size in sizes if size is not None)
+        return _total_bytes(self.files)
+
+
+Downloadable = Dataset | Download
 
 
 def cache_home() -> Path:
@@ -244,6 +219,11 @@ def is_trusted_way(url: object) -> bool:
 def matches(pattern: str, text: object) -> bool:
     """Whether a value is text that matches a pattern from beginning to end."""
     return isinstance(text, str) and re.fullmatch(pattern, text) is not None
+
+
+def _total_bytes(files: tuple[RemoteFile, ...]) -> int | None:
+    sizes = [file.bytes for file in files]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
 def _is_count(value: object) -> bool:

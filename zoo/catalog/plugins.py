@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import pluggy
 
@@ -318,6 +318,12 @@ def _contested(
     return taken, notes
 
 
+class _DisabledPlugins(TypedDict):
+    """What ``plugins.json`` says."""
+
+    disabled: list[str]
+
+
 def _excluded(distributions: Collection[str]) -> Mapping[str, str]:
     """Return which of the installed distributions are not to be loaded, each with the reason.
 
@@ -373,13 +379,15 @@ def disabled_plugins() -> frozenset[str]:
     """
     path = _path()
     try:
-        return frozenset(read_json(path, dict[str, list[str]])["disabled"])
+        return frozenset(read_json(path, _DisabledPlugins)["disabled"])
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
-    except KeyError:
-        raise _unreadable(path, "'disabled' is missing") from None
     except (OSError, ValueError) as problem:
-        raise _unreadable(path, str(problem)) from None
+        raise ZooError(
+            f"{path}, which says what plugins are disabled, cannot be read",
+            cause=str(problem),
+            hint="remove the file, and disable them again",
+        ) from None
 
 
 def _write(names: frozenset[str]) -> None:
@@ -394,14 +402,6 @@ def _path() -> Path:
     import platformdirs  # here, because it is not needed where ZOO_HOME is set
 
     return platformdirs.user_config_path("zoo", appauthor=False) / "plugins.json"
-
-
-def _unreadable(path: Path, cause: str) -> ZooError:
-    return ZooError(
-        f"{path}, which says what plugins are disabled, cannot be read",
-        cause=cause,
-        hint="remove the file, and disable them again",
-    )
 
 
 def _find(name: str, distributions: Collection[str], asked_by: str) -> str:

@@ -156,11 +156,7 @@ class Registry:
 
 
 def load_registry(path: Path, address: str) -> Registry:
-    """Read a catalogue file.
-
-    Args:
-        path: where the file lies.
-        address: where it comes from, a path or a URL, to which wheels may be relative.
+    """Read a catalogue file; `address` is its path or URL, to which wheels may be relative.
 
     Raises:
         OSError: the file cannot be read.
@@ -219,8 +215,7 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
-def _weights(model: str, row: Mapping[str, Any], address: str) -> Weights:
-    del address
+def _weights(model: str, row: Mapping[str, Any], _: str) -> Weights:
     return Weights(
         model=model,
         summary=row.get("summary", ""),
@@ -263,8 +258,7 @@ def _release(entry: object, address: str) -> Release:
     )
 
 
-def _dataset(name: str, row: Mapping[str, Any], address: str) -> Dataset:
-    del address
+def _dataset(name: str, row: Mapping[str, Any], _: str) -> Dataset:
     mirrors = _list(row, "mirrors")
     values = {key: row[key] for key in PLAIN_KEYS if key in row}
     values |= {key: _list(row, key) for key in LIST_KEYS if key in row}
@@ -337,12 +331,7 @@ def reserved_names() -> Mapping[str, str]:
 
 
 def install_command(distribution: str, *, extra: str = "", upgrade: bool = False) -> str:
-    """Return what to type to install a distribution, or the newest version of it.
-
-    Args:
-        distribution: the zoo's own, one that a registry lists, or any other.
-        extra: of the distribution, such as ``"train"``.
-        upgrade: whether an older version is installed.
+    """Return what to type to install a distribution, or the newest version (`upgrade`) of it.
 
     Raises:
         UsageError: the second registry cannot be read.

@@ -290,7 +290,7 @@ def _install_unlisted(name: str, version: str, listed: Collection[str]) -> None:
 def _install_listed(known: KnownPlugin, version: str, listed: Collection[str]) -> None:
     from zoo.cli.sources import download_display
     from zoo.market.install import installed_version, installer_command, run_installer
-    from zoo.market.releases import Wheel, choose, newest, verified_wheel
+    from zoo.market.releases import choose, newest, verified_wheel
 
     chosen = choose(known, version)
     if installed_version(known.distribution) == chosen.version:
@@ -303,7 +303,7 @@ def _install_listed(known: KnownPlugin, version: str, listed: Collection[str]) -
         say(f"passed over: {latest.version}, which needs zoo-core {latest.requires_core}")
     say(f"{known.distribution} {chosen.version} ({known.tier}); licence: {known.licence}")
     with download_display() as report:
-        path = verified_wheel(Wheel(known, chosen), report)
+        path = verified_wheel(known, chosen, report)
     target = f"{path.as_uri()}#sha256={chosen.sha256}"  # so that the installer checks it as well
     run_installer(command, target, known.distribution, say, listed)
 

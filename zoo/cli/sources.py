@@ -18,7 +18,7 @@ from zoo.errors import UsageError, did_you_mean
 from zoo.ports import Fit
 
 if TYPE_CHECKING:
-    from zoo.catalog.dataset import Download
+    from zoo.catalog.dataset import Downloadable
     from zoo.data.download import DownloadProgress, OnProgress
     from zoo.data.location import DataLocation
     from zoo.data.store import OnBadImage, Store
@@ -114,7 +114,7 @@ def read_size(text: object) -> tuple[int, int] | None:
     return height, width
 
 
-def fetch_with_progress(row: Download, *, patience: float | None = None) -> Path:
+def fetch_with_progress(row: Downloadable, *, patience: float | None = None) -> Path:
     """Return the folder of a row; when it must be downloaded, say first what it is.
 
     Size and licence, progress and mirrors that fail go to stderr.
@@ -140,7 +140,7 @@ def fetch_with_progress(row: Download, *, patience: float | None = None) -> Path
         raise
 
 
-def describe_size(row: Download) -> str:
+def describe_size(row: Downloadable) -> str:
     """Return the size of a download in words."""
     from rich import filesize
 

@@ -128,7 +128,7 @@ def _find(target: str) -> Path:
             return run.weights
     published = published_weights(entry)
     if published is not None:
-        return fetch_with_progress(published) / published.file.name
+        return fetch_with_progress(published.download) / published.file.name
     unfinished = next((run for run in reversed(runs) if _status(run, entry)), None)
     if unfinished is not None:
         step = unfinished.fact("step")

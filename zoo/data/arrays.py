@@ -65,7 +65,7 @@ def list_idx(base: Path, files: Sequence[PurePath]) -> Listing:
     listed = {}
     for split in ("train", "test"):
         if (split, "images") in found:
-            pixels, labels = read_idx(found[split, "images"], found.get((split, "labels")))
+            pixels, labels = _read_idx(found[split, "images"], found.get((split, "labels")))
             listed[split] = {"image": Side(pixels, labels)}
     return Listing("idx", listed, _numbered(listed))
 
@@ -77,7 +77,7 @@ def list_cifar(base: Path, files: Sequence[PurePath]) -> Listing:
     listed = {}
     for split, paths in (("train", list(batches.values())), ("test", [test] if test else [])):
         if paths:
-            listed[split] = {"image": Side(*read_cifar(paths))}
+            listed[split] = {"image": Side(*_read_cifar(paths))}
     return Listing("cifar-batches", listed, _numbered(listed))
 
 
@@ -86,14 +86,14 @@ def list_npz(base: Path, files: Sequence[PurePath]) -> Listing:
     archives = [base / path for path in files if path.suffix.lower() == ".npz"]
     named = {path: match for path in archives if (match := NPZ.fullmatch(path.name))}
     if len(archives) == 1 and not named:
-        read = read_npz(archives[0])
+        read = _reading(archives[0], lambda: _read_npz_splits(archives[0]))
     else:
         parts: dict[tuple[str, str], Path] = {}
         for path, match in named.items():
             split = {"t10k": "test", "val": "validation"}.get(match[1].lower(), match[1].lower())
             parts[split, "labels" if match[2].lower() == "labels" else "images"] = path
         read = {
-            split: read_npz_pair(path, parts.get((split, "labels")))
+            split: _read_npz_pair(path, parts.get((split, "labels")))
             for (split, kind), path in parts.items()
             if kind == "images"
         }
@@ -101,39 +101,18 @@ def list_npz(base: Path, files: Sequence[PurePath]) -> Listing:
     return Listing("npz", listed, _numbered(listed))
 
 
-def read_idx(images: Path, labels: Path | None) -> Split:
-    """Read pictures (N, H, W[, C]) and labels (N,) from idx files, gzipped or plain.
-
-    Raises:
-        NotFoundError: a file is damaged, or there are not as many labels as pictures.
-    """
-    pixels = _as_pictures(_reading(images, lambda: _read_idx_file(images, (3, 4))), images)
-    if labels is None:
-        return pixels, None
-    numbers = _reading(labels, lambda: _read_idx_file(labels, (1,)))
-    return pixels, _as_labels(numbers, len(pixels), labels)
+def _read_idx(images: Path, labels: Path | None) -> Split:
+    """Read pictures (N, H, W[, C]) and labels (N,) from idx files, gzipped or plain."""
+    pictures = _reading(images, lambda: _read_idx_file(images, (3, 4)))
+    numbers = None if labels is None else _reading(labels, lambda: _read_idx_file(labels, (1,)))
+    return _as_split(pictures, images, numbers, labels or images)
 
 
-def read_npz(path: Path) -> dict[str, Split]:
-    """Read the splits of an npz file whose arrays have one of the usual sets of names.
-
-    Raises:
-        NotFoundError: the file is damaged, or its arrays are called or shaped otherwise.
-    """
-    return _reading(path, lambda: _read_npz_splits(path))
-
-
-def read_npz_pair(images: Path, labels: Path | None) -> Split:
-    """Read pictures and labels from two npz files of one array each, as KMNIST has them.
-
-    Raises:
-        NotFoundError: a file is damaged, or holds more than one array.
-    """
-    pixels = _as_pictures(_reading(images, lambda: _read_only_array(images)), images)
-    if labels is None:
-        return pixels, None
-    numbers = _reading(labels, lambda: _read_only_array(labels))
-    return pixels, _as_labels(numbers, len(pixels), labels)
+def _read_npz_pair(images: Path, labels: Path | None) -> Split:
+    """Read pictures and labels from two npz files of one array each, as KMNIST has them."""
+    pictures = _reading(images, lambda: _read_only_array(images))
+    numbers = None if labels is None else _reading(labels, lambda: _read_only_array(labels))
+    return _as_split(pictures, images, numbers, labels or images)
 
 
 def count_npz(paths: Sequence[Path]) -> int:
@@ -145,23 +124,21 @@ def count_npz(paths: Sequence[Path]) -> int:
     for path in paths:
         try:
             with zipfile.ZipFile(path) as archive:
-                total += max(
-                    (_header_of(archive, name)[0][0] for name in archive.namelist()), default=0
-                )
+                rows = [0]
+                for name in archive.namelist():
+                    with archive.open(name) as file:
+                        rows.append(_read_header(file, name)[0][0])
+                total += max(rows)
         except Exception:  # readers of damaged bytes raise anything at all  # noqa: S112
             continue
     return total
 
 
-def read_cifar(batches: Sequence[Path]) -> Split:
-    """Read CIFAR-10's binary batches, pixels (N, 32, 32, 3) and labels (N,).
-
-    Raises:
-        NotFoundError: a file is cut short.
-    """
+def _read_cifar(batches: Sequence[Path]) -> Split:
+    """Read CIFAR-10's binary batches, pixels (N, 32, 32, 3) and labels (N,)."""
     rows = []
     for path in batches:
-        flat = _reading(path, functools.partial(_bytes_of, path))
+        flat = _reading(path, functools.partial(np.fromfile, path, np.uint8))
         if not flat.size or flat.size % CIFAR_ROW:
             raise _damaged(path, f"{flat.size} bytes are no multiple of {CIFAR_ROW}")
         rows.append(flat.reshape(-1, CIFAR_ROW))
@@ -175,10 +152,6 @@ def _numbered(splits: Mapping[str, Mapping[str, Side]]) -> tuple[str, ...]:
     labels = [side.labels for sides in splits.values() for side in sides.values()]
     last = max((int(each.max()) for each in labels if each is not None and each.size), default=-1)
     return tuple(map(str, range(last + 1)))
-
-
-def _bytes_of(path: Path) -> Pixels:
-    return np.fromfile(path, np.uint8)
 
 
 def _read_idx_file(path: Path, dimensions: Sequence[int]) -> Pixels:
@@ -198,6 +171,7 @@ def _read_idx_file(path: Path, dimensions: Sequence[int]) -> Pixels:
 
 
 def _read_npz_splits(path: Path) -> dict[str, Split]:
+    """Read the splits of an npz file whose arrays have one of the usual sets of names."""
     with zipfile.ZipFile(path) as archive:
         there = {name.removesuffix(".npy") for name in archive.namelist()}
         for names in NPZ_NAMES:
@@ -210,12 +184,9 @@ def _read_npz_splits(path: Path) -> dict[str, Split]:
         for split, (images, labels) in names.items():
             if images not in there:
                 continue
-            pixels = _as_pictures(_read_npz_array(archive, images), path)
+            pictures = _read_npz_array(archive, images)
             numbers = _read_npz_array(archive, labels) if labels in there else None
-            splits[split] = (
-                pixels,
-                None if numbers is None else _as_labels(numbers, len(pixels), path),
-            )
+            splits[split] = _as_split(pictures, path, numbers, path)
         return splits
 
 
@@ -225,11 +196,6 @@ def _read_only_array(path: Path) -> NDArray[Any]:
         if len(names) != 1:
             raise ValueError(f"it holds {len(names)} arrays; 1 was expected")
         return _read_npz_array(archive, names[0].removesuffix(".npy"))
-
-
-def _header_of(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    with archive.open(name) as file:
-        return _read_header(file, name)
 
 
 def _read_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -256,6 +222,14 @@ def _read_npz_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         if len(content) != size:
             raise ValueError(f"{name} is cut short")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _as_split(
+    pictures: NDArray[Any], images: Path, numbers: NDArray[Any] | None, labels: Path
+) -> Split:
+    """Return pictures and their labels, which come from these files, in their usual shapes."""
+    pixels = _as_pictures(pictures, images)
+    return pixels, None if numbers is None else _as_labels(numbers, len(pixels), labels)
 
 
 def _as_pictures(pixels: NDArray[Any], path: Path) -> Pictures:

@@ -76,19 +76,14 @@ class Decoded:
 def decode(listing: Listing, spec: DataSpec, folder: Path, log: Callable[[str], None]) -> Decoded:
     """Decode all splits into `folder`; validation is taken from train, unless the data has its own.
 
-    Args:
-        listing: what there is.
-        spec: what it is brought to.
-        folder: where the files go.
-        log: called now and then with a line on how far we are.
-
     Raises:
         NotFoundError: fewer than two training pictures can be read.
         UnknownRangeError: there are pictures of more than 8 bits, and `spec` has no value range.
         OSError: the files cannot be written.
     """
     decoded = Decoded()
-    progress = _ProgressLog(_count(listing), spec, log)
+    everything = [side for sides in listing.splits.values() for side in sides.values()]
+    progress = _ProgressLog(sum(len(side.pictures) for side in everything), spec, log)
     for split in listing.splits:
         entries = _decode_split(listing, split, spec, folder, decoded, progress)
         if all(entry["shape"][0] for entry in entries.values()):
@@ -159,12 +154,14 @@ def measure_range(listing: Listing) -> ValueRange:
             for start in range(0, len(side.pictures), AT_ONCE):
                 measured = pool.map(measure, side.pictures[start : start + AT_ONCE])
                 found += [each for each in measured if each is not None]
-    return choose_range(*widest(found)) if found else (0.0, 65535.0)
+    return range_over(found)
 
 
-def widest(ranges: Sequence[ValueRange]) -> ValueRange:
-    """Return the least and the greatest value of several ranges."""
-    return min(low for low, _ in ranges), max(high for _, high in ranges)
+def range_over(ranges: Sequence[ValueRange]) -> ValueRange:
+    """Return the range of values that holds the extremes of several pictures."""
+    if not ranges:
+        return 0.0, 65535.0
+    return choose_range(min(low for low, _ in ranges), max(high for _, high in ranges))
 
 
 def decode_picture(path: Path, half: Half, value_range: ValueRange | None = None) -> Image.Image:
@@ -183,7 +180,7 @@ def decode_picture(path: Path, half: Half, value_range: ValueRange | None = None
     return picture.crop((start, 0, start + middle, picture.height))
 
 
-def held_out(count: int) -> int:
+def validation_count(count: int) -> int:
     """Return how many of `count` training pictures are the validation split."""
     return min(MOST_HELD_OUT, max(1, round(HELD_OUT * count)))
 
@@ -323,7 +320,7 @@ def _hold_out(splits: dict[str, dict[str, Entry]], folder: Path) -> None:
     rest: dict[str, Entry] = {}
     for name, entry in splits["train"].items():
         count, *picture = entry["shape"]
-        few = held_out(count)
+        few = validation_count(count)
         size = np.dtype(entry["dtype"]).itemsize * int(np.prod(picture, dtype=np.int64))
         held[name] = {**entry, "shape": [few, *picture]}
         rest[name] = {**entry, "shape": [count - few, *picture], "offset": few * size}
@@ -341,7 +338,7 @@ def _keep_classes(train: Mapping[str, Entry], folder: Path) -> None:
         for name, entry in train.items()
     }
     labels = arrays["label"]
-    few = held_out(len(labels))
+    few = validation_count(len(labels))
     left = np.bincount(labels[few:], minlength=int(labels.max()) + 1)
     spare = iter(range(few, len(labels)))
     for number in np.unique(labels[:few]):
@@ -357,10 +354,6 @@ def _keep_classes(train: Mapping[str, Entry], folder: Path) -> None:
             array[rows] = array[rows[::-1]]
     for array in arrays.values():
         array.flush()
-
-
-def _count(listing: Listing) -> int:
-    return sum(len(side.pictures) for sides in listing.splits.values() for side in sides.values())
 
 
 class _ProgressLog:

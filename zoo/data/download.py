@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from zoo.atomic import write_json
-from zoo.catalog.dataset import Download, RemoteFile, cache_home
+from zoo.catalog.dataset import Downloadable, RemoteFile, cache_home
 from zoo.errors import NotFoundError, ZooError
 from zoo.manifest import sha256_of
 from zoo.records import read_json
@@ -41,7 +41,7 @@ class FileRecord(TypedDict):
     sha256: str
 
 
-def data_folder(row: Download) -> Path:
+def data_folder(row: Downloadable) -> Path:
     """Return where the files of a row lie, or will lie once they are downloaded.
 
     Raises:
@@ -108,7 +108,7 @@ def private_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def cached_state(row: Download) -> State:
+def cached_state(row: Downloadable) -> State:
     """Return how much of a row is here and verified; hashes nothing."""
     if row.embedded:
         return "yes"
@@ -205,7 +205,9 @@ class DownloadProgress:
 OnProgress = Callable[[DownloadProgress], None]
 
 
-def fetch(row: Download, *, report: OnProgress | None = None, patience: float = PATIENCE) -> Path:
+def fetch(
+    row: Downloadable, *, report: OnProgress | None = None, patience: float = PATIENCE
+) -> Path:
     """Return the folder that holds the verified files of a row, downloading what is missing.
 
     A file takes its name in the cache only when its size and sha256 are right. A file that
@@ -238,7 +240,7 @@ def fetch(row: Download, *, report: OnProgress | None = None, patience: float = 
     return folder
 
 
-def missing_files(row: Download, folder: Path) -> dict[RemoteFile, str]:
+def missing_files(row: Downloadable, folder: Path) -> dict[RemoteFile, str]:
     """Return the files that cannot be used as they are, each with the reason."""
     troubles = {file: cache_problem(file, folder) for file in row.files}
     return {file: reason for file, reason in troubles.items() if reason}

@@ -86,14 +86,11 @@ def read(
     *,
     two_domains: bool = False,
 ) -> Listing:
-    """List a data set.
+    """List a data set: a folder, or an .npz file. The layout is recognised, when not given.
 
-    Args:
-        root: a folder, or an .npz file.
-        layout: how the files lie; recognised, when not given.
-        pairs: splits whose two sides hold pairs of one name.
-        two_domains: whether two sets of images are wanted, which two folders of pictures are
-            as well, and the halves of pictures that are twice as wide as high.
+    Where two sets of images are wanted (`two_domains`), two folders of pictures are these, and the
+    halves of pictures that are twice as wide as high. `pairs` are splits whose two sides hold
+    pictures of one name.
 
     Raises:
         NotFoundError: nothing is there, it is not in that layout, or it is damaged.
@@ -388,16 +385,9 @@ def _doubts(listing: Listing, files: Files) -> Iterator[str]:
 
 def _unused(base: Path, listing: Listing, everything: Files) -> Iterator[str]:
     """Yield a sentence for each kind of file that the user may think is learnt from, and is not."""
-    used: set[Path] = set()
-    of_arrays = False
-    for sides in listing.splits.values():
-        for side in sides.values():
-            if isinstance(side.pictures, np.ndarray):
-                of_arrays = True
-            else:
-                used.update(side.pictures)
+    used, holds_arrays = listing.files()
     left = [path for path in everything if base / path not in used]
-    if of_arrays:
+    if holds_arrays:
         left = [path for path in left if not _is_data(path) or path in _pictures([path])]
     pictures = _pictures(left)
     if pictures:

@@ -23,6 +23,8 @@ from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")  # of archives
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 Half = Literal["", "left", "right"]
+# Name below the root; path; what the system knows of it, or None for a broken link.
+FoundFile = tuple[bytes, str, os.stat_result | None]
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,6 @@ def locate_data(text: str, *, report: OnProgress | None = None) -> DataLocation:
     """Return the data set that ``NAME``, ``PATH`` or ``PATH:LAYOUT`` means.
 
     A word that the catalogue knows is the catalogue's; ``./word`` is the folder of that name.
-
-    Args:
-        text: as the user wrote it.
-        report: called with the progress of a download, where files are not here yet.
 
     Raises:
         NotFoundError: there is no such thing, or it cannot be downloaded.
@@ -189,23 +187,46 @@ def is_archive(path: PurePath) -> bool:
 
 
 def files_in(folder: Path) -> list[PurePath]:
-    """Return the files under a folder, relative to it; hidden ones are left out.
+    """Return the files under a folder, relative to it, in natural order; hidden ones are left out.
 
     Raises:
         NotFoundError: a folder cannot be read.
     """
-    found: list[PurePath] = []
-    seen = set()
-    for name, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
-        status = Path(name).stat()
-        if (status.st_dev, status.st_ino) in seen:  # links may lead in a circle
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = [each for each in folders if not is_junk(each)]
-        relative = PurePath(name).relative_to(folder)
-        found += [relative / each for each in files if not is_junk(each)]
+    found = [PurePath(os.fsdecode(name)) for name, _, _ in list_folder(folder)]
     return sorted(found, key=lambda path: [natural(part) for part in path.parts])
+
+
+def list_folder(folder: Path) -> list[FoundFile]:
+    """Return the files under a folder by name, with what the system knows of each.
+
+    Raises:
+        NotFoundError: a folder cannot be read.
+    """
+    try:
+        return sorted(_walk(str(folder), b"", set()))
+    except OSError as problem:
+        raise NotFoundError(
+            f"cannot read {problem.filename}", cause=problem.strerror or ""
+        ) from None
+
+
+def _walk(folder: str, above: bytes, seen: set[tuple[int, int]]) -> Iterator[FoundFile]:
+    status = os.stat(folder)  # noqa: PTH116 - a hundred thousand paths as objects take seconds
+    if (status.st_dev, status.st_ino) in seen:  # links may lead in a circle
+        return
+    seen.add((status.st_dev, status.st_ino))
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_junk(entry.name):
+                continue
+            name = above + os.fsencode(entry.name)
+            if entry.is_dir():
+                yield from _walk(entry.path, name + b"/", seen)
+                continue
+            try:
+                yield name, entry.path, entry.stat()
+            except FileNotFoundError:
+                yield name, entry.path, None
 
 
 def natural(text: str) -> tuple[list[Any], str]:
@@ -238,10 +259,6 @@ def is_junk(name: str) -> bool:
     return name.startswith(".") or name.lower() in JUNK
 
 
-def _unreadable(problem: OSError) -> None:
-    raise NotFoundError(f"cannot read {problem.filename}", cause=problem.strerror or "")
-
-
 @dataclass(frozen=True)
 class Side:
     """The pictures of one side of one split."""
@@ -266,6 +283,18 @@ class Listing:
     pairs: tuple[str, ...] = ()
     # sentences on what of the files is not used, or is read in a way that may surprise
     notes: tuple[str, ...] = ()
+
+    def files(self) -> tuple[set[Path], bool]:
+        """Return the files of all pictures, and whether pictures come from arrays instead."""
+        used: set[Path] = set()
+        holds_arrays = False
+        for sides in self.splits.values():
+            for side in sides.values():
+                if isinstance(side.pictures, np.ndarray):
+                    holds_arrays = True
+                else:
+                    used.update(side.pictures)
+        return used, holds_arrays
 
     def paired(self, splits: Sequence[str]) -> Listing:
         """Return the listing with those of `splits` that it has brought into pairs, by file name.

@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -36,15 +36,17 @@ from zoo.data import layouts
 from zoo.data.decoding import Decoded, Entry, Size, UnknownRangeError, decode, measure_range
 from zoo.data.download import make_folder, private_folder, store_home
 from zoo.data.inventory import DESCRIPTION, FORMAT, USED
-from zoo.data.location import DataLocation, Listing, is_junk
+from zoo.data.location import DataLocation, FoundFile, Listing, list_folder
 from zoo.data.survey import (
     DecodeOptions,
+    class_counts,
     describe_classes,
     describe_range,
     domains_in,
     specify,
 )
 from zoo.errors import NotFoundError, ZooError
+from zoo.manifest import sha256_of
 from zoo.pictures import MAX_PIXELS, ValueRange, describe_cut, max_pixels
 from zoo.ports import DataSpec, Fit
 from zoo.records import read_json
@@ -57,7 +59,6 @@ REMEMBERED = 3600  # seconds; a use so soon after another one is not written dow
 AT_ONCE = 256  # files that one thread reads in turn
 THREADS = min(8, os.cpu_count() or 1)
 
-_File = tuple[bytes, str, os.stat_result | None]  # name below the root; path; None: a broken link
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
 OnBadImage = Literal["auto", "skip", "fail"]
@@ -92,37 +93,15 @@ def fingerprint(location: DataLocation) -> str:
     return found
 
 
-def _files(root: Path) -> list[_File]:
+def _files(root: Path) -> list[FoundFile]:
     """Return all files of a data set, in an order that is always the same."""
-    try:
-        if not root.is_dir():  # the name says how it is read, and is not part of what it holds
-            return [(root.suffix.lower().encode(), str(root), root.stat())]
-        return sorted(_walk(str(root), b"", set()))
-    except OSError as problem:
-        raise NotFoundError(f"cannot read {problem.filename}: {problem.strerror}") from None
+    if root.is_dir():
+        return list_folder(root)
+    # the name says how it is read, and is not part of what it holds
+    return [(root.suffix.lower().encode(), str(root), root.stat())]
 
 
-def _walk(folder: str, above: bytes, seen: set[tuple[int, int]]) -> Iterator[_File]:
-    """Yield the files that `files_in` lists, with what the system knows of each."""
-    status = os.stat(folder)  # noqa: PTH116 - a hundred thousand paths as objects take seconds
-    if (status.st_dev, status.st_ino) in seen:  # links may lead in a circle
-        return
-    seen.add((status.st_dev, status.st_ino))
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_junk(entry.name):
-                continue
-            name = above + os.fsencode(entry.name)
-            if entry.is_dir():
-                yield from _walk(entry.path, name + b"/", seen)
-                continue
-            try:
-                yield name, entry.path, entry.stat()
-            except FileNotFoundError:
-                yield name, entry.path, None
-
-
-def _identity(files: list[_File]) -> str:
+def _identity(files: list[FoundFile]) -> str:
     """Return what changes when a file is touched, replaced, or another one of the same name."""
     digest = hashlib.sha256()
     for name, _, status in files:
@@ -135,7 +114,7 @@ def _identity(files: list[_File]) -> str:
     return digest.hexdigest()
 
 
-def _pieces(file: _File) -> bytes:
+def _pieces(file: FoundFile) -> bytes:
     """Return the beginning, the middle and the end of a file."""
     _, path, status = file
     if status is None:
@@ -148,25 +127,21 @@ def _pieces(file: _File) -> bytes:
     return _hash(b"".join(found)).encode()
 
 
-def _content(files: list[_File]) -> str:
+def _content(files: list[FoundFile]) -> str:
     """Return a hash of the names and all bytes of files."""
     digest = hashlib.sha256()
     groups = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
     with ThreadPoolExecutor(THREADS) as pool:
-        for group, hashes in zip(groups, pool.map(_hash_all, groups), strict=True):
+        all_hashes = pool.map(lambda group: [_hash_file(path) for _, path, _ in group], groups)
+        for group, hashes in zip(groups, all_hashes, strict=True):
             for (name, _, _), each in zip(group, hashes, strict=True):
                 digest.update(b"%b\0%b\n" % (name, each.encode()))
     return digest.hexdigest()
 
 
-def _hash_all(files: list[_File]) -> list[str]:
-    return [_hash_of_file(path) for _, path, _ in files]
-
-
-def _hash_of_file(path: str) -> str:
+def _hash_file(path: str) -> str:
     try:
-        with Path(path).open("rb", buffering=0) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(Path(path))
     except OSError as problem:  # decoding will say which picture it is
         return f"unreadable: {problem.errno}"
 
@@ -178,12 +153,9 @@ def _hash(content: bytes) -> str:
 def _read_known() -> dict[str, str]:
     """Return what was read before; a file that is missing or damaged only costs time."""
     try:
-        known: Any = json.loads((cache_home() / KNOWN).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(cache_home() / KNOWN, dict[str, str])
+    except (OSError, ValueError):
         return {}
-    if not isinstance(known, dict):
-        return {}
-    return {key: each for key, each in known.items() if isinstance(each, str)}
 
 
 class _Description(TypedDict):
@@ -358,11 +330,13 @@ def _build(folder: Path, location: DataLocation, options: DecodeOptions, log: Lo
             listing = layouts.list_files(location, root, names)
             spec, notes = specify(location, listing, options)
             spec, decoded = _decode(listing, spec, temporary, log)
+            labelled = decoded.splits["train"].get("label")
+            labels = _map(temporary, labelled) if labelled else None
             examples = [f"{location.shown(path, root)}: {why}" for path, why in decoded.bad]
             notes += (
                 *describe_cut(decoded.sizes, spec.height, spec.width, spec.fit),
                 *describe_range(spec, decoded.beyond),
-                *describe_classes(_class_counts(temporary, decoded.splits["train"], spec)),
+                *describe_classes(class_counts(labels, spec)),
             )
             description = {
                 "format": FORMAT,
@@ -382,14 +356,6 @@ def _build(folder: Path, location: DataLocation, options: DecodeOptions, log: Lo
             f"the decoded data cannot be written to {folder.parent}: {problem.strerror or problem}",
             hint="make room, or put the cache elsewhere with ZOO_HOME=/another/folder",
         ) from problem
-
-
-def _class_counts(folder: Path, train: Mapping[str, Entry], spec: DataSpec) -> dict[str, int]:
-    """Return the pictures of each class that are trained on; nothing without labels."""
-    if "label" not in train:
-        return {}
-    counts = np.bincount(_map(folder, train["label"]), minlength=len(spec.classes))
-    return dict(zip(spec.classes, counts.tolist(), strict=True))
 
 
 def _decode(listing: Listing, spec: DataSpec, folder: Path, log: Log) -> tuple[DataSpec, Decoded]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.catalog.dataset import SPLITS
 from zoo.data import layouts
-from zoo.data.decoding import AT_ONCE, THREADS, Size, decode_picture, held_out, widest
+from zoo.data.decoding import AT_ONCE, THREADS, Size, decode_picture, range_over, validation_count
 from zoo.data.location import DataLocation, Half, Listing, Side, as_text, files_in
 from zoo.errors import NotFoundError
 from zoo.pictures import (
@@ -22,7 +23,6 @@ from zoo.pictures import (
     VALUES,
     BadPictureError,
     ValueRange,
-    choose_range,
     describe_cut,
     extremes,
     peek,
@@ -83,9 +83,7 @@ def specify(
 def describe_range(spec: DataSpec, beyond: Mapping[str, int]) -> tuple[str, ...]:
     """Say which values become black and white, where that is not the usual range of a type.
 
-    Args:
-        spec: of the data.
-        beyond: by split, how many pictures have values beyond the range.
+    `beyond` counts, by split, the pictures that have values beyond the range.
     """
     if spec.value_range is None:
         return ()
@@ -102,12 +100,16 @@ def describe_range(spec: DataSpec, beyond: Mapping[str, int]) -> tuple[str, ...]
     return tuple(found)
 
 
-def describe_classes(counts: Mapping[str, int]) -> tuple[str, ...]:
-    """Say which classes have few pictures to train on.
+def class_counts(labels: NDArray[np.int64] | None, spec: DataSpec) -> dict[str, int]:
+    """Return how many pictures there are of each class; nothing without labels."""
+    if labels is None:
+        return {}
+    counts = np.bincount(labels, minlength=len(spec.classes))
+    return dict(zip(spec.classes, counts.tolist(), strict=True))
 
-    Args:
-        counts: training pictures of each class.
-    """
+
+def describe_classes(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Say which classes have few pictures to train on, of the training pictures of each class."""
     few = {name: count for name, count in counts.items() if count < FEW}
     if not few:
         return ()
@@ -224,10 +226,6 @@ class Inspection:
 def inspect(location: DataLocation, options: DecodeOptions = DecodeOptions()) -> Inspection:
     """Read every picture of a data set and say what there is; nothing is stored.
 
-    Args:
-        location: where it is.
-        options: what training would ask for.
-
     Raises:
         NotFoundError: there is no data set, or its layout is not known, or an archive is damaged.
     """
@@ -241,9 +239,10 @@ def inspect(location: DataLocation, options: DecodeOptions = DecodeOptions()) ->
             if (sides := listing.splits.get(split))
         }
         spec = statistics.with_range(spec)
-        classes = _class_counts(listing, spec)
+        sides = listing.splits["train"]  # pictures that cannot be read count as well
+        classes = class_counts(sides["image"].labels if "image" in sides else None, spec)
         notes += (
-            *statistics.describe_cut(spec),
+            *describe_cut(statistics.shapes, spec.height, spec.width, spec.fit),
             *describe_range(spec, statistics.beyond(spec)),
             *describe_classes(classes),
         )
@@ -254,7 +253,7 @@ def inspect(location: DataLocation, options: DecodeOptions = DecodeOptions()) ->
             splits=splits,
             validation={}
             if "validation" in splits
-            else {name: held_out(count) for name, count in splits["train"].items()},
+            else {name: validation_count(count) for name, count in splits["train"].items()},
             sizes=dict(statistics.sizes.most_common()),
             modes=dict(statistics.modes.most_common()),
             classes=classes,
@@ -275,7 +274,7 @@ class _Statistics:
         self.sizes: Counter[str] = Counter()
         self.modes: Counter[str] = Counter()
         self.bad: list[tuple[Path, str]] = []
-        self._shapes: Counter[Size] = Counter()
+        self.shapes: Counter[Size] = Counter()
         self._ranges: dict[str, list[ValueRange]] = {}
 
     def count(self, side: Side, split: str) -> int:
@@ -285,7 +284,7 @@ class _Statistics:
             count, height, width, channels = map(int, side.pictures.shape)
             self.sizes[f"{height}x{width}"] += count
             self.modes["L" if channels == 1 else "RGB"] += count
-            self._shapes[height, width] += count
+            self.shapes[height, width] += count
             if side.pictures.dtype != np.uint8:
                 ranges += map(extremes, side.pictures)
             return count
@@ -296,7 +295,7 @@ class _Statistics:
                     self.bad.append((path, reason))
                 continue
             good += 1
-            self._shapes[height, width // 2 if side.half else width] += 1
+            self.shapes[height, width // 2 if side.half else width] += 1
             ranges += [values] if values else []
             if side.half != "right":
                 self.sizes[f"{height}x{width}"] += 1
@@ -306,8 +305,7 @@ class _Statistics:
     def with_range(self, spec: DataSpec) -> DataSpec:
         """Return what the data is, with its value range where it is not of bytes."""
         deep = any(self._ranges.values())
-        measured = self._ranges.get("train")
-        usual = choose_range(*widest(measured)) if measured else (0.0, 65535.0)
+        usual = range_over(self._ranges.get("train", ()))
         return replace(spec, value_range=(spec.value_range or usual) if deep else None)
 
     def beyond(self, spec: DataSpec) -> Counter[str]:
@@ -320,10 +318,6 @@ class _Statistics:
             for split, ranges in self._ranges.items()
         }
         return Counter({split: count for split, count in counts.items() if count})
-
-    def describe_cut(self, spec: DataSpec) -> tuple[str, ...]:
-        """Say how much is cut off the pictures to fit the size."""
-        return describe_cut(self._shapes, spec.height, spec.width, spec.fit)
 
 
 def _read_all(paths: Sequence[Path], half: Half) -> Iterator[_Reading]:
@@ -341,21 +335,7 @@ def _read_all(paths: Sequence[Path], half: Half) -> Iterator[_Reading]:
             yield from pool.map(read, paths[start : start + AT_ONCE])
 
 
-def _class_counts(listing: Listing, spec: DataSpec) -> dict[str, int]:
-    """Return the training pictures of each class; those that cannot be read count as well."""
-    labels = [side.labels for side in listing.splits["train"].values() if side.labels is not None]
-    if not labels:
-        return {}
-    counts = np.bincount(labels[0], minlength=len(spec.classes))
-    return dict(zip(spec.classes, counts.tolist(), strict=True))
-
-
 def _unused(listing: Listing, root: Path) -> int:
     """Return how many files are no part of a data set of picture files."""
-    used: set[Path] = set()
-    for sides in listing.splits.values():
-        for side in sides.values():
-            if isinstance(side.pictures, np.ndarray):
-                return 0
-            used.update(side.pictures)
-    return len(files_in(root)) - len(used)
+    used, holds_arrays = listing.files()
+    return 0 if holds_arrays else len(files_in(root)) - len(used)

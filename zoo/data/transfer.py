@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from zoo import __version__
 from zoo.atomic import write_json
-from zoo.catalog.dataset import Download, RemoteFile
+from zoo.catalog.dataset import Downloadable, RemoteFile
 from zoo.data.download import (
     LOCK,
     DownloadProgress,
@@ -65,7 +65,7 @@ def open_client(patience: float) -> httpx.Client:
         ) from None
 
 
-def download(row: Download, folder: Path, patience: float, report: OnProgress) -> None:
+def download(row: Downloadable, folder: Path, patience: float, report: OnProgress) -> None:
     """Download the files of a row that are missing, one process at a time where locks work.
 
     Raises:
@@ -115,7 +115,7 @@ def _one_at_a_time(folder: Path, patience: float, report: OnProgress) -> Iterato
         lock.release()
 
 
-def _unreachable(row: Download, folder: Path, failures: str) -> NotFoundError:
+def _unreachable(row: Downloadable, folder: Path, failures: str) -> NotFoundError:
     missing = missing_files(row, folder)
     wrong = [
         f"the {file.name} there cannot be used ({reason})"
@@ -161,12 +161,8 @@ def _obtain(
 def _part_of(folder: Path, name: str, *, alone: bool) -> Iterator[Path]:
     """Yield a private part for the file `name`, with what an earlier download left of it.
 
-    When the block fails, the part stays for the next download; when it ends well, all go.
-
-    Args:
-        folder: where the file will lie.
-        name: its name.
-        alone: whether a lock says that the owner of any other part is dead.
+    When the block fails, the part stays for the next download; when it ends well, all go. `alone`
+    says that we hold the lock, so that the owner of any other part is dead.
     """
     part = folder / f".{name}.{os.urandom(4).hex()}.part"
     for left in _leftovers(folder, name):

@@ -40,8 +40,7 @@ Log = Callable[[str], None]
 def installer_command(requirement: str) -> list[str]:
     """Return the beginning of the command that installs into this environment.
 
-    Args:
-        requirement: what is to be installed, for the command that a refusal names.
+    A refusal names the command that installs `requirement` elsewhere.
 
     Raises:
         ZooError: another tool manages the environment, it cannot be written to, or there is
@@ -65,11 +64,6 @@ def uninstall_command(distribution: str) -> str:
     if importlib.util.find_spec("pip") or not shutil.which("uv"):
         return f"pip uninstall {distribution}"
     return f"uv pip uninstall {distribution} --python {shlex.quote(sys.executable)}"
-
-
-def is_pip(command: Sequence[str]) -> bool:
-    """Whether what `installer_command` returned is pip, and not uv."""
-    return command[0] == sys.executable
 
 
 def _refuse_foreign_management(requirement: str) -> None:
@@ -102,11 +96,7 @@ class ResolutionError(Exception):
 def resolve(command: Sequence[str], target: str, folder: Path, *, listed: Collection[str]) -> str:
     """Return the versions that a plugin and what it needs would have, as constraints.
 
-    Args:
-        command: pip's, with its constraints; pip is asked what it would do, and does nothing.
-        target: a wheel's URL, or a requirement.
-        folder: where pip may leave its report.
-        listed: plugins that must not come from an index.
+    Pip is asked what it would do with a wheel's URL or a requirement, and does nothing.
 
     Raises:
         ResolutionError: pip finds no versions that fit.
@@ -134,12 +124,6 @@ def required(
     name: str, needs: Iterable[str], extras: Iterable[str], listed: Collection[str]
 ) -> list[str]:
     """Return those requirements of a distribution that apply and are not installed.
-
-    Args:
-        name: of the distribution.
-        needs: its requirements.
-        extras: of the distribution, that are wanted.
-        listed: plugins that must not come from an index.
 
     Raises:
         ZooError: one names a URL, or is a listed plugin, or cannot be read.
@@ -236,13 +220,6 @@ def run_installer(
     no listed plugin comes from an index. (What uv installs is not followed here: uv itself
     refuses URLs of requirements and builds nothing.)
 
-    Args:
-        command: what `installer_command` returned.
-        target: a wheel's URL with its sha256, or a requirement to look up in the index.
-        distribution: the plugin's.
-        log: called with a line for each download and for what was installed.
-        listed: the plugins of the registries.
-
     Raises:
         ZooError: the installer failed, or something needed is refused. It has then left the
             environment as it was.
@@ -254,7 +231,7 @@ def run_installer(
         kept.write_text(constraints, "utf-8")
         bound = [*words, "-c", str(kept)]
         try:
-            if is_pip(command):
+            if command[0] == sys.executable:  # pip, and not uv
                 log(f"  reading what {distribution} needs")
                 chosen = resolve(bound, target, Path(folder), listed={*listed} - {distribution})
                 kept.write_text(constraints + chosen, "utf-8")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -15,44 +13,13 @@ from packaging.version import Version
 
 import zoo
 from zoo.atomic import replacing
-from zoo.catalog.dataset import RemoteFile
+from zoo.catalog.dataset import Download, RemoteFile, cache_home
 from zoo.catalog.registry import CORE, KnownPlugin, Release, install_command
-from zoo.data.download import DownloadProgress, OnProgress, data_folder, fetch, make_folder
+from zoo.data.download import DownloadProgress, OnProgress, fetch, make_folder
 from zoo.errors import NotFoundError, PluginError, ZooError, did_you_mean
 from zoo.manifest import sha256_of
 
 MAX_WHEEL = 2**30  # bytes
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """The wheel of a release, as the downloader sees it."""
-
-    plugin: KnownPlugin
-    release: Release
-    embedded: ClassVar[bool] = False
-    bytes: ClassVar[None] = None
-
-    @property
-    def title(self) -> str:
-        """What errors call it."""
-        return f"{self.plugin.distribution} {self.release.version}"
-
-    @property
-    def folder(self) -> str:
-        """Where it lies in the cache."""
-        return f"wheels/{self.plugin.distribution}"
-
-    @property
-    def files(self) -> tuple[RemoteFile, ...]:
-        """What to download."""
-        release = self.release
-        return (RemoteFile(release.file, (release.wheel,), sha256=release.sha256),)
-
-    @property
-    def licence(self) -> str:
-        """Under which it is published."""
-        return self.plugin.licence
 
 
 def fits(release: Release) -> bool:
@@ -99,48 +66,53 @@ def choose(plugin: KnownPlugin, version: str = "") -> Release:
     return chosen
 
 
-def verified_wheel(wheel: Wheel, report: OnProgress) -> Path:
+def verified_wheel(plugin: KnownPlugin, release: Release, report: OnProgress) -> Path:
     """Return the wheel in the cache, fetched if need be, with the sha256 of the registry.
 
     Raises:
         NotFoundError: it cannot be had, or is another file than the one that was listed.
         ZooError: it is too large, or the cache cannot be written to.
     """
-    release = wheel.release
+    name = f"{plugin.distribution} {release.version}"
+    folder = f"wheels/{plugin.distribution}"
+
+    def limited(progress: DownloadProgress) -> None:
+        _limit(max(progress.done, progress.total or 0), name)
+        report(progress)
+
     if urlsplit(release.wheel).scheme == "file":
-        path = _copied(wheel)
+        path = cache_home() / folder / release.file
+        _copy(plugin, release, name, path)
     else:
-
-        def limited(progress: DownloadProgress) -> None:
-            if max(progress.done, progress.total or 0) > MAX_WHEEL:
-                raise ZooError(f"the wheel of {wheel.title} is larger than {MAX_WHEEL} bytes")
-            report(progress)
-
+        file = RemoteFile(release.file, (release.wheel,), sha256=release.sha256)
+        wheel = Download(name, folder, plugin.licence, (file,))
         path = fetch(wheel, report=limited) / release.file
     found = sha256_of(path)  # of the very file that is going to be installed
     if found != release.sha256:
         path.unlink()
         raise NotFoundError(
-            f"the wheel of {wheel.title} is not the one that the registry lists",
+            f"the wheel of {name} is not the one that the registry lists",
             cause=f"sha256 {found[:12]}… instead of {release.sha256[:12]}…; nothing was installed",
-            hint=f"tell who keeps {wheel.plugin.listed_in}",
+            hint=f"tell who keeps {plugin.listed_in}",
         )
     return path
 
 
-def _copied(wheel: Wheel) -> Path:
+def _limit(size: int, name: str) -> None:
+    if size > MAX_WHEEL:
+        raise ZooError(f"the wheel of {name} is larger than {MAX_WHEEL} bytes")
+
+
+def _copy(plugin: KnownPlugin, release: Release, name: str, path: Path) -> None:
     """Copy a wheel of this machine, so that it cannot change between check and installation."""
-    source = Path(url2pathname(urlsplit(wheel.release.wheel).path))
-    folder = data_folder(wheel)
-    make_folder(folder)
+    source = Path(url2pathname(urlsplit(release.wheel).path))
+    make_folder(path.parent)
     if not source.is_file():
         raise NotFoundError(
-            f"the wheel of {wheel.title} is not there: {source}",
-            cause=f"{wheel.plugin.listed_in} names it",
+            f"the wheel of {name} is not there: {source}",
+            cause=f"{plugin.listed_in} names it",
             hint="put it there, or correct the registry",
         )
-    if source.stat().st_size > MAX_WHEEL:
-        raise ZooError(f"the wheel of {wheel.title} is larger than {MAX_WHEEL} bytes")
-    with replacing(folder / wheel.release.file) as temporary:
+    _limit(source.stat().st_size, name)
+    with replacing(path) as temporary:
         shutil.copyfile(source, temporary)
-    return folder / wheel.release.file

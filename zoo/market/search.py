@@ -46,11 +46,6 @@ class FetchError(Exception):
 def refresh(url: str, log: Log, *, seconds: float = SECONDS) -> None:
     """Fetch a registry into its copy; where that fails and there is a copy, log why.
 
-    Args:
-        url: where the registry lies.
-        log: called with a line when an older copy is used.
-        seconds: after which the server is left.
-
     Raises:
         NotFoundError: it cannot be fetched, and there is no copy.
         UsageError: it takes names that are the zoo's, or its URL cannot be trusted.
@@ -124,10 +119,6 @@ def _day(path: Path) -> str:
 def load_registries(second: str | None, log: Log) -> Registry:
     """Return the zoo's registry and the second one, which is fetched first if it has a URL.
 
-    Args:
-        second: path or URL; None for what ``ZOO_REGISTRY`` names.
-        log: called with a line for each row that is ignored.
-
     Raises:
         NotFoundError: the second one cannot be fetched, and there is no copy.
         UsageError: the second one cannot be used.
@@ -185,11 +176,6 @@ def parse_requirement(words: str) -> tuple[str, str]:
 
 def find_listed(name: str, plugins: Sequence[KnownPlugin], *, unlisted: bool) -> KnownPlugin | None:
     """Return the plugin of a name; None for one that is in no registry and wanted all the same.
-
-    Args:
-        name: a distribution, normalised.
-        plugins: all that are known.
-        unlisted: whether the user wants one that is not reviewed.
 
     Raises:
         NotFoundError: no registry lists it, and the user did not say that it need not be.
