@@ -13,7 +13,8 @@ from typing import Any, get_args
 
 import zoo
 from zoo import ports
-from zoo.catalog import card, dataset, plugins
+from zoo.catalog import card, dataset
+from zoo.catalog.plugins import Hooks
 
 RECORD = Path(__file__).with_name("surface.txt")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "plugin-api.md"
@@ -34,9 +35,9 @@ def surface() -> list[str]:
             lines.append(f"zoo.{name}: {type(found).__name__}")
     for choice in (card.Task, card.Needs, dataset.Layout, ports.Kind, ports.Prior, ports.DType):
         lines.append(" | ".join(map(str, get_args(choice))))
-    for name in sorted(vars(plugins)):
+    for name in sorted(vars(Hooks)):
         if name.startswith("zoo_"):
-            lines.append(f"hook {name}{inspect.signature(getattr(plugins, name))}")
+            lines.append(f"hook {name}{inspect.signature(getattr(Hooks, name))}")
     return lines
 
 
@@ -65,7 +66,7 @@ def test_the_public_surface_is_the_recorded_one() -> None:
 
 def test_every_public_name_is_described() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    hooks = [name for name in vars(plugins) if name.startswith("zoo_")]
+    hooks = [name for name in vars(Hooks) if name.startswith("zoo_")]
     missing = [name for name in (*zoo.__all__, *hooks) if f"`{name}" not in text]
     assert not missing
 

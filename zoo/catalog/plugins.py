@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import time
 import traceback
 from collections import defaultdict
@@ -48,16 +47,20 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-@hookspec
-def zoo_models() -> Sequence[Card]:
-    """Return the cards of the models that this plugin provides."""
-    raise AssertionError("a hook specification is never called")
+class Hooks:
+    """The hooks that a plugin may implement."""
 
+    @staticmethod
+    @hookspec
+    def zoo_models() -> Sequence[Card]:
+        """Return the cards of the models that this plugin provides."""
+        raise AssertionError("a hook specification is never called")
 
-@hookspec
-def zoo_datasets() -> Sequence[Dataset]:
-    """Return the data sets that this plugin adds to the catalogue."""
-    raise AssertionError("a hook specification is never called")
+    @staticmethod
+    @hookspec
+    def zoo_datasets() -> Sequence[Dataset]:
+        """Return the data sets that this plugin adds to the catalogue."""
+        raise AssertionError("a hook specification is never called")
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def _answers(entry: EntryPoint, package: str) -> tuple[tuple[Card, ...], tuple[D
 def _ask(module: ModuleType, name: str) -> tuple[tuple[Card, ...], tuple[Dataset, ...]]:
     """Register a module with a manager of its own and call its hooks."""
     manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(sys.modules[__name__])
+    manager.add_hookspecs(Hooks)
     try:
         manager.register(module, name)
         manager.check_pending()
