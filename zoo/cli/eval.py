@@ -15,7 +15,7 @@ from zoo.errors import UsageError
 if TYPE_CHECKING:
     from zoo.data.store import Store
     from zoo.evaluation.classes import ClassReport, SampleReport
-    from zoo.evaluation.pairs import Translation
+    from zoo.evaluation.metrics import Translation
 
 SAMPLES = 1000
 
@@ -59,8 +59,7 @@ def verb(
         check_source(data)
     trained = load(weights)
     from zoo.evaluation.classes import classify_samples
-    from zoo.evaluation.metrics import needs_classifier, validation_metrics
-    from zoo.evaluation.pairs import measure_pairs
+    from zoo.evaluation.metrics import measure_pairs, needs_classifier, validation_metrics
     from zoo.model.weights import offer_of
     from zoo.training.config import check_data
 

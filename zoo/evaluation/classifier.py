@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, islice
@@ -29,8 +29,8 @@ from zoo.data.batches import Batches, Split, in_order, length
 from zoo.data.download import make_folder
 from zoo.data.store import Store
 from zoo.errors import UsageError, ZooError
+from zoo.model.blocks import one_cycle
 from zoo.model.inference import evaluation_batch
-from zoo.model.schedules import one_cycle
 from zoo.ports import DataSpec
 
 VERSION = 1  # of network and training; a classifier of another version is trained anew
@@ -166,18 +166,14 @@ def _fit(network: Network, split: Split) -> Network:
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY, fused=True
     )
-    for step, batch in enumerate(islice(_endless(batches), steps)):
+    endless = (batch for epoch in count() for batch in batches.epoch(epoch))
+    for step, batch in enumerate(islice(endless, steps)):
         optimiser.param_groups[0]["lr"] = RATE * one_cycle(step / steps)
         loss = cross_entropy(network(batch["image"]), batch["label"])
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # torch's stub lacks it
         optimiser.step()
     return network.eval()
-
-
-def _endless(batches: Batches) -> Iterator[dict[str, Tensor]]:
-    for epoch in count():
-        yield from batches.epoch(epoch)
 
 
 def _digest(store: Store) -> str:

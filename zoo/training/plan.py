@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.batches import in_order, length
-from zoo.model.drawing import mappers, overview, samplers
-from zoo.model.inference import device_of, evaluation_batch, mean_metrics
+from zoo.model.inference import (
+    device_of,
+    evaluation_batch,
+    mappers,
+    mean_metrics,
+    overview,
+    samplers,
+)
 from zoo.model.weights import describe, save_weights
 from zoo.training import devices
 from zoo.training.config import Job

@@ -19,8 +19,14 @@ from rich.progress import Progress as Display
 from zoo import pictures
 from zoo.atomic import write_bytes
 from zoo.data.batches import in_order
-from zoo.model.drawing import mappers, overview, samplers
-from zoo.model.inference import device_of, evaluation_batch, mean_metrics
+from zoo.model.inference import (
+    device_of,
+    evaluation_batch,
+    mappers,
+    mean_metrics,
+    overview,
+    samplers,
+)
 from zoo.model.weights import describe, read_tensors, save_weights
 from zoo.training.alerts import Alert, AlertError
 from zoo.training.checkpoint import Checkpoint, remove_leftovers, save_checkpoint, set_pointers

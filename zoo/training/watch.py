@@ -17,9 +17,17 @@ from torch import Tensor, nn
 
 from zoo.data.batches import common_rows, in_order
 from zoo.model.contract import Graph, Model
-from zoo.model.distances import distances, some_of
-from zoo.model.drawing import draw_samples, map_images, mappers, samplers
-from zoo.model.inference import device_of, evaluating, evaluation_batch
+from zoo.model.inference import (
+    device_of,
+    distances,
+    draw_samples,
+    evaluating,
+    evaluation_batch,
+    map_images,
+    mappers,
+    samplers,
+    some_of,
+)
 from zoo.training.alerts import Alert, Diversity, Validation, Watched, WindowMeans
 from zoo.training.monitors import MONITORS
 from zoo.training.trainer import Means, StepResult
