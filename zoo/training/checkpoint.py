@@ -5,7 +5,6 @@ Imports no torch: what the files hold is written and read by `zoo.training.state
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -19,10 +18,9 @@ from zoo.errors import NotFoundError
 from zoo.manifest import MANIFEST, sha256_of
 from zoo.ports import Fit
 from zoo.records import read_json
-from zoo.training.run import Run
+from zoo.training.run import CHECKPOINT, Run
 
 SCHEMA = 1
-NAME = re.compile(r"step-(\d{7,12})")
 STATE = "state.json"
 
 Record = TypeVar("Record")
@@ -62,12 +60,7 @@ class _Manifest(TypedDict):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files are all unchanged since they were written.
-
-    Args:
-        path: its folder.
-        content: what `STATE` holds.
-    """
+    """A checkpoint whose files are all unchanged since they were written: what `STATE` holds."""
 
     path: Path
     content: Mapping[str, Any]
@@ -87,10 +80,7 @@ class Checkpoint:
 class CheckpointTimer:
     """Says when a checkpoint is due beside those of each validation: by steps, or by time.
 
-    Args:
-        steps: save at each multiple of so many steps; None if steps do not count.
-        seconds: save when so much time has gone by; None if time does not count.
-        began: when the last checkpoint was written, as `time.monotonic` counts.
+    One of the two is None. `began` is when the last checkpoint was written, by `time.monotonic`.
     """
 
     steps: int | None
@@ -141,7 +131,11 @@ def save_checkpoint(
     if is_best:
         run.point("best", name)
     run.point("last", name)
-    _prune(folder, keep)
+    pointer = folder / "best"
+    best = pointer.read_text(encoding="utf-8", errors="replace") if pointer.exists() else ""
+    for path in _checkpoints(folder)[:-keep]:
+        if path.name != best.strip():
+            shutil.rmtree(path)
 
 
 def newest(run: Run) -> tuple[Checkpoint | None, dict[Path, str]]:
@@ -190,7 +184,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if not (path / name).is_file() or _describe(path / name) != described:
             raise damaged(path, f"{name} is missing or has changed")
     content = _read(path / STATE, _State)
-    if STATE not in files or content["step"] != int(NAME.fullmatch(path.name)[1]):  # type: ignore[index] # callers give folders of this name
+    if STATE not in files or content["step"] != int(path.name.removeprefix("step-")):
         raise damaged(path, f"{STATE} is of another step")
     return Checkpoint(path, content)
 
@@ -228,17 +222,9 @@ def set_pointers(run: Run, checkpoint: Checkpoint) -> None:
         (folder / "best").unlink(missing_ok=True)
 
 
-def _prune(folder: Path, keep: int) -> None:
-    best = folder / "best"
-    named = best.read_text(encoding="utf-8", errors="replace").strip() if best.exists() else ""
-    for path in _checkpoints(folder)[:-keep]:
-        if path.name != named:
-            shutil.rmtree(path)
-
-
 def _checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, the oldest first."""
-    found = [path for path in folder.glob("step-*") if NAME.fullmatch(path.name)]
+    found = [path for path in folder.glob("step-*") if CHECKPOINT.fullmatch(path.name)]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 

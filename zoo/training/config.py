@@ -92,10 +92,8 @@ def resolve(
 ) -> tuple[Any, Settings]:
     """Return the model's configuration and the settings that the layers add up to.
 
-    Args:
-        model_config: the model's `Config`.
-        preset: the model's own training preset, the lowest layer.
-        layers: values by key, the later ones stronger; each key may belong to either.
+    The model's own training preset is the lowest layer, later ones are stronger. Each key of a
+    layer may belong to the configuration or to the settings.
 
     Raises:
         UsageError: an unknown key or an unusable value.
@@ -191,15 +189,9 @@ def read_config(path: Path) -> Configuration:
 
 @dataclass(frozen=True)
 class Job:
-    """A training to run: the model, its configuration, the trainer's settings and the data.
+    """A training to run: the model with its plugin, its configuration, the settings and the data.
 
-    Args:
-        offer: the model and the plugin that it comes from.
-        model_class: the class of the model.
-        config: its configuration.
-        settings: the trainer's.
-        data: name in the catalogue, or absolute path, of the data set.
-        store: the data, decoded.
+    `data` is a name in the catalogue or an absolute path; `store` holds it decoded.
     """
 
     offer: Offer
@@ -230,16 +222,13 @@ class Job:
         return tomli_w.dumps(self.to_json())
 
 
-NEEDED_ARRAYS = {
-    "images": {"image"},
-    "labelled images": {"image", "label"},
-    "two domains": {"a", "b"},
-}
-LAYOUTS = {  # how files that a model needs are laid out
-    "images": "pictures in one folder",
-    "labelled images": "a folder of pictures for each class",
-    "two domains": "two folders of pictures, one for each domain, or trainA and trainB",
-}
+NEEDS = {  # the arrays that a model needs, and how the files of such data are laid out
+    "images": ({"image"}, "pictures in one folder"),
+    "labelled images": ({"image", "label"}, "a folder of pictures for each class"),
+    "two domains": (
+        {"a", "b"}, "two folders of pictures, one for each domain, or trainA and trainB"
+    ),
+}  # fmt: skip
 
 
 def check_data(offer: Offer, data: str, store: Store, split: str = "train") -> None:
@@ -248,17 +237,15 @@ def check_data(offer: Offer, data: str, store: Store, split: str = "train") -> N
     Raises:
         UsageError: some are missing.
     """
-    ports = set(store.splits[split])
-    if NEEDED_ARRAYS[offer.card.needs] <= ports:
+    ports, (needed, layout) = set(store.splits[split]), NEEDS[offer.card.needs]
+    if needed <= ports:
         return
-    if "a" in ports:
-        holds = "two domains"
-    else:
-        holds = "labelled images" if "label" in ports else "images without labels"
+    labelled = "labelled images" if "label" in ports else "images without labels"
+    holds = "two domains" if "a" in ports else labelled
     what = repr(data) if split == "train" else f"the {split} split of {data!r}"
     raise UsageError(
         f"{offer.card.name} learns from {offer.card.needs}; {what} holds {holds}",
-        cause=f"{offer.card.needs}: {LAYOUTS[offer.card.needs]}",
+        cause=f"{offer.card.needs}: {layout}",
         hint="zoo data check PATH says what a folder holds",
     )
 
@@ -300,10 +287,6 @@ def find_data(run: Run, data: str) -> str:
 
     A folder that was moved together with its runs is found again. Its content is not compared.
 
-    Args:
-        run: the run.
-        data: name in the catalogue, or absolute path, as the run was trained with.
-
     Raises:
         NotFoundError: there is nothing at any place where it may lie.
     """
@@ -329,11 +312,8 @@ def resolve_again(
 ) -> tuple[Any, Settings, dict[str, Any]]:
     """Return the configuration and the settings of a run that is resumed, and what changes.
 
-    Args:
-        run: the run.
-        own: the job that it was trained with.
-        model_config: the model's `Config`.
-        layers: what is asked for now, the later ones stronger.
+    `own` is the job that it was trained with; the layers are what is asked for now, the later ones
+    stronger.
 
     Raises:
         UsageError: something is asked for that contradicts the run.
@@ -351,8 +331,7 @@ def resolve_again(
         if wanted[key] != now and key not in MAY_CHANGE:
             raise contradiction(run, key, show_value(wanted[key]), show_value(now))
     config, new = resolve(model_config, {}, [before, wanted])
-    new_values = {key: getattr(new, key) for key in options_of(Settings)}
-    changes = {key: each for key, each in new_values.items() if each != getattr(settings, key)}
+    changes = {key: value for key, value in vars(new).items() if value != getattr(settings, key)}
     return config, new, changes
 
 

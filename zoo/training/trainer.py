@@ -21,10 +21,9 @@ from torch.optim import Optimizer
 from zoo.data.batches import Batches
 from zoo.errors import PluginError
 from zoo.model.contract import Batch, Model, Player, Update
-from zoo.training.alerts import AlertError
 from zoo.training.config import Settings
 from zoo.training.devices import max_over_ranks, mean_over_ranks
-from zoo.training.monitors import diverged
+from zoo.training.monitors import AlertError, diverged
 
 MIN_STEPS_BETWEEN_VALIDATIONS = 20  # at ends of epochs: each validation also writes a checkpoint
 
@@ -70,7 +69,11 @@ def setup_players(
     states = {}
     for name, player in players.items():
         for network in player.modules:
-            setattr(model, _attribute(model, network), fabric.setup_module(network))
+            attributes = [key for key, child in model.named_children() if child is network]
+            if not attributes:
+                kind = type(network).__name__
+                raise contract_error(model, f"a player's {kind} is not an attribute of the model")
+            setattr(model, attributes[0], fabric.setup_module(network))
         parameters = list(parameters_of(player).values())
         optimiser = fabric.setup_optimizers(player.optimiser(parameters))
         assert isinstance(optimiser, Optimizer)  # one goes in, one comes out
@@ -106,16 +109,6 @@ def parameters_of(player: Player) -> dict[int, nn.Parameter]:
     }
 
 
-def _attribute(model: Model, network: nn.Module) -> str:
-    """Return the name of the attribute of the model that holds a network."""
-    for name, child in model.named_children():
-        if child is network:
-            return name
-    raise contract_error(
-        model, f"a player's {type(network).__name__} is not an attribute of the model"
-    )
-
-
 def contract_error(model: Model, why: str) -> PluginError:
     """Return the error for a model that breaks the contract."""
     return PluginError(
@@ -146,11 +139,8 @@ class Budget:
 class Cursor:
     """The place of a training between two steps, from which it can be resumed.
 
-    Args:
-        step: training steps done.
-        epoch: complete passes over the data.
-        batch: batches of the next epoch that have been used.
-        seconds: time that the training has taken so far.
+    That is training steps and complete passes over the data that are done, batches of the next
+    epoch that have been used, and the time that the training has taken so far.
     """
 
     step: int = 0
@@ -300,10 +290,9 @@ def training_step(
 
 
 def _apply_update(state: TrainState, update: Update, step: int) -> tuple[dict[str, float], float]:
-    """Step the optimiser of one player.
+    """Step the optimiser of one player; return the terms and the norm of the gradient.
 
-    Returns:
-        The terms and the norm of the gradient, averaged over the ranks.
+    Both are averaged over the ranks.
     """
     player = state.players[update.player]
     terms = torch.stack([term.float() for term in update.terms.values()])

@@ -7,7 +7,8 @@ same every time, and leaves the random numbers of the training as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,20 +17,21 @@ import numpy as np
 from torch import Tensor, nn
 
 from zoo.data.batches import common_rows, in_order
-from zoo.model.contract import Graph, Model
+from zoo.model.contract import Goal, Graph, Model
 from zoo.model.inference import (
     device_of,
-    distances,
     draw_samples,
     evaluating,
     evaluation_batch,
+    images_for,
     map_images,
     mappers,
+    relative_distances,
     samplers,
     some_of,
-)
-from zoo.training.alerts import Alert, Diversity, Validation, Watched, WindowMeans
-from zoo.training.monitors import MONITORS
+)  # fmt: skip
+from zoo.records import typed
+from zoo.training.monitors import MONITORS, Alert
 from zoo.training.trainer import Means, StepResult
 
 Pixels = np.ndarray[Any, Any]
@@ -43,6 +45,91 @@ CAN_DIE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid)  # leaky ones always p
 MIN_RANGE = 0.01  # a unit whose outputs differ by less is dead
 
 WINDOW = 50  # steps whose means are checked together
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the monitors know about the model that is trained.
+
+    Args:
+        players: names of all players.
+        losses_at_random_guess: of the players that have one, by name.
+        goal: the metric that says which checkpoint is best, if there is one.
+        has_posterior: whether the model measures the KL of its code.
+    """
+
+    players: Sequence[str]
+    losses_at_random_guess: Mapping[str, float]
+    goal: Goal | None
+    has_posterior: bool
+
+
+@dataclass(frozen=True)
+class WindowMeans:
+    """Means over some training steps in a row, by player, and those of the first window.
+
+    A loss is the sum of all terms of a player; `step` is the last step of the window.
+    """
+
+    model: Watched
+    step: int
+    losses: Mapping[str, float]
+    gradient_norms: Mapping[str, float]
+    first_losses: Mapping[str, float]
+    first_gradient_norms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """How different the pictures of a graph are, as a share of real images of the same number.
+
+    Args:
+        graph: the graph that made them.
+        sampled: whether they come from noise alone, and not from images.
+        label: the class that was asked for; empty where none was.
+        images: pictures compared.
+        spread: mean distance of two of them; near 0 when all are alike.
+        nearest: mean distance of each to the one most like it; near 0 when a few are repeated.
+    """
+
+    graph: str
+    sampled: bool
+    label: str
+    images: int
+    spread: float
+    nearest: float
+
+    @property
+    def level(self) -> float:
+        """Both in one number, their geometric mean.
+
+        Of what is made of images the spread alone: a mapping may well bring images nearer to one
+        another, as one that takes their noise away does.
+        """
+        return math.sqrt(self.spread * self.nearest) if self.sampled else self.spread
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Measurements at one validation.
+
+    Args:
+        model: the model that is trained.
+        step: at which it is.
+        metrics: the model's own.
+        diversities: of each graph that makes pictures, or of each class of it.
+        latent_kl: KL(q(z|x) ‖ p(z)) by latent dimension, in nats; empty without a posterior.
+        dead_units: by layer, how many units are dead, and of how many.
+        history: training loss and goal at each validation so far; empty without a goal.
+    """
+
+    model: Watched
+    step: int
+    metrics: Mapping[str, float]
+    diversities: Sequence[Diversity]
+    latent_kl: Sequence[float]
+    dead_units: Mapping[str, tuple[int, int]]
+    history: Sequence[tuple[float, float]]
 
 
 class Watcher:
@@ -89,11 +176,7 @@ class Watcher:
         return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def after_step(self, result: StepResult) -> list[Alert]:
-        """Add the results of a step to the window, and check it once it is full.
-
-        Returns:
-            The alerts that are new.
-        """
+        """Add a step to the window, which is checked once it is full; return the new alerts."""
         losses: dict[str, float] = {}
         for name, value in result.terms.items():
             player = name.partition("/")[0]
@@ -117,15 +200,7 @@ class Watcher:
         })  # fmt: skip
 
     def after_validation(self, result: StepResult, metrics: Mapping[str, float]) -> list[Alert]:
-        """Measure the model at a validation, and check the measurements.
-
-        Args:
-            result: of the step before.
-            metrics: of the validation.
-
-        Returns:
-            The alerts that are new.
-        """
+        """Measure the model at a validation, check the measurements; return the new alerts."""
         with record_activations(self._model) as activations:
             diversities = measure_diversity(self._model, self._held_out)
         validation = Validation(
@@ -154,7 +229,7 @@ class Watcher:
             "steps_in_a_row": dict(self._steps_in_a_row),
             "losses_since_validation": asdict(self._losses_since_validation),
             "history": [list(each) for each in self._history],
-            "alerts": [alert.to_json() for alert in self.alerts],
+            "alerts": [asdict(alert) for alert in self.alerts],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -167,7 +242,7 @@ class Watcher:
         self._steps_in_a_row = dict(state["steps_in_a_row"])
         self._losses_since_validation = Means(**state["losses_since_validation"])
         self._history = [(loss, goal) for loss, goal in state["history"]]
-        alerts = map(Alert.from_json, state["alerts"])
+        alerts = [typed(each, Alert) for each in state["alerts"]]
         self._active = {alert.monitor: alert for alert in alerts}
 
     def _update(self, found: Mapping[str, Alert | None]) -> list[Alert]:
@@ -222,10 +297,13 @@ def measure_diversity(model: Model, held_out: Split) -> list[Diversity]:
             made = draw_samples(model, name, count=len(real), seed=0)
             found.append(_compare(name, "", made, real, sampled=True))
     for name in mappers(model):
-        given, wanted = _domains(model, graphs[name], held_out)
+        graph = graphs[name]
+        (port,), made_domain = graph.signature.missing, graph.outputs[0].domain
+        given = images_for(model, port, held_out)
+        wanted = images_for(model, graph.outputs[0], held_out) if made_domain else given
         inputs = some_of(given, min(len(given), len(wanted), _affordable(model)))
         made = map_images(model, name, inputs)
-        if graphs[name].outputs[0].domain:  # a reconstruction has a loss of its own
+        if made_domain:  # a reconstruction has a loss of its own
             found.append(_compare(name, "", made, some_of(wanted, len(made)), sampled=False))
     return [each for each in found if each is not None]
 
@@ -301,17 +379,8 @@ def _classes(graph: Graph, held_out: Split) -> list[tuple[int, str]]:
     if len(labels) != 1 or not {"image", "label"} <= held_out.keys():
         return []
     counts = np.bincount(held_out["label"], minlength=len(labels[0].classes))
-    known = [(number, name) for number, name in enumerate(labels[0].classes)]
-    return [each for each in known if counts[each[0]] >= MIN_IMAGES][:MAX_CLASSES]
-
-
-def _domains(model: Model, graph: Graph, held_out: Split) -> tuple[Pixels, Pixels]:
-    """Return the held-out images that go into a graph, and real ones such as come out of it."""
-    (given,) = graph.signature.missing
-    made = graph.outputs[0]
-    images = next(iter(held_out.values()))
-    source = held_out[model.data.side_of(given.domain)] if given.domain else images
-    return source, held_out[model.data.side_of(made.domain)] if made.domain else source
+    known = enumerate(labels[0].classes)
+    return [(number, name) for number, name in known if counts[number] >= MIN_IMAGES][:MAX_CLASSES]
 
 
 def _compare(
@@ -320,10 +389,8 @@ def _compare(
     """Compare pictures with real images; None with too few of them, or all real ones alike."""
     if len(made) < MIN_IMAGES:
         return None
-    (spread, nearest), (real_spread, real_nearest) = distances(made), distances(real)
-    if not real_nearest:
-        return None
-    return Diversity(graph, sampled, label, len(made), spread / real_spread, nearest / real_nearest)
+    shares = relative_distances(made, real)
+    return Diversity(graph, sampled, label, len(made), *shares) if shares else None
 
 
 def _affordable(model: Model) -> int:
