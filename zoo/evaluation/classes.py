@@ -44,21 +44,15 @@ RealImages = Callable[[int], Pixels]  # by number of the class
 class ClassReport:
     """How a classifier classifies images; every list is by class.
 
-    Args:
-        images: how many there are.
-        classified: share of the images whose most likely class it is.
-        recognisable: share of the images that it classifies so with a probability of at
-            least `CONFIDENT`.
-        right: share of the images meant to be of the class that are classified as it, None where
-            none is meant to be; None, where nobody knows what they are meant to be.
-        right_of_all: the same, of all images.
-        diversity: how different the images classified as it are from one another, as a share of
-            what real training images of the class are; None where there are too few.
+    Right is the share of the images meant to be of the class that are classified as it, None where
+    none is meant to be, or nobody knows. The diversity is how different the images classified as it
+    are from one another, as a share of what real training images of the class are; None where there
+    are too few.
     """
 
     images: int
-    classified: tuple[float, ...]
-    recognisable: tuple[float, ...]
+    classified: tuple[float, ...]  # share of the images whose most likely class it is
+    recognisable: tuple[float, ...]  # the same, with a probability of at least `CONFIDENT`
     right: tuple[float | None, ...] | None
     right_of_all: float | None
     diversity: tuple[float | None, ...]
@@ -115,14 +109,9 @@ def classify_samples(
 ) -> SampleReport:
     """Draw samples and classify them, and real images, by a classifier of the data.
 
-    A model that can be asked for a class is asked for each equally often, with the same noise.
-
-    Args:
-        trained: a model of which a graph can be sampled.
-        store: labelled data, of the model's size and channels.
-        split: of the real images.
-        count: samples; rounded down to the same number of each class, where classes are asked for.
-        log: called with a line when the classifier has to be trained first.
+    A model that can be asked for a class is asked for each equally often, with the same noise; the
+    count of samples is rounded down to that. The real images are those of the split. `log` is
+    called with a line when the classifier has to be trained first.
 
     Raises:
         UsageError: the model cannot be sampled, the data has no labels, or other classes than

@@ -37,19 +37,12 @@ AT_ONCE = 64  # images; the numbers of more take memory without need
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric.
-
-    Args:
-        name: such as ``"elbo"``.
-        value: of it.
-        better: the direction in which it improves; empty where that is not known.
-        graph: of the model, that was measured; empty for a metric of the whole model.
-    """
+    """One metric, such as ``"elbo"``."""
 
     name: str
     value: float
-    better: Literal["lowest", "highest", ""] = ""
-    graph: str = ""
+    better: Literal["lowest", "highest", ""] = ""  # empty where the direction is not known
+    graph: str = ""  # that was measured; empty for a metric of the whole model
 
 
 def compute_metrics(
@@ -59,13 +52,7 @@ def compute_metrics(
 
     The model's own metrics; the error to true partners, where the data has pairs; and for samples
     of labelled data, if no metric of the model has a direction, the share that a classifier
-    recognises.
-
-    Args:
-        trained: the model.
-        store: data of the model's image size and channels.
-        split: of the images.
-        log: called with a line when a classifier has to be trained first.
+    recognises. The data has the model's image size and channels.
     """
     metrics, _ = validation_metrics(trained, store, split)
     goal = trained.model.goal
@@ -101,26 +88,18 @@ def needs_classifier(trained: Trained, store: Store, split: str) -> bool:
 class Translation:
     """One way between two domains, measured; an error is a mean absolute error on [0, 1].
 
-    Args:
-        graph: which was measured.
-        source: domain of the images that go in.
-        target: domain of the images that come out.
-        pairs: images that went in, each with its true partner.
-        error: of what comes out against the true partner.
-        copying: error of what goes in against the true partner.
-        nearest: share of the images of which the true partner is the nearest of all partners to
-            what comes out, by that error.
-        nearest_copying: the same for what goes in.
+    Nearest is the share of the images of which the true partner is the nearest of all partners,
+    by that error.
     """
 
     graph: str
-    source: str
-    target: str
-    pairs: int
-    error: float
-    copying: float
-    nearest: float
-    nearest_copying: float
+    source: str  # domain of the images that go in
+    target: str  # domain of the images that come out
+    pairs: int  # images that went in, each with its true partner
+    error: float  # of what comes out against the true partner
+    copying: float  # of what goes in against the true partner
+    nearest: float  # of what comes out
+    nearest_copying: float  # of what goes in
 
     @property
     def ratio(self) -> float | None:

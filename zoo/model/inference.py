@@ -169,14 +169,10 @@ def overview(model: Model, name: str, images: Mapping[str, Array]) -> Array:
 def draw_samples(
     model: Model, name: str, *, count: int, seed: int, classes: Sequence[int] | None = None
 ) -> Array:
-    """Return pictures of a graph whose inputs all have a prior.
+    """Return pictures of a graph whose inputs all have a prior; `seed` is that of the noise.
 
-    Args:
-        model: whose graph it is.
-        name: of the graph.
-        count: pictures; of each class, where classes are asked for.
-        seed: of the noise.
-        classes: numbers of the classes to draw, all with the same noise, class after class.
+    Of the classes that are asked for by number there are `count` each, with the same noise, class
+    after class.
     """
     ports = model.graphs()[name].inputs
     return _first_output(model, name, draw(ports, count, seed, classes))
@@ -189,13 +185,8 @@ def comparison(
 
     Beside each row stands what it is: ``input`` or the domain, or the graph that made it. A graph
     from one domain to the other is followed by the graph back, where the model has one: input,
-    translated, cycled back.
-
-    Args:
-        model: whose graphs they are.
-        names: of graphs from image to image.
-        images: a split of data, ``image`` or ``a`` and ``b``.
-        count: images to show of each set; fewer, where there are fewer.
+    translated, cycled back. The images are a split of data, ``image`` or ``a`` and ``b``; of each
+    set `count` are shown, or fewer where there are fewer.
 
     Raises:
         UsageError: a graph is for one of two domains, and the data has one set of images.
@@ -265,13 +256,10 @@ def relative_distances(images: Array, real: Array) -> tuple[float, float] | None
 
 
 def distances(images: Array) -> tuple[float, float]:
-    """Return the mean distance of two images, and of each from the nearest other one.
+    """Return the mean distance of two of at least two images, and of each from the nearest one.
 
     Root mean square over pixels, so that pictures of two sizes can be compared. Images that are
     equal have the distance 0 exactly.
-
-    Args:
-        images: at least two.
     """
     rows = images.reshape(len(images), -1).astype(np.float64)
     rows -= rows.mean(axis=0)  # distances stay, and small ones are not lost in rounding

@@ -6,10 +6,9 @@ Imports no torch: what the files hold is written and read by `zoo.training.state
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
@@ -76,28 +75,6 @@ class Checkpoint:
         return int(self.content["ranks"])
 
 
-@dataclass
-class CheckpointTimer:
-    """Says when a checkpoint is due beside those of each validation: by steps, or by time.
-
-    One of the two is None. `began` is when the last checkpoint was written, by `time.monotonic`.
-    """
-
-    steps: int | None
-    seconds: float | None
-    began: float = field(default_factory=time.monotonic)
-
-    def is_due(self, step: int) -> bool:
-        """Whether this rank wants a checkpoint after a step."""
-        if self.steps is not None and step % self.steps == 0:
-            return True
-        return self.seconds is not None and time.monotonic() - self.began >= self.seconds
-
-    def restart(self) -> None:
-        """Count the seconds from now on, because a checkpoint was written."""
-        self.began = time.monotonic()
-
-
 def save_checkpoint(
     run: Run,
     step: int,
@@ -108,14 +85,9 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint, and point ``last`` and, if it is the best, ``best`` to it.
 
-    Older checkpoints are removed afterwards, so that there is always one.
-
-    Args:
-        run: whose checkpoint it is.
-        step: training steps done.
-        write: writes the files into a folder and returns the content of `STATE`.
-        is_best: whether no earlier checkpoint was better.
-        keep: how many of the last ones to keep, beside the best.
+    Older checkpoints are removed afterwards, so that there is always one: the last ones, as many
+    as `keep` says, and the best stay. `write` writes the files into a folder and returns the
+    content of `STATE`.
 
     Raises:
         OSError: the disk is full or cannot be written to; what was there before is untouched.

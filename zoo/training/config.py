@@ -5,6 +5,7 @@ Imports no torch.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,16 +128,16 @@ def resolve(
     return configure(model_config, config), resolved
 
 
-def interval(text: str) -> tuple[int | None, float | None]:
-    """Return the steps or the seconds that a text such as ``500`` or ``5m`` stands for.
+def interval(text: str) -> tuple[float, float]:
+    """Return the steps and the seconds of a text such as ``500`` or ``5m``; one is infinite.
 
     Raises:
         UsageError: it is neither a number of steps nor a duration.
     """
     if re.fullmatch(r"0*[1-9]\d{0,8}", text):
-        return int(text), None
+        return int(text), math.inf
     try:
-        return None, seconds(text)
+        return math.inf, seconds(text)
     except UsageError:
         raise UsageError(
             f"checkpoint_every = {text[:40]!r} is neither a duration nor a number of steps",
@@ -260,19 +261,19 @@ def load_job(run: Run) -> tuple[JobRecord, Configuration]:
     """
     path = run.path / "config.toml"
     job = saved_job(run)
-    if job is None:
-        try:
-            return typed({"training": {}, "options": {}, **read_config(path)}, JobRecord), {}
-        except (ZooError, ValueError) as problem:
-            raise NotFoundError(
-                f"run {run.name!r} has no checkpoint, and its configuration cannot be read: "
-                f"{getattr(problem, 'message', f'{path}: {problem}')}",
-                hint="zoo train MODEL begins a new run",
-            ) from None
     try:
-        return job, read_config(path)
-    except ZooError:
-        return job, {}
+        beside = read_config(path)
+        if job is not None:
+            return job, beside
+        return typed({"training": {}, "options": {}, **beside}, JobRecord), {}
+    except (ZooError, ValueError) as problem:
+        if job is not None:
+            return job, {}
+        raise NotFoundError(
+            f"run {run.name!r} has no checkpoint, and its configuration cannot be read: "
+            f"{getattr(problem, 'message', f'{path}: {problem}')}",
+            hint="zoo train MODEL begins a new run",
+        ) from None
 
 
 def is_other_data(wanted: str, own: str) -> bool:

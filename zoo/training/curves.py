@@ -68,11 +68,7 @@ def save_curves(
 ) -> None:
     """Draw the rows of ``metrics.jsonl`` as one picture; none is written where there are no rows.
 
-    Args:
-        rows: of the run.
-        path: of the picture.
-        at_random: losses at random guess of the players that have one, by name.
-        is_adversarial: whether several players train against each other.
+    `at_random` are the losses at random guess of the players that have one.
     """
     panels = _panels(rows, at_random)
     if not panels:

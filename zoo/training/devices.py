@@ -46,12 +46,20 @@ def start_fabric(settings: Settings) -> Fabric:
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(settings.deterministic)
+    strategy: str | Strategy = "auto"
+    if devices > 1 or world or settings.strategy == "ddp":
+        # A rank's BatchNorm statistics are its own: sending them along in every forward pass would
+        # overwrite buffers that a backward pass still needs.
+        environment = _environment(world) if world else None
+        strategy = DDPStrategy(
+            cluster_environment=environment, broadcast_buffers=False, timeout=RANK_TIMEOUT
+        )
     try:
         fabric = Fabric(
             accelerator=device,
             devices=devices,
             num_nodes=world.machines if world else 1,
-            strategy=_strategy(settings, devices, world),
+            strategy=strategy,
             # the trainer casts to mixed precision: Fabric's own refuses a gradient penalty
             precision="32-true",
         )
@@ -147,18 +155,6 @@ def _device(settings: Settings) -> str:
             hint=f"--device auto (this machine has {', '.join(usable)})",
         )
     return settings.device
-
-
-def _strategy(settings: Settings, devices: int, world: World | None) -> str | Strategy:
-    """Return how the ranks work together: DDP, or ``auto`` for a single process."""
-    if devices == 1 and world is None and settings.strategy == "auto":
-        return "auto"
-    environment = _environment(world) if world else None
-    # A rank's BatchNorm statistics are its own: sending them along in every forward pass would
-    # overwrite buffers that a backward pass still needs.
-    return DDPStrategy(
-        cluster_environment=environment, broadcast_buffers=False, timeout=RANK_TIMEOUT
-    )
 
 
 def _environment(world: World) -> ClusterEnvironment:

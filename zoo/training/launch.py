@@ -116,10 +116,10 @@ def end_with_supervisor() -> None:
     """
     handle = os.environ.pop(SUPERVISOR, "")  # so that the ranks do not take it for theirs
     if handle.isdecimal():
-        threading.Thread(target=_watch, args=[int(handle)], daemon=True).start()
+        threading.Thread(target=_end_with_pipe, args=[int(handle)], daemon=True).start()
 
 
-def _watch(handle: int) -> None:
+def _end_with_pipe(handle: int) -> None:
     """Wait until a pipe is closed, then end all processes of the group."""
     with suppress(OSError):
         while os.read(handle, 1):
@@ -177,20 +177,12 @@ def _try(words: list[str], attempt: str) -> tuple[int, bool]:
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a training that another program has started, and which one this is.
+    """The processes of a training that another program has started, and which one this is."""
 
-    Args:
-        launcher: the program: ``torchrun``, ``srun`` or ``mpirun``.
-        size: processes on all machines together.
-        rank: of this process among all.
-        local_size: processes on this machine.
-        local_rank: of this process on this machine.
-    """
-
-    launcher: str
-    size: int
-    rank: int
-    local_size: int
+    launcher: str  # ``torchrun``, ``srun`` or ``mpirun``
+    size: int  # processes on all machines together
+    rank: int  # of this process among all
+    local_size: int  # processes on this machine
     local_rank: int
 
     @property

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
@@ -58,15 +57,6 @@ class Window(Means):
         self.steps += 1
         self.images += images
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Do not count the time inside the block."""
-        paused_at = time.monotonic()
-        try:
-            yield
-        finally:
-            self.began += time.monotonic() - paused_at
-
     def state(self) -> dict[str, Any]:
         """Return the window as JSON, with the time that has passed."""
         return {**asdict(self), "began": -self.seconds()}
@@ -111,12 +101,7 @@ class Progress:
             self._display.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._display is not None:
             self._display.stop()
 
@@ -131,13 +116,7 @@ class Progress:
     def step(
         self, result: StepResult, metrics: Mapping[str, float], alerts: Sequence[str] = ()
     ) -> None:
-        """Add a step; show the state of the training now and then.
-
-        Args:
-            result: of the step.
-            metrics: of the latest validation.
-            alerts: titles of the active alerts.
-        """
+        """Add a step; show now and then the state, the latest metrics and the active alerts."""
         window, display = self._window, self._display
         window.add_step(result.terms, result.images)
         is_milestone = result.is_last or (result.epoch_ends and display is None)
@@ -234,8 +213,8 @@ class Reporter:
             self._write_row(result)
         preview_is_due = result.progress >= self._next_preview
         if result.validates or preview_is_due or result.saves:
-            average = self._average.in_place() if self._average else nullcontext()
-            with self._window.paused(), average:
+            paused_at = time.monotonic()
+            with self._average.in_place() if self._average else nullcontext():
                 is_best = result.validates and self._validate(result)
                 if result.validates:
                     with self._recording_alerts(result):
@@ -245,6 +224,7 @@ class Reporter:
                     self._next_preview = (int(result.progress * PREVIEWS) + 1) / PREVIEWS
                 if result.saves:
                     self._save_checkpoint(result, ranks, is_best=is_best)
+            self._window.began += time.monotonic() - paused_at  # not the training's
         titles = [MONITORS[each.monitor].title for each in self.alerts]
         self._progress.step(result, self.metrics, titles)
         self.run.heartbeat()

@@ -152,14 +152,11 @@ def flatten_state(value: Any, name: str) -> tuple[Any, dict[str, Tensor]]:
     """Split a nested value, such as an optimiser's state, into JSON and tensors by name.
 
     Dictionaries keep the types of their keys and their order, tuples stay tuples, and every float
-    comes back to the bit.
-
-    Args:
-        value: made of None, booleans, numbers, texts, tensors, lists, tuples and dictionaries.
-        name: beginning of the names of the tensors.
+    comes back to the bit. The names of the tensors begin with `name`.
 
     Raises:
-        TypeError: it holds something else.
+        TypeError: it holds something beside None, booleans, numbers, texts, tensors, lists, tuples
+            and dictionaries.
     """
     tensors: dict[str, Tensor] = {}
 

@@ -11,8 +11,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +30,10 @@ from zoo.model.inference import (
     mean_metrics,
     overview,
     samplers,
-)  # fmt: skip
+)
 from zoo.model.weights import describe, save_weights
 from zoo.training import devices
-from zoo.training.checkpoint import Checkpoint, CheckpointTimer, damaged, newest, set_aside
+from zoo.training.checkpoint import Checkpoint, damaged, newest, set_aside
 from zoo.training.config import Job, interval
 from zoo.training.launch import SecondSignal, exit_code
 from zoo.training.monitors import Alert, AlertError
@@ -47,7 +47,7 @@ from zoo.training.trainer import (
     TrainState,
     setup_players,
     train_steps,
-)  # fmt: skip
+)
 from zoo.training.watch import measure_diversity
 
 Log = Callable[[str], None]
@@ -90,14 +90,9 @@ def train(
 ) -> TrainResult | None:
     """Train in a new run folder or resume a run; return how it ended, on the first rank.
 
-    Args:
-        job: what to train.
-        log: prints a line to the user.
-        stop_signal: returns the number of a signal that asks for the end of the training, or 0. It
-            ends after the step, with a checkpoint.
-        name: of the new run.
-        resumed: the run to resume, whose lock this process holds.
-        tensorboard: whether to log for TensorBoard as well.
+    `log` prints a line to the user. `stop_signal` returns the number of a signal that asks for the
+    end of the training, or 0; it ends after the step, with a checkpoint. This process holds the
+    lock of the run that is resumed.
 
     Raises:
         NotFoundError: there is no checkpoint to resume from.
@@ -110,8 +105,7 @@ def train(
         result = _train_first_rank(job, fabric, log, name, resumed, tensorboard, stop_signal)
     else:
         result = None
-        with _exit_on_error(fabric.global_rank):
-            _train_other_rank(job, fabric, resumed, stop_signal)
+        _train_other_rank(job, fabric, resumed, stop_signal)
     devices.stop_fabric(fabric)  # when the functions above have released the model
     return result
 
@@ -167,10 +161,23 @@ def _train_first_rank(
 def _train_other_rank(
     job: Job, fabric: Fabric, resumed: Run | None, stop_signal: Callable[[], int]
 ) -> None:
-    """Train on a rank that writes nothing."""
-    state, batches = setup_training(job, fabric)
-    checkpoint, _ = find_checkpoint(fabric, resumed)
-    run_steps(job, state, batches, checkpoint, None, stop_signal)
+    """Train on a rank that writes nothing.
+
+    It exits without output if the first one reports the same error; else it prints one line.
+    """
+    try:
+        state, batches = setup_training(job, fabric)
+        checkpoint, _ = find_checkpoint(fabric, resumed)
+        run_steps(job, state, batches, checkpoint, None, stop_signal)
+    except AlertError as problem:  # which all ranks have
+        raise SystemExit(problem.exit_code) from None
+    except ZooError as problem:
+        sys.stderr.write(f"rank {fabric.global_rank}: {problem.message}\n")
+        raise SystemExit(problem.exit_code) from None
+    except RuntimeError as problem:
+        if devices.is_lost_rank(problem):
+            raise SystemExit(1) from None
+        raise
 
 
 def setup_training(job: Job, fabric: Fabric) -> tuple[TrainState, Batches]:
@@ -241,17 +248,22 @@ def run_steps(
         cursor = _resume(state, checkpoint, reporter)
     elif reporter:
         reporter.begin()
-    timer = CheckpointTimer(*interval(job.settings.checkpoint_every))
+    every_steps, every_seconds = interval(job.settings.checkpoint_every)
+    saved = time.monotonic()
+
+    def save_is_due(step: int) -> bool:
+        is_due = step % every_steps == 0 or time.monotonic() - saved >= every_seconds
+        return is_due or bool(reporter and reporter.fatal_alert)
+
     if budget.progress(cursor.step, cursor.seconds) < 1:
         for result in train_steps(
-            state, batches, budget, start=cursor, stop_signal=stop_signal,
-            save_is_due=lambda step: timer.is_due(step) or bool(reporter and reporter.fatal_alert),
-        ):  # fmt: skip
+            state, batches, budget, start=cursor, stop_signal=stop_signal, save_is_due=save_is_due
+        ):
             ranks = devices.gather_bytes(fabric, rank_state(state)) if result.saves else []
             if reporter:
                 reporter.after_step(result, ranks)
             if result.saves:
-                timer.restart()
+                saved = time.monotonic()
             cursor, signal = result.cursor, result.signal
     digests = devices.check_ranks_agree(state.model, fabric)
     if reporter:
@@ -267,18 +279,13 @@ def _resume(state: TrainState, checkpoint: Checkpoint, reporter: Reporter | None
         cursor = Cursor(**checkpoint.content["cursor"])
         if reporter:
             reporter.resume(checkpoint)
-    except (KeyError, TypeError, AttributeError) as problem:
+    except (KeyError, ValueError, TypeError, AttributeError) as problem:
         raise damaged(checkpoint.path, f"its content cannot be read: {problem}") from problem
     return cursor
 
 
 def _start_run(
-    run: Run,
-    job: Job,
-    fabric: Fabric,
-    batches: Batches,
-    checkpoint: Checkpoint | None,
-    log: Log,
+    run: Run, job: Job, fabric: Fabric, batches: Batches, checkpoint: Checkpoint | None, log: Log
 ) -> None:
     """Write config.toml and run.json of a training that is about to begin or to be resumed."""
     budget = Budget.of(job.settings, batches.steps_per_epoch)
@@ -343,22 +350,6 @@ def _explain(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
             hint=f"{resume}, or --retries 3 to resume automatically; see {run.path}/log.txt",
         )
     return problem
-
-
-@contextmanager
-def _exit_on_error(rank: int) -> Iterator[None]:
-    """Exit a rank without output if the first one reports the same error; else print one line."""
-    try:
-        yield
-    except AlertError as problem:  # which all ranks have
-        raise SystemExit(problem.exit_code) from None
-    except ZooError as problem:
-        sys.stderr.write(f"rank {rank}: {problem.message}\n")
-        raise SystemExit(problem.exit_code) from None
-    except RuntimeError as problem:
-        if devices.is_lost_rank(problem):
-            raise SystemExit(1) from None
-        raise
 
 
 @dataclass(frozen=True)

@@ -151,30 +151,21 @@ class Cursor:
 
 @dataclass(frozen=True)
 class StepResult:
-    """The result of one training step.
+    """The result of one training step, and what is to be done after it.
 
-    Args:
-        cursor: the place of the training after the step.
-        progress: share of the budget that is spent; 1 at the end.
-        terms: every loss term of this step, as ``player/term``.
-        gradient_norms: norm of the gradient of each player that was updated in this step.
-        images: images used in this step, over all ranks.
-        epoch_ends: whether this step was the last of its epoch.
-        validates: whether the model is to be validated: at the end of the training, and of each
-            epoch; of short epochs, once in `MIN_STEPS_BETWEEN_VALIDATIONS` steps or a little more.
-        signal: number of the signal that asks to stop here, or 0.
-        saves: whether a checkpoint is to be written.
+    The model is validated at the end of the training, and of each epoch; of short epochs, once in
+    `MIN_STEPS_BETWEEN_VALIDATIONS` steps or a little more.
     """
 
-    cursor: Cursor
-    progress: float
-    terms: Mapping[str, float]
-    gradient_norms: Mapping[str, float]
-    images: int
+    cursor: Cursor  # after the step
+    progress: float  # share of the budget that is spent; 1 at the end
+    terms: Mapping[str, float]  # every loss term, as ``player/term``
+    gradient_norms: Mapping[str, float]  # of each player that was updated
+    images: int  # used, over all ranks
     epoch_ends: bool
     validates: bool
-    signal: int
-    saves: bool
+    signal: int  # number of the signal that asks to stop here, or 0
+    saves: bool  # whether a checkpoint is to be written
 
     @property
     def step(self) -> int:
@@ -221,14 +212,8 @@ def train_steps(
 ) -> Iterator[StepResult]:
     """Train until the budget is spent or a signal came; yield after every step.
 
-    Args:
-        state: the model with its players.
-        batches: the training data.
-        budget: how long to train.
-        start: where to resume.
-        stop_signal: returns the number of the signal that asks this rank to stop, or 0.
-        save_is_due: returns whether this rank wants a checkpoint after a step, beside those at the
-            end of each epoch.
+    `stop_signal` returns the number of the signal that asks this rank to stop, or 0; `save_is_due`
+    whether it wants a checkpoint after a step, beside those of each validation.
 
     Raises:
         AlertError: a term or a gradient is not finite; no network was updated because of it.
@@ -327,12 +312,8 @@ class WeightAverage:
     images than the weights of any one step. Source: Yazıcı et al. 2019, arXiv:1806.04498.
 
     With an average, validation, previews and saved weights use the averages, also for a
-    discriminator.
-
-    Args:
-        model: whose weights are averaged, as the optimisers change them.
-        decay: share of the average that stays at each step, below 1. In the beginning it is
-            (1 + step) / (10 + step), so that the first weights are soon forgotten.
+    discriminator. The decay is the share of the average that stays at each step, below 1. In the
+    beginning it is (1 + step) / (10 + step), so that the first weights are soon forgotten.
     """
 
     def __init__(self, model: Model, decay: float) -> None:
