@@ -224,7 +224,7 @@ class Reporter:
                     self._next_preview = (int(result.progress * PREVIEWS) + 1) / PREVIEWS
                 if result.saves:
                     self._save_checkpoint(result, ranks, is_best=is_best)
-            self._window.began += time.monotonic() - paused_at  # not the training's
+            self._window.began += time.monotonic() - paused_at  # the speed is of training alone
         titles = [MONITORS[each.monitor].title for each in self.alerts]
         self._progress.step(result, self.metrics, titles)
         self.run.heartbeat()
