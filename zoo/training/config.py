@@ -24,7 +24,7 @@ from zoo.training.monitors import MONITORS
 from zoo.training.run import Run
 
 if TYPE_CHECKING:
-    from zoo.catalog.lookup import Offer
+    from zoo.catalog.lookup import ModelEntry
     from zoo.data.store import Store
     from zoo.model.contract import Model
 
@@ -195,7 +195,7 @@ class Job:
     `data` is a name in the catalogue or an absolute path; `store` holds it decoded.
     """
 
-    offer: Offer
+    entry: ModelEntry
     model_class: type[Model]
     config: Any
     settings: Settings
@@ -210,7 +210,7 @@ class Job:
         """Return the content of the configuration file that asks for this training again."""
         spec = self.store.spec
         return {
-            "model": f"{self.offer.plugin.distribution}:{self.offer.card.name}",
+            "model": f"{self.entry.plugin.distribution}:{self.entry.card.name}",
             "data": self.data,
             "size": [spec.height, spec.width],
             "fit": spec.fit,
@@ -232,21 +232,21 @@ NEEDS = {  # the arrays that a model needs, and how the files of such data are l
 }  # fmt: skip
 
 
-def check_data(offer: Offer, data: str, store: Store, split: str = "train") -> None:
+def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train") -> None:
     """Check that a split of the data holds the ports that the model needs.
 
     Raises:
         UsageError: some are missing.
     """
-    ports, (needed, layout) = set(store.splits[split]), NEEDS[offer.card.needs]
+    ports, (needed, layout) = set(store.splits[split]), NEEDS[entry.card.needs]
     if needed <= ports:
         return
     labelled = "labelled images" if "label" in ports else "images without labels"
     holds = "two domains" if "a" in ports else labelled
     what = repr(data) if split == "train" else f"the {split} split of {data!r}"
     raise UsageError(
-        f"{offer.card.name} learns from {offer.card.needs}; {what} holds {holds}",
-        cause=f"{offer.card.needs}: {layout}",
+        f"{entry.card.name} learns from {entry.card.needs}; {what} holds {holds}",
+        cause=f"{entry.card.needs}: {layout}",
         hint="zoo data check PATH says what a folder holds",
     )
 

@@ -122,7 +122,7 @@ def _train_first_rank(
     """Train on the first rank, which writes the run folder."""
     state, batches = setup_training(job, fabric)
     checkpoint, unusable = find_checkpoint(fabric, resumed)
-    run = resumed or Run.create(job.offer.card.name, name)
+    run = resumed or Run.create(job.entry.card.name, name)
     with nullcontext() if resumed else run.held():
         changes = changed_environment(job, checkpoint, fabric) if checkpoint else []
         for path, why in unusable.items():
@@ -148,7 +148,7 @@ def _train_first_rank(
             raise explained from problem
         status: Status = "interrupted" if signal else "finished"
         result = TrainResult(
-            run.name, str(run.path), job.offer.card.name, status, signal,
+            run.name, str(run.path), job.entry.card.name, status, signal,
             cursor.step, cursor.epoch, reporter.metrics, reporter.alerts,
             round(cursor.seconds, 1),
         )  # fmt: skip
@@ -298,9 +298,9 @@ def _start_run(
     created = run.fact("created")
     run.start(
         created=created or now(),
-        model=job.offer.card.name,
-        distribution=job.offer.plugin.distribution,
-        version=job.offer.plugin.version,
+        model=job.entry.card.name,
+        distribution=job.entry.plugin.distribution,
+        version=job.entry.plugin.version,
         data=job.data,
         data_from_run=run.relative_path_to(job.data),
         data_spec=job.store.spec.to_json(),
@@ -319,7 +319,7 @@ def _start_run(
         return
     if created:
         log(f"run {run.name} has no checkpoint yet; it starts again from the beginning")
-    run.log(f"training {job.offer.card.name} on {job.data}")
+    run.log(f"training {job.entry.card.name} on {job.data}")
 
 
 def _explain(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
@@ -404,7 +404,7 @@ def plan(job: Job) -> Plan | None:
         estimated = min(budget.seconds + rest, budget.steps * seconds + rest)
     spec, splits = job.store.spec, job.store.splits
     return Plan(
-        model=job.offer.card.name,
+        model=job.entry.card.name,
         data=job.data,
         training_images=batches.images,
         validation_images=length(splits["validation"]),
@@ -430,7 +430,7 @@ def _measure_rest(job: Job, state: TrainState) -> tuple[float, float]:
         batches = in_order(held_out, evaluation_batch(model.data), device_of(model))
         mean_metrics(model, batches)
         measure_diversity(model, held_out)
-        save_weights(Path(folder, "model.safetensors"), model, describe(model, job.offer))
+        save_weights(Path(folder, "model.safetensors"), model, describe(model, job.entry))
         write_shared(Path(folder), state, {})
         times.append(time.monotonic())
         for name in (*samplers(model), *mappers(model)):
