@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from zoo.catalog.plugins import hookimpl as hookimpl
     from zoo.errors import UsageError as UsageError
     from zoo.errors import ZooError as ZooError
-    from zoo.model.augment import resize_crop_flip as resize_crop_flip
+    from zoo.model.blocks import ImagePool as ImagePool
+    from zoo.model.blocks import constant as constant
+    from zoo.model.blocks import constant_then_linear as constant_then_linear
     from zoo.model.blocks import mlp as mlp
     from zoo.model.blocks import normal_weights as normal_weights
+    from zoo.model.blocks import one_cycle as one_cycle
     from zoo.model.blocks import pixel_mse as pixel_mse
     from zoo.model.blocks import psnr as psnr
+    from zoo.model.blocks import resize_crop_flip as resize_crop_flip
     from zoo.model.contract import Goal as Goal
     from zoo.model.contract import Graph as Graph
     from zoo.model.contract import Model as Model
     from zoo.model.contract import Player as Player
     from zoo.model.contract import Training as Training
     from zoo.model.contract import Update as Update
-    from zoo.model.history import ImagePool as ImagePool
-    from zoo.model.schedules import constant as constant
-    from zoo.model.schedules import constant_then_linear as constant_then_linear
-    from zoo.model.schedules import one_cycle as one_cycle
     from zoo.options import option as option
     from zoo.ports import DataSpec as DataSpec
     from zoo.ports import Port as Port
@@ -44,7 +44,7 @@ _HOMES = {
     "Dataset": "zoo.catalog.dataset",
     "Goal": "zoo.model.contract",
     "Graph": "zoo.model.contract",
-    "ImagePool": "zoo.model.history",
+    "ImagePool": "zoo.model.blocks",
     "Model": "zoo.model.contract",
     "Paper": "zoo.catalog.card",
     "Player": "zoo.model.contract",
@@ -59,11 +59,11 @@ _HOMES = {
     "hookimpl": "zoo.catalog.plugins",
     "mlp": "zoo.model.blocks",
     "normal_weights": "zoo.model.blocks",
-    "one_cycle": "zoo.model.schedules",
+    "one_cycle": "zoo.model.blocks",
     "option": "zoo.options",
     "pixel_mse": "zoo.model.blocks",
     "psnr": "zoo.model.blocks",
-    "resize_crop_flip": "zoo.model.augment",
+    "resize_crop_flip": "zoo.model.blocks",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - computed from the table, so that the two agree

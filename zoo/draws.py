@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import UsageError, did_you_mean
-from zoo.grids import legible
+from zoo.pictures import legible
 
 if TYPE_CHECKING:
     from zoo.ports import Port
@@ -26,16 +26,9 @@ def draw(
 ) -> Arrays:
     """Draw inputs from the priors of ports, in the order of the ports, with one generator.
 
-    Args:
-        ports: what to draw; each has a prior.
-        count: rows of noise.
-        seed: of the generator; the same ports, count and seed give the same noise.
-        classes: numbers for the one label among the ports, in place of its prior. The same noise
-            is repeated for each, class after class, so that a grid of `count` columns shows a row
-            a class.
-
-    Returns:
-        Arrays by port name, of `count` rows, or ``len(classes) * count``.
+    The same ports, count and seed give the same noise, `count` rows of it. Classes are numbers for
+    the one label among the ports, in place of its prior. The same noise is repeated for each, class
+    after class, so that a grid of `count` columns shows a row a class.
 
     Raises:
         ValueError: a port has no prior, or a dimension other than the batch varies.
@@ -45,32 +38,26 @@ def draw(
     if classes is None:
         return {port.name: port.draw(count, generator) for port in ports}
     label = _label(ports)
-    drawn: Arrays = {}
-    for port in ports:
-        if port is label:
-            drawn[port.name] = np.repeat(np.asarray(classes, port.dtype), count)
-        else:
-            noise = port.draw(count, generator)
-            drawn[port.name] = np.concatenate([noise] * len(classes))
-    return drawn
+    return {
+        port.name: np.repeat(np.asarray(classes, port.dtype), count)
+        if port is label
+        else np.concatenate([port.draw(count, generator)] * len(classes))
+        for port in ports
+    }
 
 
 def read_classes(text: str, ports: Sequence[Port]) -> list[int]:
-    """Read what a user wrote after ``--class``, for the one label among the ports.
+    """Read what a user wrote after ``--class``, for the one label among the ports to be drawn.
 
-    Args:
-        text: the name of a class, in capitals or not, its number, several of them with commas
-            between, or ``all``.
-        ports: those that are to be drawn.
-
-    Returns:
-        Numbers of classes in the order of the text, each once.
+    That is the name of a class, in capitals or not, its number, several of them with commas
+    between, or ``all``. Returned are numbers of classes in the order of the text, each once.
 
     Raises:
         UsageError: a class is unknown, there are too many, or the ports do not hold one label.
     """
     label = _label(ports)
-    numbers = _numbers(label)
+    low, high = label.range or (0, len(label.classes) - 1)
+    numbers = range(int(low), int(high) + 1)
     if not numbers:
         raise UsageError(f"{label.name} does not say which classes there are")
     if text.strip().casefold() == "all":
@@ -114,15 +101,10 @@ def _label(ports: Sequence[Port]) -> Port:
     return labels[0]
 
 
-def _numbers(label: Port) -> range:
-    low, high = label.range or (0, len(label.classes) - 1)
-    return range(int(low), int(high) + 1)
-
-
 def _names(label: Port, numbers: range) -> dict[str, int]:
     """Return the classes by name, as it is written and in small letters; the first one counts."""
-    named = [(name.strip(), number) for number, name in enumerate(label.classes)]
-    named = [(name, number) for name, number in named if name and number in numbers]
+    known = enumerate(map(str.strip, label.classes))
+    named = [(name, number) for number, name in known if name and number in numbers]
     small = {name.casefold(): number for name, number in reversed(named)}
     return small | dict(reversed(named))
 

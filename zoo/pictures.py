@@ -1,28 +1,29 @@
-"""Pictures: read from files of every kind, brought to size, turned to numbers and back, shown."""
+"""Pictures: read from files of every kind, brought to size, turned to numbers, shown in rows."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import importlib.util
+import math
 import os
 import threading
+import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError, features
 
 from zoo.atomic import replacing
 from zoo.errors import NotFoundError, UsageError
 from zoo.ports import Fit
 
 Pixels = NDArray[np.uint8]
-Values = NDArray[np.float32]
 ValueRange = tuple[float, float]
 
 # Raster formats that people use. Nothing that runs a program (EPS), none that Pillow recognises by
@@ -39,6 +40,17 @@ USUAL_WHITES = (1.0, 255.0, 65535.0)  # values that are white where nobody says 
 LITTLE = 0.01  # share of a picture's area that may be cut off without a word
 LARGEST_VALUE = 2.0**61  # of a picture
 
+LOWEST_ROW = 14  # pixels; lower rows have no room for a line of text
+SMALLEST_TEXT, LARGEST_TEXT = 12, 28  # pixels from one line to the next
+WIDEST = 11  # times the size of the text; longer labels are cut, after some twenty letters
+MOST_READ = 100  # letters of a label, which may come from a file of a stranger
+MISSING = "\uffff"  # no letter of any script; the font draws a box for it
+ELLIPSIS = "…"
+
+GAP = 2  # pixels between the pictures
+COMFORTABLE = 512  # pixels across that a page should have to be looked at
+LARGEST_ENLARGED = 2048  # pixels of height beyond which a page is not enlarged
+
 
 @functools.cache
 def formats() -> tuple[str, ...]:
@@ -53,9 +65,7 @@ def formats() -> tuple[str, ...]:
 def suffixes() -> frozenset[str]:
     """Return the endings of file names that promise a picture, such as ``".png"``."""
     read = {*formats(), "MPO"}  # two pictures in a JPEG, as cameras write it; read as JPEG
-    return frozenset(
-        suffix for suffix, form in Image.registered_extensions().items() if form in read
-    )
+    return frozenset(end for end, form in Image.registered_extensions().items() if form in read)
 
 
 def max_pixels() -> int:
@@ -100,36 +110,24 @@ def read_picture(
     Raises:
         BadPictureError: the file is missing, no picture, truncated or a decompression bomb.
     """
-    limit = max_pixels()
-    if isinstance(file, Path):
-        with _blaming(name or str(file)), file.open("rb") as opened:
-            return _decode(opened, limit, value_range)
-    with _blaming(name or "the picture"):
-        return _decode(file, limit, value_range)
+    with _opened(file, name) as image:
+        image.load()
+        with suppress(Exception):  # damaged EXIF only fails to say which way is up
+            ImageOps.exif_transpose(image, in_place=True)
+        return _grey_or_colour(image, value_range)
 
 
 def peek(file: Path | BinaryIO, name: str = "") -> tuple[int, int, str]:
     """Return height, width and Pillow's mode of a picture, as its header gives them.
 
-    Args:
-        file: a path, or a file opened for reading bytes.
-        name: what errors call it; the path, when not given.
+    The arguments are those of `read_picture`.
 
     Raises:
         BadPictureError: the file is missing, no picture, or a decompression bomb.
     """
-    limit = max_pixels()
-    if isinstance(file, Path):
-        with _blaming(name or str(file)), file.open("rb") as opened:
-            return _peek(opened, limit)
-    with _blaming(name or "the picture"):
-        return _peek(file, limit)
-
-
-def _peek(file: BinaryIO, limit: int) -> tuple[int, int, str]:
-    with _open(file, limit) as image:
+    with _opened(file, name) as image:
         orientation = 1
-        with suppress(Exception):  # as in `_decode`
+        with suppress(Exception):  # as in `read_picture`
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
         width, height = image.size
         lies = orientation in range(5, 9) and image.format != "TIFF"  # which Pillow turns itself
@@ -137,18 +135,10 @@ def _peek(file: BinaryIO, limit: int) -> tuple[int, int, str]:
 
 
 def fit(picture: Image.Image, height: int, width: int, channels: int, how: Fit = "cover") -> Pixels:
-    """Scale a picture to `height` x `width`, antialiased.
+    """Scale a picture of mode ``"L"`` or ``"RGB"``, antialiased; return (height, width, channels).
 
-    Args:
-        picture: of mode ``"L"`` or ``"RGB"``, as `read_picture` gives it.
-        height: of the result, in pixels.
-        width: of the result, in pixels.
-        channels: 1 for grey, 3 for RGB.
-        how: ``"cover"`` cuts off what stands over, the same on both sides; ``"contain"`` keeps all
-            of the picture and repeats its edges around it; ``"stretch"`` changes its proportions.
-
-    Returns:
-        Pixels (height, width, channels).
+    ``"cover"`` cuts off what stands over, the same on both sides; ``"contain"`` keeps all of the
+    picture and repeats its edges around it; ``"stretch"`` changes its proportions.
     """
     mode = "L" if channels == 1 else "RGB"
     converted = picture if picture.mode == mode else picture.convert(mode)
@@ -164,14 +154,7 @@ def fit(picture: Image.Image, height: int, width: int, channels: int, how: Fit =
 
 
 def contained(height: int, width: int, into_height: int, into_width: int) -> tuple[int, ...]:
-    """Return top, left, bottom and right of a picture in the middle of another size, scaled to it.
-
-    Args:
-        height: of the picture, in pixels.
-        width: of the picture, in pixels.
-        into_height: of what it is put into.
-        into_width: of what it is put into.
-    """
+    """Return top, left, bottom and right of a picture scaled into the middle of another size."""
     scale = min(into_height / height, into_width / width)
     inner_height = min(into_height, max(1, round(height * scale)))
     inner_width = min(into_width, max(1, round(width * scale)))
@@ -188,29 +171,19 @@ def share_cut_off(height: int, width: int, to_height: int, to_width: int) -> flo
 def describe_cut(
     sizes: Mapping[tuple[int, int], int], height: int, width: int, how: Fit
 ) -> tuple[str, ...]:
-    """Say how much `fit` cuts off pictures; nothing where that is little.
-
-    Args:
-        sizes: how many pictures there are of each height and width.
-        height: of what they are brought to, in pixels.
-        width: of what they are brought to, in pixels.
-        how: as for `fit`.
-    """
-    if how != "cover":
-        return ()
+    """Say how much `fit` cuts off pictures, counted by height and width; nothing if little."""
     shares = {size: share_cut_off(*size, height, width) for size in sizes}
     cut = {size: sizes[size] for size, share in shares.items() if share > LITTLE}
-    if not cut:
+    if how != "cover" or not cut:
         return ()
     count = sum(cut.values())
     mean = sum(shares[size] * each for size, each in cut.items()) / count
-    worst = max(cut, key=lambda size: shares[size])
-    most = ""
-    if len(cut) > 1:
-        most = f", at most {shares[worst]:.0%} (of {worst[0]}x{worst[1]})"
-    whose = f"{count:,} of {sum(sizes.values()):,} pictures"
+    worst = max(cut, key=shares.__getitem__)
+    whose, most = f"{count:,} of {sum(sizes.values()):,} pictures", ""
     if len(cut) == 1:
         whose += f" of {worst[0]}x{worst[1]}"
+    else:
+        most = f", at most {shares[worst]:.0%} (of {worst[0]}x{worst[1]})"
     return (
         f"{whose} lose {mean:.0%} of their area{most} to fit {height}x{width}; "
         "--fit contain keeps whole pictures, --fit stretch changes their proportions",
@@ -219,12 +192,6 @@ def describe_cut(
 
 def undo_fit(pixels: Pixels, height: int, width: int, how: Fit) -> Pixels:
     """Bring a picture that has the place of a fitted one back to the size of the original.
-
-    Args:
-        pixels: (H, W, C), of the size that the original was fitted to.
-        height: of the original, in pixels.
-        width: of the original, in pixels.
-        how: the original was fitted.
 
     Returns:
         Pixels (height, width, C); `pixels` as they are where parts of the original were cut off.
@@ -275,7 +242,7 @@ def to_eight_bits(values: NDArray[Any], value_range: ValueRange) -> Pixels:
     return pixels
 
 
-def to_values(pixels: Pixels, low: float, high: float) -> Values:
+def to_values(pixels: Pixels, low: float, high: float) -> NDArray[np.float32]:
     """Return pixels (N, H, W, C) as numbers (N, C, H, W) from `low` for 0 to `high` for 255."""
     scale = np.float32((high - low) / 255)
     values = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
@@ -296,21 +263,103 @@ def to_pixels(values: NDArray[Any], low: float, high: float) -> Pixels:
 
 
 def write_png(path: Path | BinaryIO, pixels: Pixels) -> None:
-    """Write a picture (H, W, 1 or 3) as PNG: to a stream, or in one piece into a folder."""
+    """Write a picture (H, W, 1 or 3) as PNG: to a stream, or in one piece as a file."""
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    if not isinstance(path, Path):
-        picture.save(path, format="PNG")
-        return
-    with replacing(path) as temporary:
-        picture.save(temporary, format="PNG")
+    with replacing(path) if isinstance(path, Path) else nullcontext(path) as opened:
+        picture.save(opened, format="PNG")
+
+
+def grid(pixels: Pixels, columns: int | None = None, labels: Sequence[str] = ()) -> Pixels:
+    """Lay pictures (N, H, W, C) out in rows with white gaps, as one picture (H', W', C).
+
+    Small ones are enlarged by a whole factor. Without a number of columns there are about as many
+    as rows. Labels are `legible`, one a row, and are written on its left.
+    """
+    count, height, width, channels = pixels.shape
+    columns = min(columns or math.ceil(math.sqrt(count)), count)
+    rows = math.ceil(count / columns)
+    factor = max(1, min(-(-COMFORTABLE // (columns * width)), LARGEST_ENLARGED // (rows * height)))
+    if labels:
+        factor = max(factor, -(-LOWEST_ROW // height))
+    enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+    height, width = height * factor + GAP, width * factor + GAP
+    page = np.full((rows * height + GAP, columns * width + GAP, channels), 255, np.uint8)
+    for index, picture in enumerate(enlarged):
+        top, left = GAP + index // columns * height, GAP + index % columns * width
+        page[top : top + height - GAP, left : left + width - GAP] = picture
+    if not labels:
+        return page
+    tops = range(GAP, rows * height, height)
+    margin = draw_margin(labels, tops, height - GAP, (page.shape[0], page.shape[1]))
+    return np.hstack([margin[:, :, None].repeat(channels, axis=2), page])
+
+
+def interleave(*sets: Pixels, columns: int) -> Pixels:
+    """Order sets of pictures so that ``grid(…, columns)`` shows a row of each set in turn.
+
+    The sets are (N, H, W, C), equal but for C: grey becomes RGB beside RGB. The last rows of the
+    result are filled up with white.
+    """
+    channels = max(each.shape[-1] for each in sets)
+    rows = math.ceil(len(sets[0]) / columns)
+    page = np.full((rows, len(sets), columns, *sets[0].shape[1:3], channels), 255, np.uint8)
+    for place, each in enumerate(sets):
+        for row in range(rows):
+            part = each[row * columns : (row + 1) * columns]
+            page[row, place, : len(part)] = part
+    return page.reshape(-1, *page.shape[3:])
+
+
+def legible(text: str, otherwise: str) -> str:
+    """Return a name as Pillow's own font can draw it, or `otherwise` where it cannot.
+
+    The font has the letters of English and no others: ``é`` becomes ``e``; ``猫`` has none.
+    """
+    plain = " ".join(text[:MOST_READ].split())
+    if not all(map(_is_in_font, plain)):
+        parts = unicodedata.normalize("NFKD", plain)
+        plain = "".join(part for part in parts if not unicodedata.combining(part))
+    return plain if plain and all(map(_is_in_font, plain)) else otherwise
+
+
+def draw_margin(
+    labels: Sequence[str], tops: Sequence[int], row: int, page: tuple[int, int]
+) -> Pixels:
+    """Return a white margin with a black label beside each row, right-aligned; uint8 (H, W).
+
+    It has no width where Pillow was built without FreeType, and so without a font of any size.
+    All is in pixels: where the rows begin, their height (at least `LOWEST_ROW`), and height and
+    width of the grid that it stands beside.
+    """
+    height, width = page
+    if not features.check("freetype2"):
+        return np.empty((height, 0), np.uint8)
+    size = min(max(SMALLEST_TEXT, width // 36), LARGEST_TEXT, row * SMALLEST_TEXT // LOWEST_ROW)
+    font = ImageFont.load_default(size)
+    shown = [_cut(label, font, WIDEST * size) for label in labels]
+    margin = Image.new("L", (round(max(map(font.getlength, shown))) + size, height), "white")
+    pen = ImageDraw.Draw(margin)
+    for text, top in zip(shown, tops, strict=True):
+        pen.text((margin.width - size // 2, top + row / 2), text, "black", font, anchor="rm")
+    return np.asarray(margin)
 
 
 @contextmanager
-def _blaming(name: str) -> Iterator[None]:
-    """Turn everything that goes wrong inside into an error about the picture called `name`."""
+def _opened(file: Path | BinaryIO, name: str) -> Iterator[Image.Image]:
+    """Open a picture and check its size; what goes wrong inside becomes an error that names it."""
+    limit = max_pixels()
     try:
-        with _QUIET:
-            yield
+        with (
+            _QUIET,
+            file.open("rb") if isinstance(file, Path) else nullcontext(file) as opened,
+            Image.open(opened, formats=formats()) as image,
+        ):
+            if (size := image.width * image.height) > limit:
+                told = f"more than {limit // MEGAPIXEL} megapixels"
+                if (needed := -(-size // MEGAPIXEL)) <= MOST_MEGAPIXELS:
+                    told += f"; {RAISE_LIMIT}={needed} before the command allows it"
+                raise Image.DecompressionBombError(told)
+            yield image
         return
     except UnidentifiedImageError:
         reason = "not a picture of a known format"
@@ -322,41 +371,24 @@ def _blaming(name: str) -> Iterator[None]:
         reason = problem.strerror or str(problem)
     except Exception as problem:  # decoders raise anything at all on damaged bytes
         reason = str(problem) or type(problem).__name__
+    name = name or (str(file) if isinstance(file, Path) else "the picture")
     raise BadPictureError(f"cannot read {name}", cause=" ".join(reason.split())[:200])
-
-
-def _open(file: BinaryIO, limit: int) -> Image.Image:
-    """Read the header only."""
-    image = Image.open(file, formats=formats())
-    pixels = image.width * image.height
-    if pixels > limit:
-        told = f"more than {limit // MEGAPIXEL} megapixels"
-        if (needed := -(-pixels // MEGAPIXEL)) <= MOST_MEGAPIXELS:
-            told += f"; {RAISE_LIMIT}={needed} before the command allows it"
-        raise Image.DecompressionBombError(told)
-    return image
-
-
-def _decode(file: BinaryIO, limit: int, value_range: ValueRange | None) -> Image.Image:
-    with _open(file, limit) as image:
-        image.load()
-        with suppress(Exception):  # damaged EXIF only fails to say which way is up
-            ImageOps.exif_transpose(image, in_place=True)
-        return _grey_or_colour(image, value_range)
 
 
 def _grey_or_colour(image: Image.Image, value_range: ValueRange | None) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
-        grey = Image.fromarray(to_eight_bits(values, value_range or _range_of_type(values)))
-        grey.info[VALUES] = extremes(values)
+        low, high = extremes(values)
+        most = 65535.0 if values.dtype.kind in "iu" else 1.0 if high <= 1 else 255.0
+        usual = (0.0, most) if low >= 0 and high <= most else (low, high)
+        grey = Image.fromarray(to_eight_bits(values, value_range or usual))
+        grey.info[VALUES] = low, high
         return grey
     mode = "L" if image.mode in {"1", "L", "LA"} or _is_grey_palette(image) else "RGB"
     if not image.has_transparency_data:
         return image.convert(mode)
-    opaque = image.convert("RGBA")
-    white = Image.new("RGBA", opaque.size, "white")
-    return Image.alpha_composite(white, opaque).convert(mode)
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert(mode)
 
 
 def _is_grey_palette(image: Image.Image) -> bool:
@@ -368,11 +400,21 @@ def _is_grey_palette(image: Image.Image) -> bool:
     return bool((colours == colours[:, :1]).all())
 
 
-def _range_of_type(values: NDArray[Any]) -> ValueRange:
-    """Return what is black and white in one picture: the range of its type, or its own beyond."""
-    low, high = extremes(values)
-    full = 65535.0 if values.dtype.kind in "iu" else 1.0 if high <= 1 else 255.0
-    return (0.0, full) if low >= 0 and high <= full else (low, high)
+def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Return a text that is no wider than `width` pixels, with an ellipsis where it is cut."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + ELLIPSIS) > width:
+        text = text[:-1]
+    return text.rstrip() + ELLIPSIS
+
+
+@functools.cache
+def _is_in_font(letter: str) -> bool:
+    if not (letter.isprintable() and features.check("freetype2")):
+        return False
+    font = ImageFont.load_default(SMALLEST_TEXT)
+    return bytes(font.getmask(letter)) != bytes(font.getmask(MISSING))
 
 
 class _Quiet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ def alerted(in_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     run = Run(tmp_path / "runs" / "first")
     (run.path / "events.jsonl").unlink()
-    run.append("events.jsonl", {"event": "alert", **COLLAPSE.to_json()})
-    run.append("events.jsonl", {"event": "alert", **diverged("critic/real", "nan", 7).to_json()})
+    run.append("events.jsonl", {"event": "alert", **asdict(COLLAPSE)})
+    run.append("events.jsonl", {"event": "alert", **asdict(diverged("critic/real", "nan", 7))})
     run.append("events.jsonl", {"event": "recovered", "monitor": "collapse", "step": 1300})
     run.write_info(alerts=["diverged"], unwatched=UNWATCHED, step=400)
     return run

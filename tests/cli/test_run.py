@@ -34,7 +34,7 @@ from tests.runtime.graphs import (
     save,
     translator,
 )
-from zoo.grids import grid
+from zoo.pictures import grid
 from zoo.ports import DataSpec, Port
 from zoo.runtime.description import Precision
 from zoo.runtime.files import safe_file_name

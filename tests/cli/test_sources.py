@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.data.pictures import fill, photo, save
 from tests.process import error_of, zoo, zoo_json
-from zoo import grids, pictures
+from zoo import pictures
 
 SMALL = ("--set", "channels=4", "--steps", "1", "--batch-size", "8")
 
@@ -21,8 +21,8 @@ def originals(path: Path) -> np.ndarray:
     """What `zoo sample` shows of one square original, above what is made of it, beside labels."""
     with Image.open(path) as image:
         page = np.asarray(image.convert("RGB"))
-    side = (page.shape[0] - 3 * grids.GAP) // 2
-    return page[grids.GAP :, -side - grids.GAP :][:side, :side]
+    side = (page.shape[0] - 3 * pictures.GAP) // 2
+    return page[pictures.GAP :, -side - pictures.GAP :][:side, :side]
 
 
 def shown(path: Path, how: pictures.Fit, number: int) -> bool:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from tests.evaluation.toys import Measured, Toy, store, trained
 from zoo import DataSpec, Graph, Port
-from zoo.evaluation.metrics import validation_metrics
-from zoo.evaluation.pairs import Translation, measure_pairs, translators
+from zoo.evaluation.metrics import Translation, measure_pairs, translators, validation_metrics
 
 SPEC = DataSpec("animals", 3, 8, 6, domains=("Horse", "Zebra"))
 RANDOM = np.random.default_rng(0)

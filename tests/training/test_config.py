@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from zoo import option
+from zoo.cli.output import is_first_rank
 from zoo.errors import UsageError
 from zoo.training.config import resolve, seconds
-from zoo.training.ranks import is_first_rank
 from zoo.training.reporting import Window
 
 

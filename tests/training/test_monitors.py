@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from zoo.data.location import locate_data
 
 from zoo.catalog.lookup import find_model, installed_models, load_class
 from zoo.data.batches import Batches, in_order
@@ -24,10 +25,10 @@ from zoo.data.store import Store, open_store
 from zoo.model.contract import Goal, Model
 from zoo.model.inference import mean_metrics
 from zoo.options import configure
-from zoo.training.alerts import Alert, Validation, Watched, alert_history
-from zoo.training.monitors import MONITORS, diverged
+from zoo.records import typed
+from zoo.training.monitors import MONITORS, Alert, alert_history, diverged
 from zoo.training.trainer import Cursor, StepResult, setup_players, training_step
-from zoo.training.watch import Watcher, measure_latent_kl
+from zoo.training.watch import Validation, Watched, Watcher, measure_latent_kl
 
 CARDS = [f"{each.plugin.distribution}:{each.card.name}" for each in installed_models()]
 SMALLER = {"hidden": (64,), "features": 8, "discriminator_features": 8, "blocks": 1, "samples": 1}
@@ -112,7 +113,7 @@ def active_monitors(watcher: Watcher) -> set[str]:
         assert alert.evidence
         assert str(alert.step) in alert.message
         assert "\n" not in alert.message + alert.advice
-        assert alert == Alert.from_json(json.loads(json.dumps(alert.to_json())))
+        assert alert == typed(json.loads(json.dumps(asdict(alert))), Alert)
     return {alert.monitor for alert in watcher.alerts}
 
 
@@ -266,7 +267,7 @@ def test_the_kl_by_dimension_adds_up_to_the_kl_of_the_bound() -> None:
 def test_what_is_not_finite_is_told_by_its_name() -> None:
     alert = diverged("critic/real", float("nan"), 7)
     assert alert.message == "training diverged at step 7: critic/real is nan"
-    assert json.loads(json.dumps(alert.to_json(), allow_nan=False))["evidence"]
+    assert json.loads(json.dumps(asdict(alert), allow_nan=False))["evidence"]
 
 
 @pytest.mark.parametrize("card", CARDS)
@@ -328,9 +329,9 @@ def test_events_become_alert_history() -> None:
         {"event": "trained"},
         {"event": "alert", "monitor": "collapse"},  # cut short
         {"event": "recovered", "monitor": "collapse", "step": 2},
-        {"event": "alert", **alert.to_json()},
+        {"event": "alert", **asdict(alert)},
         {"event": "recovered", "monitor": "diverged", "step": 9},
-        {"event": "alert", **alert.to_json()},
+        {"event": "alert", **asdict(alert)},
     ]
     assert alert_history(rows) == [(alert, 9), (alert, None)]
 

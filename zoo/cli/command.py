@@ -16,10 +16,9 @@ import click
 
 import zoo
 from zoo.cli.interruption import ignore_interrupts
-from zoo.cli.output import print_json, say
+from zoo.cli.output import is_first_rank, print_json, say
 from zoo.cli.verbs import Verbs
 from zoo.errors import PluginError, UsageError, ZooError
-from zoo.training.ranks import is_first_rank
 
 VERBS = {
     "list": "Show the models that are installed.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,7 @@ import click
 from zoo.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
-    from zoo.training.alerts import Alert
+    from zoo.training.monitors import Alert
 
 MAX_WIDTH = 88  # characters of a line that is read
 
@@ -32,8 +33,7 @@ def verb(run: str | None, as_json: bool) -> None:
 
 def _show_run(name: str, as_json: bool) -> None:
     from zoo.cli.runs import damaged_lines
-    from zoo.training.alerts import alert_history
-    from zoo.training.monitors import MONITORS
+    from zoo.training.monitors import MONITORS, alert_history
     from zoo.training.run import find_run
 
     run = find_run(name)
@@ -156,7 +156,7 @@ def _as_json(alert: Alert, end: int | None) -> dict[str, Any]:
     """Return an alert with what its monitor says."""
     from zoo.training.monitors import MONITORS
 
-    found = {**alert.to_json(), "recovered": end}
+    found = {**asdict(alert), "recovered": end}
     monitor = MONITORS.get(alert.monitor)
     if monitor is not None:
         found |= {"limits": dict(monitor.limits), "reason": monitor.reason,

@@ -15,7 +15,7 @@ from zoo.errors import UsageError
 if TYPE_CHECKING:
     from zoo.data.store import Store
     from zoo.evaluation.classes import ClassReport, SampleReport
-    from zoo.evaluation.pairs import Translation
+    from zoo.evaluation.metrics import Translation
 
 SAMPLES = 1000
 

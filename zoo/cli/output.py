@@ -13,7 +13,6 @@ from typing import IO, Any
 import click
 
 from zoo.errors import did_you_mean
-from zoo.training.ranks import is_first_rank
 
 IN_ASCII = str.maketrans(
     {"≥": ">=", "≤": "<=", "×": "x", "…": "...", "─": "-"}
@@ -32,6 +31,18 @@ def print_json(value: Any) -> None:
     context = click.get_current_context(silent=True)
     if context is not None and isinstance(context.obj, list):
         context.obj.append(value)
+
+
+def is_first_rank() -> bool:
+    """Whether this process is the only one of a training, or the first of several.
+
+    What the environment announces is not checked here, so that the first rank can report errors.
+    """
+    if "RANK" in os.environ:
+        return os.environ["RANK"] == "0"
+    # the first as zoo sets it, then those of srun and mpirun
+    others = ("LOCAL_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in others)
 
 
 def say(message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,7 +60,7 @@ def list_runs(as_json: bool) -> None:
 def show_run(run: str, as_json: bool) -> None:
     """Show what RUN (an id or @last) is, how it went, and what lies in its folder."""
     from zoo.cli.curves import curves
-    from zoo.training.alerts import alert_history
+    from zoo.training.monitors import alert_history
     from zoo.training.run import find_run
 
     found = find_run(run)
@@ -71,7 +72,7 @@ def show_run(run: str, as_json: bool) -> None:
         print_json({
             **info,
             "path": str(found.path),
-            "alerts": [{**alert.to_json(), "recovered": end} for alert, end in alerts],
+            "alerts": [{**asdict(alert), "recovered": end} for alert, end in alerts],
             "curves": [curve.to_json() for curve in drawn],
             "files": [str(path) for path in files],
         })  # fmt: skip

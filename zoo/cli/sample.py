@@ -60,7 +60,7 @@ def verb(
         check_data_is_there(data)
     trained = load(weights)
     from zoo import pictures
-    from zoo.model.drawing import mappers, samplers
+    from zoo.model.inference import mappers, samplers
 
     if samplers(trained.model):
         if data is not None or fit is not None:
@@ -97,14 +97,14 @@ def verb(
 
 def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> tuple[Pixels, int]:
     """Return a grid of samples and how many they are; `count` is of each class, where some are."""
-    from zoo import grids
+    from zoo import pictures
     from zoo.draws import class_labels, read_classes
-    from zoo.model.drawing import draw_samples, samplers
+    from zoo.model.inference import draw_samples, samplers
 
     model = trained.model
     name = samplers(model)[0]
     if classes is None:
-        return grids.grid(draw_samples(model, name, count=count, seed=seed)), count
+        return pictures.grid(draw_samples(model, name, count=count, seed=seed)), count
     ports = model.graphs()[name].inputs
     chosen = read_classes(classes, ports)
     if len(chosen) * count > MOST_SAMPLES:
@@ -113,15 +113,15 @@ def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> tuple
         )
     samples = draw_samples(model, name, count=count, seed=seed, classes=chosen)
     if len(chosen) == 1:
-        return grids.grid(samples), len(samples)
-    return grids.grid(samples, count, class_labels(chosen, ports)), len(samples)
+        return pictures.grid(samples), len(samples)
+    return pictures.grid(samples, count, class_labels(chosen, ports)), len(samples)
 
 
 def _compare(trained: Trained, count: int, data: str | None, fit: str | None) -> Pixels:
     """Return test images of the data and what all graphs from image to image make of them."""
     from zoo.cli.sources import decode_like, find
     from zoo.cli.targets import trained_on
-    from zoo.model.drawing import comparison, mappers
+    from zoo.model.inference import comparison, mappers
 
     spec = trained.header.data
     source = find(data or trained_on(trained.path))

@@ -14,19 +14,18 @@ import click
 
 from zoo.cli.completion import datasets, models, presets, runs
 from zoo.cli.interruption import ignore_interrupts
-from zoo.cli.output import Choice, json_option, print_json, say
+from zoo.cli.output import Choice, is_first_rank, json_option, print_json, say
 from zoo.cli.request import Request, find_resumed, new_job, same_job
 from zoo.cli.sources import FIT_HELP, FITS
 from zoo.cli.verbs import Grouped
 from zoo.errors import InterruptedRunError, UsageError
-from zoo.training.ranks import is_first_rank, note_on_allocation
+from zoo.training.launch import note_on_allocation
 from zoo.training.run import RUNS
 
 if TYPE_CHECKING:
     from zoo.training.config import Job
-    from zoo.training.plan import Plan
     from zoo.training.run import Run
-    from zoo.training.train import TrainResult
+    from zoo.training.train import Plan, TrainResult
 
 
 UNITS = {"steps": "steps", "epochs": "epochs", "max_seconds": "seconds"}  # of budgets
@@ -165,7 +164,7 @@ def _dry_run(request: Request, resume: str | None, *, as_json: bool) -> None:
     if resume is not None:
         raise UsageError("--dry-run is for a new run", hint="zoo runs show RUN")
     job = new_job(request)
-    from zoo.training.plan import plan
+    from zoo.training.train import plan
 
     if (planned := plan(job)) is not None:
         _print_plan(planned, as_json=as_json)
@@ -235,10 +234,10 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
 
 def _result_of(run: Run) -> dict[str, Any]:
     """Return what ``--json`` printed when the run ended."""
-    from zoo.training.alerts import alert_history
+    from zoo.training.monitors import alert_history
 
     info = run.info()
-    active = [each.to_json() for each, end in alert_history(run.events()) if end is None]
+    active = [asdict(each) for each, end in alert_history(run.events()) if end is None]
     keys = ("model", "status", "step", "epoch", "metrics", "seconds")
     facts = {key: info.get(key) for key in keys}
     return {"run": run.name, "path": str(run.path), **facts, "signal": 0, "alerts": active}
@@ -257,7 +256,7 @@ def _check_new_name(name: str) -> None:
 
 def _print_plan(found: Plan, *, as_json: bool) -> None:
     if as_json:
-        print_json(found.to_json())
+        print_json(asdict(found))
         return
     players = ", ".join(f"{name} {count:,}" for name, count in found.parameters.items())
     channels, height, width = found.image

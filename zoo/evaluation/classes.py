@@ -21,8 +21,7 @@ from zoo.data.store import Store
 from zoo.errors import UsageError
 from zoo.evaluation.classifier import Classifier, Log, find_classifier
 from zoo.model.contract import Model
-from zoo.model.distances import distances, some_of
-from zoo.model.drawing import draw_samples, samplers
+from zoo.model.inference import draw_samples, relative_distances, samplers, some_of
 from zoo.model.weights import Trained
 
 CONFIDENT = 0.9  # probability of a class from which an image counts as recognisable
@@ -45,21 +44,15 @@ RealImages = Callable[[int], Pixels]  # by number of the class
 class ClassReport:
     """How a classifier classifies images; every list is by class.
 
-    Args:
-        images: how many there are.
-        classified: share of the images whose most likely class it is.
-        recognisable: share of the images that it classifies so with a probability of at
-            least `CONFIDENT`.
-        right: share of the images meant to be of the class that are classified as it, None where
-            none is meant to be; None, where nobody knows what they are meant to be.
-        right_of_all: the same, of all images.
-        diversity: how different the images classified as it are from one another, as a share of
-            what real training images of the class are; None where there are too few.
+    Right is the share of the images meant to be of the class that are classified as it, None where
+    none is meant to be, or nobody knows. The diversity is how different the images classified as it
+    are from one another, as a share of what real training images of the class are; None where there
+    are too few.
     """
 
     images: int
-    classified: tuple[float, ...]
-    recognisable: tuple[float, ...]
+    classified: tuple[float, ...]  # share of the images whose most likely class it is
+    recognisable: tuple[float, ...]  # the same, with a probability of at least `CONFIDENT`
     right: tuple[float | None, ...] | None
     right_of_all: float | None
     diversity: tuple[float | None, ...]
@@ -92,14 +85,7 @@ class ClassReport:
 
 @dataclass(frozen=True)
 class SampleReport:
-    """Samples of a model and real images, classified by one classifier.
-
-    Args:
-        names: of the classes.
-        samples: report on the samples.
-        real: report on real images.
-        split: of these images.
-    """
+    """Samples of a model and real images of a split, classified by one classifier."""
 
     names: tuple[str, ...]
     samples: ClassReport
@@ -123,14 +109,9 @@ def classify_samples(
 ) -> SampleReport:
     """Draw samples and classify them, and real images, by a classifier of the data.
 
-    A model that can be asked for a class is asked for each equally often, with the same noise.
-
-    Args:
-        trained: a model of which a graph can be sampled.
-        store: labelled data, of the model's size and channels.
-        split: of the real images.
-        count: samples; rounded down to the same number of each class, where classes are asked for.
-        log: called with a line when the classifier has to be trained first.
+    A model that can be asked for a class is asked for each equally often, with the same noise; the
+    count of samples is rounded down to that. The real images are those of the split. `log` is
+    called with a line when the classifier has to be trained first.
 
     Raises:
         UsageError: the model cannot be sampled, the data has no labels, or other classes than
@@ -165,16 +146,18 @@ def classify_images(
     classifier: Classifier,
     real: RealImages,
 ) -> ClassReport:
-    """Classify images, and compare those of each class with one another.
+    """Classify images (N, H, W, C), and compare those of each class with one another.
 
-    Args:
-        images: (N, H, W, C).
-        meant: the class that each image is meant to be of, (N,), where that is known.
-        classifier: of the data.
-        real: images of each class to compare the diversity with.
+    `meant` is the class that each image is meant to be of, (N,), where that is known; `real` gives
+    the images of a class to compare the diversity with.
     """
     probabilities = classifier.probabilities(images)
-    levels = _diversity(images, probabilities.argmax(axis=1), probabilities.shape[1], real)
+    likeliest = probabilities.argmax(axis=1)
+    levels: list[float | None] = []
+    for number in range(probabilities.shape[1]):
+        places = some_of(np.flatnonzero(likeliest == number), MAX_COMPARED)
+        enough = len(places) >= MIN_COMPARED
+        levels.append(diversity(images[places], real(number)) if enough else None)
     return count_classes(probabilities, meant, levels)
 
 
@@ -183,14 +166,15 @@ def count_classes(
     meant: NDArray[np.int64] | None,
     diversity: Sequence[float | None],
 ) -> ClassReport:
-    """Return the shares of the classes among classified images.
+    """Return the shares of the classes among images classified with the probabilities (N, K).
 
-    Args:
-        probabilities: of every class, (N, K).
-        meant: the class that each image is meant to be of, (N,), where that is known.
-        diversity: of the images of each class.
+    `meant` is as for `classify_images`, the diversity that of the images of each class.
     """
     count, classes = probabilities.shape
+
+    def shares(numbers: NDArray[np.int64]) -> tuple[float, ...]:
+        return tuple((np.bincount(numbers, minlength=classes) / count).tolist())
+
     likeliest = probabilities.argmax(axis=1)
     sure = probabilities.max(axis=1) >= CONFIDENT
     right = right_of_all = None
@@ -202,50 +186,24 @@ def count_classes(
         )
         right_of_all = float(is_right.mean())
     return ClassReport(
-        count,
-        _shares(likeliest, classes, of=count),
-        _shares(likeliest[sure], classes, of=count),
-        right,
-        right_of_all,
-        tuple(diversity),
+        count, shares(likeliest), shares(likeliest[sure]), right, right_of_all, tuple(diversity)
     )
 
 
 def diversity(images: Pixels, real: Pixels) -> float | None:
-    """Return how different images are from one another, as a share of what real ones are.
+    """Return how different images (N, H, W, C) are from one another, as a share of real ones.
 
-    The geometric mean of two shares: of the mean distance of two images, and of the mean distance
-    of each from the one most like it. About 1 for real images, 0 for one image, or a few, again and
-    again. Of each side the same number is compared, since among more images the nearest is nearer.
-
-    Args:
-        images: (N, H, W, C).
-        real: of the same size.
-
-    Returns:
-        None where there are too few images, or the real ones are no different from one another.
+    The geometric mean of the shares of `relative_distances`: about 1 for real images, 0 for one
+    image, or a few, again and again. Of each side the same number is compared, since among more
+    images the nearest is nearer. None where there are too few images, or the real ones are no
+    different from one another.
     """
     affordable = max(MIN_COMPARED, MAX_NUMBERS // math.prod(images.shape[1:]))
     count = min(len(images), len(real), MAX_COMPARED, affordable)
     if count < MIN_COMPARED:
         return None
-    spread, nearest = distances(some_of(images, count))
-    real_spread, real_nearest = distances(some_of(real, count))
-    if not real_nearest:
-        return None
-    return math.sqrt(spread / real_spread * nearest / real_nearest)
-
-
-def _diversity(
-    images: Pixels, likeliest: NDArray[np.int64], classes: int, real: RealImages
-) -> list[float | None]:
-    """Return the diversity of the images that are classified as each class."""
-    levels: list[float | None] = []
-    for number in range(classes):
-        places = some_of(np.flatnonzero(likeliest == number), MAX_COMPARED)
-        enough = len(places) >= MIN_COMPARED
-        levels.append(diversity(images[places], real(number)) if enough else None)
-    return levels
+    shares = relative_distances(some_of(images, count), some_of(real, count))
+    return math.sqrt(math.prod(shares)) if shares else None
 
 
 def _training_images(store: Store, classifier: Classifier) -> RealImages:
@@ -282,7 +240,3 @@ def _takes_class(model: Model, graph: str, names: Sequence[str]) -> bool:
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(name[:20] for name in names[:3]) + (", …" if len(names) > 3 else "")
-
-
-def _shares(numbers: NDArray[np.int64], classes: int, *, of: int) -> tuple[float, ...]:
-    return tuple((np.bincount(numbers, minlength=classes) / of).tolist())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, islice
@@ -29,8 +29,8 @@ from zoo.data.batches import Batches, Split, in_order, length
 from zoo.data.download import make_folder
 from zoo.data.store import Store
 from zoo.errors import UsageError, ZooError
+from zoo.model.blocks import one_cycle
 from zoo.model.inference import evaluation_batch
-from zoo.model.schedules import one_cycle
 from zoo.ports import DataSpec
 
 VERSION = 1  # of network and training; a classifier of another version is trained anew
@@ -67,6 +67,7 @@ class Network(nn.Module):
             nn.ReLU(),
             nn.Linear(128, len(spec.classes)),
         )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits; larger images are averaged down first."""
@@ -84,12 +85,7 @@ def _convolution(before: int, after: int) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained classifier.
-
-    Args:
-        network: in evaluation mode.
-        accuracy: share of the held-out images that it classifies rightly.
-    """
+    """A network in evaluation mode, and the share of held-out images that it classifies rightly."""
 
     network: Network
     accuracy: float
@@ -112,9 +108,8 @@ def held_out(store: Store) -> tuple[str, Split]:
 def find_classifier(store: Store, log: Log) -> Classifier:
     """Return the classifier of a data set; the first time trains it, the same every time.
 
-    Args:
-        store: labelled data, of images of at least 8 × 8 pixels.
-        log: called with a line when it is trained, and with its accuracy.
+    The data has labels, and images of at least 8 × 8 pixels. `log` is called with a line when the
+    classifier is trained, and with its accuracy.
 
     Raises:
         UsageError: the data has no labels, or its images are too small.
@@ -158,7 +153,6 @@ def _train(store: Store, log: Log) -> Classifier:
 
 def _fit(network: Network, split: Split) -> Network:
     """Train with AdamW, a one-cycle rate and cross-entropy."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
     batches = Batches(split, BATCH, seed=SEED, device=torch.device("cpu"))
     images = batches.images
     shown = min(max(PASSES * images, FEWEST_SHOWN), MOST_SHOWN, MOST_PASSES * images)
@@ -166,18 +160,14 @@ def _fit(network: Network, split: Split) -> Network:
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY, fused=True
     )
-    for step, batch in enumerate(islice(_endless(batches), steps)):
+    endless = (batch for epoch in count() for batch in batches.epoch(epoch))
+    for step, batch in enumerate(islice(endless, steps)):
         optimiser.param_groups[0]["lr"] = RATE * one_cycle(step / steps)
         loss = cross_entropy(network(batch["image"]), batch["label"])
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # torch's stub lacks it
         optimiser.step()
     return network.eval()
-
-
-def _endless(batches: Batches) -> Iterator[dict[str, Tensor]]:
-    for epoch in count():
-        yield from batches.epoch(epoch)
 
 
 def _digest(store: Store) -> str:
@@ -218,5 +208,4 @@ def _load(path: Path, spec: DataSpec) -> Classifier | None:
     sound = all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
     if not (sound and 0 <= accuracy <= 1):
         return None
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # as above
     return Classifier(network.eval(), accuracy)

@@ -25,7 +25,7 @@ from zoo.export.metadata import versions
 from zoo.export.quality import CalibrationData
 from zoo.export.variants import Variant
 from zoo.manifest import MANIFEST, Facts, facts_of, read_manifest
-from zoo.model.drawing import overview, samplers
+from zoo.model.inference import overview, samplers
 from zoo.model.weights import Header, Trained
 from zoo.ports import as_word
 from zoo.runtime.description import SCHEMA, Description, Measurements, describe_port, translates_to

@@ -25,8 +25,7 @@ from zoo import pictures
 from zoo.draws import draw
 from zoo.errors import UsageError
 from zoo.model.contract import Graph, Model
-from zoo.model.drawing import images_for
-from zoo.model.inference import run_graph
+from zoo.model.inference import images_for, run_graph
 from zoo.model.weights import Trained
 from zoo.ports import Port
 from zoo.runtime.feed import pixels_to_port

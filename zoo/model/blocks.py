@@ -1,11 +1,20 @@
-"""Pieces of networks and measures of images that several models share."""
+"""What models share: layers, first weights, image errors, augmentation, learning-rate schedules.
+
+A schedule is a function of the share of the training that is done. It fits a budget given in
+epochs, steps or minutes alike, and has no state that a checkpoint could lose.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from zoo.ports import DataSpec
 
 SMALLEST_ERROR = 1e-10  # mean squared error that counts as none: 100 dB
 
@@ -65,3 +74,113 @@ def psnr(image: Tensor, other: Tensor) -> Tensor:
         other: the same shape and range.
     """
     return -10 * pixel_mse(image, other).clamp(min=SMALLEST_ERROR).log10()
+
+
+def resize_crop_flip(images: Tensor, *, enlarge: float, flip: bool = True) -> Tensor:
+    """Enlarge images, cut each back to its size at a place of its own, and mirror half of them.
+
+    Source: Zhu et al. 2017, arXiv:1703.10593, whose code loads images at 286 pixels and crops to
+    256, a factor of 1.12.
+
+    Args:
+        images: (N, C, H, W). Pairs that must stay pairs are given as one, joined along C.
+        enlarge: factor of height and width, at least 1; 1 only mirrors.
+        flip: whether half of them are mirrored, left for right.
+
+    Returns:
+        Images (N, C, H, W), channels last in memory.
+    """
+    count, _, height, width = images.shape
+    tall, wide = round(height * enlarge), round(width * enlarge)
+    larger = images
+    if (tall, wide) != (height, width):
+        larger = interpolate(images, (tall, wide), mode="bicubic", align_corners=False).clamp(-1, 1)
+    device = images.device
+    top = torch.randint(tall - height + 1, (count, 1), device=device)
+    left = torch.randint(wide - width + 1, (count, 1), device=device)
+    mirrored = torch.rand(count, 1, device=device) < (0.5 if flip else 0.0)
+    rows = top + torch.arange(height, device=device)  # (N, H)
+    columns = torch.arange(width, device=device)
+    columns = left + torch.where(mirrored, columns.flip(0), columns)  # (N, W)
+    which = torch.arange(count, device=device)
+    chosen = larger.permute(0, 2, 3, 1)[which[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return chosen.permute(0, 3, 1, 2)
+
+
+class ImagePool(nn.Module):
+    """A pool of generated images, so that a discriminator also sees those of earlier steps.
+
+    Until the pool is full, every image goes in and comes straight back. From then on, each image
+    is, with probability 1/2, exchanged for one drawn from the pool. Source: Shrivastava et al.
+    2017, arXiv:1612.07828, section 2.3, as used by Zhu et al. 2017, arXiv:1703.10593, section 4.
+
+    The images are a buffer that is not part of the weights: the trainer keeps it in checkpoints,
+    and neither weight files nor exports hold it.
+
+    Args:
+        size: images that the pool holds; 0 for none, so that images pass unchanged.
+        data: the shape of the images.
+    """
+
+    def __init__(self, size: int, data: DataSpec) -> None:
+        super().__init__()
+        empty = torch.zeros(size, data.channels, data.height, data.width)
+        self.images: Tensor
+        self.filled: Tensor
+        self.register_buffer("images", empty, persistent=False)
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Return images (N, C, H, W), as many as came in, some of them older."""
+        given = []
+        filled = int(self.filled)
+        for image in images.detach():
+            if filled < len(self.images):
+                self.images[filled] = image
+                filled += 1
+            elif filled and torch.rand(()) < 0.5:
+                place = int(torch.randint(filled, ()))
+                older = self.images[place].clone()
+                self.images[place] = image
+                image = older  # noqa: PLW2901 - the exchange is what happens here
+            given.append(image)
+        self.filled.fill_(filled)
+        return torch.stack(given).to(images.dtype)
+
+
+def constant(done: float) -> float:
+    """Return 1 throughout."""
+    del done
+    return 1.0
+
+
+def constant_then_linear(done: float, *, fall_from: float = 0.5) -> float:
+    """Return 1, and from a share of the training on a straight line down to 0 at its end.
+
+    Source: Zhu et al. 2017, arXiv:1703.10593, section 4.
+
+    Args:
+        done: share of the training that is done, in [0, 1].
+        fall_from: share of the training after which the rate falls, below 1.
+    """
+    return min(1.0, (1 - done) / (1 - fall_from))
+
+
+def one_cycle(done: float, *, rise: float = 0.3) -> float:
+    """Return the cosine one-cycle factor: from 1/25 up to 1, then down to 1/10,000 of the start.
+
+    Source: Smith & Topin 2018, "Super-Convergence", arXiv:1708.07120, with cosine annealing.
+
+    Args:
+        done: share of the training that is done, in [0, 1].
+        rise: share of the training in which the rate rises.
+    """
+    start, end = 1 / 25, 1 / 250_000
+    if done < rise:
+        return _cosine(start, 1.0, done / rise)
+    return _cosine(1.0, end, (done - rise) / (1 - rise))
+
+
+def _cosine(first: float, last: float, share: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * min(share, 1.0))) / 2

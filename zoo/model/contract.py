@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zoo.model.schedules import constant
+from zoo.model.blocks import constant
 from zoo.ports import DataSpec, Port, Signature
 
 Batch = Mapping[str, Tensor]

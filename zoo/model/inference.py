@@ -1,10 +1,15 @@
-"""Using a model without training it: its graphs on arrays, its metrics over a set of images."""
+"""Using a model without training it: its graphs on arrays, its metrics, pictures of what it does.
+
+A graph whose inputs all have a prior is drawn from noise; one from image to image is shown on
+images that somebody gives, and on the way back where the model has one. Images are uint8
+(N, H, W, C).
+"""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,14 +17,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo import pictures
+from zoo.draws import class_labels, draw
+from zoo.errors import UsageError
 from zoo.model.contract import Batch, Graph, Model
 from zoo.ports import DataSpec, Port
 
-Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+Array = np.ndarray[Any, Any]
+Arrays = Mapping[str, Array]
 
 MOST_ROWS = 500  # evaluated at a time; without gradients they take little memory …
 MOST_NUMBERS = 2**21  # … unless they are large: in one port, whose layers hold many times that
 EVALUATION_SEED = 0  # noise of every evaluation, so that two evaluations can be compared
+
+SAMPLES = 64  # of an overview
+SHOWN = 24  # images of an overview that go through a graph
+COLUMNS = 8
+MOST_CLASSES = 10  # rows of an overview that asks for classes
+ROUNDING = 1e-4  # grey levels; one pixel of a million that differs by one makes ten times as much
 
 
 @contextmanager
@@ -56,24 +71,31 @@ def evaluation_batch(data: DataSpec) -> int:
     return _rows_at_once(data.pixels)
 
 
-def run_graph(model: Model, name: str, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+def _rows_at_once(numbers: int) -> int:
+    """Return how many rows are run together when each holds so many numbers."""
+    return max(1, min(MOST_ROWS, MOST_NUMBERS // numbers))
+
+
+def run_graph(model: Model, name: str, inputs: Arrays) -> dict[str, Array]:
     """Run one graph of the model on arrays, as `run_in_torch` does."""
     return run_in_torch(model, model.graphs()[name], inputs)
 
 
-def run_in_torch(model: Model, graph: Graph, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+def run_in_torch(model: Model, graph: Graph, inputs: Arrays) -> dict[str, Array]:
     """Run a graph on arrays, one an input port, and return one an output port.
 
     Rows are run some at a time, so that memory stays bounded, unless the graph has a fixed batch.
     """
     device = device_of(model)
     rows = len(inputs[graph.inputs[0].name])
-    found: dict[str, list[np.ndarray[Any, Any]]] = {port.name: [] for port in graph.outputs}
-    widest = max(
-        *(inputs[port.name][0].size for port in graph.inputs), *map(_fixed_size, graph.outputs)
+    found: dict[str, list[Array]] = {port.name: [] for port in graph.outputs}
+    given_sizes = (inputs[port.name][0].size for port in graph.inputs)
+    made_sizes = (
+        math.prod(size for size in port.shape[1:] if isinstance(size, int))
+        for port in graph.outputs
     )
     batch = graph.inputs[0].shape[0]
-    size = batch if isinstance(batch, int) else _rows_at_once(widest)
+    size = batch if isinstance(batch, int) else _rows_at_once(max(*given_sizes, *made_sizes))
     with evaluating(model):
         for start in range(0, rows, size):
             portion = slice(start, start + size)
@@ -82,15 +104,6 @@ def run_in_torch(model: Model, graph: Graph, inputs: Arrays) -> dict[str, np.nda
             for port, tensor in zip(graph.outputs, outputs, strict=True):
                 found[port.name].append(tensor.to("cpu").numpy())
     return {key: np.concatenate(parts) for key, parts in found.items()}
-
-
-def _rows_at_once(numbers: int) -> int:
-    """Return how many rows are run together when each holds so many numbers."""
-    return max(1, min(MOST_ROWS, MOST_NUMBERS // numbers))
-
-
-def _fixed_size(port: Port) -> int:
-    return math.prod(size for size in port.shape[1:] if isinstance(size, int))
 
 
 def as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -109,3 +122,155 @@ def mean_metrics(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
             for name, value in model.validation_step(batch).items():
                 sums[name] = sums.get(name, 0.0) + float(value) * size
     return {name: total / images for name, total in sums.items()}
+
+
+def samplers(model: Model) -> list[str]:
+    """Return the graphs that make pictures from nothing but draws."""
+    return [name for name, graph in model.graphs().items() if graph.signature.can_sample]
+
+
+def mappers(model: Model) -> list[str]:
+    """Return the graphs that make a picture of a picture, except cycles through both domains.
+
+    What a cycle makes is shown behind its first half, as the way back.
+    """
+    found = []
+    for name, graph in model.graphs().items():
+        if graph.signature.maps_images:
+            source, target = domains_of(graph)
+            if not source or source != target:
+                found.append(name)
+    return found
+
+
+def domains_of(graph: Graph) -> tuple[str, str]:
+    """Return the domain of the image that goes into a graph, and of the one that comes out."""
+    (given,) = graph.signature.missing
+    return given.domain, graph.outputs[0].domain
+
+
+def overview(model: Model, name: str, images: Mapping[str, Array]) -> Array:
+    """Return one picture of a graph that draws or maps, uint8 (H, W, C), every time the same.
+
+    Samples fill a square, or a row a class with the same noise. What a graph from image to image
+    makes of a split of data is shown as by `comparison`.
+    """
+    graph = model.graphs()[name]
+    if not graph.signature.can_sample:
+        return comparison(model, [name], images, SHOWN)
+    labels = [port for port in graph.inputs if port.kind == "label" and port.classes]
+    if len(labels) != 1:
+        return pictures.grid(draw_samples(model, name, count=SAMPLES, seed=0), COLUMNS)
+    classes = range(min(MOST_CLASSES, len(labels[0].classes)))
+    samples = draw_samples(model, name, count=COLUMNS, seed=0, classes=classes)
+    return pictures.grid(samples, COLUMNS, class_labels(classes, graph.inputs))
+
+
+def draw_samples(
+    model: Model, name: str, *, count: int, seed: int, classes: Sequence[int] | None = None
+) -> Array:
+    """Return pictures of a graph whose inputs all have a prior; `seed` is that of the noise.
+
+    Of the classes that are asked for by number there are `count` each, with the same noise, class
+    after class.
+    """
+    ports = model.graphs()[name].inputs
+    return _first_output(model, name, draw(ports, count, seed, classes))
+
+
+def comparison(
+    model: Model, names: Sequence[str], images: Mapping[str, Array], count: int
+) -> Array:
+    """Return images in rows, under each row what graphs make of it, uint8 (H, W, C).
+
+    Beside each row stands what it is: ``input`` or the domain, or the graph that made it. A graph
+    from one domain to the other is followed by the graph back, where the model has one: input,
+    translated, cycled back. The images are a split of data, ``image`` or ``a`` and ``b``; of each
+    set `count` are shown, or fewer where there are fewer.
+
+    Raises:
+        UsageError: a graph is for one of two domains, and the data has one set of images.
+    """
+    graphs = model.graphs()
+    given = {}
+    for name in names:
+        (port,) = graphs[name].signature.missing
+        given[name] = images_for(model, port, images)
+    count = min(count, *map(len, given.values()))
+    sets, labels = [], []
+    for name in names:
+        there = domains_of(graphs[name])
+        back = [each for each in mappers(model) if domains_of(graphs[each]) == there[::-1]]
+        sets.append(some_of(given[name], count))
+        labels.append(pictures.legible(there[0], "input"))
+        for each in (name, *(back[:1] if all(there) else [])):
+            sets.append(map_images(model, each, sets[-1]))
+            labels.append(pictures.legible(each, "output"))
+    columns = min(COLUMNS, count)
+    page = pictures.interleave(*sets, columns=columns)
+    return pictures.grid(page, columns, labels * (len(page) // columns // len(sets)))
+
+
+def map_images(model: Model, name: str, images: Array) -> Array:
+    """Return what a graph from image to image makes of images.
+
+    Inputs beside the image are drawn from their priors.
+    """
+    graph = model.graphs()[name]
+    (given,) = graph.signature.missing
+    inputs = draw([port for port in graph.inputs if port is not given], len(images), seed=0)
+    inputs[given.name] = pictures.to_values(images, *(given.range or (-1.0, 1.0)))
+    return _first_output(model, name, inputs)
+
+
+def images_for(model: Model, port: Port, images: Mapping[str, Array]) -> Array:
+    """Return the images of a split that go into a port: those of its domain.
+
+    Raises:
+        UsageError: the port is for one of two domains, and the data has one set of images.
+    """
+    if not port.domain:
+        return next(iter(images.values()))
+    if "b" not in images:
+        raise UsageError(
+            f"{model.data.name} has two domains; this data has one set of images for {port.domain}"
+        )
+    return images[model.data.side_of(port.domain)]
+
+
+def _first_output(model: Model, name: str, inputs: dict[str, Array]) -> Array:
+    port = model.graphs()[name].outputs[0]
+    values = run_graph(model, name, inputs)[port.name]
+    return pictures.to_pixels(values, *(port.range or (-1.0, 1.0)))
+
+
+def relative_distances(images: Array, real: Array) -> tuple[float, float] | None:
+    """Return the two `distances` of images as shares of those of as many real ones.
+
+    Both are about 1 for images as different as real ones, and near 0 when all are alike, the
+    second also when a few are repeated. None where real images are no different from one another.
+    """
+    spread, nearest = distances(images)
+    real_spread, real_nearest = distances(real)
+    return (spread / real_spread, nearest / real_nearest) if real_nearest else None
+
+
+def distances(images: Array) -> tuple[float, float]:
+    """Return the mean distance of two of at least two images, and of each from the nearest one.
+
+    Root mean square over pixels, so that pictures of two sizes can be compared. Images that are
+    equal have the distance 0 exactly.
+    """
+    rows = images.reshape(len(images), -1).astype(np.float64)
+    rows -= rows.mean(axis=0)  # distances stay, and small ones are not lost in rounding
+    squares = (rows**2).sum(axis=1)
+    apart = np.sqrt(np.maximum(squares[:, None] + squares - 2 * rows @ rows.T, 0) / rows.shape[1])
+    apart[apart < ROUNDING] = 0
+    np.fill_diagonal(apart, np.nan)
+    return float(np.nanmean(apart)), float(np.nanmin(apart, axis=1).mean())
+
+
+def some_of(images: Array, count: int) -> Array:
+    """Return at most `count` images from all over an array, which may be sorted."""
+    count = min(count, len(images))
+    return np.asarray(images[np.linspace(0, len(images) - 1, count).round().astype(int)])

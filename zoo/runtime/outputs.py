@@ -11,8 +11,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from zoo.errors import UsageError
-from zoo.grids import grid
-from zoo.pictures import Pixels, undo_fit, write_png
+from zoo.pictures import Pixels, grid, undo_fit, write_png
 from zoo.ports import Fit, Port, Signature
 from zoo.runtime.description import is_pictorial, numbers_in_a_row
 from zoo.runtime.feed import Feed, Result, port_to_pixels

@@ -28,7 +28,7 @@ from zoo.testing.watched_training import (
     seed_everything,
     watch_training,
 )
-from zoo.training.alerts import AlertError
+from zoo.training.monitors import AlertError
 from zoo.training.trainer import check_players, parameters_of
 
 ODD = 3  # images of a batch that no usual batch size is a multiple of

@@ -5,12 +5,10 @@ Imports no torch: what the files hold is written and read by `zoo.training.state
 
 from __future__ import annotations
 
-import re
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
@@ -19,10 +17,9 @@ from zoo.errors import NotFoundError
 from zoo.manifest import MANIFEST, sha256_of
 from zoo.ports import Fit
 from zoo.records import read_json
-from zoo.training.run import Run
+from zoo.training.run import CHECKPOINT, Run
 
 SCHEMA = 1
-NAME = re.compile(r"step-(\d{7,12})")
 STATE = "state.json"
 
 Record = TypeVar("Record")
@@ -62,12 +59,7 @@ class _Manifest(TypedDict):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files are all unchanged since they were written.
-
-    Args:
-        path: its folder.
-        content: what `STATE` holds.
-    """
+    """A checkpoint whose files are all unchanged since they were written: what `STATE` holds."""
 
     path: Path
     content: Mapping[str, Any]
@@ -83,31 +75,6 @@ class Checkpoint:
         return int(self.content["ranks"])
 
 
-@dataclass
-class CheckpointTimer:
-    """Says when a checkpoint is due beside those of each validation: by steps, or by time.
-
-    Args:
-        steps: save at each multiple of so many steps; None if steps do not count.
-        seconds: save when so much time has gone by; None if time does not count.
-        began: when the last checkpoint was written, as `time.monotonic` counts.
-    """
-
-    steps: int | None
-    seconds: float | None
-    began: float = field(default_factory=time.monotonic)
-
-    def is_due(self, step: int) -> bool:
-        """Whether this rank wants a checkpoint after a step."""
-        if self.steps is not None and step % self.steps == 0:
-            return True
-        return self.seconds is not None and time.monotonic() - self.began >= self.seconds
-
-    def restart(self) -> None:
-        """Count the seconds from now on, because a checkpoint was written."""
-        self.began = time.monotonic()
-
-
 def save_checkpoint(
     run: Run,
     step: int,
@@ -118,14 +85,9 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint, and point ``last`` and, if it is the best, ``best`` to it.
 
-    Older checkpoints are removed afterwards, so that there is always one.
-
-    Args:
-        run: whose checkpoint it is.
-        step: training steps done.
-        write: writes the files into a folder and returns the content of `STATE`.
-        is_best: whether no earlier checkpoint was better.
-        keep: how many of the last ones to keep, beside the best.
+    Older checkpoints are removed afterwards, so that there is always one: the last ones, as many
+    as `keep` says, and the best stay. `write` writes the files into a folder and returns the
+    content of `STATE`.
 
     Raises:
         OSError: the disk is full or cannot be written to; what was there before is untouched.
@@ -141,7 +103,11 @@ def save_checkpoint(
     if is_best:
         run.point("best", name)
     run.point("last", name)
-    _prune(folder, keep)
+    pointer = folder / "best"
+    best = pointer.read_text(encoding="utf-8", errors="replace") if pointer.exists() else ""
+    for path in _checkpoints(folder)[:-keep]:
+        if path.name != best.strip():
+            shutil.rmtree(path)
 
 
 def newest(run: Run) -> tuple[Checkpoint | None, dict[Path, str]]:
@@ -190,7 +156,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if not (path / name).is_file() or _describe(path / name) != described:
             raise damaged(path, f"{name} is missing or has changed")
     content = _read(path / STATE, _State)
-    if STATE not in files or content["step"] != int(NAME.fullmatch(path.name)[1]):  # type: ignore[index] # callers give folders of this name
+    if STATE not in files or content["step"] != int(path.name.removeprefix("step-")):
         raise damaged(path, f"{STATE} is of another step")
     return Checkpoint(path, content)
 
@@ -228,17 +194,9 @@ def set_pointers(run: Run, checkpoint: Checkpoint) -> None:
         (folder / "best").unlink(missing_ok=True)
 
 
-def _prune(folder: Path, keep: int) -> None:
-    best = folder / "best"
-    named = best.read_text(encoding="utf-8", errors="replace").strip() if best.exists() else ""
-    for path in _checkpoints(folder)[:-keep]:
-        if path.name != named:
-            shutil.rmtree(path)
-
-
 def _checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, the oldest first."""
-    found = [path for path in folder.glob("step-*") if NAME.fullmatch(path.name)]
+    found = [path for path in folder.glob("step-*") if CHECKPOINT.fullmatch(path.name)]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 

@@ -5,6 +5,7 @@ Imports no torch.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,10 +93,8 @@ def resolve(
 ) -> tuple[Any, Settings]:
     """Return the model's configuration and the settings that the layers add up to.
 
-    Args:
-        model_config: the model's `Config`.
-        preset: the model's own training preset, the lowest layer.
-        layers: values by key, the later ones stronger; each key may belong to either.
+    The model's own training preset is the lowest layer, later ones are stronger. Each key of a
+    layer may belong to the configuration or to the settings.
 
     Raises:
         UsageError: an unknown key or an unusable value.
@@ -129,16 +128,16 @@ def resolve(
     return configure(model_config, config), resolved
 
 
-def interval(text: str) -> tuple[int | None, float | None]:
-    """Return the steps or the seconds that a text such as ``500`` or ``5m`` stands for.
+def interval(text: str) -> tuple[float, float]:
+    """Return the steps and the seconds of a text such as ``500`` or ``5m``; one is infinite.
 
     Raises:
         UsageError: it is neither a number of steps nor a duration.
     """
     if re.fullmatch(r"0*[1-9]\d{0,8}", text):
-        return int(text), None
+        return int(text), math.inf
     try:
-        return None, seconds(text)
+        return math.inf, seconds(text)
     except UsageError:
         raise UsageError(
             f"checkpoint_every = {text[:40]!r} is neither a duration nor a number of steps",
@@ -191,7 +190,7 @@ def read_config(path: Path) -> Configuration:
 
 @dataclass(frozen=True)
 class Job:
-    """A training to run: the model, its configuration, the trainer's settings and the data.
+    """A training to run: the model with its plugin, its configuration, the settings and the data.
 
     Args:
         entry: the model and the plugin that it comes from.
@@ -230,16 +229,13 @@ class Job:
         return tomli_w.dumps(self.to_json())
 
 
-NEEDED_ARRAYS = {
-    "images": {"image"},
-    "labelled images": {"image", "label"},
-    "two domains": {"a", "b"},
-}
-LAYOUTS = {  # how files that a model needs are laid out
-    "images": "pictures in one folder",
-    "labelled images": "a folder of pictures for each class",
-    "two domains": "two folders of pictures, one for each domain, or trainA and trainB",
-}
+NEEDS = {  # the arrays that a model needs, and how the files of such data are laid out
+    "images": ({"image"}, "pictures in one folder"),
+    "labelled images": ({"image", "label"}, "a folder of pictures for each class"),
+    "two domains": (
+        {"a", "b"}, "two folders of pictures, one for each domain, or trainA and trainB"
+    ),
+}  # fmt: skip
 
 
 def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train") -> None:
@@ -251,10 +247,8 @@ def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train")
     ports = set(store.splits[split])
     if NEEDED_ARRAYS[entry.card.needs] <= ports:
         return
-    if "a" in ports:
-        holds = "two domains"
-    else:
-        holds = "labelled images" if "label" in ports else "images without labels"
+    labelled = "labelled images" if "label" in ports else "images without labels"
+    holds = "two domains" if "a" in ports else labelled
     what = repr(data) if split == "train" else f"the {split} split of {data!r}"
     raise UsageError(
         f"{entry.card.name} learns from {entry.card.needs}; {what} holds {holds}",
@@ -273,19 +267,19 @@ def load_job(run: Run) -> tuple[JobRecord, Configuration]:
     """
     path = run.path / "config.toml"
     job = saved_job(run)
-    if job is None:
-        try:
-            return typed({"training": {}, "options": {}, **read_config(path)}, JobRecord), {}
-        except (ZooError, ValueError) as problem:
-            raise NotFoundError(
-                f"run {run.name!r} has no checkpoint, and its configuration cannot be read: "
-                f"{getattr(problem, 'message', f'{path}: {problem}')}",
-                hint="zoo train MODEL begins a new run",
-            ) from None
     try:
-        return job, read_config(path)
-    except ZooError:
-        return job, {}
+        beside = read_config(path)
+        if job is not None:
+            return job, beside
+        return typed({"training": {}, "options": {}, **beside}, JobRecord), {}
+    except (ZooError, ValueError) as problem:
+        if job is not None:
+            return job, {}
+        raise NotFoundError(
+            f"run {run.name!r} has no checkpoint, and its configuration cannot be read: "
+            f"{getattr(problem, 'message', f'{path}: {problem}')}",
+            hint="zoo train MODEL begins a new run",
+        ) from None
 
 
 def is_other_data(wanted: str, own: str) -> bool:
@@ -299,10 +293,6 @@ def find_data(run: Run, data: str) -> str:
     """Return the place of the data that a run was trained on.
 
     A folder that was moved together with its runs is found again. Its content is not compared.
-
-    Args:
-        run: the run.
-        data: name in the catalogue, or absolute path, as the run was trained with.
 
     Raises:
         NotFoundError: there is nothing at any place where it may lie.
@@ -329,11 +319,8 @@ def resolve_again(
 ) -> tuple[Any, Settings, dict[str, Any]]:
     """Return the configuration and the settings of a run that is resumed, and what changes.
 
-    Args:
-        run: the run.
-        own: the job that it was trained with.
-        model_config: the model's `Config`.
-        layers: what is asked for now, the later ones stronger.
+    `own` is the job that it was trained with; the layers are what is asked for now, the later ones
+    stronger.
 
     Raises:
         UsageError: something is asked for that contradicts the run.
@@ -351,8 +338,7 @@ def resolve_again(
         if wanted[key] != now and key not in MAY_CHANGE:
             raise contradiction(run, key, show_value(wanted[key]), show_value(now))
     config, new = resolve(model_config, {}, [before, wanted])
-    new_values = {key: getattr(new, key) for key in options_of(Settings)}
-    changes = {key: each for key, each in new_values.items() if each != getattr(settings, key)}
+    changes = {key: value for key, value in vars(new).items() if value != getattr(settings, key)}
     return config, new, changes
 
 

@@ -62,19 +62,14 @@ Panels = dict[str, dict[str, Series]]  # curves by their names, by title
 def save_curves(
     rows: Iterable[MetricsRow],
     path: Path,
+    at_random: Mapping[str, float],
     *,
-    is_adversarial: bool = False,
-    losses_at_random_guess: Mapping[str, float] | None = None,
+    is_adversarial: bool,
 ) -> None:
-    """Draw the rows of ``metrics.jsonl``; nothing is written where there are none.
+    """Draw the rows of ``metrics.jsonl`` as one picture; none is written where there are no rows.
 
-    Args:
-        rows: of the run.
-        path: of the picture.
-        is_adversarial: whether several players train against each other.
-        losses_at_random_guess: of the players that have one, by name.
+    `at_random` are the losses at random guess of the players that have one.
     """
-    at_random = losses_at_random_guess or {}
     panels = _panels(rows, at_random)
     if not panels:
         return
@@ -106,7 +101,6 @@ def _draw(axes: Axes, title: str, curves: Mapping[str, Series], at_random: float
         axes.axhline(at_random, color="grey", linestyle="--", linewidth=1,
                      label=f"loss at random guess: {at_random:.3g}")  # fmt: skip
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    if at_random is not None:
         what = "the sum of all terms of its loss"
     elif players:
         what = f"term of the loss of the {' and the '.join(players)}"

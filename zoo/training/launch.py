@@ -1,4 +1,4 @@
-"""The process of a training: signals that end it, and a supervisor that resumes it after a crash.
+"""The processes of a training: signals that end it, a supervisor, and ranks that others start.
 
 The supervisor starts the training in a process of its own, and a new one after a crash, because a
 rank that has lost the others cannot be trusted to find them again. Imports no torch.
@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 
 from zoo.errors import UsageError
-from zoo.training.ranks import announced
-from zoo.training.run import ATTEMPT, Run, all_runs
+from zoo.training.run import ATTEMPT, all_runs
 
 # SIGUSR1 is how clusters warn before they take a machine away, SIGHUP comes when a terminal closes.
 STOP_SIGNALS = [
@@ -36,11 +37,7 @@ KEPT = {"--json", "--debug", "--no-color"}  # options that do not concern the tr
 
 
 class SecondSignal(KeyboardInterrupt):
-    """Ctrl-C was pressed after an earlier signal: the training is to stop at once.
-
-    Args:
-        number: of the signal.
-    """
+    """Ctrl-C was pressed after an earlier signal: the training is to stop at once."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -84,11 +81,7 @@ def exit_code(number: int) -> int:
 
 
 def supervise(retries: int, log: Callable[[str], None]) -> int:
-    """Run the command that this process was started with, without ``--retries``.
-
-    Args:
-        retries: how often to resume after a crash.
-        log: prints a line to the user.
+    """Run the command that this process was started with, and resume it after a crash.
 
     Returns:
         The exit code of the last try.
@@ -105,7 +98,8 @@ def supervise(retries: int, log: Callable[[str], None]) -> int:
     for left in reversed(range(retries + 1)):
         attempt = secrets.token_hex(8)
         code, was_stopped = _try(words, attempt)
-        run = _run_of(attempt) or run
+        tried = (each for each in reversed(all_runs()) if each.fact("attempt") == attempt)
+        run = next(tried, run)
         if not left or run is None or was_stopped or not (code < 0 or code == CRASHED):
             break
         log(f"the training crashed; resuming run {run.name}, {left - 1} tries are left")
@@ -122,10 +116,10 @@ def end_with_supervisor() -> None:
     """
     handle = os.environ.pop(SUPERVISOR, "")  # so that the ranks do not take it for theirs
     if handle.isdecimal():
-        threading.Thread(target=_watch, args=[int(handle)], daemon=True).start()
+        threading.Thread(target=_end_with_pipe, args=[int(handle)], daemon=True).start()
 
 
-def _watch(handle: int) -> None:
+def _end_with_pipe(handle: int) -> None:
     """Wait until a pipe is closed, then end all processes of the group."""
     with suppress(OSError):
         while os.read(handle, 1):
@@ -181,6 +175,93 @@ def _try(words: list[str], attempt: str) -> tuple[int, bool]:
     return process.returncode, was_stopped
 
 
-def _run_of(attempt: str) -> Run | None:
-    """Return the run that an attempt trained, if it was created."""
-    return next((run for run in reversed(all_runs()) if run.fact("attempt") == attempt), None)
+@dataclass(frozen=True)
+class World:
+    """The processes of a training that another program has started, and which one this is."""
+
+    launcher: str  # ``torchrun``, ``srun`` or ``mpirun``
+    size: int  # processes on all machines together
+    rank: int  # of this process among all
+    local_size: int  # processes on this machine
+    local_rank: int
+
+    @property
+    def machines(self) -> int:
+        """How many machines take part; each has as many processes."""
+        return self.size // self.local_size
+
+
+# By launcher, the variables of size, rank, processes on a machine, and rank there. Those of
+# torchrun come first: it may have been started by srun. PyTorch's jobs on Kubernetes set the first
+# two, with one process on each machine.
+VARIABLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "torchrun": (("WORLD_SIZE",), ("RANK",), ("LOCAL_WORLD_SIZE",), ("LOCAL_RANK",)),
+    "srun": (
+        ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"), ("SLURM_PROCID",),
+        ("SLURM_STEP_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE", "SLURM_TASKS_PER_NODE"),
+        ("SLURM_LOCALID",),
+    ),
+    "mpirun": (
+        ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "PMI_RANK"),
+        ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"),
+        ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"),
+    ),
+}  # fmt: skip
+
+
+def announced() -> World | None:
+    """Return the world that the environment announces; None where this process is alone.
+
+    Raises:
+        UsageError: the variables contradict one another, or the machines differ.
+    """
+    for launcher, names in VARIABLES.items():
+        size, rank = (_number(launcher, group) for group in names[:2])
+        if size is None or rank is None or size == 1 or _is_allocation_only(launcher):
+            continue
+        local_rank = _number(launcher, names[3])
+        machines = os.environ.get("SLURM_NNODES", "") if launcher == "srun" else ""
+        local_size = _number(launcher, names[2])
+        if machines.isdecimal() and int(machines) and size % int(machines) == 0:
+            local_size = size // int(machines)
+        local_size, local_rank = local_size or 1, local_rank or 0
+        if not (0 <= rank < size and 0 <= local_rank < local_size) or size % local_size:
+            raise UsageError(
+                f"{launcher} announces process {rank} of {size}, here {local_rank} of "
+                f"{local_size}: each machine must have as many",
+                hint="torchrun --nproc-per-node N, or srun --ntasks-per-node=N",
+            )
+        return World(launcher, size, rank, local_size, local_rank)
+    return None
+
+
+def note_on_allocation() -> str:
+    """Return a note on SLURM tasks that were not started; empty if there are none."""
+    if announced() is None and _is_allocation_only("srun"):
+        tasks = os.environ["SLURM_NTASKS"]
+        return f"SLURM has {tasks} tasks for this job and one is used: srun zoo train uses all"
+    return ""
+
+
+def _is_allocation_only(launcher: str) -> bool:
+    """Whether SLURM's variables are those of a job, and not of a task that srun has started."""
+    is_job = "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_NTASKS", "1") != "1"
+    is_step = "SLURM_STEP_ID" in os.environ or shutil.which("srun") is None
+    return launcher == "srun" and is_job and not is_step
+
+
+def _number(launcher: str, names: tuple[str, ...]) -> int | None:
+    """Return the first of some variables as a number; SLURM writes ``2(x3)`` for 2, 2 and 2."""
+    for name in names:
+        text = os.environ.get(name)
+        if text is None:
+            continue
+        plain, _, repeated = text.partition("(x")
+        if plain.isdecimal() and len(plain) < 7 and (not repeated or repeated.endswith(")")):
+            return int(plain)
+        raise UsageError(
+            f"{name}={text[:40]} of the environment is no number of processes",
+            cause=f"{launcher} sets it, with as many processes on each machine",
+            hint=f"unset {name}, where no {launcher} was used",
+        )
+    return None

@@ -2,17 +2,46 @@
 
 Each monitor is one class: its limits, its advice, and how it is found in measurements, which are
 taken by `zoo.training.watch`. The limits were set between runs that were made to fail on purpose
-and good ones of all first-party models; the reasons say between which numbers.
-
-Imports no torch.
+and good ones of all first-party models; the reasons say between which numbers. Imports no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from zoo.training.alerts import Alert, Validation, Watched, WindowMeans
+from zoo.errors import UnhealthyError
+from zoo.records import typed
+
+if TYPE_CHECKING:
+    from zoo.training.watch import Validation, Watched, WindowMeans
+
+NO_RANDOM_GUESS = "no player of the model has a loss at random guess"
+SEVERAL_PLAYERS = "the model has several players, and their losses depend on one another"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that a monitor of `MONITORS` found, in one line, and in another what to try.
+
+    The evidence are the numbers that it was found by, or text for what is no finite number.
+    """
+
+    monitor: str
+    step: int
+    evidence: Mapping[str, float | str]
+    message: str
+    advice: str
+
+
+class AlertError(UnhealthyError):
+    """A training ends because of an alert."""
+
+    def __init__(self, alert: Alert) -> None:
+        super().__init__(alert.message, hint=alert.advice)
+        self.alert = alert
 
 
 class Monitor:
@@ -59,6 +88,13 @@ class Monitor:
         """Return an alert of this monitor."""
         message = f"{self.title} at step {step}: {what}"
         return Alert(self.name, step, evidence, message, self.advice)
+
+    def alert_below(
+        self, share: float, step: int, what: str, evidence: Mapping[str, float | str]
+    ) -> Alert | None:
+        """Return an alert if a share is below the limit of that name."""
+        is_low = share < self.limits["share"]
+        return self.alert(step, what, {**evidence, "share": share}) if is_low else None
 
 
 class Diverged(Monitor):
@@ -153,28 +189,22 @@ class VanishingGradient(Monitor):
 
     def why_unwatched(self, model: Watched) -> str | None:
         """Only generators that are trained by a discriminator are checked."""
-        return _without_random_guess(model)
+        return None if model.losses_at_random_guess else NO_RANDOM_GUESS
 
     def check_window(self, window: WindowMeans) -> Mapping[str, Alert | None]:
         """Compare the norm of each generator's gradient with that in the first window."""
         found: dict[str, Alert | None] = {}
+        discriminators = window.model.losses_at_random_guess
         for player, norm in window.gradient_norms.items():
             first = window.first_gradient_norms.get(player)
-            if (
-                first is None
-                or not window.model.losses_at_random_guess
-                or player in window.model.losses_at_random_guess
-            ):
-                continue
-            share = norm / first if first else 1.0
-            found[player] = None
-            if share < self.limits["share"]:
-                found[player] = self.alert(
-                    window.step,
+            if first is not None and discriminators and player not in discriminators:
+                share = norm / first if first else 1.0
+                what = (
                     f"the {player}'s gradient has a norm of {norm:.2g}, {_percent(share)} of the "
-                    f"{first:.2g} in the beginning",
-                    {"norm": norm, "first_norm": first, "share": share},
+                    f"{first:.2g} in the beginning"
                 )
+                evidence = {"norm": norm, "first_norm": first}
+                found[player] = self.alert_below(share, window.step, what, evidence)
         return found
 
 
@@ -205,24 +235,21 @@ class DiscriminatorWon(Monitor):
 
     def why_unwatched(self, model: Watched) -> str | None:
         """Only players with a loss at random guess are checked."""
-        return _without_random_guess(model)
+        return None if model.losses_at_random_guess else NO_RANDOM_GUESS
 
     def check_window(self, window: WindowMeans) -> Mapping[str, Alert | None]:
         """Compare the loss of each discriminator with its loss at random guess."""
         found: dict[str, Alert | None] = {}
         for player, at_random in window.model.losses_at_random_guess.items():
-            if player not in window.losses:
-                continue
-            loss = window.losses[player]
-            share = loss / at_random
-            found[player] = None
-            if share < self.limits["share"]:
-                found[player] = self.alert(
-                    window.step,
+            if player in window.losses:
+                loss = window.losses[player]
+                share = loss / at_random
+                what = (
                     f"the {player}'s loss is {loss:.2g}, {_percent(share)} of its loss at random "
-                    f"guess, {at_random:.3g}",
-                    {"loss": loss, "loss_at_random_guess": at_random, "share": share},
+                    f"guess, {at_random:.3g}"
                 )
+                evidence = {"loss": loss, "loss_at_random_guess": at_random}
+                found[player] = self.alert_below(share, window.step, what, evidence)
         return found
 
 
@@ -248,7 +275,7 @@ class NotConverging(Monitor):
 
     def why_unwatched(self, model: Watched) -> str | None:
         """Only models of one player are checked."""
-        return _several_players(model)
+        return None if len(model.players) == 1 else SEVERAL_PLAYERS
 
     def check_window(self, window: WindowMeans) -> Mapping[str, Alert | None]:
         """Compare the loss with that in the first window."""
@@ -260,14 +287,12 @@ class NotConverging(Monitor):
         if window.step < self.limits["steps"] or fall >= self.limits["fall"]:
             return {player: None}
         way = "fell" if fall >= 0 else "rose"
-        return {
-            player: self.alert(
-                window.step,
-                f"the {player}'s loss began at {first:.4g} and is {loss:.4g}: it {way} by "
-                f"{_percent(abs(fall))}",
-                {"first_loss": first, "loss": loss, "fall": fall},
-            )
-        }
+        what = (
+            f"the {player}'s loss began at {first:.4g} and is {loss:.4g}: it {way} by "
+            f"{_percent(abs(fall))}"
+        )
+        evidence = {"first_loss": first, "loss": loss, "fall": fall}
+        return {player: self.alert(window.step, what, evidence)}
 
 
 class PosteriorCollapse(Monitor):
@@ -364,9 +389,9 @@ class Overfitting(Monitor):
 
     def why_unwatched(self, model: Watched) -> str | None:
         """Only models of one player with a goal are checked."""
-        if model.goal is None and len(model.players) == 1:
-            return "the model names no metric of held-out images as its goal"
-        return _several_players(model)
+        if len(model.players) > 1:
+            return SEVERAL_PLAYERS
+        return None if model.goal else "the model names no metric of held-out images as its goal"
 
     def check_validation(self, validation: Validation) -> Alert | None:
         """Compare the goal at the latest validations with its best."""
@@ -402,16 +427,21 @@ def diverged(name: str, value: float | str, step: int) -> Alert:
     return MONITORS["diverged"].alert(step, f"{name} is {value}", {name: str(value)})
 
 
-def _several_players(model: Watched) -> str | None:
-    if len(model.players) == 1:
-        return None
-    return "the model has several players, and their losses depend on one another"
+def alert_history(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Alert, int | None]]:
+    """Return the alerts among the events of a run, each with the step at which it ended.
 
-
-def _without_random_guess(model: Watched) -> str | None:
-    if model.losses_at_random_guess:
-        return None
-    return "no player of the model has a loss at random guess"
+    None is for an alert that is still active; rows that cannot be read are skipped.
+    """
+    found: list[tuple[Alert, int | None]] = []
+    for row in rows:
+        active = [place for place, (each, end) in enumerate(found) if end is None
+                  and each.monitor == row.get("monitor")]  # fmt: skip
+        if row.get("event") == "recovered" and active:
+            found[active[0]] = found[active[0]][0], int(row.get("step") or 0)
+        elif row.get("event") == "alert" and not active:
+            with suppress(ValueError):
+                found.append((typed(row, Alert), None))
+    return found
 
 
 def _percent(share: float) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
@@ -19,14 +18,19 @@ from rich.progress import Progress as Display
 from zoo import pictures
 from zoo.atomic import write_bytes
 from zoo.data.batches import in_order
-from zoo.model.drawing import mappers, overview, samplers
-from zoo.model.inference import device_of, evaluation_batch, mean_metrics
+from zoo.model.inference import (
+    device_of,
+    evaluation_batch,
+    mappers,
+    mean_metrics,
+    overview,
+    samplers,
+)
 from zoo.model.weights import describe, read_tensors, save_weights
-from zoo.training.alerts import Alert, AlertError
 from zoo.training.checkpoint import Checkpoint, remove_leftovers, save_checkpoint, set_pointers
 from zoo.training.config import Job
 from zoo.training.curves import save_curves
-from zoo.training.monitors import MONITORS
+from zoo.training.monitors import MONITORS, Alert, AlertError
 from zoo.training.run import Run
 from zoo.training.state import environment, write_shared
 from zoo.training.trainer import Means, StepResult, TrainState, WeightAverage, check_finite
@@ -52,15 +56,6 @@ class Window(Means):
         self.add(terms)
         self.steps += 1
         self.images += images
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Do not count the time inside the block."""
-        paused_at = time.monotonic()
-        try:
-            yield
-        finally:
-            self.began += time.monotonic() - paused_at
 
     def state(self) -> dict[str, Any]:
         """Return the window as JSON, with the time that has passed."""
@@ -89,7 +84,6 @@ class Progress:
     def __init__(self, epochs: int | None) -> None:
         self._epochs = epochs
         self._window = Window()
-        self._alerts = ""
         self._display: Display | None = None
         if sys.stderr.isatty():
             self._display = Display(
@@ -107,12 +101,7 @@ class Progress:
             self._display.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._display is not None:
             self._display.stop()
 
@@ -127,47 +116,30 @@ class Progress:
     def step(
         self, result: StepResult, metrics: Mapping[str, float], alerts: Sequence[str] = ()
     ) -> None:
-        """Add a step; show the state of the training now and then.
-
-        Args:
-            result: of the step.
-            metrics: of the latest validation.
-            alerts: titles of the active alerts.
-        """
-        self._alerts = f"  ! {', '.join(alerts)}" if alerts else ""
-        self._window.add_step(result.terms, result.images)
-        is_milestone = result.epoch_ends or result.is_last
-        if self._display is not None:
-            if result.is_last or self._window.seconds() >= LIVE_LINE_EVERY_SECONDS:
-                self._show(self._display, result)
-        elif is_milestone or self._window.seconds() >= PLAIN_LINE_EVERY_SECONDS:
-            self._print(result, metrics if is_milestone else {})
-
-    def _show(self, display: Display, result: StepResult) -> None:
-        display.update(
-            self._task,
-            completed=result.progress,
-            description=self._place(result),
-            terms=f"{_values(self._window.means())}  {self._speed()}{self._alerts}",
-        )
-        self._window = Window()
-
-    def _print(self, result: StepResult, metrics: Mapping[str, float]) -> None:
-        parts = [self._place(result), f"step {result.step}", _values(self._window.means())]
-        if metrics:
-            parts.append("validation " + _values(metrics))
-        left = result.cursor.seconds * (1 - result.progress) / result.progress
-        parts += [self._speed(), f"{_clock(left)} left"]
-        sys.stderr.write("  ".join(parts) + self._alerts + "\n")
-        sys.stderr.flush()
-        self._window = Window()
-
-    def _speed(self) -> str:
-        return f"{self._window.images_per_second():,.0f} images/s"
-
-    def _place(self, result: StepResult) -> str:
+        """Add a step; show now and then the state, the latest metrics and the active alerts."""
+        window, display = self._window, self._display
+        window.add_step(result.terms, result.images)
+        is_milestone = result.is_last or (result.epoch_ends and display is None)
+        pause = PLAIN_LINE_EVERY_SECONDS if display is None else LIVE_LINE_EVERY_SECONDS
+        if not is_milestone and window.seconds() < pause:
+            return
         epoch = result.epoch if result.epoch_ends else result.epoch + 1
-        return f"epoch {epoch}/{self._epochs}" if self._epochs else f"epoch {epoch}"
+        place = f"epoch {epoch}/{self._epochs}" if self._epochs else f"epoch {epoch}"
+        terms = _values(window.means())
+        speed = f"{window.images_per_second():,.0f} images/s"
+        active = f"  ! {', '.join(alerts)}" if alerts else ""
+        if display is not None:
+            shown = f"{terms}  {speed}{active}"
+            display.update(self._task, completed=result.progress, description=place, terms=shown)
+        else:
+            parts = [place, f"step {result.step}", terms]
+            if is_milestone and metrics:
+                parts.append("validation " + _values(metrics))
+            left = result.cursor.seconds * (1 - result.progress) / result.progress
+            parts += [speed, f"{_clock(left)} left"]
+            sys.stderr.write("  ".join(parts) + active + "\n")
+            sys.stderr.flush()
+        self._window = Window()
 
 
 class Reporter:
@@ -198,7 +170,7 @@ class Reporter:
         self._save_previews(step=0)
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Restore what `after_step` saved, and remove the rows and pictures of later steps.
+        """Restore what `_save_checkpoint` saved, and remove the rows and pictures of later steps.
 
         Raises:
             NotFoundError: the checkpoint does not fit.
@@ -226,9 +198,7 @@ class Reporter:
     def after_step(self, result: StepResult, ranks: Sequence[bytes]) -> None:
         """Record a step; validate, save previews and a checkpoint when they are due.
 
-        Args:
-            result: of the step.
-            ranks: the state that each rank alone has, if a checkpoint is due.
+        `ranks` is the state that each rank alone has, if a checkpoint is due.
 
         Raises:
             AlertError: an alert that ``--fail-on`` names is active; the checkpoint is saved.
@@ -243,8 +213,8 @@ class Reporter:
             self._write_row(result)
         preview_is_due = result.progress >= self._next_preview
         if result.validates or preview_is_due or result.saves:
-            average = self._average.in_place() if self._average else nullcontext()
-            with self._window.paused(), average:
+            paused_at = time.monotonic()
+            with self._average.in_place() if self._average else nullcontext():
                 is_best = result.validates and self._validate(result)
                 if result.validates:
                     with self._recording_alerts(result):
@@ -253,9 +223,8 @@ class Reporter:
                     self._save_previews(result.step)
                     self._next_preview = (int(result.progress * PREVIEWS) + 1) / PREVIEWS
                 if result.saves:
-                    self._save_checkpoint(
-                        result, ranks, is_best=is_best, validated=result.validates
-                    )
+                    self._save_checkpoint(result, ranks, is_best=is_best)
+            self._window.began += time.monotonic() - paused_at  # the speed is of training alone
         titles = [MONITORS[each.monitor].title for each in self.alerts]
         self._progress.step(result, self.metrics, titles)
         self.run.heartbeat()
@@ -278,7 +247,7 @@ class Reporter:
     ) -> None:
         """Write alerts that are new and alerts that ended to the run folder, and print them."""
         for alert in new:
-            self.run.append("events.jsonl", {"event": "alert", **alert.to_json()})
+            self.run.append("events.jsonl", {"event": "alert", **asdict(alert)})
             self._progress.log(f"! {alert.message}\n  try: {alert.advice}")
         for alert in ended:
             event = {"event": "recovered", "monitor": alert.monitor, "step": step}
@@ -298,9 +267,8 @@ class Reporter:
         """Record the alerts that begin or end inside the block."""
         before = self.alerts
         yield
-        now = self.alerts
-        new = [each for each in now if each not in before]
-        ended = [each for each in before if each not in now]
+        new = [each for each in self.alerts if each not in before]
+        ended = [each for each in before if each not in self.alerts]
         self.record_alerts(new, ended, result.step)
 
     def finish(self, **facts: Any) -> None:
@@ -312,28 +280,14 @@ class Reporter:
             for name, each in players.items()
             if each.loss_at_random_guess is not None
         }
-        save_curves(
-            self.run.metrics(),
-            self.run.path / "curves.png",
-            is_adversarial=len(players) > 1,
-            losses_at_random_guess=at_random,
-        )
+        rows, picture = self.run.metrics(), self.run.path / "curves.png"
+        save_curves(rows, picture, at_random, is_adversarial=len(players) > 1)
         if self._board is not None:
             self._board.finalize("success")
 
     def _write_row(self, result: StepResult) -> None:
-        terms, speed = self._window.means(), self._window.images_per_second()
-        self.run.append(
-            "metrics.jsonl",
-            {
-                "step": result.step,
-                "epoch": result.epoch,
-                "split": "train",
-                "images_per_second": round(speed, 1),
-                "values": terms,
-            },
-        )
-        self._log_to_tensorboard("train", terms, result.step)
+        speed = round(self._window.images_per_second(), 1)
+        self._append_metrics(result, "train", self._window.means(), images_per_second=speed)
         self._window = Window()
 
     def _validate(self, result: StepResult) -> bool:
@@ -343,9 +297,7 @@ class Reporter:
         self.metrics = mean_metrics(self._model, batches)
         check_finite(self.metrics, result.step)
         if self.metrics:
-            row = {"step": result.step, "epoch": result.epoch, "split": "validation"}
-            self.run.append("metrics.jsonl", {**row, "values": self.metrics})
-            self._log_to_tensorboard("validation", self.metrics, result.step)
+            self._append_metrics(result, "validation", self.metrics)
         goal = self._model.goal
         if goal is None or goal.metric not in self.metrics:
             return False
@@ -356,7 +308,7 @@ class Reporter:
         return True
 
     def _save_checkpoint(
-        self, result: StepResult, ranks: Sequence[bytes], *, is_best: bool, validated: bool
+        self, result: StepResult, ranks: Sequence[bytes], *, is_best: bool
     ) -> None:
         metrics = self.metrics if validated else {}
         header = describe(self._model, self._job.entry, step=result.step, metrics=metrics)
@@ -371,7 +323,14 @@ class Reporter:
                 "cursor": asdict(result.cursor),
                 "ranks": len(ranks),
                 "optimisers": optimisers,
-                "reporter": self._state(),
+                "reporter": {
+                    "metrics": self.metrics,
+                    "best": self._best,
+                    "next_preview": self._next_preview,
+                    "window": self._window.state(),
+                    "watcher": self._watcher.state(),
+                    "files": {file: self.run.size(file) for file in FILES},
+                },
                 "job": self._job.to_json(),
                 "environment": environment(self._job, self._train_state.fabric.device),
             }
@@ -382,17 +341,6 @@ class Reporter:
             step=result.step, epoch=result.epoch, metrics=self.metrics, best=self._best
         )
 
-    def _state(self) -> dict[str, Any]:
-        """Return what `resume` restores."""
-        return {
-            "metrics": self.metrics,
-            "best": self._best,
-            "next_preview": self._next_preview,
-            "window": self._window.state(),
-            "watcher": self._watcher.state(),
-            "files": {file: self.run.size(file) for file in FILES},
-        }
-
     def _save_previews(self, step: int) -> None:
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
@@ -400,9 +348,15 @@ class Reporter:
             pixels = overview(self._model, name, self._held_out)
             pictures.write_png(folder / f"step-{step:07d}-{name}.png", pixels)
 
-    def _log_to_tensorboard(self, split: str, values: Mapping[str, float], step: int) -> None:
+    def _append_metrics(
+        self, result: StepResult, split: str, values: Mapping[str, float], **facts: float
+    ) -> None:
+        """Write a row of ``metrics.jsonl``, and to TensorBoard."""
+        row = {"step": result.step, "epoch": result.epoch, "split": split, **facts}
+        self.run.append("metrics.jsonl", {**row, "values": values})
         if self._board is not None:
-            self._board.log_metrics({f"{split}/{key}": each for key, each in values.items()}, step)
+            named = {f"{split}/{key}": each for key, each in values.items()}
+            self._board.log_metrics(named, result.step)
 
 
 def _values(values: Mapping[str, float]) -> str:

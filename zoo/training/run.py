@@ -9,6 +9,7 @@ last heartbeat.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -31,6 +32,7 @@ from zoo.records import read_json, read_lines
 
 RUNS = Path("runs")  # of the working directory
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+CHECKPOINT = re.compile(r"step-\d{7,12}")  # name of its folder
 SCHEMA = 1
 ATTEMPT = "ZOO_ATTEMPT"  # environment variable: by which a supervisor finds the run it started
 FILES = ("run.json", "config.toml")  # a folder with one of these is a run
@@ -137,15 +139,12 @@ class Run:
             except FileExistsError:
                 raise name_taken(name) from None
             return cls(RUNS / name)
-        number = 1 + max((number_of(path.name, model) for path in RUNS.iterdir()), default=0)
-        while True:  # another training may take the number first
-            path = RUNS / f"{model}-{number}"
-            try:
-                path.mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return cls(path)
+        highest = max((number_of(path.name, model) for path in RUNS.iterdir()), default=0)
+        for number in itertools.count(highest + 1):  # another training may take the number first
+            with suppress(FileExistsError):
+                (RUNS / f"{model}-{number}").mkdir()
+                break
+        return cls(RUNS / f"{model}-{number}")
 
     def info(self) -> RunInfo:
         """Return run.json, with status ``died`` for a run whose process is gone.
@@ -172,19 +171,13 @@ class Run:
 
     def relative_path_to(self, data: str) -> str | None:
         """Return the path of data relative to the run folder; None for a catalogue data set."""
-        if not Path(data).is_absolute():
-            return None
-        try:
-            return os.path.relpath(data, self.path.absolute())
-        except ValueError:  # on another drive
-            return None
+        with suppress(ValueError):  # on another drive
+            if Path(data).is_absolute():
+                return os.path.relpath(data, self.path.absolute())
+        return None
 
     def data_places(self, data: str) -> list[str]:
-        """Return where the data of the run may be: where it was, or at the same relative path.
-
-        Args:
-            data: name in the catalogue, or absolute path, as the run was trained with.
-        """
+        """Return where the data of the run may be: where it was, or at the same relative path."""
         relative = self.fact("data_from_run")
         if not isinstance(relative, str) or not Path(data).is_absolute():
             return [data]
@@ -327,26 +320,22 @@ class Run:
         """The run's best weights, or its last ones where nothing says which are best.
 
         Raises:
-            NotFoundError: no checkpoint has been saved yet.
+            NotFoundError: no checkpoint has been saved yet, or it is damaged.
         """
-        for which in ("best", "last"):
-            pointer = self.path / "checkpoints" / which
-            if pointer.is_file():
-                step = pointer.read_text(encoding="utf-8", errors="replace").strip()
-                if re.fullmatch(r"step-\d{7,12}", step):
-                    return self._weights_of(self.path / "checkpoints" / step)
-        raise NotFoundError(
-            f"run {self.name!r} has no checkpoint", hint=f"zoo runs show {self.name}"
-        )
-
-    def _weights_of(self, checkpoint: Path) -> Path:
-        """Return the weights of a checkpoint, which its manifest must list."""
+        folder = self.path / "checkpoints"
+        pointers = [folder / which for which in ("best", "last") if (folder / which).is_file()]
+        named = [path.read_text(encoding="utf-8", errors="replace").strip() for path in pointers]
+        checkpoint = next((folder / name for name in named if CHECKPOINT.fullmatch(name)), None)
+        if checkpoint is None:
+            raise NotFoundError(
+                f"run {self.name!r} has no checkpoint", hint=f"zoo runs show {self.name}"
+            )
         if not (checkpoint / MANIFEST).is_file():
             raise NotFoundError(
                 f"checkpoint {checkpoint} is damaged: {MANIFEST} is missing",
                 hint=f"zoo train --resume {self.name} goes on from an older one",
             )
-        return checkpoint / "model.safetensors"
+        return checkpoint / "model.safetensors"  # which the manifest must list
 
     def point(self, which: Literal["best", "last"], checkpoint: str) -> None:
         """Point ``best`` or ``last`` to a checkpoint."""

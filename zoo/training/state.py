@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import is_wrapped
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -33,6 +34,7 @@ from zoo.training.trainer import TrainState
 
 GENERATORS = "generators"  # key of a rank's metadata
 PYTHON, NUMPY, TORCH, DEVICE = "python", "numpy", "torch", "device"  # keys of random generators
+DAMAGED = (KeyError, ValueError, TypeError, AttributeError, RecursionError, SafetensorError)
 
 
 def write_shared(
@@ -40,10 +42,7 @@ def write_shared(
 ) -> dict[str, Any]:
     """Write what all ranks have in common beside the weights; return the part that is JSON.
 
-    Args:
-        folder: of the checkpoint.
-        state: whose optimisers are saved.
-        raw_weights: the weights as the optimisers left them, while the model holds their averages.
+    That is the optimisers, and the weights as these left them, while the model holds averages.
 
     Raises:
         PluginError: the state of an optimiser holds something that is no number and no tensor.
@@ -83,7 +82,7 @@ def restore(state: TrainState, checkpoint: Checkpoint, *, rank: int, ranks: int)
     Raises:
         NotFoundError: the checkpoint does not fit the model.
     """
-    path = checkpoint.path
+    path, device = checkpoint.path, state.fabric.device
     try:
         shared, _ = _read(path / "training.safetensors")
         weights, _ = _read(path / "model.safetensors")
@@ -99,16 +98,8 @@ def restore(state: TrainState, checkpoint: Checkpoint, *, rank: int, ranks: int)
         for name, buffer in _buffers(state.model).items():
             _fill(buffer, own[f"buffer.{name}"], name)
         if same_ranks:
-            generators = unflatten_state(json.loads(metadata[GENERATORS]), own)
-            set_random_state(generators, state.fabric.device)
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        safetensors.SafetensorError,
-    ) as problem:
+            set_random_state(unflatten_state(json.loads(metadata[GENERATORS]), own), device)
+    except DAMAGED as problem:
         raise damaged(path, f"it does not fit the model: {problem}") from problem
 
 
@@ -127,7 +118,7 @@ def match_layout(state: dict[str, Any], optimiser: Optimizer) -> dict[str, Any]:
 
     Fused optimisers need the same layout for both.
     """
-    parameters: Sequence[Tensor] = [
+    parameters: list[Tensor] = [
         each for group in optimiser.param_groups for each in group["params"]
     ]
     for index, of_parameter in state["state"].items():
@@ -161,14 +152,11 @@ def flatten_state(value: Any, name: str) -> tuple[Any, dict[str, Tensor]]:
     """Split a nested value, such as an optimiser's state, into JSON and tensors by name.
 
     Dictionaries keep the types of their keys and their order, tuples stay tuples, and every float
-    comes back to the bit.
-
-    Args:
-        value: made of None, booleans, numbers, texts, tensors, lists, tuples and dictionaries.
-        name: beginning of the names of the tensors.
+    comes back to the bit. The names of the tensors begin with `name`.
 
     Raises:
-        TypeError: it holds something else.
+        TypeError: it holds something beside None, booleans, numbers, texts, tensors, lists, tuples
+            and dictionaries.
     """
     tensors: dict[str, Tensor] = {}
 
@@ -214,10 +202,7 @@ def unflatten_state(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if kind == "tuple" and isinstance(content, list):
         return tuple(unflatten_state(each, tensors) for each in content)
     if kind == "dict" and isinstance(content, list):
-        pairs = (
-            (unflatten_state(key, {}), unflatten_state(each, tensors)) for key, each in content
-        )
-        return dict(pairs)
+        return {unflatten_state(key, {}): unflatten_state(each, tensors) for key, each in content}
     raise ValueError(f"not a value that was saved: {str(kind)[:40]!r}")
 
 

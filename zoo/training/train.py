@@ -1,12 +1,18 @@
-"""One training from beginning to end: set it up or resume it, take the steps, report its end."""
+"""One training from beginning to end: set it up or resume it, take the steps, report its end.
+
+`plan` is for ``--dry-run``: what a training would do and how long it would take, measured in a few
+steps.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
+import tempfile
+import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,38 +21,50 @@ from lightning_fabric import Fabric
 
 import zoo
 from zoo.atomic import OF_THE_DISK, write_text
-from zoo.data.batches import Batches
+from zoo.data.batches import Batches, in_order, length
 from zoo.errors import InterruptedRunError, ZooError
+from zoo.model.inference import (
+    device_of,
+    evaluation_batch,
+    mappers,
+    mean_metrics,
+    overview,
+    samplers,
+)
+from zoo.model.weights import describe, save_weights
 from zoo.training import devices
-from zoo.training.alerts import Alert, AlertError
-from zoo.training.checkpoint import Checkpoint, CheckpointTimer, damaged, newest, set_aside
+from zoo.training.checkpoint import Checkpoint, damaged, newest, set_aside
 from zoo.training.config import Job, interval
 from zoo.training.launch import SecondSignal, exit_code
-from zoo.training.reporting import Progress, Reporter
+from zoo.training.monitors import Alert, AlertError
+from zoo.training.reporting import PREVIEWS, Progress, Reporter
 from zoo.training.run import Run, Status, now
-from zoo.training.state import changed_environment, rank_state, restore
-from zoo.training.trainer import Budget, Cursor, TrainState, setup_players, train_steps
+from zoo.training.state import changed_environment, rank_state, restore, write_shared
+from zoo.training.trainer import (
+    MIN_STEPS_BETWEEN_VALIDATIONS,
+    Budget,
+    Cursor,
+    TrainState,
+    setup_players,
+    train_steps,
+)
+from zoo.training.watch import measure_diversity
 
 Log = Callable[[str], None]
 
 FEW_STEPS = 300  # with fewer, hardly any model shows what it can do
+MEASURED_STEPS = 10
+WARM_UP_STEPS = 5
+CURVES = 1.0  # seconds to import what draws the curves, and to draw them
 
 
 @dataclass(frozen=True)
 class TrainResult:
     """How a training ended, as ``zoo train --json`` prints it.
 
-    Args:
-        run: the run's id.
-        path: its folder.
-        model: name of the model.
-        status: ``finished`` or ``interrupted``.
-        signal: number of the signal that interrupted it, or 0.
-        step: training steps done.
-        epoch: complete passes over the data.
-        metrics: of the last validation.
-        alerts: alerts that are active at the end.
-        seconds: time that the training has taken, with that before it was resumed.
+    The metrics are those of the last validation, the alerts those that are active at the end. The
+    signal is the number of the one that interrupted the training, or 0. The seconds are those that
+    the training has taken, with those before it was resumed.
     """
 
     run: str
@@ -72,14 +90,9 @@ def train(
 ) -> TrainResult | None:
     """Train in a new run folder or resume a run; return how it ended, on the first rank.
 
-    Args:
-        job: what to train.
-        log: prints a line to the user.
-        stop_signal: returns the number of a signal that asks for the end of the training, or 0. It
-            ends after the step, with a checkpoint.
-        name: of the new run.
-        resumed: the run to resume, whose lock this process holds.
-        tensorboard: whether to log for TensorBoard as well.
+    `log` prints a line to the user. `stop_signal` returns the number of a signal that asks for the
+    end of the training, or 0; it ends after the step, with a checkpoint. This process holds the
+    lock of the run that is resumed.
 
     Raises:
         NotFoundError: there is no checkpoint to resume from.
@@ -93,7 +106,7 @@ def train(
     else:
         result = None
         _train_other_rank(job, fabric, resumed, stop_signal)
-    devices.stop_fabric(fabric)
+    devices.stop_fabric(fabric)  # when the functions above have released the model
     return result
 
 
@@ -111,8 +124,12 @@ def _train_first_rank(
     checkpoint, unusable = find_checkpoint(fabric, resumed)
     run = resumed or Run.create(job.entry.card.name, name)
     with nullcontext() if resumed else run.held():
-        _log_changes(job, fabric, checkpoint, unusable, log)
-        _start_run(run, job, state, batches, checkpoint, log)
+        changes = changed_environment(job, checkpoint, fabric) if checkpoint else []
+        for path, why in unusable.items():
+            log(f"{why}; it is now called {set_aside(path).name}")
+        for change in changes:
+            log(f"{change}: the run is no longer bit-identical to one without a break")
+        _start_run(run, job, fabric, batches, checkpoint, log)
         reporter = None
         try:
             with Progress(job.settings.epochs) as progress:
@@ -144,11 +161,23 @@ def _train_first_rank(
 def _train_other_rank(
     job: Job, fabric: Fabric, resumed: Run | None, stop_signal: Callable[[], int]
 ) -> None:
-    """Train on a rank that writes nothing."""
-    with _exit_on_error(fabric.global_rank):
+    """Train on a rank that writes nothing.
+
+    It exits without output if the first one reports the same error; else it prints one line.
+    """
+    try:
         state, batches = setup_training(job, fabric)
         checkpoint, _ = find_checkpoint(fabric, resumed)
         run_steps(job, state, batches, checkpoint, None, stop_signal)
+    except AlertError as problem:  # which all ranks have
+        raise SystemExit(problem.exit_code) from None
+    except ZooError as problem:
+        sys.stderr.write(f"rank {fabric.global_rank}: {problem.message}\n")
+        raise SystemExit(problem.exit_code) from None
+    except RuntimeError as problem:
+        if devices.is_lost_rank(problem):
+            raise SystemExit(1) from None
+        raise
 
 
 def setup_training(job: Job, fabric: Fabric) -> tuple[TrainState, Batches]:
@@ -161,7 +190,10 @@ def setup_training(job: Job, fabric: Fabric) -> tuple[TrainState, Batches]:
     """
     settings = job.settings
     fabric.seed_everything(settings.seed, verbose=False)
-    state = setup_players(job.build(), fabric, devices.autocast(fabric, settings))
+    kind = fabric.device.type
+    is_mixed = devices.precision(settings, kind) == "bf16"
+    autocast = torch.autocast(kind, torch.bfloat16, enabled=is_mixed)
+    state = setup_players(job.build(), fabric, autocast)
     fabric.seed_everything(settings.seed + fabric.global_rank, verbose=False)
     batches = Batches(
         job.store.splits["train"],
@@ -178,17 +210,21 @@ def setup_training(job: Job, fabric: Fabric) -> tuple[TrainState, Batches]:
 def find_checkpoint(
     fabric: Fabric, resumed: Run | None
 ) -> tuple[Checkpoint | None, Mapping[Path, str]]:
-    """Return the checkpoint to resume from, the same on all ranks; None to begin.
+    """Return the checkpoint to resume from, and the newer ones that cannot be used, with reasons.
 
-    Returns:
-        The checkpoint, and the newer ones that cannot be used, each with the reason.
+    It is the same on all ranks, and None to begin.
 
     Raises:
         NotFoundError: the run has checkpoints, and all of them are damaged.
         ZooError: the ranks do not find the same one.
     """
     checkpoint, unusable = newest(resumed) if resumed else (None, {})
-    devices.check_same_checkpoint(fabric, checkpoint.step if checkpoint else 0)
+    step = checkpoint.step if checkpoint else 0
+    if devices.max_over_ranks(fabric, step, -step) != [step, -step]:
+        raise ZooError(
+            "the ranks would go on from different checkpoints",
+            cause="they do not see the same folder runs/, or another process writes there",
+        )
     return checkpoint, unusable
 
 
@@ -212,17 +248,22 @@ def run_steps(
         cursor = _resume(state, checkpoint, reporter)
     elif reporter:
         reporter.begin()
-    timer = CheckpointTimer(*interval(job.settings.checkpoint_every))
+    every_steps, every_seconds = interval(job.settings.checkpoint_every)
+    saved = time.monotonic()
+
+    def save_is_due(step: int) -> bool:
+        is_due = step % every_steps == 0 or time.monotonic() - saved >= every_seconds
+        return is_due or bool(reporter and reporter.fatal_alert)
+
     if budget.progress(cursor.step, cursor.seconds) < 1:
         for result in train_steps(
-            state, batches, budget, start=cursor, stop_signal=stop_signal,
-            save_is_due=lambda step: timer.is_due(step) or bool(reporter and reporter.fatal_alert),
-        ):  # fmt: skip
+            state, batches, budget, start=cursor, stop_signal=stop_signal, save_is_due=save_is_due
+        ):
             ranks = devices.gather_bytes(fabric, rank_state(state)) if result.saves else []
             if reporter:
                 reporter.after_step(result, ranks)
             if result.saves:
-                timer.restart()
+                saved = time.monotonic()
             cursor, signal = result.cursor, result.signal
     digests = devices.check_ranks_agree(state.model, fabric)
     if reporter:
@@ -238,36 +279,16 @@ def _resume(state: TrainState, checkpoint: Checkpoint, reporter: Reporter | None
         cursor = Cursor(**checkpoint.content["cursor"])
         if reporter:
             reporter.resume(checkpoint)
-    except (KeyError, TypeError, AttributeError) as problem:
+    except (KeyError, ValueError, TypeError, AttributeError) as problem:
         raise damaged(checkpoint.path, f"its content cannot be read: {problem}") from problem
     return cursor
 
 
-def _log_changes(
-    job: Job,
-    fabric: Fabric,
-    checkpoint: Checkpoint | None,
-    unusable: Mapping[Path, str],
-    log: Log,
-) -> None:
-    """Log what differs from the training that is resumed, and rename damaged checkpoints."""
-    changes = changed_environment(job, checkpoint, fabric) if checkpoint else []
-    for path, why in unusable.items():
-        log(f"{why}; it is now called {set_aside(path).name}")
-    for change in changes:
-        log(f"{change}: the run is no longer bit-identical to one without a break")
-
-
 def _start_run(
-    run: Run,
-    job: Job,
-    state: TrainState,
-    batches: Batches,
-    checkpoint: Checkpoint | None,
-    log: Log,
+    run: Run, job: Job, fabric: Fabric, batches: Batches, checkpoint: Checkpoint | None, log: Log
 ) -> None:
     """Write config.toml and run.json of a training that is about to begin or to be resumed."""
-    budget, fabric = Budget.of(job.settings, batches.steps_per_epoch), state.fabric
+    budget = Budget.of(job.settings, batches.steps_per_epoch)
     if job.settings.steps is None and checkpoint is None and budget.steps < FEW_STEPS:
         log(
             f"{budget.steps:,.0f} steps are planned, {batches.steps_per_epoch} an epoch: "
@@ -331,17 +352,88 @@ def _explain(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
     return problem
 
 
-@contextmanager
-def _exit_on_error(rank: int) -> Iterator[None]:
-    """Exit a rank without output if the first one reports the same error; else print one line."""
-    try:
-        yield
-    except AlertError as problem:  # which all ranks have
-        raise SystemExit(problem.exit_code) from None
-    except ZooError as problem:
-        sys.stderr.write(f"rank {rank}: {problem.message}\n")
-        raise SystemExit(problem.exit_code) from None
-    except RuntimeError as problem:
-        if devices.is_lost_rank(problem):
-            raise SystemExit(1) from None
-        raise
+@dataclass(frozen=True)
+class Plan:
+    """What a training would do, as ``--dry-run`` shows it."""
+
+    model: str
+    data: str
+    training_images: int
+    validation_images: int
+    image: list[int]
+    parameters: dict[str, int]
+    device: str
+    precision: str
+    batch_size: int
+    steps_per_epoch: int
+    steps: int | None
+    seconds_per_step: float
+    estimated_seconds: float
+    writes: list[str]
+
+
+def plan(job: Job) -> Plan | None:
+    """Measure a few steps and return what a training would do; None on all ranks but the first.
+
+    Nothing is written.
+    """
+    began = time.monotonic()
+    fabric = devices.start_fabric(job.settings)
+    state, batches = setup_training(job, fabric)
+    sizes = {
+        name: sum(each.numel() for each in player.parameters)
+        for name, player in state.players.items()
+    }
+    trial = Budget(WARM_UP_STEPS + MEASURED_STEPS, math.inf)
+    times = [time.monotonic() for _ in train_steps(state, batches, trial)]
+    started = times[0] - began
+    validation, preview = _measure_rest(job, state)
+    is_first, device = fabric.is_global_zero, fabric.device
+    del state
+    devices.stop_fabric(fabric)
+    if not is_first:
+        return None
+    seconds = (times[-1] - times[-1 - MEASURED_STEPS]) / MEASURED_STEPS
+    budget = Budget.of(job.settings, batches.steps_per_epoch)
+    finite = math.isfinite(budget.steps)
+    estimated = budget.seconds
+    if finite:
+        epochs = math.ceil(MIN_STEPS_BETWEEN_VALIDATIONS / batches.steps_per_epoch)
+        validations = math.ceil(budget.steps / (epochs * batches.steps_per_epoch))
+        rest = started + CURVES + PREVIEWS * preview + validations * validation
+        estimated = min(budget.seconds + rest, budget.steps * seconds + rest)
+    spec, splits = job.store.spec, job.store.splits
+    return Plan(
+        model=job.entry.card.name,
+        data=job.data,
+        training_images=batches.images,
+        validation_images=length(splits["validation"]),
+        image=[spec.channels, spec.height, spec.width],
+        parameters=sizes,
+        device=str(device),
+        precision=devices.precision(job.settings, device.type),
+        batch_size=batches.batch_size,
+        steps_per_epoch=batches.steps_per_epoch,
+        steps=int(budget.steps) if finite else None,
+        seconds_per_step=seconds,
+        estimated_seconds=estimated,
+        writes=["config.toml", "run.json", "metrics.jsonl", "events.jsonl", "log.txt",
+                "samples/", "checkpoints/", "curves.png"],
+    )  # fmt: skip
+
+
+def _measure_rest(job: Job, state: TrainState) -> tuple[float, float]:
+    """Return the seconds of a validation with its checkpoint, and of the previews of one step."""
+    model, held_out = state.model, job.store.splits["validation"]
+    with tempfile.TemporaryDirectory() as folder:
+        times = [time.monotonic()]
+        batches = in_order(held_out, evaluation_batch(model.data), device_of(model))
+        mean_metrics(model, batches)
+        measure_diversity(model, held_out)
+        save_weights(Path(folder, "model.safetensors"), model, describe(model, job.entry))
+        write_shared(Path(folder), state, {})
+        times.append(time.monotonic())
+        for name in (*samplers(model), *mappers(model)):
+            overview(model, name, held_out)
+        times.append(time.monotonic())
+    return times[1] - times[0], times[2] - times[1]

@@ -21,10 +21,9 @@ from torch.optim import Optimizer
 from zoo.data.batches import Batches
 from zoo.errors import PluginError
 from zoo.model.contract import Batch, Model, Player, Update
-from zoo.training.alerts import AlertError
 from zoo.training.config import Settings
 from zoo.training.devices import max_over_ranks, mean_over_ranks
-from zoo.training.monitors import diverged
+from zoo.training.monitors import AlertError, diverged
 
 MIN_STEPS_BETWEEN_VALIDATIONS = 20  # at ends of epochs: each validation also writes a checkpoint
 
@@ -70,7 +69,11 @@ def setup_players(
     states = {}
     for name, player in players.items():
         for network in player.modules:
-            setattr(model, _attribute(model, network), fabric.setup_module(network))
+            attributes = [key for key, child in model.named_children() if child is network]
+            if not attributes:
+                kind = type(network).__name__
+                raise contract_error(model, f"a player's {kind} is not an attribute of the model")
+            setattr(model, attributes[0], fabric.setup_module(network))
         parameters = list(parameters_of(player).values())
         optimiser = fabric.setup_optimizers(player.optimiser(parameters))
         assert isinstance(optimiser, Optimizer)  # one goes in, one comes out
@@ -106,16 +109,6 @@ def parameters_of(player: Player) -> dict[int, nn.Parameter]:
     }
 
 
-def _attribute(model: Model, network: nn.Module) -> str:
-    """Return the name of the attribute of the model that holds a network."""
-    for name, child in model.named_children():
-        if child is network:
-            return name
-    raise contract_error(
-        model, f"a player's {type(network).__name__} is not an attribute of the model"
-    )
-
-
 def contract_error(model: Model, why: str) -> PluginError:
     """Return the error for a model that breaks the contract."""
     return PluginError(
@@ -146,11 +139,8 @@ class Budget:
 class Cursor:
     """The place of a training between two steps, from which it can be resumed.
 
-    Args:
-        step: training steps done.
-        epoch: complete passes over the data.
-        batch: batches of the next epoch that have been used.
-        seconds: time that the training has taken so far.
+    That is training steps and complete passes over the data that are done, batches of the next
+    epoch that have been used, and the time that the training has taken so far.
     """
 
     step: int = 0
@@ -161,30 +151,21 @@ class Cursor:
 
 @dataclass(frozen=True)
 class StepResult:
-    """The result of one training step.
+    """The result of one training step, and what is to be done after it.
 
-    Args:
-        cursor: the place of the training after the step.
-        progress: share of the budget that is spent; 1 at the end.
-        terms: every loss term of this step, as ``player/term``.
-        gradient_norms: norm of the gradient of each player that was updated in this step.
-        images: images used in this step, over all ranks.
-        epoch_ends: whether this step was the last of its epoch.
-        validates: whether the model is to be validated: at the end of the training, and of each
-            epoch; of short epochs, once in `MIN_STEPS_BETWEEN_VALIDATIONS` steps or a little more.
-        signal: number of the signal that asks to stop here, or 0.
-        saves: whether a checkpoint is to be written.
+    The model is validated at the end of the training, and of each epoch; of short epochs, once in
+    `MIN_STEPS_BETWEEN_VALIDATIONS` steps or a little more.
     """
 
-    cursor: Cursor
-    progress: float
-    terms: Mapping[str, float]
-    gradient_norms: Mapping[str, float]
-    images: int
+    cursor: Cursor  # after the step
+    progress: float  # share of the budget that is spent; 1 at the end
+    terms: Mapping[str, float]  # every loss term, as ``player/term``
+    gradient_norms: Mapping[str, float]  # of each player that was updated
+    images: int  # used, over all ranks
     epoch_ends: bool
     validates: bool
-    signal: int
-    saves: bool
+    signal: int  # number of the signal that asks to stop here, or 0
+    saves: bool  # whether a checkpoint is to be written
 
     @property
     def step(self) -> int:
@@ -231,14 +212,8 @@ def train_steps(
 ) -> Iterator[StepResult]:
     """Train until the budget is spent or a signal came; yield after every step.
 
-    Args:
-        state: the model with its players.
-        batches: the training data.
-        budget: how long to train.
-        start: where to resume.
-        stop_signal: returns the number of the signal that asks this rank to stop, or 0.
-        save_is_due: returns whether this rank wants a checkpoint after a step, beside those at the
-            end of each epoch.
+    `stop_signal` returns the number of the signal that asks this rank to stop, or 0; `save_is_due`
+    whether it wants a checkpoint after a step, beside those of each validation.
 
     Raises:
         AlertError: a term or a gradient is not finite; no network was updated because of it.
@@ -300,10 +275,9 @@ def training_step(
 
 
 def _apply_update(state: TrainState, update: Update, step: int) -> tuple[dict[str, float], float]:
-    """Step the optimiser of one player.
+    """Step the optimiser of one player; return the terms and the norm of the gradient.
 
-    Returns:
-        The terms and the norm of the gradient, averaged over the ranks.
+    Both are averaged over the ranks.
     """
     player = state.players[update.player]
     terms = torch.stack([term.float() for term in update.terms.values()])
@@ -338,12 +312,8 @@ class WeightAverage:
     images than the weights of any one step. Source: Yazıcı et al. 2019, arXiv:1806.04498.
 
     With an average, validation, previews and saved weights use the averages, also for a
-    discriminator.
-
-    Args:
-        model: whose weights are averaged, as the optimisers change them.
-        decay: share of the average that stays at each step, below 1. In the beginning it is
-            (1 + step) / (10 + step), so that the first weights are soon forgotten.
+    discriminator. The decay is the share of the average that stays at each step, below 1. In the
+    beginning it is (1 + step) / (10 + step), so that the first weights are soon forgotten.
     """
 
     def __init__(self, model: Model, decay: float) -> None:

@@ -7,7 +7,8 @@ same every time, and leaves the random numbers of the training as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,12 +17,21 @@ import numpy as np
 from torch import Tensor, nn
 
 from zoo.data.batches import common_rows, in_order
-from zoo.model.contract import Graph, Model
-from zoo.model.distances import distances, some_of
-from zoo.model.drawing import draw_samples, map_images, mappers, samplers
-from zoo.model.inference import device_of, evaluating, evaluation_batch
-from zoo.training.alerts import Alert, Diversity, Validation, Watched, WindowMeans
-from zoo.training.monitors import MONITORS
+from zoo.model.contract import Goal, Graph, Model
+from zoo.model.inference import (
+    device_of,
+    draw_samples,
+    evaluating,
+    evaluation_batch,
+    images_for,
+    map_images,
+    mappers,
+    relative_distances,
+    samplers,
+    some_of,
+)
+from zoo.records import typed
+from zoo.training.monitors import MONITORS, Alert
 from zoo.training.trainer import Means, StepResult
 
 Pixels = np.ndarray[Any, Any]
@@ -37,15 +47,86 @@ MIN_RANGE = 0.01  # a unit whose outputs differ by less is dead
 WINDOW = 50  # steps whose means are checked together
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What the monitors know about the model that is trained."""
+
+    players: Sequence[str]  # names of all of them
+    losses_at_random_guess: Mapping[str, float]  # of the players that have one
+    goal: Goal | None
+    has_posterior: bool  # whether the model measures the KL of its code
+
+
+@dataclass(frozen=True)
+class WindowMeans:
+    """Means over some training steps in a row, by player, and those of the first window.
+
+    A loss is the sum of all terms of a player; `step` is the last step of the window.
+    """
+
+    model: Watched
+    step: int
+    losses: Mapping[str, float]
+    gradient_norms: Mapping[str, float]
+    first_losses: Mapping[str, float]
+    first_gradient_norms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """How different the pictures of a graph are, as a share of real images of the same number."""
+
+    graph: str
+    sampled: bool  # whether they come from noise alone, and not from images
+    label: str  # the class that was asked for; empty where none was
+    images: int  # pictures compared
+    spread: float  # mean distance of two of them; near 0 when all are alike
+    nearest: float  # mean distance of each to the one most like it; near 0 when a few are repeated
+
+    @property
+    def level(self) -> float:
+        """Both in one number, their geometric mean.
+
+        Of what is made of images the spread alone: a mapping may well bring images nearer to one
+        another, as one that takes their noise away does.
+        """
+        return math.sqrt(self.spread * self.nearest) if self.sampled else self.spread
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Measurements at one validation."""
+
+    model: Watched
+    step: int
+    metrics: Mapping[str, float]  # the model's own
+    diversities: Sequence[Diversity]  # of each graph that makes pictures, or of each class of it
+    latent_kl: Sequence[float]  # KL(q(z|x) ‖ p(z)) by latent dimension, in nats; or empty
+    dead_units: Mapping[str, tuple[int, int]]  # by layer, how many, and of how many
+    history: Sequence[tuple[float, float]]  # training loss and goal at each validation so far
+
+
+@dataclass
+class WatcherState:
+    """What a watcher remembers from step to step, and a checkpoint holds."""
+
+    steps: int = 0  # in the window, which is not yet full
+    losses: Means = field(default_factory=Means)
+    gradient_norms: Means = field(default_factory=Means)
+    first_losses: dict[str, float] = field(default_factory=dict)  # means of the first window
+    first_gradient_norms: dict[str, float] = field(default_factory=dict)
+    steps_in_a_row: dict[str, int] = field(default_factory=dict)  # with an alert: monitor/player
+    losses_since_validation: Means = field(default_factory=Means)
+    history: list[tuple[float, float]] = field(default_factory=list)  # as in `Validation`
+    alerts: list[Alert] = field(default_factory=list)  # that are active
+
+
 class Watcher:
     """Runs all monitors on one training.
 
     An alert is active until the same monitor finds no more of it: at the next window of steps, or
-    at the next validation. A monitor has one active alert at a time.
-
-    Args:
-        model: the model that is trained.
-        held_out: images that are not trained on, by name as in a split of a store.
+    at the next validation. A monitor has one active alert at a time. Measured are images that are
+    not trained on, by name as in a split of a store.
     """
 
     def __init__(self, model: Model, held_out: Split) -> None:
@@ -61,18 +142,12 @@ class Watcher:
             goal=model.goal,
             has_posterior=type(model).latent_kl is not Model.latent_kl,
         )
-        self._steps, self._losses, self._gradient_norms = 0, Means(), Means()
-        self._first_losses: dict[str, float] = {}  # means of the first window
-        self._first_gradient_norms: dict[str, float] = {}
-        self._steps_in_a_row: dict[str, int] = {}  # of windows with an alert, by monitor/player
-        self._losses_since_validation = Means()
-        self._history: list[tuple[float, float]] = []  # training loss and goal, by validation
-        self._active: dict[str, Alert] = {}
+        self._state = WatcherState()
 
     @property
     def alerts(self) -> list[Alert]:
         """The alerts that are active."""
-        return list(self._active.values())
+        return list(self._state.alerts)
 
     @property
     def unwatched(self) -> dict[str, str]:
@@ -81,27 +156,24 @@ class Watcher:
         return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def after_step(self, result: StepResult) -> list[Alert]:
-        """Add the results of a step to the window, and check it once it is full.
-
-        Returns:
-            The alerts that are new.
-        """
+        """Add a step to the window, which is checked once it is full; return the new alerts."""
+        state = self._state
         losses: dict[str, float] = {}
         for name, value in result.terms.items():
             player = name.partition("/")[0]
             losses[player] = losses.get(player, 0.0) + value
-        self._losses_since_validation.add(losses)
-        self._losses.add(losses)
-        self._gradient_norms.add(result.gradient_norms)
-        self._steps += 1
-        if self._steps < WINDOW:
+        state.losses_since_validation.add(losses)
+        state.losses.add(losses)
+        state.gradient_norms.add(result.gradient_norms)
+        state.steps += 1
+        if state.steps < WINDOW:
             return []
-        losses, norms = self._losses.means(), self._gradient_norms.means()
-        self._steps, self._losses, self._gradient_norms = 0, Means(), Means()
-        self._first_losses = self._first_losses or losses
-        self._first_gradient_norms = self._first_gradient_norms or norms
+        losses, norms = state.losses.means(), state.gradient_norms.means()
+        state.steps, state.losses, state.gradient_norms = 0, Means(), Means()
+        state.first_losses = state.first_losses or losses
+        state.first_gradient_norms = state.first_gradient_norms or norms
         window = WindowMeans(self._watched, result.step, losses, norms,
-                             self._first_losses, self._first_gradient_norms)  # fmt: skip
+                             state.first_losses, state.first_gradient_norms)  # fmt: skip
         return self._update({
             name: self._first_lasting(name, monitor.check_window(window))
             for name, monitor in MONITORS.items()
@@ -109,24 +181,20 @@ class Watcher:
         })  # fmt: skip
 
     def after_validation(self, result: StepResult, metrics: Mapping[str, float]) -> list[Alert]:
-        """Measure the model at a validation, and check the measurements.
-
-        Args:
-            result: of the step before.
-            metrics: of the validation.
-
-        Returns:
-            The alerts that are new.
-        """
-        with record_activations(self._model) as activations:
+        """Measure the model at a validation, check the measurements; return the new alerts."""
+        with record_activations(self._model) as ranges:
             diversities = measure_diversity(self._model, self._held_out)
+        dead_units = {
+            layer: (int((greatest - least < MIN_RANGE).sum()), len(least))
+            for layer, (least, greatest) in ranges.items()
+        }
         validation = Validation(
             model=self._watched,
             step=result.step,
             metrics=metrics,
             diversities=diversities,
             latent_kl=measure_latent_kl(self._model, self._held_out),
-            dead_units=activations.dead_units(),
+            dead_units=dead_units,
             history=self._add_to_history(metrics),
         )
         return self._update({
@@ -137,62 +205,49 @@ class Watcher:
 
     def state(self) -> dict[str, Any]:
         """Return the state of the monitors, as plain JSON values."""
-        return {
-            "steps": self._steps,
-            "losses": asdict(self._losses),
-            "gradient_norms": asdict(self._gradient_norms),
-            "first_losses": dict(self._first_losses),
-            "first_gradient_norms": dict(self._first_gradient_norms),
-            "steps_in_a_row": dict(self._steps_in_a_row),
-            "losses_since_validation": asdict(self._losses_since_validation),
-            "history": [list(each) for each in self._history],
-            "alerts": [alert.to_json() for alert in self.alerts],
-        }
+        return asdict(self._state)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Set the state to what `state` returned."""
-        self._steps = state["steps"]
-        self._losses = Means(**state["losses"])
-        self._gradient_norms = Means(**state["gradient_norms"])
-        self._first_losses = dict(state["first_losses"])
-        self._first_gradient_norms = dict(state["first_gradient_norms"])
-        self._steps_in_a_row = dict(state["steps_in_a_row"])
-        self._losses_since_validation = Means(**state["losses_since_validation"])
-        self._history = [(loss, goal) for loss, goal in state["history"]]
-        alerts = map(Alert.from_json, state["alerts"])
-        self._active = {alert.monitor: alert for alert in alerts}
+        """Set the state to what `state` returned.
+
+        Raises:
+            ValueError: it is not such a state.
+        """
+        self._state = typed(state, WatcherState)
 
     def _update(self, found: Mapping[str, Alert | None]) -> list[Alert]:
         """Set which alerts are active, by monitor; return those that are new."""
+        active = {alert.monitor: alert for alert in self._state.alerts}
         new = []
         for monitor, alert in found.items():
             if alert is None:
-                self._active.pop(monitor, None)
-            elif monitor not in self._active:
-                self._active[monitor] = alert
+                active.pop(monitor, None)
+            elif monitor not in active:
+                active[monitor] = alert
                 new.append(alert)
+        self._state.alerts = list(active.values())
         return new
 
     def _first_lasting(self, name: str, found: Mapping[str, Alert | None]) -> Alert | None:
         """Return the alert of the first player that has had one for long enough."""
+        monitor, in_a_row = MONITORS[name], self._state.steps_in_a_row
         lasting = []
         for player, alert in found.items():
             key = f"{name}/{player}"
-            steps = self._steps_in_a_row.get(key, 0) + WINDOW if alert else 0
-            self._steps_in_a_row[key] = steps
-            if alert and (not MONITORS[name].must_last or steps >= MONITORS[name].limits["steps"]):
+            in_a_row[key] = in_a_row.get(key, 0) + WINDOW if alert else 0
+            if alert and (not monitor.must_last or in_a_row[key] >= monitor.limits["steps"]):
                 lasting.append(alert)
         return lasting[0] if lasting else None
 
     def _add_to_history(self, metrics: Mapping[str, float]) -> list[tuple[float, float]]:
         """Add the training loss and the goal; return the history, which is empty without both."""
-        losses, goal = self._losses_since_validation.means(), self._model.goal
-        self._losses_since_validation = Means()
-        players = self._watched.players
+        state, goal, players = self._state, self._model.goal, self._watched.players
+        losses = state.losses_since_validation.means()
+        state.losses_since_validation = Means()
         if len(players) > 1 or not losses or goal is None or goal.metric not in metrics:
             return []
-        self._history.append((losses[players[0]], metrics[goal.metric]))
-        return self._history
+        state.history.append((losses[players[0]], metrics[goal.metric]))
+        return state.history
 
 
 def measure_diversity(model: Model, held_out: Split) -> list[Diversity]:
@@ -214,10 +269,13 @@ def measure_diversity(model: Model, held_out: Split) -> list[Diversity]:
             made = draw_samples(model, name, count=len(real), seed=0)
             found.append(_compare(name, "", made, real, sampled=True))
     for name in mappers(model):
-        given, wanted = _domains(model, graphs[name], held_out)
+        graph = graphs[name]
+        (port,), made_domain = graph.signature.missing, graph.outputs[0].domain
+        given = images_for(model, port, held_out)
+        wanted = images_for(model, graph.outputs[0], held_out) if made_domain else given
         inputs = some_of(given, min(len(given), len(wanted), _affordable(model)))
         made = map_images(model, name, inputs)
-        if graphs[name].outputs[0].domain:  # a reconstruction has a loss of its own
+        if made_domain:  # a reconstruction has a loss of its own
             found.append(_compare(name, "", made, some_of(wanted, len(made)), sampled=False))
     return [each for each in found if each is not None]
 
@@ -237,41 +295,24 @@ def measure_latent_kl(model: Model, held_out: Split) -> list[float]:
     return [] if found is None else [float(each) for each in found]
 
 
-@dataclass
-class ActivationRanges:
-    """The least and the greatest output of each unit, or map, of some layers."""
-
-    least: dict[str, Tensor] = field(default_factory=dict)
-    greatest: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, layer: str, outputs: Tensor) -> None:
-        """Include outputs (N, units, …) of a layer."""
-        others = [dimension for dimension in range(outputs.ndim) if dimension != 1]
-        least, greatest = outputs.amin(dim=others).float(), outputs.amax(dim=others).float()
-        if layer in self.least:
-            least = least.minimum(self.least[layer])
-            greatest = greatest.maximum(self.greatest[layer])
-        self.least[layer], self.greatest[layer] = least, greatest
-
-    def dead_units(self) -> dict[str, tuple[int, int]]:
-        """Return by layer how many units are dead, and of how many."""
-        return {
-            layer: (int((self.greatest[layer] - least < MIN_RANGE).sum()), len(least))
-            for layer, least in self.least.items()
-        }
-
-
 @contextmanager
-def record_activations(model: Model) -> Iterator[ActivationRanges]:
-    """Record the outputs of all units that can die, in every forward pass inside the block."""
-    ranges = ActivationRanges()
+def record_activations(model: Model) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """Record what all units that can die put out in the forward passes inside the block.
+
+    Yields:
+        By layer, the least and the greatest output of each unit, or map.
+    """
+    ranges: dict[str, tuple[Tensor, Tensor]] = {}
 
     def recording(layer: str) -> Any:
         def record(module: nn.Module, inputs: Any, outputs: Tensor) -> None:
             del module, inputs
             # what is as large as the image is its pixels, some of which never change
             if outputs.ndim > 1 and outputs[0].numel() != model.data.pixels:
-                ranges.add(layer, outputs)
+                others = [dimension for dimension in range(outputs.ndim) if dimension != 1]
+                least, greatest = outputs.amin(dim=others).float(), outputs.amax(dim=others).float()
+                before = ranges.get(layer, (least, greatest))
+                ranges[layer] = least.minimum(before[0]), greatest.maximum(before[1])
 
         return record
 
@@ -293,17 +334,8 @@ def _classes(graph: Graph, held_out: Split) -> list[tuple[int, str]]:
     if len(labels) != 1 or not {"image", "label"} <= held_out.keys():
         return []
     counts = np.bincount(held_out["label"], minlength=len(labels[0].classes))
-    known = [(number, name) for number, name in enumerate(labels[0].classes)]
-    return [each for each in known if counts[each[0]] >= MIN_IMAGES][:MAX_CLASSES]
-
-
-def _domains(model: Model, graph: Graph, held_out: Split) -> tuple[Pixels, Pixels]:
-    """Return the held-out images that go into a graph, and real ones such as come out of it."""
-    (given,) = graph.signature.missing
-    made = graph.outputs[0]
-    images = next(iter(held_out.values()))
-    source = held_out[model.data.side_of(given.domain)] if given.domain else images
-    return source, held_out[model.data.side_of(made.domain)] if made.domain else source
+    known = enumerate(labels[0].classes)
+    return [(number, name) for number, name in known if counts[number] >= MIN_IMAGES][:MAX_CLASSES]
 
 
 def _compare(
@@ -312,10 +344,8 @@ def _compare(
     """Compare pictures with real images; None with too few of them, or all real ones alike."""
     if len(made) < MIN_IMAGES:
         return None
-    (spread, nearest), (real_spread, real_nearest) = distances(made), distances(real)
-    if not real_nearest:
-        return None
-    return Diversity(graph, sampled, label, len(made), spread / real_spread, nearest / real_nearest)
+    shares = relative_distances(made, real)
+    return Diversity(graph, sampled, label, len(made), *shares) if shares else None
 
 
 def _affordable(model: Model) -> int:
