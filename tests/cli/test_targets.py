@@ -12,11 +12,10 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from zoo.data.location import locate_data
 
 from tests.data.loopback import loopback
 from tests.process import error_of, zoo, zoo_json
-from zoo import grids, pictures
+from zoo import pictures
 from zoo.data.location import locate_data
 from zoo.data.store import open_store
 from zoo.model.inference import draw_samples, map_images

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from zoo.data.location import locate_data, natural
 
 from zoo.catalog.lookup import find_dataset
 from zoo.data.download import fetch

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from PIL import Image
-from zoo.data.location import locate_data
 
 from tests.data.pictures import fill, photo, save, write_mnist
 from zoo.data.location import locate_data

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from zoo.data.location import locate_data
 
 from tests.data.pictures import fill, write_mnist
 from zoo.data.location import locate_data

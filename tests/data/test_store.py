@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from zoo.data.location import locate_data
 
 from tests.data.loopback import loopback
 from tests.data.pictures import fill, idx, photo, save, write_mnist

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from zoo.data.location import locate_data
 
 from tests.evaluation.toys import STRIPES, store, stripes, with_wrong_labels
 from zoo import DataSpec

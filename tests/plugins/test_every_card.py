@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import pytest
-from zoo.data.location import locate_data
 
 from zoo.catalog.lookup import find_model, installed_models
 from zoo.catalog.plugins import installed_plugins

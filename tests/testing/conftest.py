@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from zoo.data.location import locate_data
 
 from tests.testing.tiny import forget
 from zoo.data.location import locate_data

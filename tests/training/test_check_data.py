@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from zoo.data.location import locate_data
 
 from tests.data.pictures import fill
 from zoo.catalog.card import Card, Paper

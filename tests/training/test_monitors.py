@@ -16,7 +16,6 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from zoo.data.location import locate_data
 
 from zoo.catalog.lookup import find_model, installed_models, load_class
 from zoo.data.batches import Batches, in_order

@@ -59,8 +59,7 @@ def verb(
         check_data_is_there(data)
     trained = load(weights)
     from zoo.evaluation.classes import classify_samples
-    from zoo.evaluation.metrics import needs_classifier, validation_metrics
-    from zoo.evaluation.pairs import measure_pairs
+    from zoo.evaluation.metrics import measure_pairs, needs_classifier, validation_metrics
     from zoo.model.weights import installed_model_of
     from zoo.training.config import check_data
 

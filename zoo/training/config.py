@@ -192,13 +192,7 @@ def read_config(path: Path) -> Configuration:
 class Job:
     """A training to run: the model with its plugin, its configuration, the settings and the data.
 
-    Args:
-        entry: the model and the plugin that it comes from.
-        model_class: the class of the model.
-        config: its configuration.
-        settings: the trainer's.
-        data: name in the catalogue, or absolute path, of the data set.
-        store: the data, decoded.
+    `data` is a name in the catalogue or an absolute path; `store` holds it decoded.
     """
 
     entry: ModelEntry
@@ -244,15 +238,15 @@ def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train")
     Raises:
         UsageError: some are missing.
     """
-    ports = set(store.splits[split])
-    if NEEDED_ARRAYS[entry.card.needs] <= ports:
+    ports, (needed, layout) = set(store.splits[split]), NEEDS[entry.card.needs]
+    if needed <= ports:
         return
     labelled = "labelled images" if "label" in ports else "images without labels"
     holds = "two domains" if "a" in ports else labelled
     what = repr(data) if split == "train" else f"the {split} split of {data!r}"
     raise UsageError(
         f"{entry.card.name} learns from {entry.card.needs}; {what} holds {holds}",
-        cause=f"{entry.card.needs}: {LAYOUTS[entry.card.needs]}",
+        cause=f"{entry.card.needs}: {layout}",
         hint="zoo data check PATH says what a folder holds",
     )
 

@@ -310,7 +310,7 @@ class Reporter:
     def _save_checkpoint(
         self, result: StepResult, ranks: Sequence[bytes], *, is_best: bool
     ) -> None:
-        metrics = self.metrics if validated else {}
+        metrics = self.metrics if result.validates else {}
         header = describe(self._model, self._job.entry, step=result.step, metrics=metrics)
         raw_weights = self._average.raw_weights if self._average else {}
 
