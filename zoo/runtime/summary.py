@@ -1,4 +1,4 @@
-"""Reads what is in any ONNX file, without running or importing anything of it."""
+"""What is in any ONNX file, read without running or importing anything of it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from zoo.manifest import MANIFEST, entry_of
 from zoo.runtime.description import Description, Measurements
 from zoo.runtime.screening import (
     LENGTH,
+    STANDARD,
     TYPES,
-    Content,
     Extent,
     Field,
+    MappedFile,
     map_file,
     read_fields,
+    read_message,
     read_tensor,
     read_text,
     read_zoo_entry,
@@ -40,41 +42,23 @@ class Value:
 
 
 @dataclass
-class Contents:
-    """What is in an ONNX file.
-
-    Args:
-        path: the file.
-        bytes: its size.
-        ir_version: version of the format.
-        producer: program that wrote it, with its version.
-        opsets: version of each set of operators, ``""`` being the standard's.
-        nodes: operators in the graph.
-        operators: how many there are of each kind, most frequent first.
-        weights: bytes of the constants in the graph, by type.
-        inputs: of the graph, those that are constants left out.
-        outputs: of the graph.
-        entry: the text under the key ``zoo``, None where there is none.
-        description: what the file says of itself, where that can be used.
-        unusable: why it cannot be used.
-        refused: why `zoo run` would not run the file; empty where it would begin.
-        measurements: what the manifest beside the file says was measured, where there is one.
-    """
+class Summary:
+    """What is in an ONNX file, and what the manifest beside it says of it."""
 
     path: Path
     bytes: int
-    ir_version: int = 0
-    producer: str = ""
-    opsets: dict[str, int] = field(default_factory=dict)
+    ir_version: int = 0  # of the format
+    producer: str = ""  # program that wrote it, with its version
+    opsets: dict[str, int] = field(default_factory=dict)  # versions; "" is the standard's set
     nodes: int = 0
-    operators: Counter[str] = field(default_factory=Counter)
-    weights: Counter[str] = field(default_factory=Counter)
-    inputs: list[Value] = field(default_factory=list)
+    operators: Counter[str] = field(default_factory=Counter)  # nodes of each kind
+    weights: Counter[str] = field(default_factory=Counter)  # bytes of constants, by type
+    inputs: list[Value] = field(default_factory=list)  # those that are constants left out
     outputs: list[Value] = field(default_factory=list)
-    entry: str | None = None
-    description: Description | None = None
-    unusable: str = ""
-    refused: str = ""
+    entry: str | None = None  # the text under the key `zoo`
+    description: Description | None = None  # that text, where it can be used
+    unusable: str = ""  # why it cannot
+    refused: str = ""  # why `zoo run` would not run the file; empty where it would begin
     measurements: Measurements | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -100,17 +84,17 @@ class Contents:
         }
 
 
-def read_file(path: Path) -> Contents:
+def read_summary(path: Path) -> Summary:
     """Read any ONNX file, whoever wrote it.
 
     Raises:
         NotFoundError: it is missing, no ONNX file, damaged, or of too many parts.
     """
     require_file(path)
-    found = Contents(path, path.stat().st_size)
+    found = Summary(path, path.stat().st_size)
     try:
-        with map_file(path) as content:
-            _read_model(content, found)
+        with map_file(path) as file:
+            _read_model(file, found)
     except ValueError as problem:
         raise NotFoundError(f"{path} cannot be read as an ONNX file", cause=str(problem)) from None
     try:
@@ -126,10 +110,7 @@ def read_file(path: Path) -> Contents:
 
 
 def read_measurements(path: Path, description: Description) -> Measurements | None:
-    """Read from the manifest beside a file what was measured of the file when it was exported.
-
-    Returns:
-        None where no manifest lists the file.
+    """Read what the manifest beside a file says was measured of it; None where none lists it.
 
     Raises:
         NotFoundError: the manifest holds figures that cannot be used.
@@ -151,113 +132,93 @@ def read_measurements(path: Path, description: Description) -> Measurements | No
     return found
 
 
-def _read_model(content: Content, found: Contents) -> None:
+def _read_model(file: MappedFile, found: Summary) -> None:
     graphs = 0
     version = ""
-    for each in read_fields(content, content.extent):
+    for each in read_fields(file, file.extent):
         if each.number == 1:
             found.ir_version = each.value
         elif each.number == 2:
-            found.producer = read_text(content, each.extent, MAX_NAME)
+            found.producer = read_text(file, each.extent, MAX_NAME)
         elif each.number == 3:
-            version = read_text(content, each.extent, MAX_NAME)
+            version = read_text(file, each.extent, MAX_NAME)
         elif each.number == 7 and each.written == LENGTH:
-            _read_graph(content, each.extent, found)
+            _read_graph(file, each.extent, found)
             graphs += 1
         elif each.number == 8 and len(found.opsets) < MAX_OPERATORS:
-            domain, number = _opset(content, each.extent)
-            found.opsets[domain] = number
-        elif (said := read_zoo_entry(content, each)) is not None:
+            opset = read_message(file, each.extent)
+            found.opsets[_text(file, opset, 1)] = opset[2].value if 2 in opset else 0
+        elif (said := read_zoo_entry(file, each)) is not None:
             found.entry = said
     found.producer = f"{found.producer} {version}".strip()
     if not graphs:
         raise ValueError("it holds no graph")
 
 
-def _read_graph(content: Content, extent: Extent, found: Contents) -> None:
+def _read_graph(file: MappedFile, extent: Extent, found: Summary) -> None:
     constants: set[str] = set()
-    for each in read_fields(content, extent):
+    for each in read_fields(file, extent):
         if each.number == 1:
             found.nodes += 1
-            _read_node(content, each.extent, found)
+            _read_node(file, each.extent, found)
         elif each.number == 5:
-            constants.add(_read_weight(content, each.extent, found))
+            constants.add(_read_weight(file, each.extent, found))
         elif each.number in {11, 12}:
             side = found.inputs if each.number == 11 else found.outputs
             if len(side) < MAX_VALUES:
-                side.append(_value(content, each.extent))
+                side.append(_read_value(file, each.extent))
     found.inputs = [value for value in found.inputs if value.name not in constants]
 
 
-def _read_node(content: Content, extent: Extent, found: Contents) -> None:
+def _read_node(file: MappedFile, extent: Extent, found: Summary) -> None:
     kind = domain = ""
-    for each in read_fields(content, extent):
+    for each in read_fields(file, extent):
         if each.number == 4:
-            kind = read_text(content, each.extent, MAX_NAME)
+            kind = read_text(file, each.extent, MAX_NAME)
         elif each.number == 7:
-            domain = read_text(content, each.extent, MAX_NAME)
+            domain = read_text(file, each.extent, MAX_NAME)
         elif each.number == 5:
-            for inner in read_fields(content, each.extent):
+            for inner in read_fields(file, each.extent):
                 if inner.number == 5 and inner.written == LENGTH:  # the tensor of a Constant
-                    _read_weight(content, inner.extent, found)
-    name = f"{domain}.{kind}" if domain not in {"", "ai.onnx"} else kind
+                    _read_weight(file, inner.extent, found)
+    name = kind if domain in STANDARD else f"{domain}.{kind}"
     if name in found.operators or len(found.operators) < MAX_OPERATORS:
         found.operators[name] += 1
 
 
-def _read_weight(content: Content, extent: Extent, found: Contents) -> str:
-    tensor = read_tensor(content, extent)
+def _read_weight(file: MappedFile, extent: Extent, found: Summary) -> str:
+    tensor = read_tensor(file, extent)
     found.weights[_type(tensor.type)] += max(tensor.bytes_there, 0)
     return tensor.name
 
 
-def _value(content: Content, extent: Extent) -> Value:
+def _read_value(file: MappedFile, extent: Extent) -> Value:
     """Read a name, and the type and shape where it is a tensor's."""
-    name, kind = "", "no tensor"
+    value = read_message(file, extent)
+    kind = "no tensor"
+    shape: tuple[int | str, ...] = ()
+    types = read_message(file, value[2].extent) if 2 in value else {}
+    if 1 in types:  # of all types, the tensor's
+        tensor = read_message(file, types[1].extent)
+        kind = _type(tensor[1].value) if 1 in tensor else kind
+        shape = _read_shape(file, tensor[2].extent) if 2 in tensor else shape
+    return Value(_text(file, value, 1), kind, shape)
+
+
+def _read_shape(file: MappedFile, extent: Extent) -> tuple[int | str, ...]:
     shape: list[int | str] = []
-    for each in read_fields(content, extent):
-        if each.number == 1:
-            name = read_text(content, each.extent, MAX_NAME)
-        elif each.number == 2:
-            for part in _within(content, each, 1):  # of all types, the tensor's
-                if part.number == 1:
-                    kind = _type(part.value)
-                elif part.number == 2:
-                    shape += _shape(content, part.extent)
-    return Value(name, kind, tuple(shape))
+    for each in read_fields(file, extent):
+        size = read_message(file, each.extent)
+        if 1 in size:
+            number = size[1].value
+            shape.append(number if number < 2**63 else number - 2**64)
+        else:
+            shape.append(_text(file, size, 2) or "?")
+    return tuple(shape)
 
 
-def _shape(content: Content, extent: Extent) -> list[int | str]:
-    shape: list[int | str] = []
-    for each in read_fields(content, extent):
-        size: int | str = "?"
-        for part in read_fields(content, each.extent):
-            if part.number == 1:
-                size = part.value if part.value < 2**63 else part.value - 2**64
-            elif part.number == 2:
-                size = read_text(content, part.extent, MAX_NAME)
-        shape.append(size)
-    return shape
-
-
-def _within(content: Content, outer: Field, number: int) -> list[Field]:
-    """Return the fields of every message of that number in a message."""
-    return [
-        inner
-        for each in read_fields(content, outer.extent)
-        if each.number == number
-        for inner in read_fields(content, each.extent)
-    ]
-
-
-def _opset(content: Content, extent: Extent) -> tuple[str, int]:
-    domain, version = "", 0
-    for each in read_fields(content, extent):
-        if each.number == 1:
-            domain = read_text(content, each.extent, MAX_NAME)
-        elif each.number == 2:
-            version = each.value
-    return domain, version
+def _text(file: MappedFile, message: dict[int, Field], number: int) -> str:
+    return read_text(file, message[number].extent, MAX_NAME) if number in message else ""
 
 
 def _type(number: int) -> str:
