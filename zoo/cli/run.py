@@ -15,14 +15,14 @@ import click
 from zoo.cli.output import Choice, json_option, print_json, say
 from zoo.cli.sources import FIT_HELP, FITS
 from zoo.errors import UsageError
-from zoo.runtime.engine import AUTO, PROVIDERS
+from zoo.runtime.engine import AUTO, PROVIDERS, bounded_memory
 
 if TYPE_CHECKING:
     from zoo.pictures import BadPictureError
     from zoo.ports import Fit
     from zoo.runtime.bundles import Open
-    from zoo.runtime.feed import Feed, OriginalPicture, Result
-    from zoo.runtime.outputs import Target
+    from zoo.runtime.inputs import Feed
+    from zoo.runtime.outputs import OriginalPicture, Result, Target
     from zoo.runtime.session import Session
 
 LONG = 200  # rows; what takes longer shows a bar on a terminal
@@ -149,10 +149,8 @@ def verb(
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     from zoo.cli.targets import tell_version
     from zoo.runtime.bundles import open_graph
-    from zoo.runtime.feed import prepare_feed, run_batches, with_sizing
-    from zoo.runtime.files import PIPE, find_sources
-    from zoo.runtime.memory import bounded_memory
-    from zoo.runtime.outputs import choose_target
+    from zoo.runtime.inputs import PIPE, find_inputs, prepare_feed, with_sizing
+    from zoo.runtime.outputs import choose_target, run_batches
 
     started = time.monotonic()
     bad: list[BadPictureError] = []
@@ -165,7 +163,7 @@ def verb(
         session = open_graph(Path(file), to, opened)
         tell_version(session.path, session.description.distribution, session.description.version)
         leave_out = Path(output or session.path.stem)
-        given = find_sources(inputs, _standard_input(inputs), leave_out)
+        given = find_inputs(inputs, _standard_input(inputs), leave_out)
         feed = prepare_feed(
             session, given, count=count, seed=seed, classes=classes, leave_out=leave_out
         )
@@ -222,16 +220,14 @@ def _log_choices(session: Session, feed: Feed) -> None:
     Raises:
         ZooError: that is more memory than there is.
     """
-    from zoo.runtime.memory import estimate, far_from_training, picture_sizes
+    from zoo.runtime.outputs import notes_on_sizes
 
     for note in (*session.notes, *feed.notes):
         say(note)
     if session.provider != "cpu":
         say(f"running on {session.provider}")
-    if sizes := picture_sizes(feed):
-        for note in (far_from_training(session, sizes), estimate(session, sizes)):
-            if note:
-                say(note)
+    for note in notes_on_sizes(session, feed):
+        say(note)
 
 
 def _keep_originals(

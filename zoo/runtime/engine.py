@@ -1,15 +1,16 @@
-"""ONNX Runtime: its execution providers, and files loaded on the one that was asked for."""
+"""ONNX Runtime: its execution providers, files loaded on one of them, limits of time and memory."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
 import os
 import re
+import sys
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -32,25 +33,26 @@ NEWER_FORMAT = re.compile(r"IR version: (\d+), max supported IR version: (\d+)")
 NEWER_OPSET = re.compile(r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)")
 OLD_OPSET = 18  # of 2022: its format is read by every version of ONNX Runtime that zoo takes
 SOURCE_LINE = re.compile(r"/\S+\.(?:cc|cpp|cu|h|hpp):\d+ ")  # where in its C++ a message comes from
+
+STATUS = Path("/proc/self/status")
+MEMORY = Path("/proc/meminfo")
+PEAK = Path("/proc/self/clear_refs")
+GROUP_LIMITS = (  # of a container, as both versions of control groups show it
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
 Result = TypeVar("Result")
 left_running: list[threading.Thread] = []  # of calls that took too long or were interrupted
 
 
 class Provider(NamedTuple):
-    """One provider.
+    """One execution provider."""
 
-    Args:
-        engine: ONNX Runtime's name for it.
-        install: how to get it.
-        automatic: whether `auto` may take it. TensorRT spends minutes on a file before the first
-            run.
-        memory_pattern: whether memory may be laid out by the pattern of the first run.
-    """
-
-    engine: str
-    install: str
-    automatic: bool = True
-    memory_pattern: bool = True
+    engine: str  # ONNX Runtime's name for it
+    install: str  # how to get it
+    automatic: bool = True  # not TensorRT, which spends minutes on a file before the first run
+    memory_pattern: bool = True  # whether memory may be laid out by the pattern of the first run
 
 
 # In the order in which `auto` tries them.
@@ -68,9 +70,19 @@ PROVIDERS: Mapping[str, Provider] = {
 
 
 def installed() -> list[str]:
-    """Return the providers that this installation of ONNX Runtime has; they may not work."""
-    import onnxruntime  # noqa: PLC0415 - help and completion do without
+    """Return the providers that this installation of ONNX Runtime has; they may not work.
 
+    Raises:
+        PluginError: it is not installed, or broken.
+    """
+    try:
+        import onnxruntime  # noqa: PLC0415 - help, completion and `zoo show` do without
+    except ImportError as problem:
+        raise PluginError(
+            "running an exported file needs the package onnxruntime",
+            cause=str(problem),
+            hint="pip install onnxruntime",
+        ) from None
     there = set(onnxruntime.get_available_providers())
     return [name for name, each in PROVIDERS.items() if each.engine in there]
 
@@ -79,7 +91,7 @@ def candidates(requested: str) -> list[str]:
     """Return the providers to try for a requested one, the CPU last for `auto`.
 
     Raises:
-        PluginError: this installation of ONNX Runtime does not have the requested one.
+        PluginError: ONNX Runtime is not installed, or does not have the requested one.
     """
     there = installed()
     if requested == AUTO:
@@ -99,15 +111,6 @@ def candidates(requested: str) -> list[str]:
     return [requested]
 
 
-def preload_libraries(name: str) -> None:
-    """Load the libraries that a provider needs where pip has put them, as far as they are there."""
-    if name in {"cuda", "tensorrt"}:
-        import onnxruntime  # noqa: PLC0415 - as above
-
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
-            onnxruntime.preload_dlls()
-
-
 class TooLongError(Exception):
     """ONNX Runtime exceeded the time limit; its thread is left running."""
 
@@ -115,10 +118,8 @@ class TooLongError(Exception):
 class NewerFormatError(PluginError):
     """A file is of a newer version of ONNX than the installed ONNX Runtime reads.
 
-    Args:
-        path: the file.
-        found: its version, and the newest that is read, in words.
-        export: option of `zoo export` that writes what is read.
+    `found` is its version and the newest that is read, in words; `export` the option of `zoo
+    export` that writes what is read.
     """
 
     def __init__(self, path: Path, found: str, export: str) -> None:
@@ -190,22 +191,6 @@ def time_limit() -> float:
     return seconds
 
 
-def require_onnxruntime() -> None:
-    """Require that the package onnxruntime can be imported.
-
-    Raises:
-        PluginError: it is not installed, or broken.
-    """
-    try:
-        import onnxruntime  # noqa: F401, PLC0415 - a description is read and shown without it
-    except ImportError as problem:
-        raise PluginError(
-            "running an exported file needs the package onnxruntime",
-            cause=str(problem),
-            hint="pip install onnxruntime",
-        ) from None
-
-
 def create_inference_session(
     path: Path, provider: str, *, threads: int | None, memory_pattern: bool, spin: bool
 ) -> onnxruntime.InferenceSession:
@@ -227,7 +212,9 @@ def create_inference_session(
     options.enable_mem_pattern = memory_pattern and chosen.memory_pattern
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     engines = dict.fromkeys([chosen.engine, PROVIDERS["cpu"].engine])  # for operators it lacks
-    preload_libraries(provider)
+    if provider in {"cuda", "tensorrt"}:  # their libraries are where pip has put them
+        with redirect_stdout(io.StringIO()):  # it prints what it does not find
+            onnxruntime.preload_dlls()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -306,3 +293,92 @@ def _cpus() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def bounded_memory() -> Iterator[None]:
+    """Let the process take most of the memory that is free now and no more, while the block runs.
+
+    What asks for more inside is refused, and says so. Where a system does not tell how much is
+    free, or is not Linux, there is no bound.
+
+    Raises:
+        ZooError: Python was refused memory.
+    """
+    try:
+        with _limited():
+            yield
+    except MemoryError:
+        raise ZooError(
+            "out of memory", hint="fewer or smaller inputs, or a machine with more memory"
+        ) from None
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    bound = _bound()
+    if sys.platform != "linux" or bound is None:
+        yield
+        return
+    import resource  # noqa: PLC0415 - not on every system
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    ends = [end for end in (bound, soft, hard) if end != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(ends), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def free_memory() -> int | None:
+    """Return the bytes that are free for this process, or None where the system does not tell."""
+    try:
+        free = _kilobytes(MEMORY, "MemAvailable:") + _kilobytes(MEMORY, "SwapFree:")
+        resident = _kilobytes(STATUS, "VmRSS:")
+    except (OSError, ValueError):
+        return None
+    for file in GROUP_LIMITS:
+        with suppress(OSError, ValueError):  # not there, or "max" where there is no limit
+            free = min(free, int(file.read_text()) - resident)
+    free = max(free, 0) * 9 // 10  # the rest is for everybody else
+    import resource  # noqa: PLC0415 - not on every system
+
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if limit != resource.RLIM_INFINITY:
+        free = min(free, max(0, limit - _kilobytes(STATUS, "VmData:")))
+    return free
+
+
+def peak_memory(work: Callable[[], object]) -> int | None:
+    """Do some work; return how many bytes more the process held then than before, at most.
+
+    None where the system does not tell.
+    """
+    try:
+        PEAK.write_text("5")  # VmHWM begins anew, see proc_pid_clear_refs(5)
+        before = _kilobytes(STATUS, "VmRSS:")
+    except (OSError, ValueError):
+        work()
+        return None
+    work()
+    return _kilobytes(STATUS, "VmHWM:") - before
+
+
+def _bound() -> int | None:
+    """Return the bytes that the process may have: what it has and what is free.
+
+    Counted is private memory that can be written to, not reserved addresses nor mapped files.
+    """
+    free = free_memory()
+    try:
+        return None if free is None else _kilobytes(STATUS, "VmData:") + free
+    except (OSError, ValueError):
+        return None
+
+
+def _kilobytes(file: Path, key: str) -> int:
+    for line in file.read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"{file} holds no {key}")

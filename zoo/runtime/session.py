@@ -21,7 +21,6 @@ from zoo.runtime.engine import (
     call_in_thread,
     candidates,
     create_inference_session,
-    require_onnxruntime,
     short_message,
     time_limit,
 )
@@ -38,11 +37,7 @@ OUT_OF_MEMORY = ("bad_alloc", "Failed to alloc")  # in messages of ONNX Runtime
 
 
 def check_ports(side: str, ports: Sequence[Port], arguments: Sequence[onnxruntime.NodeArg]) -> None:
-    """Require that the graph has the promised ports: names, element types, shapes.
-
-    Raises:
-        ValueError: they disagree.
-    """
+    """Raise `ValueError` where a graph has other names, element types or shapes than promised."""
     promised, found = [port.name for port in ports], [each.name for each in arguments]
     if promised != found:
         raise ValueError(f"it promises {side}s {promised}, its graph has {found}")
@@ -104,15 +99,8 @@ def draw_examples(
 ) -> dict[str, NDArray[Any]]:
     """Draw inputs for a graph: from the priors of its ports, else anything in their range.
 
-    Args:
-        description: what the file says of itself.
-        rows: of the batch, where the file leaves them open.
-        size: height and width of images, where the file leaves them open; those of the data that
-            the model was trained on, when not given.
-        seed: of the draws.
-
-    Returns:
-        Arrays by port name.
+    `rows`, and `size` as height and width of images, count where the file leaves them open; the
+    size is that of the data that the model was trained on, when not given.
     """
     height, width = size or (description.data.height, description.data.width)
     sizes = {"height": height, "width": width}
@@ -154,21 +142,13 @@ class RunError(ZooError):
 
 @dataclass(frozen=True)
 class Session:
-    """A graph that is ready to run.
-
-    Args:
-        path: its file.
-        description: what the file says of itself; its ports are those of the graph.
-        engine: ONNX Runtime's session.
-        provider: what it runs on, as `zoo.runtime.engine` calls it.
-        notes: choices made for the user, to be logged.
-    """
+    """A graph that is ready to run: its file, and ONNX Runtime's session, the `engine`."""
 
     path: Path
-    description: Description
+    description: Description  # what the file says of itself; its ports are those of the graph
     engine: onnxruntime.InferenceSession
-    provider: str = "cpu"
-    notes: tuple[str, ...] = ()
+    provider: str = "cpu"  # a key of `zoo.runtime.engine.PROVIDERS`
+    notes: tuple[str, ...] = ()  # choices made for the user, to be logged
 
     @property
     def rows(self) -> int | None:
@@ -209,12 +189,6 @@ class Session:
         ports = self.description.signature.outputs
         try:
             outputs = self._compute([port.name for port in ports], dict(inputs))
-        except TooLongError:
-            taken = ", ".join(f"{name} {format_shape(each.shape)}" for name, each in inputs.items())
-            raise RunError(
-                f"{self.path} was not done with {taken[:200]} after {time_limit():,.0f} s",
-                hint=f"{TIME_LIMIT}=SECONDS before the command allows more",
-            ) from None
         except ZooError:
             raise
         except Exception as problem:  # its exceptions have no base of their own
@@ -226,12 +200,7 @@ class Session:
         return {port.name: output for port, output in zip(ports, outputs, strict=True)}
 
     def time_runs(self, inputs: Arrays, count: int, tick: Callable[[], object]) -> list[float]:
-        """Return the seconds that each of some runs takes, nothing else done between them.
-
-        Args:
-            inputs: by port name, as for `run`, which has passed them.
-            count: of runs.
-            tick: called after every run.
+        """Return the seconds of each of `count` runs, with nothing but `tick()` between them.
 
         Raises:
             RunError: all of them together take too long.
@@ -264,8 +233,14 @@ class Session:
         )
 
     def _failure(self, problem: Exception, inputs: Mapping[str, NDArray[Any]]) -> RunError:
+        """Return the error for a run that failed with inputs of these shapes."""
         shapes = [f"{name} {format_shape(array.shape)}" for name, array in inputs.items()]
         taken = ", ".join(shapes)[:200]
+        if isinstance(problem, TooLongError):
+            return RunError(
+                f"{self.path} was not done with {taken} after {time_limit():,.0f} s",
+                hint=f"{TIME_LIMIT}=SECONDS before the command allows more",
+            )
         if any(sign in str(problem) for sign in OUT_OF_MEMORY):
             return RunError(
                 f"{self.path}: not enough memory for {taken}",
@@ -325,7 +300,7 @@ def open_session(
         PluginError: onnxruntime is not installed, or the provider is not, or does not work.
     """
     check_file(path)
-    require_onnxruntime()
+    *others, last = candidates(provider)
     if memory_pattern is None:
         description = read_description(path)
         memory_pattern = description is not None and not any(
@@ -333,7 +308,6 @@ def open_session(
         )
     opened = partial(_open, path, threads=threads, memory_pattern=memory_pattern, spin=spin)
     notes: list[str] = []
-    *others, last = candidates(provider)
     for name in others:
         try:
             return replace(opened(name), notes=tuple(notes))
