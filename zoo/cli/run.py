@@ -209,7 +209,7 @@ def _write(
         }
     signature = session.description.signature
     comes_back = feed.port is not None and keeps_size(signature, feed.port)
-    fit = feed.sizing.fit if comes_back and feed.sizing.shorter_side is None else None
+    fit = feed.fit if comes_back and feed.shorter_side is None else None
     written = write_results(results, signature.outputs[0], target, sys.stdout.buffer, fit)
     return [click.format_filename(path) for path in written], {}
 
@@ -249,7 +249,7 @@ def _log_sizes(originals: Sequence[OriginalPicture], session: Session, feed: Fee
     height, width = feed.port.image_size
     if isinstance(height, int) and isinstance(width, int):
         sizes = Counter((each.height, each.width) for each in originals)
-        cut = describe_cut(sizes, height, width, feed.sizing.fit)
+        cut = describe_cut(sizes, height, width, feed.fit)
         for note in cut:
             say(note)
         if cut and keeps_size(session.description.signature, feed.port):

@@ -28,8 +28,7 @@ MAX_ARRAYS = 64
 def read_arrays(path: Path | InputFile) -> Arrays:
     """Return the arrays of a file by name, in the file's order; the one of an ``.npy`` has none.
 
-    Raises:
-        NotFoundError: the file is damaged, too large, or holds Python objects.
+    `NotFoundError` if the file is damaged, too large, or holds Python objects.
     """
     try:
         with path.open("rb") as file:
@@ -78,11 +77,7 @@ def write_arrays(
 def match_arrays(path: InputFile, stored: Arrays, ports: Sequence[Port]) -> dict[str, str]:
     """Choose arrays for ports: those of their names or, where no name agrees, the first that fits.
 
-    Returns:
-        Names of arrays by name of port.
-
-    Raises:
-        UsageError: nothing fits; says what is there and what is wanted.
+    Returns names of arrays by name of port. `UsageError` says what is there and what is wanted.
     """
     pairs = [(port, port.name) for port in ports if port.name in stored]
     if not pairs:
@@ -110,10 +105,8 @@ def _fits(port: Port, array: NDArray[Any]) -> bool:
 def to_port_dtype(path: InputFile, port: Port, array: NDArray[Any]) -> NDArray[Any]:
     """Return an array that fits a port in the port's dtype.
 
-    Raises:
-        UsageError: there are no rows, a label is no class of the port's, or whole numbers are
-            given for an image that are no pixels of it.
-        NotFoundError: there are values that are not finite.
+    `NotFoundError` for values that are not finite; `UsageError` for no rows, labels that are no
+    classes of the port's, or whole numbers that are no pixels of its.
     """
     if len(array) == 0:
         raise UsageError(f"{path} holds no rows for {port.name}")

@@ -28,10 +28,14 @@ TIME_LIMIT = "ZOO_MAX_SECONDS"  # environment variable: for opening a file, and 
 DEFAULT_SECONDS = 1800.0  # seconds, where the variable is not set
 MAX_THREADS = 8  # small graphs gain nothing beyond, and the machine may have other work
 SILENT = 4  # of ONNX Runtime's logger; what goes wrong arrives as an exception
-# Messages of ONNX Runtime about a file that is too new: its version, and the newest that it reads
-NEWER_FORMAT = re.compile(r"IR version: (\d+), max supported IR version: (\d+)")
-NEWER_OPSET = re.compile(r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)")
-OLD_OPSET = 18  # of 2022: its format is read by every version of ONNX Runtime that zoo takes
+# What ONNX Runtime says of a file that is too new, what was found, and the export that it reads:
+# opset 18, of 2022, is read by every version of ONNX Runtime that zoo takes
+NEWER = (
+    (r"IR version: (\d+), max supported IR version: (\d+)",
+     "its format is IR version {0}; {1}", "--opset 18"),
+    (r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)",
+     "its operators are of opset {0} ({1}); {2}", "--opset {2}"),
+)  # fmt: skip
 SOURCE_LINE = re.compile(r"/\S+\.(?:cc|cpp|cu|h|hpp):\d+ ")  # where in its C++ a message comes from
 
 STATUS = Path("/proc/self/status")
@@ -69,11 +73,10 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 
 
-def installed() -> list[str]:
-    """Return the providers that this installation of ONNX Runtime has; they may not work.
+def candidates(requested: str) -> list[str]:
+    """Return the installed providers to try for a requested one, the CPU last for `auto`.
 
-    Raises:
-        PluginError: it is not installed, or broken.
+    `PluginError` if ONNX Runtime is not installed, or does not have the requested one.
     """
     try:
         import onnxruntime  # noqa: PLC0415 - help, completion and `zoo show` do without
@@ -83,17 +86,8 @@ def installed() -> list[str]:
             cause=str(problem),
             hint="pip install onnxruntime",
         ) from None
-    there = set(onnxruntime.get_available_providers())
-    return [name for name, each in PROVIDERS.items() if each.engine in there]
-
-
-def candidates(requested: str) -> list[str]:
-    """Return the providers to try for a requested one, the CPU last for `auto`.
-
-    Raises:
-        PluginError: ONNX Runtime is not installed, or does not have the requested one.
-    """
-    there = installed()
+    available = set(onnxruntime.get_available_providers())
+    there = [name for name, each in PROVIDERS.items() if each.engine in available]
     if requested == AUTO:
         return [name for name in there if PROVIDERS[name].automatic]
     if requested not in PROVIDERS:
@@ -101,8 +95,6 @@ def candidates(requested: str) -> list[str]:
             f"no provider is called {requested[:40]!r}.{did_you_mean(requested, PROVIDERS)}"
         )
     if requested not in there:
-        import onnxruntime  # noqa: PLC0415 - as above
-
         raise PluginError(
             f"the provider {requested} is not in this installation of ONNX Runtime",
             cause=f"onnxruntime {onnxruntime.__version__} here has {', '.join(there)}",
@@ -138,14 +130,8 @@ def call_in_thread(work: Callable[[], Result], stop: Callable[[], object] = lamb
     """Call ONNX Runtime in a thread of its own, so that Ctrl-C and the time limit can end the wait.
 
     ONNX Runtime notices neither while it opens a file or computes one operator. A thread that is
-    left running does not keep the process: the command ends without waiting for it.
-
-    Args:
-        work: what is to be done.
-        stop: asks ONNX Runtime to stop by itself, where it can.
-
-    Raises:
-        TooLongError: it took longer than `time_limit`.
+    left running does not keep the process: the command ends without waiting for it. `stop` asks
+    ONNX Runtime to stop by itself, where it can. Past `time_limit` comes a `TooLongError`.
     """
     results: list[Result] = []
     problems: list[BaseException] = []
@@ -174,11 +160,7 @@ def call_in_thread(work: Callable[[], Result], stop: Callable[[], object] = lamb
 
 
 def time_limit() -> float:
-    """Return how many seconds opening a file, or one run of it, may take.
-
-    Raises:
-        UsageError: the environment variable is no such number.
-    """
+    """Return how many seconds opening a file, or one run, may take; `UsageError` if no number."""
     text = os.environ.get(TIME_LIMIT, "")
     try:
         seconds = float(text or DEFAULT_SECONDS)
@@ -267,17 +249,11 @@ def _without_source(line: str) -> str:
 
 def _newer(path: Path, said: str) -> NewerFormatError | None:
     """Return the error for a file that is too new, if the message of ONNX Runtime says so."""
-    said = " ".join(said.split())
-    if found := NEWER_FORMAT.search(said):
-        version, newest = found.groups()
-        return NewerFormatError(
-            path, f"its format is IR version {version}; {newest}", f"--opset {OLD_OPSET}"
-        )
-    if found := NEWER_OPSET.search(said):
-        version, domain, newest = found.groups()
-        return NewerFormatError(
-            path, f"its operators are of opset {version} ({domain}); {newest}", f"--opset {newest}"
-        )
+    for pattern, what, export in NEWER:
+        if found := re.search(pattern, " ".join(said.split())):
+            return NewerFormatError(
+                path, what.format(*found.groups()), export.format(*found.groups())
+            )
     return None
 
 
@@ -299,11 +275,8 @@ def _cpus() -> int:
 def bounded_memory() -> Iterator[None]:
     """Let the process take most of the memory that is free now and no more, while the block runs.
 
-    What asks for more inside is refused, and says so. Where a system does not tell how much is
-    free, or is not Linux, there is no bound.
-
-    Raises:
-        ZooError: Python was refused memory.
+    What asks for more inside is refused, and becomes a `ZooError`. Where a system does not tell how
+    much is free, or is not Linux, there is no bound.
     """
     try:
         with _limited():
@@ -351,10 +324,7 @@ def free_memory() -> int | None:
 
 
 def peak_memory(work: Callable[[], object]) -> int | None:
-    """Do some work; return how many bytes more the process held then than before, at most.
-
-    None where the system does not tell.
-    """
+    """Do some work; return how many bytes more the process held at most, None where unknown."""
     try:
         PEAK.write_text("5")  # VmHWM begins anew, see proc_pid_clear_refs(5)
         before = _kilobytes(STATUS, "VmRSS:")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import takewhile
 from pathlib import Path
@@ -83,35 +83,6 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Sizing:
-    """How pictures are brought to the size that a port takes.
-
-    `value_range` is what is black and white in pictures of more than 8 bits; chosen by
-    `zoo.pictures.read_picture`, when None.
-    """
-
-    fit: Fit = "cover"  # where the port fixes the size
-    shorter_side: int | None = None  # in pixels, where it leaves it open; None: the picture's own
-    value_range: ValueRange | None = None
-
-    def size_for(self, port: Port, height: int, width: int) -> tuple[int, int]:
-        """Return the height and width that a picture of these is brought to."""
-        if self.shorter_side is not None:
-            scale = self.shorter_side / min(height, width)
-            height, width = max(1, round(height * scale)), max(1, round(width * scale))
-        fixed_height, fixed_width = port.image_size
-        return (
-            fixed_height if isinstance(fixed_height, int) else height,
-            fixed_width if isinstance(fixed_width, int) else width,
-        )
-
-    def apply(self, picture: Image.Image, port: Port) -> Pixels:
-        """Return a picture as pixels (H, W, C) of the size and the colours that a port takes."""
-        height, width = self.size_for(port, picture.height, picture.width)
-        return fit(picture, height, width, 1 if port.channels == 1 else 3, self.fit)
-
-
-@dataclass(frozen=True)
 class Feed:
     """The inputs for all rows."""
 
@@ -119,11 +90,31 @@ class Feed:
     arrays: Mapping[str, NDArray[Any]]  # by port name, `count` rows each
     pictures: tuple[Picture, ...] = ()  # read when their turn comes; `count` of them, or none
     port: Port | None = None  # that the pictures go to
-    sizing: Sizing = field(default_factory=Sizing)
+    fit: Fit = "cover"  # how pictures are brought to the size, where the port fixes it
+    shorter_side: int | None = None  # in pixels, where it leaves it open; None: the picture's own
+    value_range: ValueRange | None = None  # as `zoo.pictures.read_picture` takes it
     classes: tuple[str, ...] = ()  # what files of each are called, as many rows for each; or none
     labels: tuple[str, ...] = ()  # to write beside the rows of each class in a grid; or none
     files: tuple[InputFile, ...] = ()  # every one that is read
     notes: tuple[str, ...] = ()  # choices made for the user, to be logged
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that a picture of these is brought to."""
+        assert self.port is not None
+        if self.shorter_side is not None:
+            scale = self.shorter_side / min(height, width)
+            height, width = max(1, round(height * scale)), max(1, round(width * scale))
+        fixed_height, fixed_width = self.port.image_size
+        return (
+            fixed_height if isinstance(fixed_height, int) else height,
+            fixed_width if isinstance(fixed_width, int) else width,
+        )
+
+    def to_size(self, picture: Image.Image) -> Pixels:
+        """Return a picture as pixels (H, W, C) of the size and the colours that the port takes."""
+        assert self.port is not None
+        height, width = self.size_for(picture.height, picture.width)
+        return fit(picture, height, width, 1 if self.port.channels == 1 else 3, self.fit)
 
     def name(self, row: int) -> str:
         """The file name of the result of a row, without a suffix: ``photo``, ``07``, ``boot-3``."""
@@ -305,7 +296,8 @@ def prepare_feed(
         arrays=arrays | dict(drawn.arrays),
         pictures=pictures,
         port=port,
-        sizing=Sizing(data.fit, None, data.value_range),
+        fit=data.fit,
+        value_range=data.value_range,
         files=(*files, *(picture.file for picture in pictures)),
         notes=notes,
     )
@@ -416,4 +408,4 @@ def with_sizing(session: Session, feed: Feed, fit: Fit | None, size: int | None)
             cause=session.description.takes,
             hint="the same command without --fit",
         )
-    return replace(feed, sizing=replace(feed.sizing, fit=fit or feed.sizing.fit, shorter_side=size))
+    return replace(feed, fit=fit or feed.fit, shorter_side=size)

@@ -102,7 +102,7 @@ def run_batches(
             reasons.append(f"{problem.message}: {problem.cause}")
         on_skip(problem)
 
-    for part in _picture_batches(session, feed, feed.port, skip, batch_size):
+    for part in _picture_batches(session, feed, skip, batch_size):
         rows_in_part = [each.row for each in part]
         inputs = {name: array[rows_in_part] for name, array in feed.arrays.items()}
         inputs[feed.port.name] = pixels_to_port(np.stack([each.pixels for each in part]), feed.port)
@@ -144,20 +144,20 @@ def _leave_out(feed: Feed, rows: Sequence[int], problem: RunError, on_skip: OnSk
 
 
 def _picture_batches(
-    session: Session, feed: Feed, port: Port, on_skip: OnSkip, batch_size: int | None
+    session: Session, feed: Feed, on_skip: OnSkip, batch_size: int | None
 ) -> Iterator[list[LoadedPicture]]:
     """Yield pictures of one size, as many at once as memory allows."""
     part: list[LoadedPicture] = []
     for row, picture in enumerate(feed.pictures):
         try:
-            image = picture.file.read_picture(feed.sizing.value_range)
+            image = picture.file.read_picture(feed.value_range)
         except BadPictureError as problem:
             if picture.named:
                 problem.hint = session.description.takes
                 raise
             on_skip(problem)
             continue
-        pixels = feed.sizing.apply(image, port)
+        pixels = feed.to_size(image)
         most = batch_size or _rows_at_once(session, pixels.size)
         if part and (part[0].pixels.shape != pixels.shape or len(part) >= most):
             yield part
@@ -216,7 +216,7 @@ def notes_on_sizes(session: Session, feed: Feed) -> list[str]:
             size = picture.file.picture_size()
         except BadPictureError:  # reported when it is read
             continue
-        sizes.append((feed.sizing.size_for(feed.port, *size), picture))
+        sizes.append((feed.size_for(*size), picture))
     if not sizes:
         return []
     largest, picture = max(sizes, key=lambda each: math.prod(each[0]))
@@ -344,8 +344,7 @@ def write_results(
 def join_results(results: Iterable[Result], most: int) -> tuple[list[str], Arrays]:
     """Join all batches: the names, and the outputs by port name, a row each.
 
-    Raises:
-        UsageError: the rows have different sizes, or hold more than `most` numbers in all.
+    `UsageError` if the rows have different sizes, or hold more than `most` numbers in all.
     """
     whole, numbers = [], 0
     for result in results:
@@ -368,13 +367,11 @@ def join_results(results: Iterable[Result], most: int) -> tuple[list[str], Array
 def _decide(session: Session, feed: Feed, output: str | None) -> Target:
     pictures_come_out = is_pictorial(session.description.signature.outputs[0])
     stem = session.path.stem  # never a name from inside the file
+    if output in {None, PIPE} and not pictures_come_out:
+        return Target("json" if output is None else "arrays")
     if output is None:
-        if not pictures_come_out:
-            return Target("json")
         return Target("folder", Path(stem)) if feed.pictures else _grid(Path(f"{stem}.png"), feed)
     if output == PIPE:
-        if not pictures_come_out:
-            return Target("arrays")
         return Target("picture") if feed.pictures else _grid(None, feed)
     path = Path(output)
     suffix = path.suffix.lower()

@@ -71,11 +71,7 @@ def write_reference(path: Path, examples: Iterable[Example]) -> None:
 
 
 def read_reference(path: Path, inputs: Iterable[Port], outputs: Iterable[Port]) -> list[Example]:
-    """Read the examples of a graph with these ports.
-
-    Raises:
-        NotFoundError: the file is missing or damaged, or does not fit the ports.
-    """
+    """Read the examples of a graph; `NotFoundError` if damaged, or unlike the graph's ports."""
     stored = read_arrays(path)
     inputs, outputs = tuple(inputs), tuple(outputs)
     numbers = sorted({key.partition(".")[0] for key in stored})

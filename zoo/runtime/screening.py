@@ -70,15 +70,11 @@ METADATA = 14  # field of a model
 
 @dataclass
 class MappedFile:
-    """A file mapped into memory, and how many more of its fields may be read."""
+    """A file mapped into memory, its whole extent, and how many more fields may be read."""
 
     data: mmap.mmap
+    extent: Extent
     fields_left: int
-
-    @property
-    def extent(self) -> Extent:
-        """The whole file."""
-        return 0, len(self.data)
 
 
 class Field(NamedTuple):
@@ -93,11 +89,8 @@ class Field(NamedTuple):
 @contextmanager
 def map_file(path: Path) -> Iterator[MappedFile]:
     """Map a file that is not empty into memory, to be read only."""
-    with (
-        path.open("rb") as opened,
-        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        yield MappedFile(data, MAX_FIELDS)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield MappedFile(data, (0, len(data)), MAX_FIELDS)
 
 
 def read_fields(file: MappedFile, extent: Extent) -> Iterator[Field]:
@@ -212,8 +205,8 @@ class Tensor:
                 f"it takes data from {location}, which is no plain file of its folder: "
                 "a link to another one, or none"
             )
-        start, length = (_whole(self.outside.get(key, none)) for key, none in
-                         (("offset", "0"), ("length", "")))  # fmt: skip
+        start = _whole(self.outside.get("offset", "0"))
+        length = _whole(self.outside.get("length", ""))
         if start < 0 or length != size or start + length > status.st_size:
             raise ValueError(
                 f"it takes other bytes from {location} than its tensor has or the file holds"
@@ -249,8 +242,7 @@ def read_tensor(file: MappedFile, extent: Extent) -> Tensor:
 def read_entry(file: MappedFile, extent: Extent, most: int) -> tuple[str, str]:
     """Read a key and its value, at most `most` bytes of each.
 
-    Raises:
-        ValueError: one of them is there twice, where readers would differ, or is no text.
+    One that is there twice, where readers would differ, or is no text, is a `ValueError`.
     """
     values: dict[int, str] = {}
     for each in read_fields(file, extent):
@@ -295,9 +287,8 @@ def _whole(digits: str) -> int:
 def check_file(path: Path) -> None:
     """Require a file that is safe to open with ONNX Runtime.
 
-    Raises:
-        NotFoundError: it is missing, no ONNX file, or holds what may not be run.
-        UsageError: the path is a folder.
+    `NotFoundError` if it is missing, no ONNX file, or holds what may not be run; `UsageError` for
+    a folder.
     """
     if path.is_dir():
         inside = sorted(path.glob("*.onnx"))
@@ -313,11 +304,7 @@ def check_file(path: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Require a file whose size is that of an ONNX file.
-
-    Raises:
-        NotFoundError: there is none; the message names the nearest one.
-    """
+    """Require a file of the size of an ONNX file; the error names the nearest one there is."""
     if not path.exists():
         files = [*path.parent.glob("*.onnx"), *path.parent.glob("*/*.onnx")]
         names = {(each if each.parent == path.parent else each.parent).name for each in files}
@@ -345,11 +332,7 @@ def unusable(path: Path, cause: str) -> NotFoundError:
 
 
 def screen(path: Path) -> None:
-    """Look at every node, attribute and tensor of a file that is not empty.
-
-    Raises:
-        ValueError: it holds what may not be run, and the message says what.
-    """
+    """Raise `ValueError` if a node, attribute or tensor of a file is of a kind that may not run."""
     with map_file(path) as file:
         left = [("model", file.extent)]
         while left:
@@ -379,10 +362,7 @@ def _check_field(file: MappedFile, kind: str, each: Field, once: set[int]) -> No
 
 
 def read_description(path: Path) -> Description | None:
-    """Read the description of a file that is not empty; None if it has none that can be used.
-
-    The graph is passed over, so that a large file takes no longer.
-    """
+    """Read the description of a file, its graph passed over; None if none there can be used."""
     said = None
     try:
         with map_file(path) as file:

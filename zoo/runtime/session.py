@@ -69,10 +69,9 @@ def shapes_agree(promised: Sequence[int | str], found: Sequence[int | str | None
 def dynamic_sizes(
     ports: Sequence[Port], inputs: Mapping[str, NDArray[Any]]
 ) -> dict[int | str, int]:
-    """Return the sizes of the dimensions that vary, by the word for them; the batch is not one.
+    """Return the sizes of the dimensions that vary but for the batch, by the word for them.
 
-    Raises:
-        UsageError: two inputs differ in a dimension of one word.
+    `UsageError` if two inputs differ in a dimension of one word.
     """
     found: dict[int | str, int] = {}
     for port in ports:
@@ -161,13 +160,8 @@ class Session:
         """Run one batch; where the file fixes the rows of a run, in as many runs as it takes.
 
         The last of these is filled up with repeats of its last row, which are cut off again.
-
-        Args:
-            inputs: by port name, each of its port's dtype and shape, all of the same N >= 1 rows.
-
-        Returns:
-            The outputs by port name, in the order of the ports, each of N rows of finite numbers.
-            A dimension that varies has one size wherever the ports call it by the same word.
+        Inputs are of their port's dtype and shape, all of the same N >= 1 rows; outputs are finite,
+        of N rows. A dimension that varies has one size wherever ports call it by the same word.
 
         Raises:
             UsageError: two inputs differ in a dimension that their ports call by the same word.
@@ -185,10 +179,17 @@ class Session:
         return {name: np.concatenate([part[name] for part in parts])[:rows] for name in parts[0]}
 
     def _run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        import onnxruntime  # noqa: PLC0415 - a description is read and shown without it
+
         sizes = dynamic_sizes(self.description.signature.inputs, inputs)
         ports = self.description.signature.outputs
+        names = [port.name for port in ports]
+        options = onnxruntime.RunOptions()  # which stop a run between two operators
         try:
-            outputs = self._compute([port.name for port in ports], dict(inputs))
+            outputs = call_in_thread(
+                lambda: list(self.engine.run(names, dict(inputs), options)),
+                lambda: setattr(options, "terminate", True),
+            )
         except ZooError:
             raise
         except Exception as problem:  # its exceptions have no base of their own
@@ -202,8 +203,7 @@ class Session:
     def time_runs(self, inputs: Arrays, count: int, tick: Callable[[], object]) -> list[float]:
         """Return the seconds of each of `count` runs, with nothing but `tick()` between them.
 
-        Raises:
-            RunError: all of them together take too long.
+        `RunError` if all of them together take too long.
         """
 
         def runs() -> list[float]:
@@ -222,15 +222,6 @@ class Session:
                 f"{self.path}: {count} runs were not done after {time_limit():,.0f} s",
                 hint=f"--repeat 1, or {TIME_LIMIT}=SECONDS before the command",
             ) from None
-
-    def _compute(self, names: list[str], inputs: Arrays) -> list[NDArray[Any]]:
-        import onnxruntime  # noqa: PLC0415 - a description is read and shown without it
-
-        options = onnxruntime.RunOptions()  # which stop a run between two operators
-        return call_in_thread(
-            lambda: list(self.engine.run(names, inputs, options)),
-            lambda: setattr(options, "terminate", True),
-        )
 
     def _failure(self, problem: Exception, inputs: Mapping[str, NDArray[Any]]) -> RunError:
         """Return the error for a run that failed with inputs of these shapes."""

@@ -9,23 +9,9 @@ from typing import Any
 
 from zoo.errors import NotFoundError
 from zoo.manifest import MANIFEST, entry_of
+from zoo.runtime import screening
 from zoo.runtime.description import Description, Measurements
-from zoo.runtime.screening import (
-    LENGTH,
-    STANDARD,
-    TYPES,
-    Extent,
-    Field,
-    MappedFile,
-    map_file,
-    read_fields,
-    read_message,
-    read_tensor,
-    read_text,
-    read_zoo_entry,
-    require_file,
-    screen,
-)
+from zoo.runtime.screening import LENGTH, STANDARD, TYPES, Extent, Field, MappedFile
 
 MAX_NAME = 200  # bytes of a name or a key
 MAX_VALUES = 1000  # inputs and outputs that are listed, each
@@ -85,20 +71,16 @@ class Summary:
 
 
 def read_summary(path: Path) -> Summary:
-    """Read any ONNX file, whoever wrote it.
-
-    Raises:
-        NotFoundError: it is missing, no ONNX file, damaged, or of too many parts.
-    """
-    require_file(path)
+    """Read any ONNX file; `NotFoundError` if it is missing, none, damaged, or of too many parts."""
+    screening.require_file(path)
     found = Summary(path, path.stat().st_size)
     try:
-        with map_file(path) as file:
+        with screening.map_file(path) as file:
             _read_model(file, found)
     except ValueError as problem:
         raise NotFoundError(f"{path} cannot be read as an ONNX file", cause=str(problem)) from None
     try:
-        screen(path)
+        screening.screen(path)
     except ValueError as problem:
         found.refused = str(problem)
     if found.entry is not None:
@@ -112,8 +94,7 @@ def read_summary(path: Path) -> Summary:
 def read_measurements(path: Path, description: Description) -> Measurements | None:
     """Read what the manifest beside a file says was measured of it; None where none lists it.
 
-    Raises:
-        NotFoundError: the manifest holds figures that cannot be used.
+    `NotFoundError` if the manifest holds figures that cannot be used.
     """
     entry = entry_of(path)
     if entry is None:
@@ -135,20 +116,20 @@ def read_measurements(path: Path, description: Description) -> Measurements | No
 def _read_model(file: MappedFile, found: Summary) -> None:
     graphs = 0
     version = ""
-    for each in read_fields(file, file.extent):
+    for each in screening.read_fields(file, file.extent):
         if each.number == 1:
             found.ir_version = each.value
         elif each.number == 2:
-            found.producer = read_text(file, each.extent, MAX_NAME)
+            found.producer = screening.read_text(file, each.extent, MAX_NAME)
         elif each.number == 3:
-            version = read_text(file, each.extent, MAX_NAME)
+            version = screening.read_text(file, each.extent, MAX_NAME)
         elif each.number == 7 and each.written == LENGTH:
             _read_graph(file, each.extent, found)
             graphs += 1
         elif each.number == 8 and len(found.opsets) < MAX_OPERATORS:
-            opset = read_message(file, each.extent)
+            opset = screening.read_message(file, each.extent)
             found.opsets[_text(file, opset, 1)] = opset[2].value if 2 in opset else 0
-        elif (said := read_zoo_entry(file, each)) is not None:
+        elif (said := screening.read_zoo_entry(file, each)) is not None:
             found.entry = said
     found.producer = f"{found.producer} {version}".strip()
     if not graphs:
@@ -157,7 +138,7 @@ def _read_model(file: MappedFile, found: Summary) -> None:
 
 def _read_graph(file: MappedFile, extent: Extent, found: Summary) -> None:
     constants: set[str] = set()
-    for each in read_fields(file, extent):
+    for each in screening.read_fields(file, extent):
         if each.number == 1:
             found.nodes += 1
             _read_node(file, each.extent, found)
@@ -172,13 +153,13 @@ def _read_graph(file: MappedFile, extent: Extent, found: Summary) -> None:
 
 def _read_node(file: MappedFile, extent: Extent, found: Summary) -> None:
     kind = domain = ""
-    for each in read_fields(file, extent):
+    for each in screening.read_fields(file, extent):
         if each.number == 4:
-            kind = read_text(file, each.extent, MAX_NAME)
+            kind = screening.read_text(file, each.extent, MAX_NAME)
         elif each.number == 7:
-            domain = read_text(file, each.extent, MAX_NAME)
+            domain = screening.read_text(file, each.extent, MAX_NAME)
         elif each.number == 5:
-            for inner in read_fields(file, each.extent):
+            for inner in screening.read_fields(file, each.extent):
                 if inner.number == 5 and inner.written == LENGTH:  # the tensor of a Constant
                     _read_weight(file, inner.extent, found)
     name = kind if domain in STANDARD else f"{domain}.{kind}"
@@ -187,19 +168,19 @@ def _read_node(file: MappedFile, extent: Extent, found: Summary) -> None:
 
 
 def _read_weight(file: MappedFile, extent: Extent, found: Summary) -> str:
-    tensor = read_tensor(file, extent)
+    tensor = screening.read_tensor(file, extent)
     found.weights[_type(tensor.type)] += max(tensor.bytes_there, 0)
     return tensor.name
 
 
 def _read_value(file: MappedFile, extent: Extent) -> Value:
     """Read a name, and the type and shape where it is a tensor's."""
-    value = read_message(file, extent)
+    value = screening.read_message(file, extent)
     kind = "no tensor"
     shape: tuple[int | str, ...] = ()
-    types = read_message(file, value[2].extent) if 2 in value else {}
+    types = screening.read_message(file, value[2].extent) if 2 in value else {}
     if 1 in types:  # of all types, the tensor's
-        tensor = read_message(file, types[1].extent)
+        tensor = screening.read_message(file, types[1].extent)
         kind = _type(tensor[1].value) if 1 in tensor else kind
         shape = _read_shape(file, tensor[2].extent) if 2 in tensor else shape
     return Value(_text(file, value, 1), kind, shape)
@@ -207,8 +188,8 @@ def _read_value(file: MappedFile, extent: Extent) -> Value:
 
 def _read_shape(file: MappedFile, extent: Extent) -> tuple[int | str, ...]:
     shape: list[int | str] = []
-    for each in read_fields(file, extent):
-        size = read_message(file, each.extent)
+    for each in screening.read_fields(file, extent):
+        size = screening.read_message(file, each.extent)
         if 1 in size:
             number = size[1].value
             shape.append(number if number < 2**63 else number - 2**64)
@@ -218,7 +199,7 @@ def _read_shape(file: MappedFile, extent: Extent) -> tuple[int | str, ...]:
 
 
 def _text(file: MappedFile, message: dict[int, Field], number: int) -> str:
-    return read_text(file, message[number].extent, MAX_NAME) if number in message else ""
+    return screening.read_text(file, message[number].extent, MAX_NAME) if number in message else ""
 
 
 def _type(number: int) -> str:
