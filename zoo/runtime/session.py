@@ -42,15 +42,11 @@ def check_ports(side: str, ports: Sequence[Port], arguments: Sequence[onnxruntim
     if promised != found:
         raise ValueError(f"it promises {side}s {promised}, its graph has {found}")
     for port, argument in zip(ports, arguments, strict=True):
-        agreed = ELEMENT_TYPES[port.dtype] == argument.type and shapes_agree(
-            port.shape, argument.shape
-        )
+        sizes = zip(port.shape, argument.shape, strict=False)
         # a size that is said to vary, a batch above all, must not be fixed in what the graph takes
-        varies = side == "output" or not any(
-            isinstance(ours, str) and isinstance(theirs, int)
-            for ours, theirs in zip(port.shape, argument.shape, strict=False)
-        )
-        if not (agreed and varies):
+        fixed = any(isinstance(ours, str) and isinstance(theirs, int) for ours, theirs in sizes)
+        agreed = shapes_agree(port.shape, argument.shape) and not (side == "input" and fixed)
+        if ELEMENT_TYPES[port.dtype] != argument.type or not agreed:
             raise ValueError(
                 f"it promises {side} {port.name} {port.dtype} {format_shape(port.shape)}, "
                 f"its graph has {argument.type} {format_shape(argument.shape)}"
