@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo.catalog.card import Card
-from zoo.catalog.lookup import Offer, load_class
+from zoo.catalog.lookup import ModelEntry, load_class
 from zoo.data.batches import Batches
 from zoo.data.source import find_source
 from zoo.data.store import Store, open_store
@@ -233,24 +233,24 @@ class ResumedTraining:
 class ModelUnderTest:
     """One model, and what several checks need of it, made once."""
 
-    offer: Offer  # its card, and the plugin that offers it
+    entry: ModelEntry  # its card, and the plugin that entries it
     package: Package  # the distribution that it comes with
     kept: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, offer: Offer) -> ModelUnderTest:
+    def of(cls, entry: ModelEntry) -> ModelUnderTest:
         """Return an installed model with its distribution."""
-        return cls(offer, Package.called(offer.plugin.distribution))
+        return cls(entry, Package.called(entry.plugin.distribution))
 
     @property
     def name(self) -> str:
         """What the model is called."""
-        return self.offer.card.name
+        return self.entry.card.name
 
     @property
     def card(self) -> Card:
         """What it says of itself."""
-        return self.offer.card
+        return self.entry.card
 
     @property
     def folder(self) -> Path | None:
@@ -261,7 +261,7 @@ class ModelUnderTest:
     def model_class(self) -> type[Model]:
         """The class that the card names."""
         try:
-            found = load_class(self.offer)
+            found = load_class(self.entry)
         except ZooError as problem:
             where = innermost_line(problem, self.folder) or self.line_of_card()
             raise Finding(problem.message, where) from problem
@@ -276,7 +276,7 @@ class ModelUnderTest:
         """The card's own data set, decoded."""
         wanted = self.card.needs == "two domains"
         store = open_store(replace(find_source(self.card.data), two_domains=wanted))
-        check_data(self.offer, self.card.data, store)
+        check_data(self.entry, self.card.data, store)
         return store
 
     @property
@@ -337,7 +337,7 @@ class ModelUnderTest:
         return outcome
 
     def _save(self, state: TrainState, folder: Path) -> Checkpoint:
-        save_weights(folder / "model.safetensors", state.model, describe(state.model, self.offer))
+        save_weights(folder / "model.safetensors", state.model, describe(state.model, self.entry))
         (folder / "rank-0.safetensors").write_bytes(rank_state(state))
         content = {"step": SAVED, "ranks": 1, "optimisers": write_shared(folder, state, {})}
         return Checkpoint(folder, json.loads(json.dumps(content)))
@@ -350,7 +350,7 @@ class ModelUnderTest:
     @made_once("export/exports")
     def exported(self) -> Mapping[str, bytes]:
         """An ONNX file of every graph, not yet verified."""
-        trained = Trained(self.trained, describe(self.trained, self.offer), Path())
+        trained = Trained(self.trained, describe(self.trained, self.entry), Path())
         files = {}
         with TemporaryDirectory() as folder:
             for name, graph in self.graphs.items():
