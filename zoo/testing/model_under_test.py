@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from zoo.catalog.card import Card
 from zoo.catalog.lookup import ModelEntry, load_class
 from zoo.data.batches import Batches
-from zoo.data.source import find_source
+from zoo.data.location import locate_data
 from zoo.data.store import Store, open_store
 from zoo.errors import ZooError
 from zoo.export.bundle import GRAPH_NAME
@@ -275,7 +275,7 @@ class ModelUnderTest:
     def store(self) -> Store:
         """The card's own data set, decoded."""
         wanted = self.card.needs == "two domains"
-        store = open_store(replace(find_source(self.card.data), two_domains=wanted))
+        store = open_store(replace(locate_data(self.card.data), two_domains=wanted))
         check_data(self.entry, self.card.data, store)
         return store
 

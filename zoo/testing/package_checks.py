@@ -26,7 +26,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 
 from zoo.catalog.card import check_name
-from zoo.catalog.plugins import Plugin, installed
+from zoo.catalog.plugins import Plugin, installed_plugins
 from zoo.catalog.registry import CORE, normalised, reserved_names
 from zoo.testing import import_probe
 from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, line_containing, python_path
@@ -51,7 +51,7 @@ class Package:
     @classmethod
     def called(cls, name: str) -> Package:
         """Return the installed distribution of that name."""
-        return cls(name, [each for each in installed() if each.distribution == name])
+        return cls(name, [each for each in installed_plugins() if each.distribution == name])
 
     @property
     def folder(self) -> Path | None:
@@ -163,7 +163,7 @@ def reserved(package: Package) -> None:
     """No model and no data set takes a name that belongs to the zoo, or to another plugin here."""
     owners = {
         name: plugin.distribution
-        for plugin in installed()
+        for plugin in installed_plugins()
         for name in names_of(plugin)
         if normalised(plugin.distribution) != normalised(package.name)
     }
