@@ -37,7 +37,7 @@ from tests.runtime.graphs import (
 from zoo.pictures import grid
 from zoo.ports import DataSpec, Port
 from zoo.runtime.description import Precision
-from zoo.runtime.files import safe_file_name
+from zoo.runtime.inputs import safe_file_name
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from zoo.data.location import locate_data
 from zoo.data.store import open_store
 from zoo.testing.check import Outcome
 from zoo.testing.conformance import check_distribution, check_model
-from zoo.testing.model_under_test import ModelUnderTest, Package
+from zoo.testing.model_under_test import ModelUnderTest
+from zoo.testing.package_checks import Package
 
 CARDS = [
     pytest.param(

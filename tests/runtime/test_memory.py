@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from zoo.errors import ZooError
-from zoo.runtime.memory import bounded_memory
+from zoo.runtime.engine import bounded_memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the bound is Linux's")
 

@@ -28,8 +28,9 @@ from zoo.testing.conformance import (
     check_model,
     check_one,
 )
-from zoo.testing.model_under_test import ModelUnderTest, Package
-from zoo.testing.package_checks import PLACEHOLDERS
+from zoo.testing.model_checks import PLACEHOLDERS
+from zoo.testing.model_under_test import ModelUnderTest
+from zoo.testing.package_checks import Package
 
 ALL = [*OF_DISTRIBUTIONS, *OF_MODELS]
 NAMES = {check.name: check for check in ALL}

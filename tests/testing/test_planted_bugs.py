@@ -13,7 +13,8 @@ from zoo.catalog.plugins import Plugin, installed_plugins
 from zoo.testing import package_checks
 from zoo.testing.check import Check, Outcome, run
 from zoo.testing.conformance import OF_DISTRIBUTIONS, OF_MODELS
-from zoo.testing.model_under_test import ModelUnderTest, Package
+from zoo.testing.model_under_test import ModelUnderTest
+from zoo.testing.package_checks import Package
 
 INIT, FILE = "MODULE/__init__.py", "MODULE/model.py"
 HEAD = '"""The card of a small model."""\n'
@@ -55,7 +56,7 @@ MODEL_BUGS = {
         "Player([self.generator, self.critic], adam)", "training/players", "def players"),
     "moves another": Bug(FILE, FAKE,
         FAKE + "        next(self.generator.parameters()).data.mul_(0.99)\n",
-        "training/own-moves", CRITIC),
+        "training/moves-only-its-player", CRITIC),
     "never moved": Bug(FILE, MOVE, "", "training/all-move", "def training_step"),
     "a parameter without gradient": Bug(FILE, "        self.critic = nn.Sequential(",
         "        self.generator.idle = nn.Parameter(torch.zeros(3))\n"

@@ -92,7 +92,7 @@ def verb(
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     from zoo.cli.sources import read_size
     from zoo.runtime.bundles import open_graph
-    from zoo.runtime.memory import bounded_memory
+    from zoo.runtime.engine import bounded_memory
     from zoo.runtime.timing import measure_speed
 
     opened = session_opener(

@@ -240,7 +240,7 @@ def _verify_again(path: Path, *, as_json: bool) -> None:
         ZooError: a file does not do here what it did when it was exported.
     """
     from zoo.export.verify import check_weights, exported_files, verify_again
-    from zoo.runtime.memory import bounded_memory
+    from zoo.runtime.engine import bounded_memory
 
     found = {}
     problems = []

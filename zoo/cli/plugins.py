@@ -197,7 +197,8 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, ModelEntry]]:
 
 def _outcomes(distributions: set[str], entries: dict[str, ModelEntry]) -> Iterator[Outcome]:
     from zoo.testing.conformance import check_distribution, check_model
-    from zoo.testing.model_under_test import ModelUnderTest, Package
+    from zoo.testing.model_under_test import ModelUnderTest
+    from zoo.testing.package_checks import Package
 
     for name in sorted(distributions):
         yield from check_distribution(Package.called(name))

@@ -15,14 +15,14 @@ import click
 from zoo.cli.output import Choice, json_option, print_json, say
 from zoo.cli.sources import FIT_HELP, FITS
 from zoo.errors import UsageError
-from zoo.runtime.engine import AUTO, PROVIDERS
+from zoo.runtime.engine import AUTO, PROVIDERS, bounded_memory
 
 if TYPE_CHECKING:
     from zoo.pictures import BadPictureError
     from zoo.ports import Fit
     from zoo.runtime.bundles import Open
-    from zoo.runtime.feed import Feed, OriginalPicture, Result
-    from zoo.runtime.outputs import Target
+    from zoo.runtime.inputs import Feed
+    from zoo.runtime.outputs import OriginalPicture, Result, Target
     from zoo.runtime.session import Session
 
 LONG = 200  # rows; what takes longer shows a bar on a terminal
@@ -149,10 +149,8 @@ def verb(
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     from zoo.cli.targets import tell_version
     from zoo.runtime.bundles import open_graph
-    from zoo.runtime.feed import prepare_feed, run_batches, with_sizing
-    from zoo.runtime.files import PIPE, find_sources
-    from zoo.runtime.memory import bounded_memory
-    from zoo.runtime.outputs import choose_target
+    from zoo.runtime.inputs import PIPE, find_inputs, prepare_feed, with_sizing
+    from zoo.runtime.outputs import choose_target, run_batches
 
     started = time.monotonic()
     bad: list[BadPictureError] = []
@@ -165,7 +163,7 @@ def verb(
         session = open_graph(Path(file), to, opened)
         tell_version(session.path, session.description.distribution, session.description.version)
         leave_out = Path(output or session.path.stem)
-        given = find_sources(inputs, _standard_input(inputs), leave_out)
+        given = find_inputs(inputs, _standard_input(inputs), leave_out)
         feed = prepare_feed(
             session, given, count=count, seed=seed, classes=classes, leave_out=leave_out
         )
@@ -211,7 +209,7 @@ def _write(
         }
     signature = session.description.signature
     comes_back = feed.port is not None and keeps_size(signature, feed.port)
-    fit = feed.sizing.fit if comes_back and feed.sizing.shorter_side is None else None
+    fit = feed.fit if comes_back and feed.shorter_side is None else None
     written = write_results(results, signature.outputs[0], target, sys.stdout.buffer, fit)
     return [click.format_filename(path) for path in written], {}
 
@@ -222,16 +220,14 @@ def _log_choices(session: Session, feed: Feed) -> None:
     Raises:
         ZooError: that is more memory than there is.
     """
-    from zoo.runtime.memory import estimate, far_from_training, picture_sizes
+    from zoo.runtime.outputs import notes_on_sizes
 
     for note in (*session.notes, *feed.notes):
         say(note)
     if session.provider != "cpu":
         say(f"running on {session.provider}")
-    if sizes := picture_sizes(feed):
-        for note in (far_from_training(session, sizes), estimate(session, sizes)):
-            if note:
-                say(note)
+    for note in notes_on_sizes(session, feed):
+        say(note)
 
 
 def _keep_originals(
@@ -253,7 +249,7 @@ def _log_sizes(originals: Sequence[OriginalPicture], session: Session, feed: Fee
     height, width = feed.port.image_size
     if isinstance(height, int) and isinstance(width, int):
         sizes = Counter((each.height, each.width) for each in originals)
-        cut = describe_cut(sizes, height, width, feed.sizing.fit)
+        cut = describe_cut(sizes, height, width, feed.fit)
         for note in cut:
             say(note)
         if cut and keeps_size(session.description.signature, feed.port):

@@ -14,8 +14,8 @@ from zoo.errors import NotFoundError
 
 if TYPE_CHECKING:
     from zoo.ports import Port
-    from zoo.runtime.contents import Contents, Value
     from zoo.runtime.description import Description
+    from zoo.runtime.summary import Summary, Value
 
 MOST_NAMES = 5  # of classes that are shown
 MOST_OPERATORS = 12  # kinds that are shown; --json has all
@@ -48,11 +48,11 @@ def show_place(word: str, *, as_json: bool) -> None:
     except OSError as problem:
         raise NotFoundError(f"{word[:60]!r}: {problem.strerror}") from None
     if not path.is_dir():
-        contents = _read(path)
+        summary = _read(path)
         if as_json:
-            print_json(contents.to_json())
+            print_json(summary.to_json())
         else:
-            _print_file(contents)
+            _print_file(summary)
     elif files:
         _show_folder(path, files, as_json=as_json)
     else:
@@ -61,19 +61,19 @@ def show_place(word: str, *, as_json: bool) -> None:
         raise NotFoundError(f"{path} holds no .onnx file", hint=hint)
 
 
-def _read(path: Path) -> Contents:
+def _read(path: Path) -> Summary:
     """Read a file; one that is not what the manifest beside it lists is shown, and refused."""
     from zoo.manifest import check_listed
-    from zoo.runtime.contents import read_file, read_measurements
+    from zoo.runtime.summary import read_measurements, read_summary
 
-    contents = read_file(path)
+    summary = read_summary(path)
     try:
         check_listed(path)
-        if contents.description is not None:
-            contents.measurements = read_measurements(path, contents.description)
+        if summary.description is not None:
+            summary.measurements = read_measurements(path, summary.description)
     except NotFoundError as problem:
-        contents.refused = f"{problem.message}: {problem.cause}"
-    return contents
+        summary.refused = f"{problem.message}: {problem.cause}"
+    return summary
 
 
 def _is_bundle(path: Path) -> bool:
@@ -98,14 +98,14 @@ def _show_folder(folder: Path, files: list[Path], *, as_json: bool) -> None:
     readable = files[0]
     for path in reversed(files):
         try:
-            contents = _read(path)
+            summary = _read(path)
         except NotFoundError as problem:
             rows.append((path.name, "", "", problem.cause or problem.message))
             found.append({"file": str(path), "problem": str(problem.cause or problem.message)})
         else:
             readable = path
-            rows.append(_folder_row(contents))
-            found.append(contents.to_json())
+            rows.append(_folder_row(summary))
+            found.append(summary.to_json())
     if as_json:
         print_json({"folder": str(folder), "files": found[::-1]})
         return
@@ -113,34 +113,34 @@ def _show_folder(folder: Path, files: list[Path], *, as_json: bool) -> None:
     say(f"all that one says: zoo show {readable}")
 
 
-def _folder_row(contents: Contents) -> tuple[str, ...]:
-    description = contents.description
-    size = f"{contents.bytes / 1e6:,.2f}"
+def _folder_row(summary: Summary) -> tuple[str, ...]:
+    description = summary.description
+    size = f"{summary.bytes / 1e6:,.2f}"
     if description is None:
-        return contents.path.name, size, "", contents.unusable or "it does not describe itself"
+        return summary.path.name, size, "", summary.unusable or "it does not describe itself"
     takes = description.takes.removeprefix(f"{description.graph} takes ")
     gives = description.gives.removeprefix(f"{description.graph} gives ")
-    return contents.path.name, size, description.precision, f"{takes} -> {gives}"
+    return summary.path.name, size, description.precision, f"{takes} -> {gives}"
 
 
-def _print_file(contents: Contents) -> None:
-    description = contents.description
+def _print_file(summary: Summary) -> None:
+    description = summary.description
     if description is not None:
         print_table(["what", "the file says of itself"], _described(description))
-        _print_measurements(contents, description)
-    elif contents.unusable:
-        print_table(["what", "the file says of itself"], [("cannot be used", contents.unusable)])
+        _print_measurements(summary, description)
+    elif summary.unusable:
+        print_table(["what", "the file says of itself"], [("cannot be used", summary.unusable)])
     else:
         print_table(["what", "the file says of itself"], [("nothing", "zoo did not write it")])
     click.echo()
-    print_table(["what", "is found in it"], _read_off(contents))
+    print_table(["what", "is found in it"], _read_off(summary))
 
 
-def _print_measurements(contents: Contents, description: Description) -> None:
+def _print_measurements(summary: Summary, description: Description) -> None:
     """Print what the manifest beside a file says was measured, where there is one."""
-    if contents.measurements is None:
+    if summary.measurements is None:
         return
-    measured, is_float = contents.measurements, description.precision == "float32"
+    measured, is_float = summary.measurements, description.precision == "float32"
     checked = "verified" if is_float else "measured"  # against a tolerance, or without one
     rows = [(f"{output} {checked}", _figures(each)) for output, each in measured.checks.items()]
     rows += [(f"{metric} with", _figures(each)) for metric, each in measured.quality.items()]
@@ -202,30 +202,30 @@ def _port(port: Port) -> Iterator[str]:
         yield f"{port.rate:,} samples a second"
 
 
-def _read_off(contents: Contents) -> Iterator[Row]:
+def _read_off(summary: Summary) -> Iterator[Row]:
     """Yield what the file is, a line each."""
-    description = contents.description
-    yield "bytes", f"{contents.bytes:,}"
-    opsets = (f"{domain or 'opset'} {version}" for domain, version in contents.opsets.items())
-    yield "format", ", ".join((f"ONNX IR {contents.ir_version}", *opsets))
-    if contents.producer:
-        yield "producer", contents.producer
-    kinds = contents.operators.most_common()
+    description = summary.description
+    yield "bytes", f"{summary.bytes:,}"
+    opsets = (f"{domain or 'opset'} {version}" for domain, version in summary.opsets.items())
+    yield "format", ", ".join((f"ONNX IR {summary.ir_version}", *opsets))
+    if summary.producer:
+        yield "producer", summary.producer
+    kinds = summary.operators.most_common()
     left_out = f", and {len(kinds) - MOST_OPERATORS} more" if len(kinds) > MOST_OPERATORS else ""
     shown = ", ".join(f"{count:,} {name}" for name, count in kinds[:MOST_OPERATORS])
-    yield "operators", f"{contents.nodes:,}: {shown}{left_out}" if kinds else "0"
-    weights = contents.weights.most_common()
+    yield "operators", f"{summary.nodes:,}: {shown}{left_out}" if kinds else "0"
+    weights = summary.weights.most_common()
     yield "constants", ", ".join(f"{size:,} bytes of {kind}" for kind, size in weights) or "none"
     if description is None:
-        for side, values in (("input", contents.inputs), ("output", contents.outputs)):
+        for side, values in (("input", summary.inputs), ("output", summary.outputs)):
             for value in values:
                 yield side, _value(value)
-    if contents.refused:
-        yield "zoo run refuses it", contents.refused
+    if summary.refused:
+        yield "zoo run refuses it", summary.refused
     elif description is None:
         yield "zoo run refuses it", "it cannot know what goes in"
     else:
-        yield "runs with", f"zoo run {contents.path}"
+        yield "runs with", f"zoo run {summary.path}"
 
 
 def _value(value: Value) -> str:

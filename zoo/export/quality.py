@@ -28,7 +28,7 @@ from zoo.model.contract import Graph, Model
 from zoo.model.inference import images_for, run_graph
 from zoo.model.weights import Trained
 from zoo.ports import Port
-from zoo.runtime.feed import pixels_to_port
+from zoo.runtime.outputs import pixels_to_port
 from zoo.runtime.reference import Difference, compare_outputs
 from zoo.runtime.session import Arrays, Session, pad_rows
 

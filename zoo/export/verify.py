@@ -16,11 +16,11 @@ from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.manifest import MANIFEST, check_listed, entry_of, facts_of, read_manifest
 from zoo.ports import DataSpec, Port
 from zoo.runtime.bundles import open_graph
-from zoo.runtime.contents import read_measurements
 from zoo.runtime.description import Description
 from zoo.runtime.engine import NewerFormatError
 from zoo.runtime.reference import FOLDER, Difference, Example, compare_outputs, read_reference
 from zoo.runtime.session import Arrays, Session, draw_example, example_shape, open_session
+from zoo.runtime.summary import read_measurements
 
 if TYPE_CHECKING:
     from zoo.model.contract import Graph, Model

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.manifest import check_listed
 from zoo.ports import as_word
-from zoo.runtime.contents import read_file
 from zoo.runtime.description import Description, has_dynamic_size, translates_to
 from zoo.runtime.session import Session, open_session
+from zoo.runtime.summary import read_summary
 
 Open = Callable[[Path], Session]
 
@@ -115,11 +115,11 @@ def _usable(files: Sequence[Path]) -> list[Described]:
     for file in files:
         check_listed(file)
         try:
-            contents = read_file(file)
+            summary = read_summary(file)
         except NotFoundError:  # another program's
             continue
-        if contents.description and not contents.refused:
-            described.append(Described(file, contents.description))
+        if summary.description and not summary.refused:
+            described.append(Described(file, summary.description))
     if not described:
         open_session(files[0])  # says what is wrong with it
     return described

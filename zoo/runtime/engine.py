@@ -1,15 +1,16 @@
-"""ONNX Runtime: its execution providers, and files loaded on the one that was asked for."""
+"""ONNX Runtime: its execution providers, files loaded on one of them, limits of time and memory."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
 import os
 import re
+import sys
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -27,30 +28,35 @@ TIME_LIMIT = "ZOO_MAX_SECONDS"  # environment variable: for opening a file, and 
 DEFAULT_SECONDS = 1800.0  # seconds, where the variable is not set
 MAX_THREADS = 8  # small graphs gain nothing beyond, and the machine may have other work
 SILENT = 4  # of ONNX Runtime's logger; what goes wrong arrives as an exception
-# Messages of ONNX Runtime about a file that is too new: its version, and the newest that it reads
-NEWER_FORMAT = re.compile(r"IR version: (\d+), max supported IR version: (\d+)")
-NEWER_OPSET = re.compile(r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)")
-OLD_OPSET = 18  # of 2022: its format is read by every version of ONNX Runtime that zoo takes
+# What ONNX Runtime says of a file that is too new, what was found, and the export that it reads:
+# opset 18, of 2022, is read by every version of ONNX Runtime that zoo takes
+NEWER = (
+    (r"IR version: (\d+), max supported IR version: (\d+)",
+     "its format is IR version {0}; {1}", "--opset 18"),
+    (r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)",
+     "its operators are of opset {0} ({1}); {2}", "--opset {2}"),
+)  # fmt: skip
 SOURCE_LINE = re.compile(r"/\S+\.(?:cc|cpp|cu|h|hpp):\d+ ")  # where in its C++ a message comes from
+
+STATUS = Path("/proc/self/status")
+MEMORY = Path("/proc/meminfo")
+PEAK = Path("/proc/self/clear_refs")
+GROUP_LIMITS = (  # of a container, as both versions of control groups show it
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
 Result = TypeVar("Result")
 left_running: list[threading.Thread] = []  # of calls that took too long or were interrupted
 
 
 class Provider(NamedTuple):
-    """One provider.
+    """One execution provider."""
 
-    Args:
-        engine: ONNX Runtime's name for it.
-        install: how to get it.
-        automatic: whether `auto` may take it. TensorRT spends minutes on a file before the first
-            run.
-        memory_pattern: whether memory may be laid out by the pattern of the first run.
-    """
-
-    engine: str
-    install: str
-    automatic: bool = True
-    memory_pattern: bool = True
+    engine: str  # ONNX Runtime's name for it
+    install: str  # how to get it
+    automatic: bool = True  # not TensorRT, which spends minutes on a file before the first run
+    memory_pattern: bool = True  # whether memory may be laid out by the pattern of the first run
 
 
 # In the order in which `auto` tries them.
@@ -67,21 +73,21 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 
 
-def installed_plugins() -> list[str]:
-    """Return the providers that this installation of ONNX Runtime has; they may not work."""
-    import onnxruntime  # noqa: PLC0415 - help and completion do without
-
-    there = set(onnxruntime.get_available_providers())
-    return [name for name, each in PROVIDERS.items() if each.engine in there]
-
-
 def candidates(requested: str) -> list[str]:
-    """Return the providers to try for a requested one, the CPU last for `auto`.
+    """Return the installed providers to try for a requested one, the CPU last for `auto`.
 
-    Raises:
-        PluginError: this installation of ONNX Runtime does not have the requested one.
+    `PluginError` if ONNX Runtime is not installed, or does not have the requested one.
     """
-    there = installed_plugins()
+    try:
+        import onnxruntime  # noqa: PLC0415 - help, completion and `zoo show` do without
+    except ImportError as problem:
+        raise PluginError(
+            "running an exported file needs the package onnxruntime",
+            cause=str(problem),
+            hint="pip install onnxruntime",
+        ) from None
+    available = set(onnxruntime.get_available_providers())
+    there = [name for name, each in PROVIDERS.items() if each.engine in available]
     if requested == AUTO:
         return [name for name in there if PROVIDERS[name].automatic]
     if requested not in PROVIDERS:
@@ -89,23 +95,12 @@ def candidates(requested: str) -> list[str]:
             f"no provider is called {requested[:40]!r}.{did_you_mean(requested, PROVIDERS)}"
         )
     if requested not in there:
-        import onnxruntime  # noqa: PLC0415 - as above
-
         raise PluginError(
             f"the provider {requested} is not in this installation of ONNX Runtime",
             cause=f"onnxruntime {onnxruntime.__version__} here has {', '.join(there)}",
             hint=f"{PROVIDERS[requested].install}; or --provider auto",
         )
     return [requested]
-
-
-def preload_libraries(name: str) -> None:
-    """Load the libraries that a provider needs where pip has put them, as far as they are there."""
-    if name in {"cuda", "tensorrt"}:
-        import onnxruntime  # noqa: PLC0415 - as above
-
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
-            onnxruntime.preload_dlls()
 
 
 class TooLongError(Exception):
@@ -115,10 +110,8 @@ class TooLongError(Exception):
 class NewerFormatError(PluginError):
     """A file is of a newer version of ONNX than the installed ONNX Runtime reads.
 
-    Args:
-        path: the file.
-        found: its version, and the newest that is read, in words.
-        export: option of `zoo export` that writes what is read.
+    `found` is its version and the newest that is read, in words; `export` the option of `zoo
+    export` that writes what is read.
     """
 
     def __init__(self, path: Path, found: str, export: str) -> None:
@@ -137,14 +130,8 @@ def call_in_thread(work: Callable[[], Result], stop: Callable[[], object] = lamb
     """Call ONNX Runtime in a thread of its own, so that Ctrl-C and the time limit can end the wait.
 
     ONNX Runtime notices neither while it opens a file or computes one operator. A thread that is
-    left running does not keep the process: the command ends without waiting for it.
-
-    Args:
-        work: what is to be done.
-        stop: asks ONNX Runtime to stop by itself, where it can.
-
-    Raises:
-        TooLongError: it took longer than `time_limit`.
+    left running does not keep the process: the command ends without waiting for it. `stop` asks
+    ONNX Runtime to stop by itself, where it can. Past `time_limit` comes a `TooLongError`.
     """
     results: list[Result] = []
     problems: list[BaseException] = []
@@ -173,11 +160,7 @@ def call_in_thread(work: Callable[[], Result], stop: Callable[[], object] = lamb
 
 
 def time_limit() -> float:
-    """Return how many seconds opening a file, or one run of it, may take.
-
-    Raises:
-        UsageError: the environment variable is no such number.
-    """
+    """Return how many seconds opening a file, or one run, may take; `UsageError` if no number."""
     text = os.environ.get(TIME_LIMIT, "")
     try:
         seconds = float(text or DEFAULT_SECONDS)
@@ -188,22 +171,6 @@ def time_limit() -> float:
             f"{TIME_LIMIT}={text[:40]} is no number of seconds", hint=f"{TIME_LIMIT}=3600"
         )
     return seconds
-
-
-def require_onnxruntime() -> None:
-    """Require that the package onnxruntime can be imported.
-
-    Raises:
-        PluginError: it is not installed, or broken.
-    """
-    try:
-        import onnxruntime  # noqa: F401, PLC0415 - a description is read and shown without it
-    except ImportError as problem:
-        raise PluginError(
-            "running an exported file needs the package onnxruntime",
-            cause=str(problem),
-            hint="pip install onnxruntime",
-        ) from None
 
 
 def create_inference_session(
@@ -227,7 +194,9 @@ def create_inference_session(
     options.enable_mem_pattern = memory_pattern and chosen.memory_pattern
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     engines = dict.fromkeys([chosen.engine, PROVIDERS["cpu"].engine])  # for operators it lacks
-    preload_libraries(provider)
+    if provider in {"cuda", "tensorrt"}:  # their libraries are where pip has put them
+        with redirect_stdout(io.StringIO()):  # it prints what it does not find
+            onnxruntime.preload_dlls()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -280,17 +249,11 @@ def _without_source(line: str) -> str:
 
 def _newer(path: Path, said: str) -> NewerFormatError | None:
     """Return the error for a file that is too new, if the message of ONNX Runtime says so."""
-    said = " ".join(said.split())
-    if found := NEWER_FORMAT.search(said):
-        version, newest = found.groups()
-        return NewerFormatError(
-            path, f"its format is IR version {version}; {newest}", f"--opset {OLD_OPSET}"
-        )
-    if found := NEWER_OPSET.search(said):
-        version, domain, newest = found.groups()
-        return NewerFormatError(
-            path, f"its operators are of opset {version} ({domain}); {newest}", f"--opset {newest}"
-        )
+    for pattern, what, export in NEWER:
+        if found := re.search(pattern, " ".join(said.split())):
+            return NewerFormatError(
+                path, what.format(*found.groups()), export.format(*found.groups())
+            )
     return None
 
 
@@ -306,3 +269,86 @@ def _cpus() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def bounded_memory() -> Iterator[None]:
+    """Let the process take most of the memory that is free now and no more, while the block runs.
+
+    What asks for more inside is refused, and becomes a `ZooError`. Where a system does not tell how
+    much is free, or is not Linux, there is no bound.
+    """
+    try:
+        with _limited():
+            yield
+    except MemoryError:
+        raise ZooError(
+            "out of memory", hint="fewer or smaller inputs, or a machine with more memory"
+        ) from None
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    bound = _bound()
+    if sys.platform != "linux" or bound is None:
+        yield
+        return
+    import resource  # noqa: PLC0415 - not on every system
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    ends = [end for end in (bound, soft, hard) if end != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(ends), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def free_memory() -> int | None:
+    """Return the bytes that are free for this process, or None where the system does not tell."""
+    try:
+        free = _kilobytes(MEMORY, "MemAvailable:") + _kilobytes(MEMORY, "SwapFree:")
+        resident = _kilobytes(STATUS, "VmRSS:")
+    except (OSError, ValueError):
+        return None
+    for file in GROUP_LIMITS:
+        with suppress(OSError, ValueError):  # not there, or "max" where there is no limit
+            free = min(free, int(file.read_text()) - resident)
+    free = max(free, 0) * 9 // 10  # the rest is for everybody else
+    import resource  # noqa: PLC0415 - not on every system
+
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if limit != resource.RLIM_INFINITY:
+        free = min(free, max(0, limit - _kilobytes(STATUS, "VmData:")))
+    return free
+
+
+def peak_memory(work: Callable[[], object]) -> int | None:
+    """Do some work; return how many bytes more the process held at most, None where unknown."""
+    try:
+        PEAK.write_text("5")  # VmHWM begins anew, see proc_pid_clear_refs(5)
+        before = _kilobytes(STATUS, "VmRSS:")
+    except (OSError, ValueError):
+        work()
+        return None
+    work()
+    return _kilobytes(STATUS, "VmHWM:") - before
+
+
+def _bound() -> int | None:
+    """Return the bytes that the process may have: what it has and what is free.
+
+    Counted is private memory that can be written to, not reserved addresses nor mapped files.
+    """
+    free = free_memory()
+    try:
+        return None if free is None else _kilobytes(STATUS, "VmData:") + free
+    except (OSError, ValueError):
+        return None
+
+
+def _kilobytes(file: Path, key: str) -> int:
+    for line in file.read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"{file} holds no {key}")

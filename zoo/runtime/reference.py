@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import NotFoundError
 from zoo.ports import Port
-from zoo.runtime.files import read_arrays, write_arrays
+from zoo.runtime.array_files import read_arrays, write_arrays
 from zoo.runtime.session import Arrays
 
 FOLDER = "reference"  # of a bundle
@@ -29,15 +29,12 @@ class Example(NamedTuple):
 class Difference:
     """How much one output differs between two runs, over all numbers that were compared.
 
-    Args:
-        greatest: absolute difference, in the port's unit.
-        mean: absolute difference, in the port's unit.
-        loss: root of the mean squared difference, in percent of the output's range: of the port's,
-            or of the values that were wanted, where the port has none.
+    `loss` is the root of the mean squared difference, in percent of the output's range: of the
+    port's, or of the values that were wanted, where the port has none.
     """
 
-    greatest: float
-    mean: float
+    greatest: float  # absolute difference, in the port's unit
+    mean: float  # absolute difference, in the port's unit
     loss: float
 
 
@@ -74,11 +71,7 @@ def write_reference(path: Path, examples: Iterable[Example]) -> None:
 
 
 def read_reference(path: Path, inputs: Iterable[Port], outputs: Iterable[Port]) -> list[Example]:
-    """Read the examples of a graph with these ports.
-
-    Raises:
-        NotFoundError: the file is missing or damaged, or does not fit the ports.
-    """
+    """Read the examples of a graph; `NotFoundError` if damaged, or unlike the graph's ports."""
     stored = read_arrays(path)
     inputs, outputs = tuple(inputs), tuple(outputs)
     numbers = sorted({key.partition(".")[0] for key in stored})
@@ -94,19 +87,10 @@ def read_reference(path: Path, inputs: Iterable[Port], outputs: Iterable[Port]) 
         raise NotFoundError(f"{path} lacks {problem}") from None
     if not found:
         raise NotFoundError(f"{path} holds no examples")
-    for port, array in _arrays(found, inputs, outputs):
-        if array.dtype != port.dtype or array.ndim != len(port.shape) or array.size == 0:
-            raise NotFoundError(f"{path} holds arrays that do not fit {port.name}")
+    for example in found:
+        pairs = [(port, example.inputs[port.name]) for port in inputs]
+        pairs += [(port, example.outputs[port.name]) for port in outputs]
+        for port, array in pairs:
+            if array.dtype != port.dtype or array.ndim != len(port.shape) or array.size == 0:
+                raise NotFoundError(f"{path} holds arrays that do not fit {port.name}")
     return found
-
-
-def _arrays(
-    examples: Iterable[Example], inputs: Iterable[Port], outputs: Iterable[Port]
-) -> Iterator[tuple[Port, NDArray[Any]]]:
-    for example in examples:
-        sides: tuple[tuple[Iterable[Port], Mapping[str, NDArray[Any]]], ...] = (
-            (inputs, example.inputs),
-            (outputs, example.outputs),
-        )
-        for ports, arrays in sides:
-            yield from ((port, arrays[port.name]) for port in ports)

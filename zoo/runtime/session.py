@@ -21,7 +21,6 @@ from zoo.runtime.engine import (
     call_in_thread,
     candidates,
     create_inference_session,
-    require_onnxruntime,
     short_message,
     time_limit,
 )
@@ -38,24 +37,16 @@ OUT_OF_MEMORY = ("bad_alloc", "Failed to alloc")  # in messages of ONNX Runtime
 
 
 def check_ports(side: str, ports: Sequence[Port], arguments: Sequence[onnxruntime.NodeArg]) -> None:
-    """Require that the graph has the promised ports: names, element types, shapes.
-
-    Raises:
-        ValueError: they disagree.
-    """
+    """Raise `ValueError` where a graph has other names, element types or shapes than promised."""
     promised, found = [port.name for port in ports], [each.name for each in arguments]
     if promised != found:
         raise ValueError(f"it promises {side}s {promised}, its graph has {found}")
     for port, argument in zip(ports, arguments, strict=True):
-        agreed = ELEMENT_TYPES[port.dtype] == argument.type and shapes_agree(
-            port.shape, argument.shape
-        )
+        sizes = zip(port.shape, argument.shape, strict=False)
         # a size that is said to vary, a batch above all, must not be fixed in what the graph takes
-        varies = side == "output" or not any(
-            isinstance(ours, str) and isinstance(theirs, int)
-            for ours, theirs in zip(port.shape, argument.shape, strict=False)
-        )
-        if not (agreed and varies):
+        fixed = any(isinstance(ours, str) and isinstance(theirs, int) for ours, theirs in sizes)
+        agreed = shapes_agree(port.shape, argument.shape) and not (side == "input" and fixed)
+        if ELEMENT_TYPES[port.dtype] != argument.type or not agreed:
             raise ValueError(
                 f"it promises {side} {port.name} {port.dtype} {format_shape(port.shape)}, "
                 f"its graph has {argument.type} {format_shape(argument.shape)}"
@@ -74,10 +65,9 @@ def shapes_agree(promised: Sequence[int | str], found: Sequence[int | str | None
 def dynamic_sizes(
     ports: Sequence[Port], inputs: Mapping[str, NDArray[Any]]
 ) -> dict[int | str, int]:
-    """Return the sizes of the dimensions that vary, by the word for them; the batch is not one.
+    """Return the sizes of the dimensions that vary but for the batch, by the word for them.
 
-    Raises:
-        UsageError: two inputs differ in a dimension of one word.
+    `UsageError` if two inputs differ in a dimension of one word.
     """
     found: dict[int | str, int] = {}
     for port in ports:
@@ -104,15 +94,8 @@ def draw_examples(
 ) -> dict[str, NDArray[Any]]:
     """Draw inputs for a graph: from the priors of its ports, else anything in their range.
 
-    Args:
-        description: what the file says of itself.
-        rows: of the batch, where the file leaves them open.
-        size: height and width of images, where the file leaves them open; those of the data that
-            the model was trained on, when not given.
-        seed: of the draws.
-
-    Returns:
-        Arrays by port name.
+    `rows`, and `size` as height and width of images, count where the file leaves them open; the
+    size is that of the data that the model was trained on, when not given.
     """
     height, width = size or (description.data.height, description.data.width)
     sizes = {"height": height, "width": width}
@@ -154,21 +137,13 @@ class RunError(ZooError):
 
 @dataclass(frozen=True)
 class Session:
-    """A graph that is ready to run.
-
-    Args:
-        path: its file.
-        description: what the file says of itself; its ports are those of the graph.
-        engine: ONNX Runtime's session.
-        provider: what it runs on, as `zoo.runtime.engine` calls it.
-        notes: choices made for the user, to be logged.
-    """
+    """A graph that is ready to run: its file, and ONNX Runtime's session, the `engine`."""
 
     path: Path
-    description: Description
+    description: Description  # what the file says of itself; its ports are those of the graph
     engine: onnxruntime.InferenceSession
-    provider: str = "cpu"
-    notes: tuple[str, ...] = ()
+    provider: str = "cpu"  # a key of `zoo.runtime.engine.PROVIDERS`
+    notes: tuple[str, ...] = ()  # choices made for the user, to be logged
 
     @property
     def rows(self) -> int | None:
@@ -181,13 +156,8 @@ class Session:
         """Run one batch; where the file fixes the rows of a run, in as many runs as it takes.
 
         The last of these is filled up with repeats of its last row, which are cut off again.
-
-        Args:
-            inputs: by port name, each of its port's dtype and shape, all of the same N >= 1 rows.
-
-        Returns:
-            The outputs by port name, in the order of the ports, each of N rows of finite numbers.
-            A dimension that varies has one size wherever the ports call it by the same word.
+        Inputs are of their port's dtype and shape, all of the same N >= 1 rows; outputs are finite,
+        of N rows. A dimension that varies has one size wherever ports call it by the same word.
 
         Raises:
             UsageError: two inputs differ in a dimension that their ports call by the same word.
@@ -205,16 +175,17 @@ class Session:
         return {name: np.concatenate([part[name] for part in parts])[:rows] for name in parts[0]}
 
     def _run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        import onnxruntime  # noqa: PLC0415 - a description is read and shown without it
+
         sizes = dynamic_sizes(self.description.signature.inputs, inputs)
         ports = self.description.signature.outputs
+        names = [port.name for port in ports]
+        options = onnxruntime.RunOptions()  # which stop a run between two operators
         try:
-            outputs = self._compute([port.name for port in ports], dict(inputs))
-        except TooLongError:
-            taken = ", ".join(f"{name} {format_shape(each.shape)}" for name, each in inputs.items())
-            raise RunError(
-                f"{self.path} was not done with {taken[:200]} after {time_limit():,.0f} s",
-                hint=f"{TIME_LIMIT}=SECONDS before the command allows more",
-            ) from None
+            outputs = call_in_thread(
+                lambda: list(self.engine.run(names, dict(inputs), options)),
+                lambda: setattr(options, "terminate", True),
+            )
         except ZooError:
             raise
         except Exception as problem:  # its exceptions have no base of their own
@@ -226,15 +197,9 @@ class Session:
         return {port.name: output for port, output in zip(ports, outputs, strict=True)}
 
     def time_runs(self, inputs: Arrays, count: int, tick: Callable[[], object]) -> list[float]:
-        """Return the seconds that each of some runs takes, nothing else done between them.
+        """Return the seconds of each of `count` runs, with nothing but `tick()` between them.
 
-        Args:
-            inputs: by port name, as for `run`, which has passed them.
-            count: of runs.
-            tick: called after every run.
-
-        Raises:
-            RunError: all of them together take too long.
+        `RunError` if all of them together take too long.
         """
 
         def runs() -> list[float]:
@@ -254,18 +219,15 @@ class Session:
                 hint=f"--repeat 1, or {TIME_LIMIT}=SECONDS before the command",
             ) from None
 
-    def _compute(self, names: list[str], inputs: Arrays) -> list[NDArray[Any]]:
-        import onnxruntime  # noqa: PLC0415 - a description is read and shown without it
-
-        options = onnxruntime.RunOptions()  # which stop a run between two operators
-        return call_in_thread(
-            lambda: list(self.engine.run(names, inputs, options)),
-            lambda: setattr(options, "terminate", True),
-        )
-
     def _failure(self, problem: Exception, inputs: Mapping[str, NDArray[Any]]) -> RunError:
+        """Return the error for a run that failed with inputs of these shapes."""
         shapes = [f"{name} {format_shape(array.shape)}" for name, array in inputs.items()]
         taken = ", ".join(shapes)[:200]
+        if isinstance(problem, TooLongError):
+            return RunError(
+                f"{self.path} was not done with {taken} after {time_limit():,.0f} s",
+                hint=f"{TIME_LIMIT}=SECONDS before the command allows more",
+            )
         if any(sign in str(problem) for sign in OUT_OF_MEMORY):
             return RunError(
                 f"{self.path}: not enough memory for {taken}",
@@ -325,7 +287,7 @@ def open_session(
         PluginError: onnxruntime is not installed, or the provider is not, or does not work.
     """
     check_file(path)
-    require_onnxruntime()
+    *others, last = candidates(provider)
     if memory_pattern is None:
         description = read_description(path)
         memory_pattern = description is not None and not any(
@@ -333,7 +295,6 @@ def open_session(
         )
     opened = partial(_open, path, threads=threads, memory_pattern=memory_pattern, spin=spin)
     notes: list[str] = []
-    *others, last = candidates(provider)
     for name in others:
         try:
             return replace(opened(name), notes=tuple(notes))

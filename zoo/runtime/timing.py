@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,23 +24,16 @@ PAUSE = 0.02  # … and the seconds in which the other file's threads stop waiti
 class Timing:
     """How fast one file is on batches of one size.
 
-    Args:
-        rows: of a batch.
-        size: height and width of the first image that goes in; none where none does.
-        p50_ms: milliseconds that half of all runs took at most.
-        p90_ms: the same of nine in ten.
-        p99_ms: the same of 99 in a hundred.
-        rows_per_second: over all runs.
-        speed: how many times as many rows as the first file, by the median; none where batches
-            or images are unlike the first file's.
+    `speed` is how many times as many rows as the first file, by the median; None where batches or
+    images are unlike the first file's.
     """
 
-    rows: int
-    size: tuple[int, int] | None
-    p50_ms: float
+    rows: int  # of a batch
+    size: tuple[int, int] | None  # height and width of the first image that goes in, if any
+    p50_ms: float  # milliseconds that half of all runs took at most
     p90_ms: float
     p99_ms: float
-    rows_per_second: float
+    rows_per_second: float  # over all runs
     speed: float | None
 
 
@@ -70,16 +63,13 @@ def measure_speed(
         seed: of the inputs.
         tick: called after every run.
 
-    Returns:
-        A timing for each file.
-
     Raises:
         UsageError: a file does not take batches or images of that size.
     """
     for session in sessions:
         _check(session, rows, size)
     rows = rows or next((session.rows for session in sessions if session.rows), 1)
-    size = size or next(filter(None, map(_fixed_size, sessions)), None)
+    size = size or next(filter(None, (_fixed_size(_images(session)) for session in sessions)), None)
     batches = [
         draw_examples(session.description, rows=rows, size=size, seed=seed) for session in sessions
     ]
@@ -103,7 +93,9 @@ def _timings(
     """Return the figures of each file, the speeds against the first of them."""
     timings: list[Timing] = []
     for session, inputs, taken in zip(sessions, batches, seconds, strict=True):
-        rows, size = len(next(iter(inputs.values()))), _size(session, inputs)
+        rows = len(next(iter(inputs.values())))
+        images = [replace(port, shape=inputs[port.name].shape) for port in _images(session)]
+        size = _fixed_size(images)
         p50, p90, p99 = (1000 * float(each) for each in np.percentile(taken, PERCENTILES))
         first = timings[0] if timings else Timing(rows, size, p50, p90, p99, 0.0, None)
         # a file that takes no images has rows to compare all the same
@@ -117,30 +109,17 @@ def _images(session: Session) -> list[Port]:
     return [port for port in session.description.signature.inputs if port.kind == "image"]
 
 
-def _fixed_size(session: Session) -> tuple[int, int] | None:
-    """Return height and width of the first image whose size the file fixes."""
-    for port in _images(session):
+def _fixed_size(images: Sequence[Port]) -> tuple[int, int] | None:
+    """Return height and width of the first image port that fixes both."""
+    for port in images:
         height, width = port.image_size
         if isinstance(height, int) and isinstance(width, int):
             return height, width
     return None
 
 
-def _size(session: Session, inputs: Mapping[str, NDArray[Any]]) -> tuple[int, int] | None:
-    """Return height and width of the first image among the inputs."""
-    for port in _images(session):
-        shape = inputs[port.name].shape
-        height, width = shape[2:] if port.layout == "NCHW" else shape[1:3]
-        return height, width
-    return None
-
-
 def _check(session: Session, rows: int | None, size: tuple[int, int] | None) -> None:
-    """Require that a file takes what the user asked for.
-
-    Raises:
-        UsageError: it does not.
-    """
+    """Raise `UsageError` if a file does not take what the user asked for."""
     if session.rows is not None and rows not in {None, session.rows}:
         raise UsageError(
             f"{session.path} takes batches of {session.rows} only", hint="leave --batch out"

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from zoo.catalog.card import Card
 from zoo.errors import ZooError
 from zoo.training.state import random_state, set_random_state
 
@@ -77,12 +76,7 @@ def last_assignment(attribute: str, kind: type) -> str:
 
 
 class Finding(Exception):  # noqa: N818 - it is what a check has found
-    """A promise that is not kept.
-
-    Args:
-        message: what is wrong.
-        where: the file and line to look at.
-    """
+    """A promise that is not kept: what is wrong, and the file and line to look at."""
 
     def __init__(self, message: str, where: str = "") -> None:
         super().__init__(f"{message} ({where})" if where else message)
@@ -100,26 +94,17 @@ class PrerequisiteFailed(Exception):  # noqa: N818 - it is another check's findi
         self.owner = owner
 
 
-def always(card: Card) -> bool:
-    """Every card demands it."""
-    del card
-    return True
-
-
 @dataclass(frozen=True)
 class Check:
     """One thing that must hold.
 
-    Args:
-        group: what it belongs to, the first half of its name.
-        function: takes a `Package` or a `ModelUnderTest`; returns where the promise is kept, and
-            raises `Finding` or `Skip` where not. Its docstring says what must hold.
-        demanded: whether a card's abilities demand that the check can be run; skipped, it fails.
+    `function` takes a `Package` or a `ModelUnderTest`. It returns where the promise is kept, and
+    raises `Finding` or `Skip` where not. Its docstring says what must hold.
     """
 
-    group: str
+    group: str  # the first half of its name
     function: Callable[[Any], None]
-    demanded: Callable[[Card], bool] = always
+    tasks: Collection[str] | None = None  # for which it fails if it is skipped; None: for all
 
     @property
     def name(self) -> str:
@@ -134,28 +119,18 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a check.
+    """What came of a check."""
 
-    Args:
-        check: its name.
-        subject: the distribution or model that was checked.
-        kind: how it ended.
-        message: the finding, or the reason for what is skipped or expected.
-    """
-
-    check: str
-    subject: str
+    check: str  # its name
+    subject: str  # the distribution or model that was checked
     kind: Kind
-    message: str = ""
+    message: str = ""  # the finding, or the reason for what is skipped or expected
 
 
 def run(check: Check, thing: Any, expected: Mapping[str, str]) -> Outcome:
-    """Run one check; random numbers outside go on as if nothing had been.
+    """Run one check of a `Package` or `ModelUnderTest`; random generators are put back after it.
 
-    Args:
-        check: to run.
-        thing: the `Package` or `ModelUnderTest` that it is about.
-        expected: names of checks that may fail, each with the reason.
+    `expected` are the names of checks that may fail, each with the reason.
     """
     kind, message = _try(check, thing, expected)
     if check.name in expected:
@@ -173,7 +148,7 @@ def _try(check: Check, thing: Any, expected: Mapping[str, str]) -> tuple[Kind, s
             check.function(thing)
     except Skip as reason:
         card = getattr(thing, "card", None)
-        if card is not None and check.demanded(card):
+        if card is not None and (check.tasks is None or card.task in check.tasks):
             why = f"not run, but a card of task {card.task!r} demands it: {reason}"
             return "failed", f"{why} ({thing.line_of_card()})"
         return "skipped", str(reason)

@@ -11,9 +11,9 @@ from zoo.catalog.registry import normalised
 from zoo.errors import PluginError, did_you_mean
 from zoo.testing.check import Check, Finding, Outcome, PrerequisiteFailed, run
 from zoo.testing.export_checks import EXPORT_CHECKS
-from zoo.testing.model_under_test import EXPECTED, ModelUnderTest, Package
-from zoo.testing.package_checks import CARD_CHECKS, PACKAGE_CHECKS
-from zoo.testing.training_checks import TRAINING_CHECKS
+from zoo.testing.model_checks import CARD_CHECKS, TRAINING_CHECKS
+from zoo.testing.model_under_test import ModelUnderTest
+from zoo.testing.package_checks import EXPECTED, PACKAGE_CHECKS, Package
 
 
 def project_file(package: Package) -> None:
@@ -25,12 +25,8 @@ def project_file(package: Package) -> None:
             raise Finding(problem.message, package.line_of_metadata(EXPECTED)) from problem
 
 
-OF_DISTRIBUTIONS: Sequence[Check] = (
-    Check("static", project_file), *PACKAGE_CHECKS
-)  # fmt: skip
-OF_MODELS: Sequence[Check] = (
-    *CARD_CHECKS, *TRAINING_CHECKS, *EXPORT_CHECKS
-)  # fmt: skip
+OF_DISTRIBUTIONS: Sequence[Check] = (Check("static", project_file), *PACKAGE_CHECKS)
+OF_MODELS: Sequence[Check] = (*CARD_CHECKS, *TRAINING_CHECKS, *EXPORT_CHECKS)
 
 
 def check_distribution(package: Package) -> Iterator[Outcome]:
@@ -54,11 +50,7 @@ def check_one(check: Check, model: ModelUnderTest, expected: Mapping[str, str]) 
 
 
 def known(expected: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what is expected to fail, all of which there is.
-
-    Raises:
-        PluginError: there is no check of such a name.
-    """
+    """Return what is expected to fail; `PluginError` if one of the names is no check's."""
     names = [check.name for check in (*OF_DISTRIBUTIONS, *OF_MODELS)]
     for name in expected:
         if name not in names:

@@ -1,198 +1,240 @@
-"""What is checked: an installed distribution with the project behind it, and a model of it."""
+"""A model that is checked, with what several checks need of it, made once.
+
+That is above all a short training that is recorded: who moves when, what the terms are, what is
+not saved.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import functools
 import json
-import os
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from typing import Any, Generic, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from zoo.catalog.card import Card
 from zoo.catalog.lookup import ModelEntry, load_class
-from zoo.catalog.plugins import Plugin, installed_plugins
-from zoo.catalog.registry import normalised
 from zoo.data.batches import Batches
 from zoo.data.location import locate_data
-from zoo.data.store import open_store
+from zoo.data.store import Store, open_store
 from zoo.errors import ZooError
 from zoo.export.bundle import GRAPH_NAME
 from zoo.export.exporter import export_graph
 from zoo.export.metadata import describe_graph
 from zoo.export.verify import verify
-from zoo.model.contract import Graph, Model
-from zoo.model.weights import Trained, describe
+from zoo.model.contract import Batch, Graph, Model, Update
+from zoo.model.weights import Trained, describe, save_weights
 from zoo.options import configure
 from zoo.ports import DataSpec
-from zoo.testing.check import (
-    CPU,
-    Finding,
-    PrerequisiteFailed,
-    innermost_line,
-    line_containing,
-    source_line,
-)
-from zoo.testing.watched_training import (
-    BATCH,
-    LATER,
-    SAVED,
-    STEPS,
-    RepeatedTraining,
-    Split,
-    WatchedTraining,
-    repeat_training,
-    seed_everything,
-    watch_training,
-)
+from zoo.testing.check import CPU, Finding, PrerequisiteFailed, innermost_line, source_line
+from zoo.testing.package_checks import Package
 from zoo.training import devices
+from zoo.training.checkpoint import Checkpoint
 from zoo.training.config import Settings, check_data
-from zoo.training.state import random_state, set_random_state
-from zoo.training.trainer import TrainState, setup_players
+from zoo.training.state import (
+    random_state,
+    rank_state,
+    restore,
+    set_random_state,
+    write_shared,
+)
+from zoo.training.trainer import Budget, Cursor, TrainState, setup_players, train_steps
 
-EXPECTED = "[tool.zoo.expected-failures"
 Made = TypeVar("Made")
 SLICE = 64  # images of the card's own data that the checks train on
+BATCH = 2
+STEPS = 20
+START = Cursor()
+OWN = frozenset(vars(nn.Module()))  # attributes that every module has
+SAVED, LATER = 7, 9  # steps at which a repeated training is saved, and then is compared
 
 
-@dataclass(frozen=True)
-class Package:
-    """One installed distribution.
+@dataclass
+class TrainingRecord:
+    """What was seen of a training."""
 
-    Args:
-        name: of the distribution.
-        plugins: its entry points.
+    terms: list[Mapping[str, float]] = field(default_factory=list)  # of a step, as `player/term`
+    weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # after some of the steps
+    moved: set[str] = field(default_factory=set)  # players that an update of theirs has moved
+    unreached: set[str] = field(default_factory=set)  # parameters without a gradient, by name
+    cursor: Cursor = START  # after the last step
+    foreign_change: tuple[str, str] | None = None  # of a player, by anything but its own update
+    where: str = ""  # file and line of the last update
+    unsaved: list[tuple[str, type]] = field(default_factory=list)  # changed, in no checkpoint
+    problem: Exception | None = None  # what ended it early
+
+
+def seed_everything(seed: int) -> None:
+    """Put every random generator that a plugin may draw from to a known place."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def record_training(
+    state: TrainState, batches: Batches, end: int, *, start: Cursor = START, keep: set[int]
+) -> TrainingRecord:
+    """Train from `start` to step `end`, and keep the weights after the steps `keep`.
+
+    The schedules go by `STEPS`, wherever it ends.
     """
-
-    name: str
-    plugins: Sequence[Plugin]
-
-    @classmethod
-    def called(cls, name: str) -> Package:
-        """Return the installed distribution of that name."""
-        return cls(name, [each for each in installed_plugins() if each.distribution == name])
-
-    @property
-    def folder(self) -> Path | None:
-        """Where its code lies; None where it cannot be found."""
-        return folder_of(self.plugins[0].module) if self.plugins else None
-
-    @property
-    def metadata(self) -> Distribution | None:
-        """What is known of the installed distribution."""
-        try:
-            return distribution(self.name)
-        except PackageNotFoundError:
-            return None
-
-    @property
-    def project(self) -> Path | None:
-        """The folder it was installed from, where that is on this machine."""
-        text = self.metadata.read_text("direct_url.json") if self.metadata else None
-        facts = json.loads(text) if text else {}
-        url = urlsplit(facts.get("url", ""))
-        path = Path(unquote(url.path))
-        is_here = url.scheme == "file" and "dir_info" in facts and path.is_dir()
-        return path if is_here else None
-
-    @property
-    def project_file(self) -> Mapping[str, Any]:
-        """What ``pyproject.toml`` says, where it can be found.
-
-        Raises:
-            PrerequisiteFailed: it cannot be read.
-        """
-        path = self.project / "pyproject.toml" if self.project else None
-        if path is None or not path.is_file():
-            return {}
-        try:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as problem:
-            found = Finding(f"it cannot be read: {problem}", line_containing(path))
-            raise PrerequisiteFailed("static/project-file") from found
-
-    @property
-    def all_expected(self) -> Mapping[str, Mapping[str, str]]:
-        """The checks that the author declares to fail, with the reasons.
-
-        They stand in ``[tool.zoo.expected-failures.NAME]`` of ``pyproject.toml``, where NAME is a
-        model or the distribution, here as installers compare it.
-
-        Raises:
-            PrerequisiteFailed: the file cannot be read, or they are no such tables.
-        """
-        tables: Any = self.project_file
-        for key in ("tool", "zoo", "expected-failures"):
-            tables = tables.get(key, {}) if isinstance(tables, dict) else None
-        if not isinstance(tables, dict) or not all(map(_is_of_reasons, tables.values())):
-            found = Finding(
-                f"{EXPECTED}.NAME] must be a table of checks, each with the reason in quotes",
-                self.line_of_metadata(EXPECTED, "expected-failures"),
-            )
-            raise PrerequisiteFailed("static/project-file") from found
-        return {normalised(name): checks for name, checks in tables.items()}
-
-    def line_of_metadata(self, *words: str) -> str:
-        """Return where the metadata is written that holds one of the words: file and line."""
-        if self.project and (self.project / "pyproject.toml").is_file():
-            return line_containing(self.project / "pyproject.toml", *words)
-        files = (self.metadata.files if self.metadata else None) or []
-        paths = [Path(str(each.locate())) for each in files if each.name == "METADATA"]
-        return line_containing(paths[0], *words) if paths else f"the metadata of {self.name}"
-
-    def line_of_card(self, name: str, *words: str) -> str:
-        """Return where a card or a data set stands, or some of its words: file and line."""
-        for plugin in self.plugins:
-            spec = importlib.util.find_spec(plugin.module.partition(":")[0])
-            if spec and spec.origin and any(each.name == name for each in _provided(plugin)):
-                return line_containing(
-                    Path(spec.origin), *words, f'"{name}"', f"'{name}'", "zoo_models"
-                )
-        return ""
-
-
-def folder_of(module: str) -> Path | None:
-    """Return where the top package of a module lies, found without importing it.
-
-    Of a module that stands alone, it is the file.
-    """
-    top = module.partition(":")[0].partition(".")[0]
+    parameters = state.model.named_parameters()
+    record = TrainingRecord(unreached={_plain(n) for n, each in parameters if each.requires_grad})
+    before = attributes(state.model)
+    # in the instance's own dictionary, where it comes before the method of the class
+    vars(state.model)["training_step"] = _StepRecorder(state, record).training_step
     try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    if spec is None or spec.origin is None:
-        return None
-    path = Path(os.path.abspath(spec.origin))  # noqa: PTH100 - as in tracebacks: links stay links
-    return path.parent if path.name == "__init__.py" else path
+        for result in train_steps(state, batches, Budget(STEPS, float("inf")), start=start):
+            record.terms.append(result.terms)
+            record.cursor = result.cursor
+            if result.step in keep:
+                weights = state.model.state_dict()
+                record.weights[result.step] = {key: each.clone() for key, each in weights.items()}
+            if result.step == end:
+                break
+    except Exception as problem:  # whatever a model raises; a check reports it
+        record.problem = problem
+    finally:
+        del vars(state.model)["training_step"]
+    after = attributes(state.model)
+    record.unsaved = [key for key, value in after.items() if before.get(key) != value]
+    return record
 
 
-def _is_of_reasons(checks: object) -> bool:
-    return isinstance(checks, dict) and all(isinstance(each, str) for each in checks.values())
+def attributes(model: Model) -> dict[tuple[str, type], str]:
+    """Return what a model's modules hold outside of parameters and buffers, as text."""
+    found = {}
+    for module in model.modules():
+        if not type(module).__module__.startswith(("torch.", "lightning_fabric.")):
+            for name in vars(module).keys() - OWN - {"config", "data", "training_step"}:
+                found[name, type(module)] = repr(vars(module)[name])[:2000]
+    return found
 
 
-def _provided(plugin: Plugin) -> Sequence[Any]:
-    return (*plugin.models, *plugin.datasets)
+class _StepRecorder:
+    """The training step of a model; every parameter is compared before and after each update."""
+
+    def __init__(self, state: TrainState, record: TrainingRecord) -> None:
+        self.state, self.record = state, record
+        self.original_step = state.model.training_step
+        self.seen = {
+            name: [each.detach().clone() for each in player.parameters]
+            for name, player in state.players.items()
+        }
+
+    def training_step(self, batch: Batch) -> Iterator[Update]:
+        updates = self.original_step(batch)
+        begin, last = source_line(self.original_step), ""
+        while True:
+            update = next(updates, None)
+            here = _line(updates) or source_line(self.original_step)
+            self._note_foreign(
+                self._changed_players() - {last}, f"after {begin}, before {here}", here
+            )
+            if update is None:
+                return
+            self.record.where = here
+            yield update
+            changed = self._changed_players()
+            self._note_foreign(
+                changed - {update.player}, f"by the update of {update.player!r}", here
+            )
+            if update.player in changed:
+                self.record.moved.add(update.player)
+            self.record.unreached -= {
+                _plain(name)
+                for name, each in self.state.model.named_parameters()
+                if each.grad is not None
+            }
+            begin, last = here, update.player
+
+    def _changed_players(self) -> set[str]:
+        """Return the players whose parameters have changed since the last time."""
+        found = set()
+        for name, player in self.state.players.items():
+            for index, parameter in enumerate(player.parameters):
+                if not torch.equal(self.seen[name][index], parameter):
+                    self.seen[name][index] = parameter.detach().clone()
+                    found.add(name)
+        return found
+
+    def _note_foreign(self, changed: set[str], how: str, where: str) -> None:
+        if changed and self.record.foreign_change is None:
+            who = " and ".join(repr(each) for each in sorted(changed))
+            self.record.foreign_change = f"the parameters of {who} were changed {how}", where
+
+
+def _line(updates: Any) -> str:
+    """Return file and line at which a generator has yielded."""
+    frame = getattr(updates, "gi_frame", None)
+    while getattr(updates, "gi_yieldfrom", None) is not None and frame is not None:
+        updates = updates.gi_yieldfrom
+        frame = getattr(updates, "gi_frame", frame)
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else ""
+
+
+def _plain(name: str) -> str:
+    """Return the name of a parameter without the trainer's wrapping."""
+    return name.replace("_forward_module.", "")
+
+
+class MadeOnce(Generic[Made]):
+    """A property that is computed once; that it fails is the finding of the check `owner`.
+
+    Reading it raises `PrerequisiteFailed` where the computation, or what it stands on, fails.
+    """
+
+    def __init__(self, owner: str, make: Callable[[Any], Made]) -> None:
+        self.owner, self.make = owner, make
+
+    def __get__(self, model: ModelUnderTest, kind: type[ModelUnderTest]) -> Made:
+        kept, name = model.kept, self.make.__name__
+        if name not in kept:
+            before = random_state(CPU)
+            try:
+                kept[name] = self.make(model), None
+            except (Exception, SystemExit) as raised:
+                kept[name] = None, raised
+            finally:
+                set_random_state(before, CPU)
+        made, problem = kept[name]
+        if isinstance(problem, PrerequisiteFailed):
+            raise problem
+        if problem is not None:
+            raise PrerequisiteFailed(self.owner) from problem
+        return cast(Made, made)
+
+
+def made_once(owner: str) -> Callable[[Callable[[Any], Made]], MadeOnce[Made]]:
+    """Return a decorator that makes a method a `MadeOnce`."""
+    return functools.partial(MadeOnce, owner)
+
+
+@dataclass
+class ResumedTraining:
+    """A training that was saved, and gone on with by a model that was built anew."""
+
+    first: TrainingRecord  # up to the step at which it was saved
+    rest: TrainingRecord | None = None  # from there, by the new model; None where it could not
+    problem: Exception | None = None  # why not
 
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """One model, and what several checks need of it, made once.
+    """One model, and what several checks need of it, made once."""
 
-    Args:
-        entry: its card, and the plugin that offers it.
-        package: the distribution that it comes with.
-    """
-
-    entry: ModelEntry
-    package: Package
+    entry: ModelEntry  # its card, and the plugin that entries it
+    package: Package  # the distribution that it comes with
     kept: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -215,94 +257,9 @@ class ModelUnderTest:
         """Where the plugin's code lies."""
         return self.package.folder
 
-    @property
+    @made_once("static/model-class")
     def model_class(self) -> type[Model]:
         """The class that the card names."""
-        return self._once("class", "static/model-class", self._load_class)
-
-    @property
-    def spec(self) -> DataSpec:
-        """What the card's own data set holds."""
-        return self._once("data", "training/data", self._prepare)[0]
-
-    @property
-    def split(self) -> Split:
-        """The first images of the card's own data set."""
-        return self._once("data", "training/data", self._prepare)[1]
-
-    @property
-    def paired(self) -> bool:
-        """Whether row i of both domains shows one thing in these images."""
-        return self._once("data", "training/data", self._prepare)[2]
-
-    @property
-    def untrained(self) -> Model:
-        """The model with its defaults, untrained, a new one each time with the same weights."""
-        self._once("model", "training/builds", self.build)  # that it fails is told once
-        return self.build()
-
-    @property
-    def training(self) -> WatchedTraining:
-        """A training of some steps, watched; it may have ended early."""
-        return self._once("training", "training/players", self._train)
-
-    @property
-    def trained(self) -> Model:
-        """The model after that training, without the trainer. Nobody changes it."""
-        return self._once("trained", "training/finite", self.load_trained)
-
-    @property
-    def repeated(self) -> RepeatedTraining:
-        """The beginning of that training once more, saved, and gone on with by another model."""
-        return self._once("repeat", "training/same-seed", self._repeat)
-
-    @property
-    def graphs(self) -> Mapping[str, Graph]:
-        """The graphs of the trained model."""
-        return self._once("graphs", "training/builds", lambda: dict(self.trained.graphs()))
-
-    @property
-    def exported(self) -> Mapping[str, bytes]:
-        """An ONNX file of every graph, not yet verified."""
-        return self._once("exported", "export/exports", self._export)
-
-    @property
-    def verified(self) -> Mapping[str, bytes]:
-        """The same files, which have passed the gate."""
-        return self._once("verified", "export/agrees", self._verify)
-
-    def line_of_card(self, *words: str) -> str:
-        """Return where the card stands, or some of its words: file and line."""
-        return self.package.line_of_card(self.name, *words)
-
-    def build(self) -> Model:
-        """Build the model with its defaults."""
-        seed_everything(0)
-        model = self.model_class(configure(self.model_class.Config, {}), self.spec)
-        model.graphs()
-        return model
-
-    def setup_players(self, model: Model) -> TrainState:
-        """Set up the players of a model on the CPU."""
-        return setup_players(model, devices.start_fabric(Settings(device="cpu")), nullcontext())
-
-    def batches(self, size: int = BATCH) -> Batches:
-        """Return the slice of data in batches."""
-        return Batches(self.split, size, seed=0, device=CPU, paired=self.paired)
-
-    def load_trained(self) -> Model:
-        """Return a new model with the weights that the watched training came to."""
-        if self.training.problem is not None:
-            raise self.training.problem
-        model = self.build()
-        model.load_state_dict(self.training.weights[STEPS])
-        return model.eval()
-
-    def place(self, method: str) -> str:
-        """Return file and line of a method of the model's class."""
-        return source_line(getattr(self.model_class, method))
-
-    def _load_class(self) -> type[Model]:
         try:
             found = load_class(self.entry)
         except ZooError as problem:
@@ -314,25 +271,85 @@ class ModelUnderTest:
             raise Finding(f"{found.__name__} has no Config that is a dataclass", source_line(found))
         return found
 
-    def _prepare(self) -> tuple[DataSpec, Split, bool]:
+    @made_once("training/data")
+    def store(self) -> Store:
+        """The card's own data set, decoded."""
         wanted = self.card.needs == "two domains"
         store = open_store(replace(locate_data(self.card.data), two_domains=wanted))
         check_data(self.entry, self.card.data, store)
-        split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
-        return store.spec, split, "train" in store.pairs
+        return store
 
-    def _train(self) -> WatchedTraining:
+    @property
+    def spec(self) -> DataSpec:
+        """What the card's own data set holds."""
+        return self.store.spec
+
+    @property
+    def split(self) -> Mapping[str, NDArray[Any]]:
+        """The first images of the card's own data set."""
+        return {name: rows[:SLICE] for name, rows in self.store.splits["train"].items()}
+
+    @made_once("training/builds")
+    def first_build(self) -> Model:
+        """The model as it is built for the first time, which is where it may fail."""
+        return self.build()
+
+    @property
+    def untrained(self) -> Model:
+        """The model with its defaults, untrained, a new one each time with the same weights."""
+        assert self.first_build
+        return self.build()
+
+    @made_once("training/players")
+    def training(self) -> TrainingRecord:
+        """A training of some steps, recorded; it may have ended early."""
         state = self.setup_players(self.untrained)
         seed_everything(1)
-        return watch_training(state, self.batches(), STEPS, keep={SAVED, LATER, STEPS})
+        return record_training(state, self.batches(), STEPS, keep={SAVED, LATER, STEPS})
 
-    def _repeat(self) -> RepeatedTraining:
+    @made_once("training/finite")
+    def trained(self) -> Model:
+        """The model after that training, without the trainer. Nobody changes it."""
+        return self.load_trained()
+
+    @made_once("training/same-seed")
+    def repeated(self) -> ResumedTraining:
+        """The beginning of that training once more, saved, and gone on with by another model.
+
+        Everything goes through files, and from one model to the other nothing else does.
+        """
         assert self.trained
         state = self.setup_players(self.untrained)
         seed_everything(1)
-        return repeat_training(self, state)
+        outcome = ResumedTraining(record_training(state, self.batches(), SAVED, keep={SAVED}))
+        with TemporaryDirectory() as folder:
+            try:
+                checkpoint = self._save(state, Path(folder))
+                another = self.setup_players(self.untrained)
+                seed_everything(2)  # as in a new process: nothing is where it was
+                restore(another, checkpoint, rank=0, ranks=1)
+                start = outcome.first.cursor
+                outcome.rest = record_training(
+                    another, self.batches(), LATER, start=start, keep={LATER}
+                )
+            except Exception as problem:  # a plugin may remember anything; a check reports it
+                outcome.problem = problem
+        return outcome
 
-    def _export(self) -> dict[str, bytes]:
+    def _save(self, state: TrainState, folder: Path) -> Checkpoint:
+        save_weights(folder / "model.safetensors", state.model, describe(state.model, self.entry))
+        (folder / "rank-0.safetensors").write_bytes(rank_state(state))
+        content = {"step": SAVED, "ranks": 1, "optimisers": write_shared(folder, state, {})}
+        return Checkpoint(folder, json.loads(json.dumps(content)))
+
+    @made_once("training/builds")
+    def graphs(self) -> Mapping[str, Graph]:
+        """The graphs of the trained model."""
+        return dict(self.trained.graphs())
+
+    @made_once("export/exports")
+    def exported(self) -> Mapping[str, bytes]:
+        """An ONNX file of every graph, not yet verified."""
         trained = Trained(self.trained, describe(self.trained, self.entry), Path())
         files = {}
         with TemporaryDirectory() as folder:
@@ -349,7 +366,9 @@ class ModelUnderTest:
                 files[name] = path.read_bytes()
         return files
 
-    def _verify(self) -> Mapping[str, bytes]:
+    @made_once("export/agrees")
+    def verified(self) -> Mapping[str, bytes]:
+        """The same files, which have passed the gate."""
         with TemporaryDirectory() as folder:
             for name, content in self.exported.items():
                 path = Path(folder, f"{name}.onnx")
@@ -361,23 +380,34 @@ class ModelUnderTest:
                     raise Finding(message, source_line(self.graphs[name].function)) from problem
         return self.exported
 
-    def _once(self, name: str, owner: str, make: Callable[[], Made]) -> Made:
-        """Return what `make` makes, made once; that it fails is the finding of the check `owner`.
+    def line_of_card(self, *words: str) -> str:
+        """Return where the card stands, or some of its words: file and line."""
+        return self.package.line_of_card(self.name, *words)
 
-        Raises:
-            PrerequisiteFailed: it fails, or something that it stands on does.
-        """
-        if name not in self.kept:
-            before = random_state(CPU)
-            try:
-                self.kept[name] = make(), None
-            except (Exception, SystemExit) as raised:
-                self.kept[name] = None, raised
-            finally:
-                set_random_state(before, CPU)
-        made, problem = self.kept[name]
-        if isinstance(problem, PrerequisiteFailed):
-            raise problem
-        if problem is not None:
-            raise PrerequisiteFailed(owner) from problem
-        return cast(Made, made)
+    def place(self, method: str) -> str:
+        """Return file and line of a method of the model's class."""
+        return source_line(getattr(self.model_class, method))
+
+    def build(self) -> Model:
+        """Build the model with its defaults."""
+        seed_everything(0)
+        model = self.model_class(configure(self.model_class.Config, {}), self.spec)
+        model.graphs()
+        return model
+
+    def setup_players(self, model: Model) -> TrainState:
+        """Set up the players of a model on the CPU."""
+        return setup_players(model, devices.start_fabric(Settings(device="cpu")), nullcontext())
+
+    def batches(self, size: int = BATCH) -> Batches:
+        """Return the slice of data in batches."""
+        paired = "train" in self.store.pairs
+        return Batches(self.split, size, seed=0, device=CPU, paired=paired)
+
+    def load_trained(self) -> Model:
+        """Return a new model with the weights that the recorded training came to."""
+        if self.training.problem is not None:
+            raise self.training.problem
+        model = self.build()
+        model.load_state_dict(self.training.weights[STEPS])
+        return model.eval()

@@ -1,4 +1,4 @@
-"""What can be seen without training: names, metadata, the wheel, the card, and what importing does.
+"""An installed distribution and what holds for it: names, metadata, the wheel, what imports do.
 
 Imports are watched in a process that has imported nothing yet (`import_probe`).
 """
@@ -9,33 +9,29 @@ import functools
 import importlib.util
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import date
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from zoo.catalog.card import check_name
-from zoo.catalog.plugins import installed_plugins
+from zoo.catalog.plugins import Plugin, installed_plugins
 from zoo.catalog.registry import CORE, normalised, reserved_names
 from zoo.testing import import_probe
 from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, line_containing, python_path
-from zoo.testing.model_under_test import ModelUnderTest, Package, folder_of
-from zoo.training.config import resolve
 
-LONGEST_SUMMARY = 90  # characters; a row of `zoo list` has room for no more
-PLACEHOLDERS = re.compile(
-    r"\b(TODO|FIXME|XXX)\b|\bA Paper\b|\bSomebody\b|(?i:\bexample\.(org|com|net)\b)"
-)
+EXPECTED = "[tool.zoo.expected-failures"
 BUILD_SECONDS = 300
 NOT_BUILT = {".venv", "venv", ".tox", ".nox", "runs", "exports"}  # large; beside any plugin
 LITTER = ("__pycache__", ".*", "*.pyc", "*~", "*.orig", "*.rej", "Thumbs.db")
@@ -43,6 +39,116 @@ IMPORT_SECONDS = 60  # for all of a distribution, torch included
 MOST_COMPUTING = 0.1  # seconds for the modules that every command imports
 MOST_WAITING = 0.5  # seconds likewise, on the clock
 Event = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Package:
+    """One installed distribution."""
+
+    name: str
+    plugins: Sequence[Plugin]  # its entry points
+
+    @classmethod
+    def called(cls, name: str) -> Package:
+        """Return the installed distribution of that name."""
+        return cls(name, [each for each in installed_plugins() if each.distribution == name])
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its code lies; None where it cannot be found."""
+        return folder_of(self.plugins[0].module) if self.plugins else None
+
+    @property
+    def metadata(self) -> Distribution | None:
+        """What is known of the installed distribution."""
+        try:
+            return distribution(self.name)
+        except PackageNotFoundError:
+            return None
+
+    @property
+    def project(self) -> Path | None:
+        """The folder it was installed from, where that is on this machine."""
+        text = self.metadata.read_text("direct_url.json") if self.metadata else None
+        facts = json.loads(text) if text else {}
+        url = urlsplit(facts.get("url", ""))
+        path = Path(unquote(url.path))
+        is_here = url.scheme == "file" and "dir_info" in facts and path.is_dir()
+        return path if is_here else None
+
+    @property
+    def project_file(self) -> Mapping[str, Any]:
+        """What ``pyproject.toml`` says, where it can be found; `PrerequisiteFailed` if damaged."""
+        path = self.project / "pyproject.toml" if self.project else None
+        if path is None or not path.is_file():
+            return {}
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            found = Finding(f"it cannot be read: {problem}", line_containing(path))
+            raise PrerequisiteFailed("static/project-file") from found
+
+    @property
+    def all_expected(self) -> Mapping[str, Mapping[str, str]]:
+        """The checks that the author declares to fail, with the reasons.
+
+        They stand in ``[tool.zoo.expected-failures.NAME]`` of ``pyproject.toml``, where NAME is a
+        model or the distribution, here as installers compare it. `PrerequisiteFailed` if they
+        cannot be read, or are no such tables.
+        """
+        tables: Any = self.project_file
+        for key in ("tool", "zoo", "expected-failures"):
+            tables = tables.get(key, {}) if isinstance(tables, dict) else None
+        if not _is_of(dict, tables) or not all(_is_of(str, each) for each in tables.values()):
+            found = Finding(
+                f"{EXPECTED}.NAME] must be a table of checks, each with the reason in quotes",
+                self.line_of_metadata(EXPECTED, "expected-failures"),
+            )
+            raise PrerequisiteFailed("static/project-file") from found
+        return {normalised(name): checks for name, checks in tables.items()}
+
+    def line_of_metadata(self, *words: str) -> str:
+        """Return where the metadata is written that holds one of the words: file and line."""
+        if self.project and (self.project / "pyproject.toml").is_file():
+            return line_containing(self.project / "pyproject.toml", *words)
+        files = (self.metadata.files if self.metadata else None) or []
+        paths = [Path(str(each.locate())) for each in files if each.name == "METADATA"]
+        return line_containing(paths[0], *words) if paths else f"the metadata of {self.name}"
+
+    def line_of_card(self, name: str, *words: str) -> str:
+        """Return where a card or a data set stands, or some of its words: file and line."""
+        for plugin in self.plugins:
+            spec = importlib.util.find_spec(plugin.module.partition(":")[0])
+            if spec and spec.origin and name in names_of(plugin):
+                return line_containing(
+                    Path(spec.origin), *words, f'"{name}"', f"'{name}'", "zoo_models"
+                )
+        return ""
+
+
+def names_of(plugin: Plugin) -> list[str]:
+    """Return the names of a plugin's models and data sets."""
+    return [*(card.name for card in plugin.models), *(each.name for each in plugin.datasets)]
+
+
+def folder_of(module: str) -> Path | None:
+    """Return where the top package of a module lies, found without importing it.
+
+    Of a module that stands alone, it is the file.
+    """
+    top = module.partition(":")[0].partition(".")[0]
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(os.path.abspath(spec.origin))  # noqa: PTH100 - as in tracebacks: links stay links
+    return path.parent if path.name == "__init__.py" else path
+
+
+def _is_of(kind: type, table: object) -> bool:
+    return isinstance(table, dict) and all(isinstance(each, kind) for each in table.values())
 
 
 def names(package: Package) -> None:
@@ -55,16 +161,15 @@ def names(package: Package) -> None:
 
 def reserved(package: Package) -> None:
     """No model and no data set takes a name that belongs to the zoo, or to another plugin here."""
-    others = {
-        each.name: plugin.distribution
+    owners = {
+        name: plugin.distribution
         for plugin in installed_plugins()
-        for kind in (plugin.models, plugin.datasets)
-        for each in kind
+        for name in names_of(plugin)
         if normalised(plugin.distribution) != normalised(package.name)
     }
-    owners = {**others, **reserved_names()}
+    owners |= reserved_names()
     for plugin in package.plugins:
-        for name in (each.name for kind in (plugin.models, plugin.datasets) for each in kind):
+        for name in names_of(plugin):
             owner = owners.get(name, package.name)
             if normalised(owner) != normalised(package.name):
                 raise Finding(f"the name {name!r} belongs to {owner}", package.line_of_card(name))
@@ -79,10 +184,8 @@ def core_version(package: Package) -> None:
             f"it does not require {CORE}", package.line_of_metadata("dependencies", "Name:")
         )
     operators = {each.operator for requirement in found for each in requirement.specifier}
-    low, high = (
-        operators & {">=", ">", "==", "~=", "==="},
-        operators & {"<", "<=", "==", "~=", "==="},
-    )
+    both = operators & {"==", "~=", "==="}
+    low, high = both or operators & {">=", ">"}, both or operators & {"<", "<="}
     if not (low and high):
         missing = "above" if low else "below" if high else "below or above"
         raise Finding(
@@ -96,9 +199,9 @@ def wheel(package: Package) -> None:
     if package.project is None:
         raise Skip("it was not installed from a folder on this machine")
     backend = package.project_file.get("build-system", {}).get("build-backend", "setuptools")
-    if not _is_importable(backend.partition(".")[0]):
+    if importlib.util.find_spec(backend.partition(".")[0]) is None:
         raise Skip(f"what builds it, {backend}, is not installed here")
-    if not _is_importable("pip"):
+    if importlib.util.find_spec("pip") is None:
         raise Skip("pip, which builds wheels, is not installed here")
     held = _files_in_wheel(package.project)
     for plugin in package.plugins:
@@ -108,60 +211,8 @@ def wheel(package: Package) -> None:
         for file in [folder] if folder.is_file() else _files(folder):
             name = file.relative_to(folder.parent).as_posix()
             if name not in held:
-                raise Finding(
-                    f"the wheel lacks {name}",
-                    package.line_of_metadata("packages", "[tool.hatch", "[tool.setuptools",
-                                             "[build-system]"),
-                )  # fmt: skip
-
-
-def summary(model: ModelUnderTest) -> None:
-    """The summary is one short line without a full stop."""
-    text = model.card.summary
-    if not text.strip():
-        raise Finding("the card has no summary", model.line_of_card())
-    if "\n" in text or len(text) > LONGEST_SUMMARY:
-        wanted = f"one line of at most {LONGEST_SUMMARY} characters"
-        raise Finding(f"the summary must be {wanted}, it has {len(text)}", model.line_of_card(text))
-    if text.rstrip().endswith("."):
-        raise Finding("the summary ends in a full stop", model.line_of_card(text))
-
-
-def paper(model: ModelUnderTest) -> None:
-    """The paper has a title, authors, a year and a link."""
-    source = model.card.paper
-    for field, value in asdict(source).items():
-        if not value:
-            raise Finding(f"the paper has no {field}", model.line_of_card())
-    if not 1900 <= source.year <= date.today().year + 1:
-        raise Finding(f"no paper is of the year {source.year}", model.line_of_card())
-    if not re.match(r"https?://\S+\.\S+", source.url):
-        raise Finding(f"{source.url!r} is no link to a paper", model.line_of_card(source.url))
-
-
-def placeholders(model: ModelUnderTest) -> None:
-    """The card holds no placeholder."""
-    source = model.card.paper
-    for text in (model.card.summary, source.title, source.authors, source.url):
-        found = PLACEHOLDERS.search(text)
-        if found:
-            raise Finding(f"{text!r} is a placeholder: {found[0]}", model.line_of_card(text))
-
-
-def model_class(model: ModelUnderTest) -> None:
-    """The dotted path of the card leads to a class of a model with a configuration."""
-    assert model.model_class
-
-
-def presets(model: ModelUnderTest) -> None:
-    """Every preset sets options that there are, to values that they take."""
-    usual = asdict(model.model_class.training_preset)
-    for name, preset in model.card.presets.items():
-        values = {key: value for key, value in preset.items() if key != "size"}
-        try:
-            resolve(model.model_class.Config, usual, [values])
-        except Exception as problem:
-            raise Finding(f"preset {name!r}: {problem}", model.line_of_card()) from problem
+                words = ("packages", "[tool.hatch", "[tool.setuptools", "[build-system]")
+                raise Finding(f"the wheel lacks {name}", package.line_of_metadata(*words))
 
 
 def _requirement(text: str) -> Requirement | None:
@@ -173,45 +224,30 @@ def _requirement(text: str) -> Requirement | None:
 
 def _is_core(requirement: Requirement) -> bool:
     """Whether it asks for zoo-core always, and not only as an extra."""
-    in_extra = requirement.marker is not None and "extra" in str(requirement.marker)
-    return normalised(requirement.name) == CORE and not in_extra
-
-
-def _is_importable(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+    return normalised(requirement.name) == CORE and "extra" not in str(requirement.marker)
 
 
 def _files(folder: Path) -> list[Path]:
     """Return the files of a package, without what editors and other programs leave there."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(map(_is_litter, path.relative_to(folder).parts))
-    ]
 
+    def is_litter(name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in LITTER)
 
-def _is_litter(name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in LITTER)
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [path for path in paths if not any(map(is_litter, path.relative_to(folder).parts))]
 
 
 def _not_copied(project: Path, folder: str, names: list[str]) -> list[str]:
     """Return what the build of a project does without; a package may be called as it likes."""
-    at_top = Path(folder) == project
-    return [
-        name
-        for name in names
-        if name == "__pycache__"
-        or (at_top and name in NOT_BUILT and not Path(folder, name, "__init__.py").exists())
-    ]
+    left_out = {"__pycache__"}
+    if Path(folder) == project:
+        left_out |= {name for name in NOT_BUILT if not Path(folder, name, "__init__.py").exists()}
+    return [name for name in names if name in left_out]
 
 
 @functools.cache
 def _files_in_wheel(project: Path) -> frozenset[str]:
-    """Build a wheel of a copy of the project, which stays as it is; return what it holds.
-
-    Raises:
-        Finding: it cannot be built.
-    """
+    """Build a wheel of a copy of the project, which stays as it is; return what it holds."""
     with TemporaryDirectory() as folder:
         copy = shutil.copytree(project, Path(folder, "project"), symlinks=True,
                                ignore=functools.partial(_not_copied, project))  # fmt: skip
@@ -242,9 +278,8 @@ def loads(package: Package) -> None:
 
 def light(package: Package) -> None:
     """The module of the cards imports neither torch nor anything else that is slow."""
-    _refuse_events(
-        package, "heavy", "{} is imported with the cards; only the model's own file may do so"
-    )
+    message = "{} is imported with the cards; only the model's own file may do so"
+    _refuse_events(package, "heavy", message)
 
 
 def quick(package: Package) -> None:
@@ -325,8 +360,7 @@ def _import_in_new_process(
     folders = sorted(f"{each}{os.sep}" if each.is_dir() else str(each) for each in found_at)
     with TemporaryDirectory() as home:
         result = Path(home, "result.json")
-        task = {"modules": modules, "models": models, "folders": folders,
-                "result": str(result)}  # fmt: skip
+        task = {"modules": modules, "models": models, "folders": folders, "result": str(result)}
         environment = {**os.environ, "PYTHONPATH": path, "HOME": home, "USERPROFILE": home}
         words = [sys.executable, "-P", str(import_probe.__file__), json.dumps(task)]
         try:
@@ -357,7 +391,4 @@ IMPORT_CHECKS = [
 PACKAGE_CHECKS = [
     *(Check("static", each) for each in (names, reserved, core_version, wheel)),
     *IMPORT_CHECKS,
-]
-CARD_CHECKS = [
-    Check("static", each) for each in (summary, paper, placeholders, model_class, presets)
 ]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Any
 
 
 class _Refusing(MetaPathFinder):
@@ -22,30 +20,34 @@ class _Refusing(MetaPathFinder):
             raise ModuleNotFoundError(f"{name} is not installed here", name=name)
 
 
-def main(task: dict[str, Any]) -> str:
-    """Run every file of a folder; return what went wrong first, or nothing."""
-    sys.meta_path.insert(0, _Refusing(task["without"]))
-    import numpy as np  # noqa: PLC0415 - after the packages are gone
-
+def main(folder: Path) -> str:
+    """Run every file of a folder on its reference; return what went wrong first, or nothing."""
+    from zoo.runtime.reference import (  # noqa: PLC0415 - after the packages are gone
+        compare_outputs,
+        read_reference,
+    )
     from zoo.runtime.session import open_session  # noqa: PLC0415 - as above
 
-    for name, tolerances in task["tolerances"].items():
-        folder = Path(task["folder"])
+    for path in sorted(folder.glob("*.onnx")):
         try:
-            with np.load(folder / f"{name}.in.npz") as inputs:
-                found = open_session(folder / f"{name}.onnx", threads=1).run(dict(inputs))
+            session = open_session(path, threads=1)
+            signature = session.description.signature
+            reference = path.with_suffix(".npz")
+            (example,) = read_reference(reference, signature.inputs, signature.outputs)
+            found = session.run(example.inputs)
         except Exception as problem:  # whatever it is, it is the finding
-            return f"{name}: {' '.join(str(problem).split())}"
-        with np.load(folder / f"{name}.out.npz") as wanted:
-            for port, tolerance in tolerances.items():
-                gap = np.abs(found[port].astype(np.float64) - wanted[port]).max()
-                if not gap <= tolerance:
-                    return f"{name}: {port} differs by {gap:.3g}, more than {tolerance:g}"
+            return f"{path.stem}: {' '.join(str(problem).split())}"
+        for port in signature.outputs:
+            pair = example.outputs[port.name], found[port.name]
+            gap = compare_outputs(port, [pair]).greatest
+            if gap > port.tolerance:
+                return f"{path.stem}: {port.name} differs by {gap:.3g}, over {port.tolerance:g}"
     return ""
 
 
 if __name__ == "__main__":
-    message = main(json.loads(sys.argv[1]))
+    sys.meta_path.insert(0, _Refusing(sys.argv[2:]))
+    message = main(Path(sys.argv[1]))
     if message:
         sys.stdout.write(message + "\n")
         sys.exit(1)

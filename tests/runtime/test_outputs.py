@@ -12,8 +12,8 @@ from PIL import Image
 from tests.runtime.graphs import decoder, describe, negative, save
 from zoo.pictures import BadPictureError
 from zoo.ports import DataSpec, Port
-from zoo.runtime.feed import OnSkip, prepare_feed, run_batches
-from zoo.runtime.files import Source
+from zoo.runtime.inputs import InputFile, prepare_feed
+from zoo.runtime.outputs import OnSkip, run_batches
 from zoo.runtime.session import open_session
 
 
@@ -32,7 +32,7 @@ def test_small_pictures_go_in_many_at_once_and_large_ones_in_few(tmp_path: Path)
         for index in range(most + 2):
             Image.new("L", (8, 8), index).save(folder / f"{index:02}.png")
         session = open_session(path)
-        results = list(run_batches(session, prepare_feed(session, [Source(folder)]), refuse()))
+        results = list(run_batches(session, prepare_feed(session, [InputFile(folder)]), refuse()))
         assert len(results[0].names) == most
         names = [name for result in results for name in result.names]
         assert names == [f"{index:02}" for index in range(most + 2)]
@@ -56,7 +56,7 @@ def test_a_batch_has_as_many_rows_as_are_asked_for(tmp_path: Path) -> None:
     negated = open_session(negative(tmp_path / "negative.onnx"))
     for index in range(5):
         Image.new("L", (8, 8), index).save(tmp_path / f"{index}.png")
-    pictures = prepare_feed(negated, [Source(tmp_path)])
+    pictures = prepare_feed(negated, [InputFile(tmp_path)])
     parts = [result.names for result in run_batches(negated, pictures, refuse(), 2)]
     assert parts == [("0", "1"), ("2", "3"), ("4",)]
 

@@ -1,8 +1,12 @@
-"""What a model must do while it is trained, on a few images of its card's own data."""
+"""What must hold for a model: its card, and a training on a few images of the card's own data."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,18 +24,72 @@ from zoo.testing.check import (
     last_assignment,
 )
 from zoo.testing.export_checks import inputs_of, outputs_of
-from zoo.testing.model_under_test import ModelUnderTest
-from zoo.testing.watched_training import (
+from zoo.testing.model_under_test import (
     BATCH,
     SAVED,
-    WatchedTraining,
+    ModelUnderTest,
+    TrainingRecord,
+    record_training,
     seed_everything,
-    watch_training,
 )
+from zoo.training.config import resolve
 from zoo.training.monitors import AlertError
 from zoo.training.trainer import check_players, parameters_of
 
 ODD = 3  # images of a batch that no usual batch size is a multiple of
+LONGEST_SUMMARY = 90  # characters; a row of `zoo list` has room for no more
+PLACEHOLDERS = re.compile(
+    r"\b(TODO|FIXME|XXX)\b|\bA Paper\b|\bSomebody\b|(?i:\bexample\.(org|com|net)\b)"
+)
+
+
+def summary(model: ModelUnderTest) -> None:
+    """The summary is one short line without a full stop."""
+    text = model.card.summary
+    if not text.strip():
+        raise Finding("the card has no summary", model.line_of_card())
+    if "\n" in text or len(text) > LONGEST_SUMMARY:
+        wanted = f"one line of at most {LONGEST_SUMMARY} characters"
+        raise Finding(f"the summary must be {wanted}, it has {len(text)}", model.line_of_card(text))
+    if text.rstrip().endswith("."):
+        raise Finding("the summary ends in a full stop", model.line_of_card(text))
+
+
+def paper(model: ModelUnderTest) -> None:
+    """The paper has a title, authors, a year and a link."""
+    source = model.card.paper
+    for field, value in asdict(source).items():
+        if not value:
+            raise Finding(f"the paper has no {field}", model.line_of_card())
+    if not 1900 <= source.year <= date.today().year + 1:
+        raise Finding(f"no paper is of the year {source.year}", model.line_of_card())
+    if not re.match(r"https?://\S+\.\S+", source.url):
+        raise Finding(f"{source.url!r} is no link to a paper", model.line_of_card(source.url))
+
+
+def placeholders(model: ModelUnderTest) -> None:
+    """The card holds no placeholder."""
+    source = model.card.paper
+    for text in (model.card.summary, source.title, source.authors, source.url):
+        found = PLACEHOLDERS.search(text)
+        if found:
+            raise Finding(f"{text!r} is a placeholder: {found[0]}", model.line_of_card(text))
+
+
+def model_class(model: ModelUnderTest) -> None:
+    """The dotted path of the card leads to a class of a model with a configuration."""
+    assert model.model_class
+
+
+def presets(model: ModelUnderTest) -> None:
+    """Every preset sets options that there are, to values that they take."""
+    usual = asdict(model.model_class.training_preset)
+    for name, preset in model.card.presets.items():
+        values = {key: value for key, value in preset.items() if key != "size"}
+        try:
+            resolve(model.model_class.Config, usual, [values])
+        except Exception as problem:
+            raise Finding(f"preset {name!r}: {problem}", model.line_of_card()) from problem
 
 
 def data(model: ModelUnderTest) -> None:
@@ -68,7 +126,7 @@ def finite(model: ModelUnderTest) -> None:
     assert model.trained
 
 
-def own_moves(model: ModelUnderTest) -> None:
+def moves_only_its_player(model: ModelUnderTest) -> None:
     """Each update moves the player that it names, and nothing else moves anybody."""
     if model.training.foreign_change:
         raise Finding(*model.training.foreign_change)
@@ -76,19 +134,18 @@ def own_moves(model: ModelUnderTest) -> None:
 
 def all_move(model: ModelUnderTest) -> None:
     """Every player is moved by an update of its own within twenty steps."""
-    training = _complete(model)
-    still = model.trained.players().keys() - training.moved
+    still = model.trained.players().keys() - model.training.moved
     if still:
         raise Finding(f"{_named(still)} never moved", model.place("training_step"))
 
 
 def gradients(model: ModelUnderTest) -> None:
     """Every parameter is reached by a gradient within twenty steps."""
-    training = _complete(model)
+    trained, training = model.trained, model.training
     moved: set[int] = set()  # the others are the finding of `all_move`
-    for name, player in model.trained.players().items():
+    for name, player in trained.players().items():
         moved |= parameters_of(player).keys() if name in training.moved else set()
-    names = {name for name, each in model.trained.named_parameters() if id(each) in moved}
+    names = {name for name, each in trained.named_parameters() if id(each) in moved}
     if names & training.unreached:
         raise Finding(
             f"no gradient ever reached {_named(names & training.unreached)}",
@@ -113,11 +170,15 @@ def validation(model: ModelUnderTest) -> None:
 
 def same_seed(model: ModelUnderTest) -> None:
     """The same seed gives the same terms, to the bit."""
-    if model.repeated.first.problem is not None:
-        raise model.repeated.first.problem
-    _compare(model, model.repeated.first, start=0, what="the same seed gave",
-             cause="something random is drawn elsewhere than from torch's, NumPy's or Python's "
-             "global generator, or kept outside of the model")  # fmt: skip
+    again = model.repeated.first
+    if again.problem is not None:
+        raise again.problem
+    if different := _difference(model.training, again, start=0):
+        raise Finding(
+            f"the same seed gave {different}: something random is drawn elsewhere than from "
+            "torch's, NumPy's or Python's global generator, or kept outside of the model",
+            model.place("training_step"),
+        )
 
 
 def resume(model: ModelUnderTest) -> None:
@@ -130,13 +191,16 @@ def resume(model: ModelUnderTest) -> None:
     assert repeat.rest is not None
     if repeat.rest.problem is not None:
         raise repeat.rest.problem
-    forgotten = [f"{name} of {kind.__name__}" for name, kind in model.training.unsaved]
-    cause = "something is kept outside of networks and buffers"
-    if forgotten:
-        cause = f"no checkpoint holds {', '.join(forgotten)}: make it a buffer"
-    where = last_assignment(*model.training.unsaved[0]) if forgotten else ""
-    _compare(model, repeat.rest, start=SAVED, what=f"going on from step {SAVED} gave",
-             cause=cause, where=where)  # fmt: skip
+    different = _difference(model.training, repeat.rest, start=SAVED)
+    if not different:
+        return
+    cause, where = "something is kept outside of networks and buffers", ""
+    if unsaved := model.training.unsaved:
+        forgotten = ", ".join(f"{name} of {kind.__name__}" for name, kind in unsaved)
+        cause = f"no checkpoint holds {forgotten}: make it a buffer"
+        where = last_assignment(*unsaved[0])
+    message = f"going on from step {SAVED} gave {different}: {cause}"
+    raise Finding(message, where or model.place("training_step"))
 
 
 def batch_of_one(model: ModelUnderTest) -> None:
@@ -171,30 +235,23 @@ def weight_file(model: ModelUnderTest) -> None:
                 )
 
 
+CARD_CHECKS = [
+    Check("static", each) for each in (summary, paper, placeholders, model_class, presets)
+]
 TRAINING_CHECKS = [
     Check("training", each)
     for each in (
-        data, builds, players, finite, own_moves, all_move, gradients, validation, same_seed,
-        resume, batch_of_one, odd_batch, weight_file,
+        data, builds, players, finite, moves_only_its_player, all_move, gradients, validation,
+        same_seed, resume, batch_of_one, odd_batch, weight_file,
     )
 ]  # fmt: skip
 
 
-def _complete(model: ModelUnderTest) -> WatchedTraining:
-    """Return the watched training.
-
-    Raises:
-        PrerequisiteFailed: it ended early.
-    """
-    assert model.trained
-    return model.training
-
-
 def _one_round(model: ModelUnderTest, size: int) -> None:
-    _complete(model)
+    assert model.trained
     state = model.setup_players(model.untrained)
     seed_everything(1)
-    training = watch_training(state, model.batches(size), 1, keep=set())
+    training = record_training(state, model.batches(size), 1, keep=set())
     if isinstance(training.problem, AlertError):
         raise Finding(f"batch of {size}: {training.problem.message}", training.where)
     if training.problem is not None:
@@ -202,27 +259,8 @@ def _one_round(model: ModelUnderTest, size: int) -> None:
         raise Finding(f"batch of {size}: {training.problem}"[:300], where) from training.problem
 
 
-def _compare(
-    model: ModelUnderTest,
-    training: WatchedTraining,
-    *,
-    start: int,
-    what: str,
-    cause: str,
-    where: str = "",
-) -> None:
-    """Compare a training with the watched training from a step on.
-
-    Raises:
-        Finding: they differ.
-    """
-    different = _difference(model.training, training, start=start)
-    if different:
-        raise Finding(f"{what} {different}: {cause}", where or model.place("training_step"))
-
-
-def _difference(whole: WatchedTraining, other: WatchedTraining, *, start: int) -> str:
-    """Return the first difference of two courses in words, or nothing."""
+def _difference(whole: TrainingRecord, other: TrainingRecord, *, start: int) -> str:
+    """Return the first difference of two trainings in words, or nothing."""
     for step, terms in enumerate(other.terms, start=start + 1):
         wanted = whole.terms[step - 1]
         if terms.keys() != wanted.keys():
@@ -237,6 +275,5 @@ def _difference(whole: WatchedTraining, other: WatchedTraining, *, start: int) -
     return ""
 
 
-def _named(names: object) -> str:
-    assert hasattr(names, "__iter__")
+def _named(names: Iterable[str]) -> str:
     return ", ".join(repr(each) for each in sorted(names))

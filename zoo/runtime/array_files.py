@@ -1,0 +1,125 @@
+"""Files of arrays, ``.npy`` and ``.npz``: read within limits, matched with ports, written."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.atomic import replacing
+from zoo.errors import NotFoundError, UsageError
+from zoo.ports import Port
+from zoo.runtime.description import describe_port
+from zoo.runtime.session import Arrays, shapes_agree
+
+if TYPE_CHECKING:
+    from zoo.runtime.inputs import InputFile
+
+NPY_BEGINNING = b"\x93NUMPY"
+MAX_BYTES = 2**30  # of all arrays of a file, unpacked
+MAX_ARRAYS = 64
+
+
+def read_arrays(path: Path | InputFile) -> Arrays:
+    """Return the arrays of a file by name, in the file's order; the one of an ``.npy`` has none.
+
+    `NotFoundError` if the file is damaged, too large, or holds Python objects.
+    """
+    try:
+        with path.open("rb") as file:
+            size, _ = file.seek(0, os.SEEK_END), file.seek(0)
+            if file.read(len(NPY_BEGINNING)) == NPY_BEGINNING:
+                file.seek(0)
+                _limit(size)
+                return {"": _read(file)}
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                _limit(sum(member.file_size for member in members), len(members))
+                return {
+                    member.filename.removesuffix(".npy"): _read(archive.open(member))
+                    for member in members
+                }
+    except Exception as problem:  # decoders raise anything at all on damaged bytes
+        reason = " ".join(str(problem).split())[:200] or type(problem).__name__
+        raise NotFoundError(f"cannot read arrays from {path}", cause=reason) from None
+
+
+def _read(file: IO[bytes]) -> NDArray[Any]:
+    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def _limit(size: int, members: int = 1) -> None:
+    if size > MAX_BYTES or members > MAX_ARRAYS:
+        raise ValueError(f"{members} arrays of {size:,} bytes; at most {MAX_ARRAYS}, {MAX_BYTES:,}")
+
+
+def write_arrays(
+    path: Path | BinaryIO, arrays: Mapping[str, NDArray[Any]], *, compressed: bool = False
+) -> None:
+    """Write an ``.npz`` file in one piece; or to a stream, which may be a pipe."""
+    if isinstance(path, Path):
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            write_arrays(file, arrays, compressed=compressed)
+        return
+    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def match_arrays(path: InputFile, stored: Arrays, ports: Sequence[Port]) -> dict[str, str]:
+    """Choose arrays for ports: those of their names or, where no name agrees, the first that fits.
+
+    Returns names of arrays by name of port. `UsageError` says what is there and what is wanted.
+    """
+    pairs = [(port, port.name) for port in ports if port.name in stored]
+    if not pairs:
+        every = ((port, name) for port in ports for name in stored)
+        pairs = [(port, name) for port, name in every if _fits(port, stored[name])][:1]
+    if not pairs or not all(_fits(port, stored[name]) for port, name in pairs):
+        there = ", ".join(
+            f"{f'{name[:40]!r} ' if name else ''}{array.dtype} {array.shape}"
+            for name, array in stored.items()
+        )[:300]
+        wanted = "; ".join(map(describe_port, ports)) or "no more inputs"
+        raise UsageError(
+            f"{path} does not fit the graph, which takes {wanted}",
+            cause=f"it holds {there or 'no arrays'}",
+        )
+    return {port.name: name for port, name in pairs}
+
+
+def _fits(port: Port, array: NDArray[Any]) -> bool:
+    kinds = "fiu" if port.dtype == "float32" else "iu"
+    has_rank = array.dtype.kind in kinds and array.ndim == len(port.shape)
+    return has_rank and shapes_agree(port.shape[1:], array.shape[1:])
+
+
+def to_port_dtype(path: InputFile, port: Port, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that fits a port in the port's dtype.
+
+    `NotFoundError` for values that are not finite; `UsageError` for no rows, labels that are no
+    classes of the port's, or whole numbers that are no pixels of its.
+    """
+    if len(array) == 0:
+        raise UsageError(f"{path} holds no rows for {port.name}")
+    with np.errstate(over="ignore"):  # shows as infinite, below
+        converted = array.astype(port.dtype)
+    if not np.isfinite(converted).all():
+        raise NotFoundError(f"{path} holds values for {port.name} that are not numbers")
+    is_bounded = port.kind == "label" or (port.kind == "image" and array.dtype.kind in "iu")
+    if is_bounded and port.range is not None:
+        low, high = port.range
+        if array.min() < low or array.max() > high:
+            raise UsageError(
+                f"{path} holds {port.kind}s outside of [{low:g}, {high:g}]",
+                cause=f"its values are from {array.min():g} to {array.max():g}",
+            )
+    return converted

@@ -1,0 +1,411 @@
+"""The inputs of a graph: what the user names (pictures, folders, arrays), or draws from priors."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NoReturn
+
+from numpy.typing import NDArray
+from PIL import Image
+
+from zoo.draws import class_labels, class_name, draw, read_classes
+from zoo.errors import NotFoundError, UsageError
+from zoo.pictures import Pixels, ValueRange, fit, peek, read_picture, suffixes
+from zoo.ports import Fit, Port
+from zoo.runtime.array_files import NPY_BEGINNING, match_arrays, read_arrays, to_port_dtype
+from zoo.runtime.description import describe_port, has_dynamic_size, is_pictorial, numbers_in_a_row
+from zoo.runtime.session import Arrays, Session
+
+PIPE = "-"  # how standard input and output are named on the command line
+MAX_PIPED = 2**30  # bytes from standard input
+ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+NPZ_BEGINNING = b"PK"  # no picture begins so
+LONGEST_WORD = 40  # characters; of some scripts, each takes four of a file system's 255 bytes
+MAX_DRAWN = 2**27  # numbers that are drawn at once, half a gigabyte
+DEFAULT_COUNT = 16
+DEFAULT_COLUMNS = 8  # of each class, where there are several
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file or folder; or what came through standard input, whose content is in memory."""
+
+    path: Path
+    content: bytes | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.content is None else "standard input"
+
+    def open(self, mode: Literal["rb"] = "rb") -> BinaryIO:
+        """Open the file for reading."""
+        return self.path.open(mode) if self.content is None else BytesIO(self.content)
+
+    def read_picture(self, value_range: ValueRange | None = None) -> Image.Image:
+        """Read the file as a picture, as `zoo.pictures.read_picture` does."""
+        if self.content is None:
+            return read_picture(self.path, value_range=value_range)
+        return read_picture(self.open(), str(self), value_range)
+
+    def picture_size(self) -> tuple[int, int]:
+        """Return height and width of the picture in the file, as `zoo.pictures.peek` does."""
+        return peek(self.path if self.content is None else self.open(), str(self))[:2]
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.content is None and self.path.is_dir()
+
+    @property
+    def holds_arrays(self) -> bool:
+        """Whether it promises arrays: by its name, or by its first bytes where it has none."""
+        if self.content is None:
+            return self.path.suffix.lower() in ARRAY_SUFFIXES
+        return self.content.startswith((NPY_BEGINNING, NPZ_BEGINNING))
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture to read.
+
+    `name` is what the result is called, below the output folder and without a suffix; unlike all
+    others, whatever the file system thinks of capitals.
+    """
+
+    file: InputFile
+    name: str
+    named: bool  # whether the user named this file, not a folder that holds it
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The inputs for all rows."""
+
+    count: int  # rows
+    arrays: Mapping[str, NDArray[Any]]  # by port name, `count` rows each
+    pictures: tuple[Picture, ...] = ()  # read when their turn comes; `count` of them, or none
+    port: Port | None = None  # that the pictures go to
+    fit: Fit = "cover"  # how pictures are brought to the size, where the port fixes it
+    shorter_side: int | None = None  # in pixels, where it leaves it open; None: the picture's own
+    value_range: ValueRange | None = None  # as `zoo.pictures.read_picture` takes it
+    classes: tuple[str, ...] = ()  # what files of each are called, as many rows for each; or none
+    labels: tuple[str, ...] = ()  # to write beside the rows of each class in a grid; or none
+    files: tuple[InputFile, ...] = ()  # every one that is read
+    notes: tuple[str, ...] = ()  # choices made for the user, to be logged
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that a picture of these is brought to."""
+        assert self.port is not None
+        if self.shorter_side is not None:
+            scale = self.shorter_side / min(height, width)
+            height, width = max(1, round(height * scale)), max(1, round(width * scale))
+        fixed_height, fixed_width = self.port.image_size
+        return (
+            fixed_height if isinstance(fixed_height, int) else height,
+            fixed_width if isinstance(fixed_width, int) else width,
+        )
+
+    def to_size(self, picture: Image.Image) -> Pixels:
+        """Return a picture as pixels (H, W, C) of the size and the colours that the port takes."""
+        assert self.port is not None
+        height, width = self.size_for(picture.height, picture.width)
+        return fit(picture, height, width, 1 if self.port.channels == 1 else 3, self.fit)
+
+    def name(self, row: int) -> str:
+        """The file name of the result of a row, without a suffix: ``photo``, ``07``, ``boot-3``."""
+        if self.pictures:
+            return self.pictures[row].name
+        if not self.classes:
+            return f"{row + 1:0{len(str(self.count))}}"
+        each = self.count // len(self.classes)
+        return f"{self.classes[row // each]}-{row % each + 1:0{len(str(each))}}"
+
+
+def find_inputs(
+    words: Sequence[str], piped: BinaryIO | None, leave_out: Path | None = None
+) -> list[InputFile]:
+    """Return what the words of a command line name, in their order.
+
+    A word is a path or, where nothing has that name, a pattern: ``photos/*.jpg``, ``**/*.png``.
+    What fits a pattern comes in order of name, hidden files and folders without pictures passed
+    over, and the folder `leave_out` unless the pattern begins inside it. ``-`` is standard input.
+
+    Raises:
+        NotFoundError: there is no such file, nothing fits, or standard input is empty or endless.
+        UsageError: standard input is named twice.
+    """
+    if words.count(PIPE) > 1:
+        raise UsageError("standard input, -, can be read once only")
+    found: list[InputFile] = []
+    for word in words:
+        if word == PIPE:
+            found.append(InputFile(Path("stdin"), _read_pipe(piped)))
+        elif Path(word).exists() or not glob.has_magic(word):
+            found.append(InputFile(Path(word)))
+        else:
+            found += [InputFile(path) for path in _fitting(word, leave_out)]
+    for file in found:
+        if file.content is None and not file.path.exists():
+            raise NotFoundError(f"{file} not found", code="file-not-found")
+    return found
+
+
+def _read_pipe(piped: BinaryIO | None) -> bytes:
+    content = b"" if piped is None else piped.read(MAX_PIPED + 1)
+    if not content:
+        raise NotFoundError("standard input is empty", hint="cat photo.png | zoo run FILE -")
+    if len(content) > MAX_PIPED:
+        raise NotFoundError(f"standard input holds more than {MAX_PIPED:,} bytes")
+    return content
+
+
+def _fitting(pattern: str, leave_out: Path | None) -> list[Path]:
+    """Return the files and the folders with pictures that fit a pattern."""
+    found = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - which finds hidden files too
+    paths = [Path(path) for path in found]
+    if not paths:
+        raise NotFoundError(f"nothing is called {pattern}, nor fits it as a pattern")
+    passed_over = leave_out.resolve() if leave_out and leave_out.is_dir() else None
+    fixed_part = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    if passed_over and fixed_part.resolve().is_relative_to(passed_over):
+        passed_over = None  # the inputs lie where results go
+    if passed_over:
+        paths = [path for path in paths if not path.resolve().is_relative_to(passed_over)]
+    paths = [path for path in paths if not path.is_dir() or any(_pictures_in(path, passed_over))]
+    if not paths:
+        raise NotFoundError(
+            f"{pattern} finds no pictures",
+            cause="folders that hold none are passed over, and the folder for the results",
+        )
+    return sorted(paths)
+
+
+def find_pictures(files: Sequence[InputFile], leave_out: Path | None = None) -> tuple[Picture, ...]:
+    """Return the pictures in the order of `files`, folders with all below them in order of name.
+
+    A file keeps its name, a file in a folder also the path from there. Where two would share a
+    name, the later one has a number added: ``photo``, ``photo-2``. Hidden files, linked
+    folders and the folder `leave_out` inside another one are passed over.
+
+    Raises:
+        NotFoundError: a folder holds no picture.
+    """
+    found: list[Picture] = []
+    passed_over = leave_out.resolve() if leave_out else None
+    taken: set[str] = set()
+
+    def add(file: InputFile, inner: Path, *, named: bool) -> None:
+        name = unique_name(inner.with_suffix("").as_posix(), taken)
+        taken.add(name.casefold())
+        found.append(Picture(file, name, named))
+
+    for file in files:
+        if not file.is_folder:
+            add(file, Path(file.path.name), named=True)
+            continue
+        paths = sorted(_pictures_in(file.path, passed_over))
+        if not paths:
+            raise NotFoundError(
+                f"{file} holds no pictures", cause="looked for .png, .jpg and the like below it"
+            )
+        for path in paths:
+            add(InputFile(path), path.relative_to(file.path), named=False)
+    return tuple(found)
+
+
+def _pictures_in(folder: Path, passed_over: Path | None) -> Iterator[Path]:
+    """Yield the pictures below a folder, by their suffixes: notes lie in folders too."""
+
+    def refuse(problem: OSError) -> NoReturn:
+        raise problem
+
+    kinds = suffixes()
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and Path(parent, name).resolve() != passed_over
+        ]
+        paths = (Path(parent, name) for name in files if not name.startswith("."))
+        yield from (path for path in paths if path.suffix.lower() in kinds)
+
+
+def unique_name(name: str, taken: Collection[str]) -> str:
+    """Return the name, with a number added where its small letters are taken: ``photo-2``."""
+    candidate, number = name, 1
+    while candidate.casefold() in taken:
+        number += 1
+        candidate = f"{name}-{number}"
+    return candidate
+
+
+def safe_file_name(text: str) -> str:
+    """Turn any text into a safe file name, which may be empty.
+
+    Letters and digits of any script, ``-`` and ``_``; neither paths nor hidden files come of it.
+    """
+    letters = "".join(char if char.isalnum() or char == "_" else " " for char in text)
+    return "-".join(letters.split())[:LONGEST_WORD].strip("-")
+
+
+def prepare_feed(
+    session: Session,
+    given: Sequence[InputFile],
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    classes: str | None = None,
+    leave_out: Path | None = None,
+) -> Feed:
+    """Find an input for every port: the given files first, then draws from the priors.
+
+    Args:
+        session: the graph.
+        given: pictures, folders of pictures, arrays.
+        count: rows to draw where nothing is given; of several classes, for each.
+        seed: of the draws; the same seed and count draw the same rows.
+        classes: of the label that is drawn, as `zoo.draws.read_classes` takes them.
+        leave_out: a folder whose pictures are not read, because results go there.
+
+    Raises:
+        UsageError: too much, too little or the wrong thing is given; says what the graph takes.
+        NotFoundError: what is given is damaged or empty.
+    """
+    inputs = session.description.signature.inputs
+    files = [file for file in given if file.holds_arrays]
+    arrays, notes = _read_inputs(files, inputs)
+    places = [file for file in given if not file.holds_arrays]
+    port = _port_for_pictures(session, places, arrays) if places else None
+    pictures = find_pictures(places, leave_out)
+    data = session.description.data
+    rows = {len(array) for array in arrays.values()} | ({len(pictures)} if pictures else set())
+    if len(rows) > 1:
+        raise UsageError(f"the inputs have different numbers of rows: {sorted(rows)}")
+    if rows and count is not None:
+        raise UsageError("-n counts what is drawn, but inputs are given", hint="leave -n out")
+    ports = [each for each in inputs if each.name not in arrays and each is not port]
+    given_rows = rows.pop() if rows else None
+    drawn = _draw_rows(session, ports, rows=given_rows, count=count, seed=seed, classes=classes)
+    return replace(
+        drawn,
+        arrays=arrays | dict(drawn.arrays),
+        pictures=pictures,
+        port=port,
+        fit=data.fit,
+        value_range=data.value_range,
+        files=(*files, *(picture.file for picture in pictures)),
+        notes=notes,
+    )
+
+
+def _read_inputs(
+    files: Sequence[InputFile], ports: Sequence[Port]
+) -> tuple[Arrays, tuple[str, ...]]:
+    """Return inputs from files of arrays, and a note for each that was not matched by name."""
+    arrays: Arrays = {}
+    notes = []
+    for path in files:
+        stored = read_arrays(path)
+        free = {port.name: port for port in ports if port.name not in arrays}
+        for port, name in match_arrays(path, stored, list(free.values())).items():
+            arrays[port] = to_port_dtype(path, free[port], stored[name])
+            if name not in {"", port}:
+                notes.append(f"{port} is {name[:40]!r} of {path}")
+    return arrays, tuple(notes)
+
+
+def _port_for_pictures(session: Session, places: Sequence[InputFile], arrays: Arrays) -> Port:
+    """Return the first input that takes pictures and has no array; `UsageError` if none does."""
+    free = [port for port in session.description.signature.inputs if port.name not in arrays]
+    for port in free:
+        if is_pictorial(port):
+            return port
+    drawable = all(port.prior for port in free)
+    raise UsageError(
+        f"{places[0]}: {session.description.graph} takes no pictures",
+        cause=session.description.takes,
+        hint=f"zoo run {session.path} " + ("-n 16 -o grid.png" if drawable else "codes.npz"),
+    )
+
+
+def _draw_rows(
+    session: Session,
+    ports: Sequence[Port],
+    *,
+    rows: int | None,
+    count: int | None,
+    seed: int,
+    classes: str | None,
+) -> Feed:
+    """Draw the ports that nothing was given for: `rows` where others have as many, else `count`.
+
+    Raises:
+        UsageError: a port has no prior, the classes do not fit, or it is too much at once.
+    """
+    for port in ports:
+        if port.prior is None:
+            wanted = "a picture or a folder" if is_pictorial(port) else "an .npy or .npz file"
+            example = "photo.png folder/ -o out/" if is_pictorial(port) else "codes.npz"
+            raise UsageError(
+                f"{session.description.graph} needs {describe_port(port)}: give {wanted}",
+                hint=f"zoo run {session.path} {example}",
+            )
+    chosen = None if classes is None else read_classes(classes, ports)
+    several = chosen is not None and len(chosen) > 1
+    if rows is not None and several:
+        raise UsageError(
+            "--class: inputs are given, and each goes with one class", hint="--class with one class"
+        )
+    each = rows or count or (DEFAULT_COLUMNS if several else DEFAULT_COUNT)
+    total = each * len(chosen or [None])
+    if total * sum(map(numbers_in_a_row, ports)) > MAX_DRAWN:
+        raise UsageError(f"{total:,} rows are too many to draw at once", hint="a smaller -n")
+    try:
+        arrays = draw(ports, each, seed, chosen)
+    except ValueError as problem:
+        raise UsageError(f"{session.path}: {problem}") from None
+    if chosen is None:
+        return Feed(total, arrays)
+    names, labels = _class_names(chosen, ports), class_labels(chosen, ports)
+    return Feed(total, arrays, classes=names, labels=labels)
+
+
+def _class_names(classes: Sequence[int], ports: Sequence[Port]) -> tuple[str, ...]:
+    """Return a file name for each class; no two are alike, and none is a path."""
+    words: dict[str, str] = {}
+    for number in classes:
+        word = safe_file_name(class_name(number, ports)) or f"class-{number}"
+        if word.casefold() in words:
+            word = unique_name(f"{word}-{number}", words)
+        words[word.casefold()] = word
+    return tuple(words.values())
+
+
+def with_sizing(session: Session, feed: Feed, fit: Fit | None, size: int | None) -> Feed:
+    """Return the same rows with pictures that are brought to size as the user says.
+
+    `fit` is how, where the file fixes the size; as before, when None. `size` is that of the
+    shorter side, in pixels, where the file leaves it open; the pictures' own, when None.
+
+    Raises:
+        UsageError: one of these has nothing to decide.
+    """
+    is_open = feed.port is not None and has_dynamic_size(feed.port)
+    if size is not None and not is_open:
+        raise UsageError(
+            "--size is for pictures whose size the file leaves open",
+            cause=session.description.takes,
+            hint="the same command without --size",
+        )
+    if fit is not None and (feed.port is None or is_open):
+        raise UsageError(
+            "--fit is for pictures whose size the file fixes",
+            cause=session.description.takes,
+            hint="the same command without --fit",
+        )
+    return replace(feed, fit=fit or feed.fit, shorter_side=size)
