@@ -1,12 +1,13 @@
-"""The words of ``zoo train`` -> a training that can begin, or go on."""
+"""The options of ``zoo train`` -> a training that can begin, or one that is resumed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.arguments import fetch_source, read_fit, read_size
 from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
 
@@ -17,78 +18,53 @@ if TYPE_CHECKING:
     from zoo.training.run import Run
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a user typed after ``zoo train``.
-
-    Args:
-        model: name of the model, perhaps.
-        data: name or path of the data, perhaps.
-        preset: name of a preset, perhaps.
-        size: of the images, perhaps.
-        config: a configuration file, perhaps.
-        flags: the other options, by name.
-        assignments: ``key=value`` words of ``--set``.
-        fit: how pictures are brought to the size, perhaps.
-    """
-
-    model: str | None
-    data: str | None
-    preset: str | None
-    size: str | None
-    config: Path | None
-    flags: Mapping[str, Any]
-    assignments: tuple[str, ...]
-    fit: str | None = None
-
-    def layers(self, offer: Offer, file: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Any]:
-        """Return the options that are asked for, the later ones stronger, and a preset's size."""
-        from zoo.training.config import seconds
-
-        given = {key: value for key, value in self.flags.items() if value not in (None, False)}
-        if "duration" in given:
-            given["max_seconds"] = seconds(given.pop("duration"))
-        start = dict(offer.card.find_preset(self.preset)) if self.preset is not None else {}
-        usual_size = start.pop("size", None)
-        in_file = {**file.get("options", {}), **file.get("training", {})}
-        return [start, in_file, given, _read(self.assignments)], usual_size
-
-
-def new_job(request: Request) -> Job:
-    """Bring together what the file, the flags and ``--set`` say; fetch and decode the data."""
+def create_job(
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    size: str | None = None,
+    fit: str | None = None,
+    config: Path | None = None,
+    **options: Any,
+) -> Job:
+    """Return a new training as the file, the flags and ``--set`` say; fetch and decode its data."""
     from zoo.catalog.lookup import find_model, load_class
-    from zoo.cli.sources import read_fit, read_size
     from zoo.data.source import check_source
     from zoo.training.config import read_config, resolve
 
-    file = read_config(request.config) if request.config else {}
-    name = request.model or file.get("model")
+    file = read_config(config) if config else {}
+    name = model or file.get("model")
     if name is None:
         raise UsageError("which model?", hint="zoo list, then zoo train MODEL")
     offer = find_model(str(name))
     if "model" in file and not offer.is_called(str(file["model"])):
         raise UsageError(
-            f"{request.config} is for {file['model']!r}, not for {name!r}",
-            hint=f"zoo train --config {request.config}",
+            f"{config} is for {file['model']!r}, not for {name!r}",
+            hint=f"zoo train --config {config}",
         )
-    layers, usual_size = request.layers(offer, file)
-    data = request.data if request.data is not None else file.get("data", offer.card.data)
-    size = request.size or file.get("size") or usual_size
-    fit = read_fit(request.fit or file.get("fit") or "cover")
+    layers, usual_size = _layers(offer, file, **options)
+    place = str(data if data is not None else file.get("data", offer.card.data))
     # What is misspelt is told before torch is imported, and wrong options before a download.
-    read_size(size)
-    check_source(str(data))
+    known_fit = read_fit(fit or file.get("fit") or "cover")
+    wanted = read_size(size or file.get("size") or usual_size)
+    check_source(place)
     model_class = load_class(offer)
     preset = asdict(model_class.training_preset)
-    config, settings = resolve(model_class.Config, preset, layers)
-    return _job(offer, model_class, config, settings, str(data), size, fit)
+    configured, settings = resolve(model_class.Config, preset, layers)
+    return _open_job(offer, model_class, configured, settings, place, wanted, known_fit)
 
 
-def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
-    """Bring together what a run itself was trained with and what may be different now.
-
-    Returns:
-        The training, and the settings in which it is not as before.
+def resume_job(
+    run: Run,
+    *,
+    model: str | None,
+    data: str | None,
+    size: str | None,
+    fit: str | None,
+    config: Path | None,
+    **options: Any,
+) -> tuple[Job, dict[str, Any]]:
+    """Return the training of a run with what may be different now, and which settings are.
 
     Raises:
         NotFoundError: the run does not say what it is any more, or its data cannot be found.
@@ -96,33 +72,58 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
         UsageError: something is asked for that contradicts the run.
     """
     from zoo.catalog.lookup import load_class
-    from zoo.cli.sources import read_fit, read_size
     from zoo.training.config import contradiction, load_job, read_config, resolve_again
 
     own, beside = load_job(run)
-    model, data, size = str(own["model"]), str(own["data"]), own["size"]
-    fit = read_fit(own.get("fit", "cover"))
-    offer = _installed(model, run)
-    files = [beside, read_config(request.config) if request.config else {}]
-    for name in (request.model, *(file.get("model") for file in files)):
+    own_size, own_fit = own["size"], read_fit(own.get("fit", "cover"))
+    offer = _installed(str(own["model"]), run)
+    files = [beside, read_config(config) if config else {}]
+    for name in (model, *(file.get("model") for file in files)):
         if name is not None and not offer.is_called(str(name)):
             raise contradiction(run, "model", str(name), offer.card.name)
-    layers, usual_size = request.layers(offer, files[1])
-    wishes = [str(each) for each in (request.data, *(file.get("data") for file in files)) if each]
-    place = _place_of_data(run, data, wishes)
-    for wanted in (request.size, usual_size, *(file.get("size") for file in files)):
-        if wanted is not None and read_size(wanted) != read_size(size):
-            raise contradiction(run, "size", str(wanted), "x".join(map(str, size)))
-    for wanted in (request.fit, *(file.get("fit") for file in files)):
-        if wanted is not None and read_fit(wanted) != fit:
-            raise contradiction(run, "fit", str(wanted), fit)
+    layers, usual_size = _layers(offer, files[1], **options)
+    wishes = [str(each) for each in (data, *(file.get("data") for file in files)) if each]
+    place = _place_of_data(run, str(own["data"]), wishes)
+    for wanted in (size, usual_size, *(file.get("size") for file in files)):
+        if wanted is not None and read_size(wanted) != read_size(own_size):
+            raise contradiction(run, "size", str(wanted), "x".join(map(str, own_size)))
+    for wanted in (fit, *(file.get("fit") for file in files)):
+        if wanted is not None and read_fit(wanted) != own_fit:
+            raise contradiction(run, "fit", str(wanted), own_fit)
     before = {**own.get("options", {}), **own.get("training", {})}
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(offer)
-    config, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
-    job = _job(offer, model_class, config, settings, place, size, fit)
-    return (_with_own_names(job, run) if job.data != data else job), changes
+    configured, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
+    job = _open_job(offer, model_class, configured, settings, place, read_size(own_size), own_fit)
+    return (_with_own_names(job, run) if job.data != own["data"] else job), changes
+
+
+def _layers(
+    offer: Offer,
+    file: Mapping[str, Any],
+    *,
+    preset: str | None = None,
+    assignments: Sequence[str] = (),
+    duration: str | None = None,
+    **flags: Any,
+) -> tuple[list[dict[str, Any]], Any]:
+    """Return the options that are asked for, the later ones stronger, and the preset's size."""
+    from zoo.training.config import seconds
+
+    given = {key: value for key, value in flags.items() if value not in (None, False)}
+    if duration is not None:
+        given["max_seconds"] = seconds(duration)
+    start = dict(offer.card.find_preset(preset)) if preset is not None else {}
+    usual_size = start.pop("size", None)
+    in_file = {**file.get("options", {}), **file.get("training", {})}
+    assigned = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {assignment[:60]!r} is not KEY=VALUE", hint="--set lr=1e-3")
+        assigned[key.strip().replace("-", "_")] = value.strip()
+    return [start, in_file, given, assigned], usual_size
 
 
 def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
@@ -197,36 +198,20 @@ def find_resumed(wanted: str, model: str | None) -> Run:
     raise NotFoundError(f"no run of {name!r} here", hint=f"zoo train {name}, or zoo runs")
 
 
-def _job(
+def _open_job(
     offer: Offer,
     model_class: type[Any],
     config: Any,
     settings: Any,
     data: str,
-    size: object,
+    size: tuple[int, int] | None,
     fit: Fit,
 ) -> Job:
-    from zoo.cli.sources import decode, find, read_size
+    """Fetch and decode the data, telling the user what takes time or may surprise."""
+    from zoo.data.store import open_store
     from zoo.training.config import Job, check_data
 
-    source = find(data)
-    store = decode(
-        source,
-        size=read_size(size),
-        fit=fit,
-        two_domains=offer.card.needs == "two domains",
-        on_bad_image=settings.on_bad_image,
-    )
+    source = replace(fetch_source(data), two_domains=offer.card.needs == "two domains")
+    store = open_store(source, size=size, fit=fit, on_bad_image=settings.on_bad_image, report=say)
     check_data(offer, source.reference, store)
     return Job(offer, model_class, config, settings, source.reference, store)
-
-
-def _read(assignments: tuple[str, ...]) -> dict[str, str]:
-    """Read ``key=value`` words."""
-    values = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {assignment[:60]!r} is not KEY=VALUE", hint="--set lr=1e-3")
-        values[key.strip().replace("-", "_")] = value.strip()
-    return values
