@@ -127,11 +127,7 @@ def session_options(verb: Verb) -> Verb:
 
 
 def read_fit(text: object) -> Fit:
-    """Read the name of a way to bring pictures to a size, as a configuration file has it.
-
-    Raises:
-        UsageError: there is no such way.
-    """
+    """Read how pictures are brought to a size, as a configuration file has it."""
     if text not in FITS:
         word = str(text)[:40]
         raise UsageError(
@@ -272,14 +268,7 @@ def load_target(target: str, data: str | None) -> Trained:
 
 
 def _find_weights(target: str) -> Path:
-    """Return the weight file that the user means.
-
-    A path is taken as a path; ``@last`` as the latest run; a name as a run of that name, else as
-    a model's latest finished run, else its published weights.
-
-    Raises:
-        NotFoundError: nothing matches, or the run has no checkpoint.
-    """
+    """Return the weight file of a path, of ``@last``, else of a run, else of a model."""
     from zoo.catalog.lookup import find_model, offers
     from zoo.training.run import Run, all_runs, find_run
 
@@ -308,7 +297,7 @@ def _find_weights(target: str) -> Path:
 
 
 def _weights_of_model(offer: Offer, runs: Sequence[Run], target: str) -> Path:
-    """Return the weights of a model's latest finished run, else its published ones."""
+    """Return the weights of a model's latest finished run, else its published weights."""
     from zoo.catalog.lookup import published_weights
 
     unfinished = None

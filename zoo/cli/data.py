@@ -203,11 +203,7 @@ def remove_data(
 
 
 def _to_remove(names: tuple[str, ...], *, unused_for: float | None, stale: bool) -> list[Cached]:
-    """Return what lies in the cache and fulfils all conditions.
-
-    Raises:
-        NotFoundError: a name means nothing.
-    """
+    """Return what lies in the cache and fulfils all conditions."""
     found = [each for each in inventory() if each.kind != "unfinished" or each.stale]
     for name in names:
         if not any(each.is_called(name) for each in found):

@@ -113,7 +113,10 @@ def _export(
     as_json: bool,
     **form: Any,
 ) -> None:
-    precision = _precision(form)
+    smaller = [flag for flag in PRECISIONS if form[flag.strip("-").replace("-", "_")]]
+    if len(smaller) > 1:
+        raise UsageError(f"{' and '.join(smaller)} exclude each other", hint=smaller[0])
+    precision = PRECISIONS[smaller[0]] if smaller else "float32"
     if precision == "float32" and (data, fit, max_loss) != (None, None, None):
         raise UsageError(
             "--data, --fit and --max-quality-loss are for smaller files",
@@ -149,13 +152,6 @@ def _export(
     say(f"beside them in {click.format_filename(folder)}: manifest, weights, references, card")
 
 
-def _precision(form: Mapping[str, Any]) -> Precision:
-    wanted = [flag for flag in PRECISIONS if form[flag.strip("-").replace("-", "_")]]
-    if len(wanted) > 1:
-        raise UsageError(f"{' and '.join(wanted)} exclude each other", hint=wanted[0])
-    return PRECISIONS[wanted[0]] if wanted else "float32"
-
-
 def _name_of(target: str, trained: Trained) -> str:
     """Return what an export is called: as the run that was named, else as the model."""
     run = arguments.run_of(trained.path)
@@ -171,9 +167,6 @@ def _interruptible() -> Iterator[Callable[[str], None]]:
     The function shows the next step on a terminal. It raises `KeyboardInterrupt` if a signal came
     that a library swallowed: Python raises inside whatever runs, and inside of some finalisers
     that has no effect.
-
-    Raises:
-        KeyboardInterrupt: there was a signal.
     """
     numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
     received: list[int] = []
@@ -203,10 +196,6 @@ def _calibration(
 
     Without `data`, that is what the run was trained on. Where it is not here, there is no data,
     which is enough for graphs whose inputs are drawn.
-
-    Raises:
-        UsageError: the data is not of the model's kind.
-        NotFoundError: the data that the user named is not here.
     """
     from zoo.export.quality import CalibrationData
 
@@ -218,8 +207,8 @@ def _calibration(
         say(f"note: {problem.message}; --data NAME|PATH measures the model's quality as well")
         return CalibrationData(), None
     store, split = arguments.open_held_out(trained, source, fit)
-    calibration = CalibrationData(store.splits["train"], store.splits[split])
-    return calibration, partial(_compare_metrics, trained, store, split)
+    compare_metrics = partial(_compare_metrics, trained, store, split)
+    return CalibrationData(store.splits["train"], store.splits[split]), compare_metrics
 
 
 def _compare_metrics(
@@ -250,12 +239,7 @@ def _compare_metrics(
 
 
 def _verify_again(path: Path, *, as_json: bool) -> None:
-    """Verify a file, or all that the manifest of a folder lists, against stored reference outputs.
-
-    Raises:
-        NotFoundError: a file or its reference is missing, damaged or another one.
-        ZooError: a file does not do here what it did when it was exported.
-    """
+    """Verify a file, or all that a folder's manifest lists; raise the first error at the end."""
     from zoo.export.verify import check_weights, exported_files, verify_again
     from zoo.runtime.memory import bounded_memory
 
@@ -272,14 +256,11 @@ def _verify_again(path: Path, *, as_json: bool) -> None:
             found[name] = {output: asdict(each) for output, each in differences.items()}
             if not as_json:
                 click.echo(f"verified {name}: {words}")
-        if path.is_dir():
-            try:
-                note = check_weights(path)
-            except ZooError as problem:
-                problems.append(problem)
-            else:
-                if note:
-                    say(note)
+        try:
+            if path.is_dir() and (note := check_weights(path)):
+                say(note)
+        except ZooError as problem:
+            problems.append(problem)
     if problems:
         for other in problems[1:]:
             say(other.message)

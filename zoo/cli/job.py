@@ -7,15 +7,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.catalog.lookup import Offer, find_model, load_class
+from zoo.catalog.registry import install_command
 from zoo.cli.arguments import fetch_source, read_fit, read_size
 from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
+from zoo.ports import DataSpec, Fit
+from zoo.training.run import Run, all_runs, find_run
 
 if TYPE_CHECKING:
-    from zoo.catalog.lookup import Offer
-    from zoo.ports import Fit
     from zoo.training.config import Job
-    from zoo.training.run import Run
 
 
 def create_job(
@@ -28,7 +29,6 @@ def create_job(
     **options: Any,
 ) -> Job:
     """Return a new training as the file, the flags and ``--set`` say; fetch and decode its data."""
-    from zoo.catalog.lookup import find_model, load_class
     from zoo.data.source import check_source
     from zoo.training.config import read_config, resolve
 
@@ -71,7 +71,6 @@ def resume_job(
         PluginError: its model is not installed.
         UsageError: something is asked for that contradicts the run.
     """
-    from zoo.catalog.lookup import load_class
     from zoo.training.config import contradiction, load_job, read_config, resolve_again
 
     own, beside = load_job(run)
@@ -129,12 +128,8 @@ def _layers(
 def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
     """Return where the data of a run lies: where the user says, or where it is found.
 
-    Another place is only looked for where a checkpoint knows what the data was: it is compared
-    before anything is trained.
-
-    Raises:
-        NotFoundError: it is not where it was, and nobody says where it is.
-        UsageError: the user means other data.
+    Another place is only taken where a checkpoint knows what the data was: it is compared before
+    anything is trained.
     """
     from zoo.training.checkpoint import saved_job
     from zoo.training.config import contradiction, find_data, is_in_catalogue, is_other_data
@@ -152,8 +147,6 @@ def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
 
 def _with_own_names(job: Job, run: Run) -> Job:
     """Return a training on data that was moved, with the names that it had in its run."""
-    from zoo.ports import DataSpec
-
     try:
         own = DataSpec.from_json(run.fact("data_spec"))
     except ValueError:  # lost; the data's own names serve
@@ -165,9 +158,6 @@ def _with_own_names(job: Job, run: Run) -> Job:
 
 
 def _installed(model: str, run: Run) -> Offer:
-    from zoo.catalog.lookup import find_model
-    from zoo.catalog.registry import install_command
-
     try:
         return find_model(model)
     except NotFoundError:
@@ -179,14 +169,7 @@ def _installed(model: str, run: Run) -> Offer:
 
 
 def find_resumed(wanted: str, model: str | None) -> Run:
-    """Return the run to go on with; after a model's name, ``@last`` is the last one of that model.
-
-    Raises:
-        NotFoundError: there is none.
-    """
-    from zoo.catalog.lookup import find_model
-    from zoo.training.run import all_runs, find_run
-
+    """Return the run to go on with; after a model's name, ``@last`` is that model's last run."""
     if wanted != "@last" or model is None:
         return find_run(wanted)
     if model in {run.name for run in all_runs()}:

@@ -134,10 +134,6 @@ def fetch_with_progress(row: Download, *, patience: float | None = None) -> Path
     """Return the folder of a data set or weights; before a download, say how large it is.
 
     Progress and mirrors that fail go to stderr. A server may be silent for `patience` seconds.
-
-    Raises:
-        NotFoundError: it is not here and no mirror gives it.
-        ZooError: the cache cannot be written to.
     """
     from zoo.data.download import PATIENCE, cached_state, fetch
 

@@ -74,7 +74,7 @@ def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     if output == "-":
         _check_standard_output(as_json)
-    facts = _run(Path(file), output, **options)
+    facts = _run(file, output, **options)
     if output == "-":
         return
     if facts["outputs"] and not as_json:
@@ -84,9 +84,8 @@ def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
 
 
 def _run(
-    file: Path,
+    file: str,
     output: str | None,
-    *,
     inputs: Sequence[str],
     to: str | None,
     batch_size: int | None,
@@ -97,7 +96,7 @@ def _run(
     classes: str | None,
     **session_options: Any,
 ) -> dict[str, Any]:
-    """Run a file on all that goes in, write what comes out, and return what ``--json`` prints."""
+    """Write what comes out of a file, and return what ``--json`` prints."""
     from zoo.runtime.bundles import open_graph
     from zoo.runtime.feed import prepare_feed, run_batches, with_sizing
     from zoo.runtime.files import find_sources
@@ -109,19 +108,18 @@ def _run(
     bad: list[BadPictureError] = []
     originals: list[OriginalPicture] = []
     with bounded_memory():  # a file of a stranger may ask for any amount as soon as it is opened
-        session = open_graph(file, to, partial(open_session, **session_options))
+        session = open_graph(Path(file), to, partial(open_session, **session_options))
         _log_other_version(session)
-        leave_out = Path(output or session.path.stem)
-        given = find_sources(inputs, _standard_input(inputs), leave_out)
+        place = Path(output or session.path.stem)
+        given = find_sources(inputs, _standard_input(inputs), place)
         feed = prepare_feed(
-            session, given, count=count, seed=seed, classes=classes, leave_out=leave_out
+            session, given, count=count, seed=seed, classes=classes, leave_out=place
         )
         feed = with_sizing(session, feed, fit, size)
         target = choose_target(session, feed, output)
         _log_choices(session, feed)
         results = run_batches(session, feed, bad.append, batch_size)
-        watched = _with_bar(results, feed, originals)
-        paths, numbers = _write(watched, session, target, feed)
+        paths, numbers = _write(_with_bar(results, feed, originals), session, target, feed)
     _log_skipped(bad, feed.count)
     _log_sizes(originals, session, feed)
     return {
@@ -172,11 +170,7 @@ def _write(
 
 
 def _log_choices(session: Session, feed: Feed) -> None:
-    """Say what was chosen for the user, and what large pictures will take.
-
-    Raises:
-        ZooError: that is more memory than there is.
-    """
+    """Say what was chosen for the user; what large pictures need must fit into the memory."""
     from zoo.runtime.memory import estimate, far_from_training, picture_sizes
 
     for note in (*session.notes, *feed.notes):

@@ -47,11 +47,7 @@ def is_place(word: str) -> bool:
 
 
 def show_place(word: str, *, as_json: bool) -> None:
-    """Print what an ONNX file, or each one in a folder, says of itself.
-
-    Raises:
-        NotFoundError: there is none, or it cannot be read.
-    """
+    """Print what an ONNX file, or each one in a folder, says of itself."""
     path = Path(word)
     try:
         files = sorted(path.glob("*.onnx")) if path.is_dir() else []

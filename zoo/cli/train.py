@@ -17,17 +17,16 @@ from zoo.cli.command import ignore_interrupts
 from zoo.cli.job import create_job, find_resumed, resume_job
 from zoo.cli.output import print_json, say
 from zoo.errors import InterruptedRunError, UsageError
+from zoo.training.alerts import alert_history
 from zoo.training.ranks import is_first_rank, note_on_allocation
-from zoo.training.run import RUNS
+from zoo.training.run import RUNS, Run, check_run_name, name_taken
 
 if TYPE_CHECKING:
     from zoo.training.config import Job
     from zoo.training.plan import Plan
-    from zoo.training.run import Run
     from zoo.training.train import TrainResult
 
 
-UNITS = {"steps": "steps", "epochs": "epochs", "max_seconds": "seconds"}  # of budgets
 BUDGET_OPTIONS = {"steps": "--steps N", "epochs": "--epochs N", "max_seconds": "--time 10m"}
 
 
@@ -208,11 +207,7 @@ def _train(job: Job, **how: Any) -> TrainResult | None:
 
 
 def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
-    """Whether a run has nothing left to train; print that, or what another budget changes.
-
-    Raises:
-        UsageError: a budget is asked for that the run has used up already.
-    """
+    """Whether a run has nothing left to train; print that, or what another budget changes."""
     from zoo.training.checkpoint import newest
     from zoo.training.config import BUDGETS
 
@@ -223,8 +218,9 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
         reached = {"steps": last.step, "epochs": at["epoch"], "max_seconds": at["seconds"]}
         for key, value in new.items():
             if value is not None and value <= reached[key]:
+                unit = key.removeprefix("max_")
                 raise UsageError(
-                    f"run {run.name} has {reached[key]:,.0f} {UNITS[key]} already, so that "
+                    f"run {run.name} has {reached[key]:,.0f} {unit} already, so that "
                     f"{value:,.0f} leave nothing to train",
                     hint=f"zoo train --resume {run.name} {BUDGET_OPTIONS[key]} of more than that",
                 )
@@ -240,8 +236,6 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
 
 def _result_of(run: Run) -> dict[str, Any]:
     """Return what ``--json`` printed when the run ended."""
-    from zoo.training.alerts import alert_history
-
     info = run.info()
     active = [each.to_json() for each, end in alert_history(run.events()) if end is None]
     keys = ("model", "status", "step", "epoch", "metrics", "seconds")
@@ -251,7 +245,6 @@ def _result_of(run: Run) -> dict[str, Any]:
 
 def _check_new_name(name: str) -> None:
     from zoo.catalog.lookup import offers
-    from zoo.training.run import check_run_name, name_taken
 
     check_run_name(name)
     if is_first_rank() and (RUNS / name).exists():
@@ -277,11 +270,7 @@ would write  {", ".join(found.writes)} in a new folder below runs/""")
 
 
 def _print_result(result: TrainResult, *, as_json: bool) -> None:
-    """Print how a training ended and what to do next.
-
-    Raises:
-        InterruptedRunError: a signal ended it.
-    """
+    """Print how a training ended and what to do next; raise what a signal ended it with."""
     from zoo.training.launch import exit_code
 
     if as_json:

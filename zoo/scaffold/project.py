@@ -71,7 +71,7 @@ def _why_not(names: Names) -> str:
             return f"the name belongs to {row.distribution}, which the catalogue lists"
     if names.model in reserved_names():
         return "the name is reserved for zoo's own"
-    if _is_distribution(names.distribution) or _is_module(names.package):
+    if any(metadata.distributions(name=names.distribution)) or _is_module(names.package):
         return f"{names.distribution} is installed already"
     if keyword.iskeyword(names.module):
         return "it is a word of Python's, and the model's file could not be imported"
@@ -84,14 +84,6 @@ def _is_module(name: str) -> bool:
     """Whether `import name` finds something; a folder that merely lies here does not count."""
     spec = importlib.util.find_spec(name)
     return spec is not None and spec.origin is not None
-
-
-def _is_distribution(name: str) -> bool:
-    try:
-        metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 @functools.cache
