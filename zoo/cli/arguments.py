@@ -300,13 +300,14 @@ def _weights_of_model(offer: Offer, runs: Sequence[Run], target: str) -> Path:
     """Return the weights of a model's latest finished run, else its published weights."""
     from zoo.catalog.lookup import published_weights
 
+    of_model = (offer.card.name, offer.plugin.distribution)
     unfinished = None
     for run in reversed(runs):
-        status = _status(run, offer)
-        if status == "finished":
+        if (run.fact("model"), run.fact("distribution")) != of_model:
+            continue  # another model's, or damaged, as `zoo runs` says
+        if run.fact("status") == "finished":
             return run.weights
-        if status and unfinished is None:
-            unfinished = run
+        unfinished = unfinished or run
     published = published_weights(offer)
     if published is not None:
         return fetch_with_progress(published) / published.file.name
@@ -319,19 +320,8 @@ def _weights_of_model(offer: Offer, runs: Sequence[Run], target: str) -> Path:
     step = unfinished.fact("step")
     raise NotFoundError(
         f"{offer.name} has no finished run here; run {unfinished.name} is "
-        f"{_status(unfinished, offer)}" + (f" at step {step}" if step else ""),
+        f"{unfinished.fact('status')}" + (f" at step {step}" if step else ""),
         hint=f"zoo train --resume {unfinished.name} goes on; its name in place of {target} "
         "takes it as it is",
         code="no-finished-run",
     )
-
-
-def _status(run: Run, offer: Offer) -> str:
-    """Return how a run of the model of that distribution stands; nothing for other runs."""
-    try:
-        info = run.info()
-    except NotFoundError:  # damaged, as `zoo runs` says; it hides no other
-        return ""
-    of_model = info["model"] == offer.card.name
-    is_ours = of_model and info.get("distribution") == offer.plugin.distribution
-    return str(info.get("status")) if is_ours else ""

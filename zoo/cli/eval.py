@@ -12,7 +12,7 @@ from zoo.cli.output import print_json, print_table, say
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.evaluation.classes import ClassReport, SampleReport
+    from zoo.evaluation.classes import SampleReport
     from zoo.evaluation.pairs import Translation
     from zoo.ports import Fit
 
@@ -117,7 +117,12 @@ def _print_classes(classes: SampleReport, model: str, data: str) -> None:
          "yes" if samples.found[number] else "no")
         for number, name in enumerate(classes.names)
     ]  # fmt: skip
-    rows += [_total("all samples", samples), _total(f"{classes.split} images", real)]
+    for title, report in (("all samples", samples), (f"{classes.split} images", real)):
+        rows.append(
+            (title, _percent(1.0), _percent(sum(report.recognisable)),
+             _percent(report.right_of_all), _percent(report.mean_diversity),
+             f"{sum(report.found)} of {len(report.found)}")
+        )  # fmt: skip
     print_table(["class", "classified as", "recognisable", "as asked", "diversity", "found"], rows)
     least = MIN_SHARE / len(classes.names)
     click.echo(
@@ -130,12 +135,6 @@ def _print_classes(classes: SampleReport, model: str, data: str) -> None:
         f"found: recognisable samples of the class are at least {least:.1%} of all, and their "
         f"diversity at least {MIN_DIVERSITY:.0%}"
     )
-
-
-def _total(name: str, report: ClassReport) -> tuple[str, str, str, str, str, str]:
-    sure, right = _percent(sum(report.recognisable)), _percent(report.right_of_all)
-    found = f"{sum(report.found)} of {len(report.found)}"
-    return name, _percent(1.0), sure, right, _percent(report.mean_diversity), found
 
 
 def _percent(share: float | None) -> str:
