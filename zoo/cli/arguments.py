@@ -6,22 +6,22 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from zoo.cli.output import fetch_with_progress, say
 from zoo.errors import NotFoundError, UsageError, did_you_mean
-from zoo.ports import Fit
 
 if TYPE_CHECKING:
     from zoo.catalog.lookup import Offer
     from zoo.data.source import Source
     from zoo.data.store import Store
     from zoo.model.weights import Trained
+    from zoo.ports import Fit
     from zoo.training.run import Run
 
-FITS = get_args(Fit)
+FITS: tuple[Fit, ...] = ("cover", "contain", "stretch")
 FIT_HELP = "How pictures of other proportions fit: cut off, surrounded by their edges, distorted"
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -134,7 +134,7 @@ def read_fit(text: object) -> Fit:
             f"{word!r} is no way to fit pictures.{did_you_mean(word, FITS)}",
             hint=f"--fit {'|'.join(FITS)}",
         )
-    return cast(Fit, text)
+    return text
 
 
 def read_size(text: object) -> tuple[int, int] | None:

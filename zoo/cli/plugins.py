@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.catalog.lookup import Offer, find_plugin
 from zoo.catalog.plugins import Plugin, disable_plugin, distributions, enable_plugin, installed
 from zoo.catalog.registry import KnownPlugin, normalised, reserved_names
 from zoo.cli.arguments import SuggestingChoice, json_option
 from zoo.cli.command import Verbs
 from zoo.cli.output import download_display, print_json, print_table, say
 from zoo.errors import NotFoundError, PluginError, ZooError, did_you_mean
-from zoo.scaffold.project import kinds, names_of, write_project
+from zoo.scaffold import KINDS
 
 if TYPE_CHECKING:
+    from zoo.catalog.lookup import Offer
     from zoo.testing.check import Outcome
 
 
@@ -132,7 +132,7 @@ def _names(plugin: Plugin) -> list[str]:
 
 @click.command("new")
 @click.argument("name")
-@click.option("--kind", type=SuggestingChoice(list(kinds())), default="autoencoder",
+@click.option("--kind", type=SuggestingChoice(KINDS), default="autoencoder",
               show_default=True, help="The model to start from; bare has one layer.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER",
               help="Folder to write [NAME].")  # fmt: skip
@@ -142,6 +142,8 @@ def new(name: str, kind: str, output: Path | None, as_json: bool) -> None:
 
     A whole distribution in a new folder: the model, its tests, and what publishing needs.
     """
+    from zoo.scaffold.project import names_of, write_project
+
     names = names_of(name)
     folder = output or Path(name)
     files = write_project(names, kind, folder)
@@ -208,6 +210,8 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
 
     Where no name is given, that is everything but the zoo's own and what is disabled.
     """
+    from zoo.catalog.lookup import find_plugin
+
     plugins = installed()
     known = sorted({each.distribution for each in plugins})
     left = {*reserved_names().values(), *(each.distribution for each in plugins if each.left_out)}

@@ -11,8 +11,6 @@ import click
 from zoo.cli.arguments import json_option
 from zoo.cli.output import print_json, print_table, say
 from zoo.errors import NotFoundError
-from zoo.training.alerts import alert_history
-from zoo.training.curves import Series
 from zoo.training.run import MetricsRow, OnDamaged, Run, all_runs, find_run
 
 TREND = "▁▂▃▄▅▆▇█"
@@ -61,6 +59,8 @@ def list_runs(as_json: bool) -> None:
 @json_option
 def show_run(run: str, as_json: bool) -> None:
     """Show what RUN (an id or @last) is, how it went, and what lies in its folder."""
+    from zoo.training.alerts import alert_history
+
     found = find_run(run)
     info: Mapping[str, Any] = found.info()
     alerts = alert_history(found.events(damaged_lines(found, "events.jsonl")))
@@ -141,6 +141,8 @@ def _curves(rows: Iterable[MetricsRow]) -> list[dict[str, Any]]:
 
     However many rows there are, only some hundred means of each curve are kept.
     """
+    from zoo.training.curves import Series
+
     found: dict[tuple[str, str], Series] = {}
     for row in rows:
         for name, value in row["values"].items():

@@ -21,11 +21,11 @@ from zoo.catalog.plugins import installed
 from zoo.cli.arguments import complete_models, json_option
 from zoo.cli.output import print_json, print_table, say
 from zoo.errors import UsageError, did_you_mean
-from zoo.ports import DataSpec, Port
 
 if TYPE_CHECKING:
     from zoo.catalog.dataset import Weights
     from zoo.options import Option
+    from zoo.ports import DataSpec, Port
 
 
 @click.command("list")
@@ -148,6 +148,8 @@ weights    {published}
 
 def _spec(name: str) -> DataSpec:
     """Return the specification of a model's default data, as the catalogue gives it."""
+    from zoo.ports import DataSpec
+
     data = find_dataset(name)
     height, width = data.size or (64, 64)
     return DataSpec(name, data.channels, height, width, data.classes, data.domains, data.licence)

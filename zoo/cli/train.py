@@ -14,7 +14,6 @@ import click
 
 from zoo.cli import arguments
 from zoo.cli.command import ignore_interrupts
-from zoo.cli.job import create_job, find_resumed, resume_job
 from zoo.cli.output import print_json, say
 from zoo.errors import InterruptedRunError, UsageError
 from zoo.training.alerts import alert_history
@@ -134,6 +133,8 @@ def verb(
         say(f"tensorboard --logdir {RUNS} shows the curves, in another terminal")
     if note := note_on_allocation():
         say(note)
+    from zoo.cli.job import create_job, find_resumed
+
     if dry_run:
         _dry_run(resume, options, as_json=as_json)
         return
@@ -166,6 +167,8 @@ def _dry_run(resume: str | None, options: Mapping[str, Any], *, as_json: bool) -
     """Print what a training would do and how long it would take."""
     if resume is not None:
         raise UsageError("--dry-run is for a new run", hint="zoo runs show RUN")
+    from zoo.cli.job import create_job
+
     job = create_job(**options)
     from zoo.training.plan import plan
 
@@ -180,6 +183,7 @@ def _resume(
     run: Run, name: str | None, options: Mapping[str, Any], *, tensorboard: bool, as_json: bool
 ) -> TrainResult | None:
     """Resume a run; None where there is nothing left to train, and on ranks but the first."""
+    from zoo.cli.job import resume_job
     from zoo.training.config import contradiction
 
     with run.held() if is_first_rank() else nullcontext():

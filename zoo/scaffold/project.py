@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import json
 import keyword
@@ -10,7 +9,6 @@ import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Mapping
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -86,12 +84,6 @@ def _is_module(name: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
-@functools.cache
-def kinds() -> Mapping[str, Mapping[str, str]]:
-    """Return the kinds of models to start from, each with what its card says."""
-    return tomllib.loads(_read("kinds.toml"))
-
-
 def write_project(names: Names, kind: str, folder: Path) -> list[str]:
     """Write a distribution with one model into a new folder, and return its files.
 
@@ -127,7 +119,7 @@ def _fill(names: Names, kind: str) -> dict[str, str]:
         "bounds": bounds_of(zoo.__version__),
         "author": json.dumps(author, ensure_ascii=False),  # a string of JSON is one of TOML
         "email": json.dumps(email),
-        **kinds()[kind],
+        **tomllib.loads(_read("kinds.toml"))[kind],
     }
     templates = {
         "pyproject.toml": "pyproject.toml.tmpl",
