@@ -68,10 +68,7 @@ LONGEST_LINE = 1000  # characters; a list of what to fetch by hand takes some hu
 class Verbs(click.Group):
     """A group that imports a verb when it is used, so that its help is quick.
 
-    Args:
-        verbs: name -> line of help and where the command is, ``"module:attribute"``.
-        elsewhere: what other tools call a verb -> what to type here.
-        attributes: what `click.Group` takes.
+    `verbs` are like `VERBS`, `elsewhere` is like `ELSEWHERE`, and `click.Group` takes the rest.
     """
 
     def __init__(
@@ -262,10 +259,9 @@ def _as_zoo_error(problem: Exception) -> ZooError:
 
 
 def _lines(error: ZooError) -> list[str]:
-    """Return what is told of an error: a few lines that are not too long and move no cursor."""
+    """Return what is told of an error: a few lines that are not too long."""
     told = str(error).splitlines()[:MOST_LINES] or [type(error).__name__]
-    shown = ("".join(each if each.isprintable() else "?" for each in line) for line in told)
-    return [line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…" for line in shown]
+    return [line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…" for line in told]
 
 
 def _from_system(problem: OSError) -> ZooError:

@@ -16,7 +16,8 @@ from zoo.ports import DataSpec, Fit
 from zoo.training.run import Run, all_runs, find_run
 
 if TYPE_CHECKING:
-    from zoo.training.config import Job
+    from zoo.data.store import Store
+    from zoo.training.config import Job, Settings
 
 
 def create_job(
@@ -30,7 +31,7 @@ def create_job(
 ) -> Job:
     """Return a new training as the file, the flags and ``--set`` say; fetch and decode its data."""
     from zoo.data.source import check_source
-    from zoo.training.config import read_config, resolve
+    from zoo.training.config import Job, read_config, resolve
 
     file = read_config(config) if config else {}
     name = model or file.get("model")
@@ -51,7 +52,8 @@ def create_job(
     model_class = load_class(offer)
     preset = asdict(model_class.training_preset)
     configured, settings = resolve(model_class.Config, preset, layers)
-    return _open_job(offer, model_class, configured, settings, place, wanted, known_fit)
+    opened = _open_data(offer, place, wanted, known_fit, settings)
+    return Job(offer, model_class, configured, settings, *opened)
 
 
 def resume_job(
@@ -71,7 +73,7 @@ def resume_job(
         PluginError: its model is not installed.
         UsageError: something is asked for that contradicts the run.
     """
-    from zoo.training.config import contradiction, load_job, read_config, resolve_again
+    from zoo.training.config import Job, contradiction, load_job, read_config, resolve_again
 
     own, beside = load_job(run)
     own_size, own_fit = own["size"], read_fit(own.get("fit", "cover"))
@@ -94,7 +96,8 @@ def resume_job(
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(offer)
     configured, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
-    job = _open_job(offer, model_class, configured, settings, place, read_size(own_size), own_fit)
+    opened = _open_data(offer, place, read_size(own_size), own_fit, settings)
+    job = Job(offer, model_class, configured, settings, *opened)
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
 
 
@@ -181,20 +184,14 @@ def find_resumed(wanted: str, model: str | None) -> Run:
     raise NotFoundError(f"no run of {name!r} here", hint=f"zoo train {name}, or zoo runs")
 
 
-def _open_job(
-    offer: Offer,
-    model_class: type[Any],
-    config: Any,
-    settings: Any,
-    data: str,
-    size: tuple[int, int] | None,
-    fit: Fit,
-) -> Job:
+def _open_data(
+    offer: Offer, data: str, size: tuple[int, int] | None, fit: Fit, settings: Settings
+) -> tuple[str, Store]:
     """Fetch and decode the data, telling the user what takes time or may surprise."""
     from zoo.data.store import open_store
-    from zoo.training.config import Job, check_data
+    from zoo.training.config import check_data
 
     source = replace(fetch_source(data), two_domains=offer.card.needs == "two domains")
     store = open_store(source, size=size, fit=fit, on_bad_image=settings.on_bad_image, report=say)
     check_data(offer, source.reference, store)
-    return Job(offer, model_class, config, settings, source.reference, store)
+    return source.reference, store

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.catalog.lookup import Offer, find_plugin
 from zoo.catalog.plugins import Plugin, disable_plugin, distributions, enable_plugin, installed
 from zoo.catalog.registry import KnownPlugin, normalised, reserved_names
 from zoo.cli.arguments import SuggestingChoice, json_option
@@ -21,7 +22,6 @@ from zoo.errors import NotFoundError, PluginError, ZooError, did_you_mean
 from zoo.scaffold import KINDS
 
 if TYPE_CHECKING:
-    from zoo.catalog.lookup import Offer
     from zoo.testing.check import Outcome
 
 
@@ -74,7 +74,8 @@ def list_plugins(as_json: bool) -> None:
             ["plugin", "version", "ms", "provides", "remarks"],
             [
                 (plugin.distribution, plugin.version, _milliseconds(plugin) or "",
-                 ", ".join(_names(plugin)),
+                 ", ".join([*(Offer(card, plugin).name for card in plugin.models),
+                            *(dataset.name for dataset in plugin.datasets)]),
                  "; ".join(filter(None, [plugin.left_out, plugin.trouble, *plugin.notes])))
                 for plugin in found
             ],
@@ -119,15 +120,6 @@ def _plugin_row(plugin: Plugin) -> dict[str, object]:
 def _milliseconds(plugin: Plugin) -> float | None:
     """Return how long its import took, or None where it was not imported."""
     return round(plugin.seconds * 1000, 1) if plugin.seconds else None
-
-
-def _names(plugin: Plugin) -> list[str]:
-    """Return what users type for what a plugin provides."""
-    models = [
-        f"{plugin.distribution}:{card.name}" if card.name in plugin.shadowed else card.name
-        for card in plugin.models
-    ]
-    return models + [dataset.name for dataset in plugin.datasets]
 
 
 @click.command("new")
@@ -210,8 +202,6 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
 
     Where no name is given, that is everything but the zoo's own and what is disabled.
     """
-    from zoo.catalog.lookup import find_plugin
-
     plugins = installed()
     known = sorted({each.distribution for each in plugins})
     left = {*reserved_names().values(), *(each.distribution for each in plugins if each.left_out)}
