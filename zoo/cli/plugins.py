@@ -124,7 +124,7 @@ def _milliseconds(plugin: Plugin) -> float | None:
 
 @click.command("new")
 @click.argument("name")
-@click.option("--kind", type=SuggestingChoice(KINDS), default="autoencoder",
+@click.option("--kind", type=SuggestingChoice(list(KINDS)), default="autoencoder",
               show_default=True, help="The model to start from; bare has one layer.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER",
               help="Folder to write [NAME].")  # fmt: skip

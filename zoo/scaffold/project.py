@@ -8,9 +8,7 @@ import keyword
 import re
 import shutil
 import subprocess
-import tomllib
 from importlib import metadata
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
@@ -20,9 +18,9 @@ from zoo.catalog.card import MAX_NAME, check_name
 from zoo.catalog.lookup import offers
 from zoo.catalog.registry import read_registry, reserved_names
 from zoo.errors import UsageError
+from zoo.scaffold import KINDS, TEMPLATES
 
 PREFIX = "zoo-"  # of distributions, so that their import names hide nobody else's module
-TEMPLATES = files("zoo.scaffold") / "templates"
 NOBODY = ("TODO: your name", "TODO@example.org")
 
 
@@ -119,7 +117,7 @@ def _fill(names: Names, kind: str) -> dict[str, str]:
         "bounds": bounds_of(zoo.__version__),
         "author": json.dumps(author, ensure_ascii=False),  # a string of JSON is one of TOML
         "email": json.dumps(email),
-        **tomllib.loads(_read("kinds.toml"))[kind],
+        **KINDS[kind],
     }
     templates = {
         "pyproject.toml": "pyproject.toml.tmpl",
