@@ -14,7 +14,7 @@ from zoo.cli.output import fetch_with_progress, say
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from zoo.catalog.lookup import Offer
+    from zoo.catalog.lookup import ModelEntry
     from zoo.data.source import Source
     from zoo.data.store import Store
     from zoo.model.weights import Trained
@@ -45,9 +45,9 @@ class SuggestingChoice(click.Choice[str]):
 
 def complete_models(context: click.Context, parameter: click.Parameter, word: str) -> list[str]:
     """Return the models whose names begin so."""
-    from zoo.catalog.lookup import offers
+    from zoo.catalog.lookup import installed_models
 
-    return _beginning(word, (offer.name for offer in offers()))
+    return _beginning(word, (entry.name for entry in installed_models()))
 
 
 def complete_runs(context: click.Context, parameter: click.Parameter, word: str) -> list[str]:
@@ -71,10 +71,10 @@ def complete_datasets(context: click.Context, parameter: click.Parameter, word: 
 
 def complete_presets(context: click.Context, parameter: click.Parameter, word: str) -> list[str]:
     """Return the presets of the model on the line whose names begin so."""
-    from zoo.catalog.lookup import offers
+    from zoo.catalog.lookup import installed_models
 
     model = str(context.params.get("model") or "")
-    cards = (offer.card for offer in offers() if offer.is_called(model))
+    cards = (entry.card for entry in installed_models() if entry.is_called(model))
     return _beginning(word, (preset for card in cards for preset in card.presets))
 
 
@@ -221,7 +221,7 @@ def open_held_out(
     Raises:
         UsageError: the data is not of the model's kind, or has no such split.
     """
-    from zoo.model.weights import offer_of
+    from zoo.model.weights import installed_model_of
     from zoo.training.config import check_data
 
     store = open_like_training(trained, source, fit)
@@ -231,7 +231,7 @@ def open_held_out(
             f"{store.spec.name} has no {chosen} split", hint=f"--split {' or '.join(store.splits)}"
         )
     for each in ("train", chosen):
-        check_data(offer_of(trained.header, trained.path), source.name, store, each)
+        check_data(installed_model_of(trained.header, trained.path), source.name, store, each)
     return store, chosen
 
 
@@ -258,10 +258,10 @@ def load_target(target: str, data: str | None) -> Trained:
     say(f"using {path}")
     if data is not None:
         check_source(data)
-    from zoo.model.weights import load_weights, offer_of, other_version
+    from zoo.model.weights import installed_model_of, load_weights, other_version
 
     trained = load_weights(path)
-    difference = other_version(trained.header, offer_of(trained.header, path))
+    difference = other_version(trained.header, installed_model_of(trained.header, path))
     if difference:
         say(f"note on {path.name}: {difference}")
     return trained
@@ -269,7 +269,7 @@ def load_target(target: str, data: str | None) -> Trained:
 
 def _find_weights(target: str) -> Path:
     """Return the weight file of a path, of ``@last``, else of a run, else of a model."""
-    from zoo.catalog.lookup import find_model, offers
+    from zoo.catalog.lookup import find_model, installed_models
     from zoo.training.run import Run, all_runs, find_run
 
     given = Path(target)
@@ -284,23 +284,23 @@ def _find_weights(target: str) -> Path:
         if run.name == target:
             return run.weights
     try:
-        offer = find_model(target)
+        entry = find_model(target)
     except NotFoundError as problem:
-        names = [*(each.name for each in offers()), *(run.name for run in runs)]
+        names = [*(each.name for each in installed_models()), *(run.name for run in runs)]
         raise NotFoundError(
             f"{target[:60]!r} is no run, model or weight file.{did_you_mean(target, names)}",
             cause=problem.cause,
             hint=f"zoo runs, or {problem.hint}",
             code="target-not-found",
         ) from None
-    return _weights_of_model(offer, runs, target)
+    return _weights_of_model(entry, runs, target)
 
 
-def _weights_of_model(offer: Offer, runs: Sequence[Run], target: str) -> Path:
+def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str) -> Path:
     """Return the weights of a model's latest finished run, else its published weights."""
     from zoo.catalog.lookup import published_weights
 
-    of_model = (offer.card.name, offer.plugin.distribution)
+    of_model = (entry.card.name, entry.plugin.distribution)
     unfinished = None
     for run in reversed(runs):
         if (run.fact("model"), run.fact("distribution")) != of_model:
@@ -308,18 +308,18 @@ def _weights_of_model(offer: Offer, runs: Sequence[Run], target: str) -> Path:
         if run.fact("status") == "finished":
             return run.weights
         unfinished = unfinished or run
-    published = published_weights(offer)
+    published = published_weights(entry)
     if published is not None:
         return fetch_with_progress(published) / published.file.name
     if unfinished is None:
         raise NotFoundError(
-            f"{offer.name} has no finished run here and no published weights",
+            f"{entry.name} has no finished run here and no published weights",
             hint=f"zoo train {target}",
             code="no-finished-run",
         )
     step = unfinished.fact("step")
     raise NotFoundError(
-        f"{offer.name} has no finished run here; run {unfinished.name} is "
+        f"{entry.name} has no finished run here; run {unfinished.name} is "
         f"{unfinished.fact('status')}" + (f" at step {step}" if step else ""),
         hint=f"zoo train --resume {unfinished.name} goes on; its name in place of {target} "
         "takes it as it is",

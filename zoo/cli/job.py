@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.catalog.lookup import Offer, find_model, load_class
+from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
 from zoo.cli.arguments import fetch_source, read_fit, read_size
 from zoo.cli.output import say
@@ -37,23 +37,23 @@ def create_job(
     name = model or file.get("model")
     if name is None:
         raise UsageError("which model?", hint="zoo list, then zoo train MODEL")
-    offer = find_model(str(name))
-    if "model" in file and not offer.is_called(str(file["model"])):
+    entry = find_model(str(name))
+    if "model" in file and not entry.is_called(str(file["model"])):
         raise UsageError(
             f"{config} is for {file['model']!r}, not for {name!r}",
             hint=f"zoo train --config {config}",
         )
-    layers, usual_size = _layers(offer, file, **options)
-    place = str(data if data is not None else file.get("data", offer.card.data))
+    layers, usual_size = _layers(entry, file, **options)
+    place = str(data if data is not None else file.get("data", entry.card.data))
     # What is misspelt is told before torch is imported, and wrong options before a download.
     known_fit = read_fit(fit or file.get("fit") or "cover")
     wanted = read_size(size or file.get("size") or usual_size)
     check_source(place)
-    model_class = load_class(offer)
+    model_class = load_class(entry)
     preset = asdict(model_class.training_preset)
     configured, settings = resolve(model_class.Config, preset, layers)
-    opened = _open_data(offer, place, wanted, known_fit, settings)
-    return Job(offer, model_class, configured, settings, *opened)
+    opened = _open_data(entry, place, wanted, known_fit, settings)
+    return Job(entry, model_class, configured, settings, *opened)
 
 
 def resume_job(
@@ -77,12 +77,12 @@ def resume_job(
 
     own, beside = load_job(run)
     own_size, own_fit = own["size"], read_fit(own.get("fit", "cover"))
-    offer = _installed(str(own["model"]), run)
+    entry = _installed(str(own["model"]), run)
     files = [beside, read_config(config) if config else {}]
     for name in (model, *(file.get("model") for file in files)):
-        if name is not None and not offer.is_called(str(name)):
-            raise contradiction(run, "model", str(name), offer.card.name)
-    layers, usual_size = _layers(offer, files[1], **options)
+        if name is not None and not entry.is_called(str(name)):
+            raise contradiction(run, "model", str(name), entry.card.name)
+    layers, usual_size = _layers(entry, files[1], **options)
     wishes = [str(each) for each in (data, *(file.get("data") for file in files)) if each]
     place = _place_of_data(run, str(own["data"]), wishes)
     for wanted in (size, usual_size, *(file.get("size") for file in files)):
@@ -94,15 +94,15 @@ def resume_job(
     before = {**own.get("options", {}), **own.get("training", {})}
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
-    model_class = load_class(offer)
+    model_class = load_class(entry)
     configured, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
-    opened = _open_data(offer, place, read_size(own_size), own_fit, settings)
-    job = Job(offer, model_class, configured, settings, *opened)
+    opened = _open_data(entry, place, read_size(own_size), own_fit, settings)
+    job = Job(entry, model_class, configured, settings, *opened)
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
 
 
 def _layers(
-    offer: Offer,
+    entry: ModelEntry,
     file: Mapping[str, Any],
     *,
     preset: str | None = None,
@@ -116,7 +116,7 @@ def _layers(
     given = {key: value for key, value in flags.items() if value not in (None, False)}
     if duration is not None:
         given["max_seconds"] = seconds(duration)
-    start = dict(offer.card.find_preset(preset)) if preset is not None else {}
+    start = dict(entry.card.find_preset(preset)) if preset is not None else {}
     usual_size = start.pop("size", None)
     in_file = {**file.get("options", {}), **file.get("training", {})}
     assigned = {}
@@ -160,7 +160,7 @@ def _with_own_names(job: Job, run: Run) -> Job:
     return replace(job, store=replace(job.store, spec=own))
 
 
-def _installed(model: str, run: Run) -> Offer:
+def _installed(model: str, run: Run) -> ModelEntry:
     try:
         return find_model(model)
     except NotFoundError:
@@ -185,13 +185,13 @@ def find_resumed(wanted: str, model: str | None) -> Run:
 
 
 def _open_data(
-    offer: Offer, data: str, size: tuple[int, int] | None, fit: Fit, settings: Settings
+    entry: ModelEntry, data: str, size: tuple[int, int] | None, fit: Fit, settings: Settings
 ) -> tuple[str, Store]:
     """Fetch and decode the data, telling the user what takes time or may surprise."""
     from zoo.data.store import open_store
     from zoo.training.config import check_data
 
-    source = replace(fetch_source(data), two_domains=offer.card.needs == "two domains")
+    source = replace(fetch_source(data), two_domains=entry.card.needs == "two domains")
     store = open_store(source, size=size, fit=fit, on_bad_image=settings.on_bad_image, report=say)
-    check_data(offer, source.reference, store)
+    check_data(entry, source.reference, store)
     return source.reference, store

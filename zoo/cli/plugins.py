@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.catalog.lookup import Offer, find_plugin
+from zoo.catalog.lookup import ModelEntry, find_plugin
 from zoo.catalog.plugins import Plugin, disable_plugin, distributions, enable_plugin, installed
 from zoo.catalog.registry import KnownPlugin, normalised, reserved_names
 from zoo.cli.arguments import SuggestingChoice, json_option
@@ -74,7 +74,7 @@ def list_plugins(as_json: bool) -> None:
             ["plugin", "version", "ms", "provides", "remarks"],
             [
                 (plugin.distribution, plugin.version, _milliseconds(plugin) or "",
-                 ", ".join([*(Offer(card, plugin).name for card in plugin.models),
+                 ", ".join([*(ModelEntry(card, plugin).name for card in plugin.models),
                             *(dataset.name for dataset in plugin.datasets)]),
                  "; ".join(filter(None, [plugin.left_out, plugin.trouble, *plugin.notes])))
                 for plugin in found
@@ -170,11 +170,11 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
     Names are those of installed distributions or models. Each check passes, fails, is skipped, or
     fails as its author expects. A model's own data set is downloaded if it is not here yet.
     """
-    distributions, offers = _choose(names)
-    if not distributions and not offers:
+    distributions, entries = _choose(names)
+    if not distributions and not entries:
         say("no plugin but the zoo's own is installed; name one to check it all the same")
     outcomes = []
-    for outcome in _outcomes(distributions, offers):
+    for outcome in _outcomes(distributions, entries):
         outcomes.append(outcome)
         if not as_json:
             click.echo(f"{outcome.kind:<17} {outcome.subject}  {outcome.check}")
@@ -197,7 +197,7 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
         )
 
 
-def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
+def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, ModelEntry]]:
     """Return the distributions and the models that are meant, each once.
 
     Where no name is given, that is everything but the zoo's own and what is disabled.
@@ -207,7 +207,7 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
     left = {*reserved_names().values(), *(each.distribution for each in plugins if each.left_out)}
     left = {normalised(each) for each in left}
     distributions: set[str] = set()
-    offers: dict[str, Offer] = {}
+    entries: dict[str, ModelEntry] = {}
     for name in names or [each for each in known if normalised(each) not in left]:
         whole, models = find_plugin(name)
         if not whole:
@@ -221,18 +221,18 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
                 code="plugin-not-found",
             )
         distributions |= set(whole)
-        offers |= {each.full_name: each for each in models}
-    return distributions, offers
+        entries |= {each.full_name: each for each in models}
+    return distributions, entries
 
 
-def _outcomes(distributions: set[str], offers: dict[str, Offer]) -> Iterator[Outcome]:
+def _outcomes(distributions: set[str], entries: dict[str, ModelEntry]) -> Iterator[Outcome]:
     from zoo.testing.conformance import check_distribution, check_model
     from zoo.testing.model_under_test import ModelUnderTest, Package
 
     for name in sorted(distributions):
         yield from check_distribution(Package.called(name))
-    for offer in offers.values():
-        yield from check_model(ModelUnderTest.of(offer))
+    for entry in entries.values():
+        yield from check_model(ModelUnderTest.of(entry))
 
 
 @click.command("search")

@@ -10,11 +10,10 @@ import click
 
 from zoo.catalog.card import Task
 from zoo.catalog.lookup import (
-    Offer,
+    ModelEntry,
     find_dataset,
     find_model,
     load_class,
-    offers,
     published_weights,
 )
 from zoo.catalog.plugins import installed
@@ -39,19 +38,19 @@ def list_models(task: str | None, as_json: bool) -> None:
             f"unknown task {task[:40]!r}.{did_you_mean(task, tasks)}",
             hint=f"one of: {', '.join(tasks)}",
         )
-    found = [offer for offer in offers() if task in (None, offer.card.task)]
+    found = [entry for entry in installed_models() if task in (None, entry.card.task)]
     if as_json:
         print_json([
-            {**asdict(offer.card), "name": offer.name, "plugin": offer.plugin.distribution}
-            for offer in found
+            {**asdict(entry.card), "name": entry.name, "plugin": entry.plugin.distribution}
+            for entry in found
         ])  # fmt: skip
     elif found:
         print_table(
             ["model", "task", "data", "plugin", "summary"],
             [
-                (offer.name, offer.card.task, offer.card.data, offer.plugin.distribution,
-                 offer.card.summary)
-                for offer in found
+                (entry.name, entry.card.task, entry.card.data, entry.plugin.distribution,
+                 entry.card.summary)
+                for entry in found
             ],
         )  # fmt: skip
     else:
@@ -82,13 +81,13 @@ def verb(subject: str, as_json: bool) -> None:
 
 
 def _show_model(model: str, *, as_json: bool) -> None:
-    offer = find_model(model)
-    model_class = load_class(offer)
+    entry = find_model(model)
+    model_class = load_class(entry)
     from zoo.options import options_of, show_value
     from zoo.training.config import Settings
 
     preset = asdict(model_class.training_preset)
-    spec = _spec(offer.card.data)
+    spec = _spec(entry.card.data)
     built = model_class(model_class.Config(), spec)
     signatures = {name: graph.signature for name, graph in built.graphs().items()}
     options = [(option, option.default) for option in options_of(model_class.Config).values()]
@@ -96,12 +95,12 @@ def _show_model(model: str, *, as_json: bool) -> None:
         (option, preset.get(option.name, option.default))
         for option in options_of(Settings).values()
     ]
-    weights = published_weights(offer)
+    weights = published_weights(entry)
     if as_json:
         print_json({
-            **asdict(offer.card),
-            "plugin": offer.plugin.distribution,
-            "version": offer.plugin.version,
+            **asdict(entry.card),
+            "plugin": entry.plugin.distribution,
+            "version": entry.plugin.version,
             "graphs": {name: each.to_json() for name, each in signatures.items()},
             "options": [_as_json(*each) for each in options],
             "training": [_as_json(*each) for each in trainer],
@@ -109,17 +108,17 @@ def _show_model(model: str, *, as_json: bool) -> None:
         })  # fmt: skip
         return
     parameters = sum(parameter.numel() for parameter in built.parameters())
-    _print_model(offer, weights, f"{parameters:,} parameters on {spec.name}")
+    _print_model(entry, weights, f"{parameters:,} parameters on {spec.name}")
     print_table(
         ["graph", "takes", "gives"],
         [(name, _ports(each.inputs), _ports(each.outputs)) for name, each in signatures.items()],
     )
-    if offer.card.presets:
+    if entry.card.presets:
         click.echo()
         print_table(
             ["preset", "zoo train … --preset NAME starts from"],
             [(name, "  ".join(f"{key}={show_value(value)}" for key, value in values.items()))
-             for name, values in offer.card.presets.items()],
+             for name, values in entry.card.presets.items()],
         )  # fmt: skip
     for heading, rows in (("option", options), ("training", trainer)):
         click.echo()
@@ -131,8 +130,8 @@ def _show_model(model: str, *, as_json: bool) -> None:
         )  # fmt: skip
 
 
-def _print_model(offer: Offer, weights: Weights | None, size: str) -> None:
-    card, plugin = offer.card, offer.plugin
+def _print_model(entry: ModelEntry, weights: Weights | None, size: str) -> None:
+    card, plugin = entry.card, entry.plugin
     published = f"{weights.summary} ({weights.licence})" if weights else "none published"
     click.echo(f"""\
 {card.name}: {card.summary}

@@ -35,7 +35,7 @@ def is_place(word: str) -> bool:
         return False
     if "." in word:
         return True
-    from zoo.catalog.lookup import offers
+    from zoo.catalog.lookup import installed_models
     from zoo.manifest import MANIFEST
 
     path = Path(word)
@@ -43,7 +43,7 @@ def is_place(word: str) -> bool:
         is_bundle = (path / MANIFEST).is_file() or (path.is_dir() and any(path.glob("*.onnx")))
     except OSError:  # a name that cannot be one
         return False
-    return is_bundle and not any(offer.is_called(word) for offer in offers())
+    return is_bundle and not any(entry.is_called(word) for entry in installed_models())
 
 
 def show_place(word: str, *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from zoo.atomic import write_bytes
-from zoo.catalog.lookup import Offer, find_model, load_class
+from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
 from zoo.errors import NotFoundError, PluginError, ZooError
 from zoo.manifest import check_listed
@@ -93,13 +93,13 @@ class Trained:
 
 
 def describe(
-    model: Model, offer: Offer, *, step: int = 0, metrics: Mapping[str, float] | None = None
+    model: Model, entry: ModelEntry, *, step: int = 0, metrics: Mapping[str, float] | None = None
 ) -> Header:
     """Return the header for the weights that `model` has now."""
     return Header(
-        model=offer.card.name,
-        distribution=offer.plugin.distribution,
-        version=offer.plugin.version,
+        model=entry.card.name,
+        distribution=entry.plugin.distribution,
+        version=entry.plugin.version,
         config=to_plain(model.config),
         data=model.data,
         graphs={name: graph.signature for name, graph in model.graphs().items()},
@@ -155,9 +155,9 @@ def load_weights(path: Path) -> Trained:
     """
     check_listed(path)
     header = read_header(path)
-    offer = offer_of(header, path)
-    model_class = load_class(offer)
-    note = other_version(header, offer) or "the file is damaged"
+    entry = installed_model_of(header, path)
+    model_class = load_class(entry)
+    note = other_version(header, entry) or "the file is damaged"
     try:
         config = configure(model_class.Config, header.config)
         expected = _shapes_of(model_class, config, header.data)
@@ -192,7 +192,7 @@ def read_header(path: Path) -> Header:
         raise damaged(path, str(problem)) from None
 
 
-def offer_of(header: Header, path: Path) -> Offer:
+def installed_model_of(header: Header, path: Path) -> ModelEntry:
     """Return the installed model of a weight file: by its own distribution, else by its name.
 
     Raises:
@@ -211,9 +211,9 @@ def offer_of(header: Header, path: Path) -> Offer:
         ) from None
 
 
-def other_version(header: Header, offer: Offer) -> str:
+def other_version(header: Header, entry: ModelEntry) -> str:
     """Return that another plugin, or another version of it, wrote a file; empty where none did."""
-    now = f"{offer.plugin.distribution} {offer.plugin.version}"
+    now = f"{entry.plugin.distribution} {entry.plugin.version}"
     then = f"{header.distribution} {header.version}"
     return f"it was written by {then}; {now} is installed" if now != then else ""
 
