@@ -15,7 +15,6 @@ from zoo.errors import NotFoundError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from zoo.catalog.lookup import ModelEntry
-    from zoo.data.source import Source
     from zoo.data.store import Store
     from zoo.model.weights import Trained
     from zoo.ports import Fit
@@ -158,18 +157,18 @@ def read_size(text: object) -> tuple[int, int] | None:
     return height, width
 
 
-def fetch_source(data: str) -> Source:
+def fetch_source(data: str) -> DataLocation:
     """Find a data set; one of the catalogue is downloaded first, where needed."""
     from zoo.catalog.lookup import dataset_called
-    from zoo.data.source import find_source
+    from zoo.data.location import locate_data
 
     dataset = dataset_called(data) or dataset_called(data.rpartition(":")[0])
     if dataset:
         fetch_with_progress(dataset)
-    return find_source(data)
+    return locate_data(data)
 
 
-def source_for(trained: Trained, data: str | None) -> Source:
+def source_for(trained: Trained, data: str | None) -> DataLocation:
     """Find the data that the user named, or that the model was trained on.
 
     A weight file alone knows what its data was called, not where it is.
@@ -198,7 +197,7 @@ def source_for(trained: Trained, data: str | None) -> Source:
     return fetch_source(find_data(run, trained_on))
 
 
-def open_like_training(trained: Trained, source: Source, fit: Fit | None) -> Store:
+def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) -> Store:
     """Decode data to the size, colours and range of values of a training, and its fit if None."""
     from zoo.data.store import open_store
 
@@ -214,7 +213,7 @@ def open_like_training(trained: Trained, source: Source, fit: Fit | None) -> Sto
 
 
 def open_held_out(
-    trained: Trained, source: Source, fit: Fit | None, split: str | None = None
+    trained: Trained, source: DataLocation, fit: Fit | None, split: str | None = None
 ) -> tuple[Store, str]:
     """Decode data like that of a training, and choose the images that a model is measured on.
 
@@ -252,12 +251,12 @@ def load_target(target: str, data: str | None) -> Trained:
         PluginError: torch or the model's plugin is not installed.
         NotFoundError: nothing matches, or the file is missing or damaged.
     """
-    from zoo.data.source import check_source
+    from zoo.data.location import check_data_is_there
 
     path = _find_weights(target)
     say(f"using {path}")
     if data is not None:
-        check_source(data)
+        check_data_is_there(data)
     from zoo.model.weights import installed_model_of, load_weights, other_version
 
     trained = load_weights(path)

@@ -18,7 +18,7 @@ import click
 import zoo
 from zoo.catalog.dataset import cache_home
 from zoo.catalog.lookup import extras
-from zoo.catalog.plugins import installed
+from zoo.catalog.plugins import installed_plugins
 from zoo.catalog.registry import CORE, install_command
 from zoo.cli.arguments import json_option
 from zoo.cli.output import print_json, print_table
@@ -200,7 +200,7 @@ def _installation() -> dict[str, Any]:
                 "models": [card.name for card in plugin.models],
                 "trouble": plugin.trouble or None,
             }
-            for plugin in installed()
+            for plugin in installed_plugins()
         ],
         "cache": cache,
         "runs": _folder_facts(Path.cwd()),

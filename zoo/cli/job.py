@@ -30,7 +30,7 @@ def create_job(
     **options: Any,
 ) -> Job:
     """Return a new training as the file, the flags and ``--set`` say; fetch and decode its data."""
-    from zoo.data.source import check_source
+    from zoo.data.location import check_data_is_there
     from zoo.training.config import Job, read_config, resolve
 
     file = read_config(config) if config else {}
@@ -48,7 +48,7 @@ def create_job(
     # What is misspelt is told before torch is imported, and wrong options before a download.
     known_fit = read_fit(fit or file.get("fit") or "cover")
     wanted = read_size(size or file.get("size") or usual_size)
-    check_source(place)
+    check_data_is_there(place)
     model_class = load_class(entry)
     preset = asdict(model_class.training_preset)
     configured, settings = resolve(model_class.Config, preset, layers)

@@ -16,7 +16,7 @@ from zoo.catalog.lookup import (
     load_class,
     published_weights,
 )
-from zoo.catalog.plugins import installed
+from zoo.catalog.plugins import installed_plugins
 from zoo.cli.arguments import complete_models, json_option
 from zoo.cli.output import print_json, print_table, say
 from zoo.errors import UsageError, did_you_mean
@@ -56,8 +56,8 @@ def list_models(task: str | None, as_json: bool) -> None:
     else:
         say(f"no models for {task}" if task else "no models; zoo plugins search lists known ones")
     for plugins, what in (
-        ([each.distribution for each in installed() if each.trouble], "not loaded"),
-        ([each.distribution for each in installed() if each.left_out], "left out"),
+        ([each.distribution for each in installed_plugins() if each.trouble], "not loaded"),
+        ([each.distribution for each in installed_plugins() if each.left_out], "left out"),
     ):
         if plugins:
             say(f"{what}: {', '.join(plugins)} (zoo plugins list says why)")
