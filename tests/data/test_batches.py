@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.pictures import save
-from zoo.cli.request import Request, new_job
+from zoo.cli.job import create_job
 from zoo.data.batches import Batches, common_rows, in_order, length
 from zoo.errors import UsageError
 from zoo.training import devices
@@ -142,7 +142,7 @@ def test_a_training_gets_its_pairs_as_pairs_beside_bad_ones():
         "device=cpu",
         "on-bad-image=skip",
     )
-    job = new_job(Request("cyclegan", "pairs", None, None, None, {}, words))
+    job = create_job(model="cyclegan", data="pairs", assignments=words)
     _, batches = setup_training(job, devices.start_fabric(job.settings))
     reds = []
     for batch in batches.epoch(3):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zoo.cli.request import Request, new_job
+from zoo.cli.job import create_job
 from zoo.training import devices
 from zoo.training.monitors import MONITORS, diverged
 from zoo.training.reporting import Progress, Reporter
@@ -21,7 +21,7 @@ FIRST, SECOND = (
 @pytest.fixture
 def reporter() -> Iterator[Reporter]:
     """The reporter of a training that has not taken a step, of which nothing is wrong."""
-    job = new_job(Request("ae", None, None, None, None, {}, ("hidden=8",)))
+    job = create_job(model="ae", assignments=("hidden=8",))
     state, _ = setup_training(job, devices.start_fabric(job.settings))
     run = Run.create("ae")
     with run.held(), Progress(1) as progress:

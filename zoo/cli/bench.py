@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.output import json_option, print_json, print_table, say
-from zoo.cli.run import session_opener, session_options
+from zoo.cli.arguments import json_option, read_size, session_options
+from zoo.cli.output import print_json, print_table, say
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,28 +39,13 @@ def _batches(_: Any, __: Any, text: str | None) -> list[int | None]:
 
 @click.command("bench")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "--batch",
-    "batches",
-    callback=_batches,
-    metavar="N,...",
-    help="Rows of a batch. [default: what a FILE fixes, else 1]",
-)
+@click.option("--batch", "batches", callback=_batches, metavar="N,...",
+              help="Rows of a batch. [default: what a FILE fixes, else 1]")  # fmt: skip
 @click.option("--size", metavar="N|HxW", help="Of pictures, where FILE leaves it open.")
-@click.option(
-    "--repeat",
-    type=click.IntRange(1, 100_000),
-    default=100,
-    show_default=True,
-    help="Runs that are timed.",
-)
-@click.option(
-    "--warmup",
-    type=click.IntRange(1, 1000),
-    default=5,
-    show_default=True,
-    help="Runs before these.",
-)
+@click.option("--repeat", type=click.IntRange(1, 100_000), default=100, show_default=True,
+              help="Runs that are timed.")  # fmt: skip
+@click.option("--warmup", type=click.IntRange(1, 1000), default=5, show_default=True,
+              help="Runs before these.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs.")
 @session_options
 @json_option
@@ -71,11 +56,8 @@ def verb(
     repeat: int,
     warmup: int,
     seed: int,
-    provider: str,
-    threads: int | None,
-    memory_pattern: bool | None,
-    spin: bool,
     as_json: bool,
+    **session_options: Any,
 ) -> None:
     """Measure how fast exported files run; needs no torch and no plugin.
 
@@ -90,14 +72,12 @@ def verb(
     zoo bench faces.generate.onnx faces.generate.int8.onnx --batch 64 --threads 1
     zoo bench horses.horse_to_zebra.onnx --size 256x256 --repeat 20
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
-    from zoo.cli.sources import read_size
     from zoo.runtime.bundles import open_graph
     from zoo.runtime.engine import bounded_memory
+    from zoo.runtime.session import open_session
     from zoo.runtime.timing import measure_speed
 
-    opened = session_opener(
-        provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin
-    )
+    opened = partial(open_session, **session_options)
     timed = partial(measure_speed, size=read_size(size), repeat=repeat, warmup=warmup, seed=seed)
     found: list[Measured] = []
     with bounded_memory():  # as in `zoo run`

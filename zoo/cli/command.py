@@ -1,13 +1,15 @@
-"""The group of verbs, the options that every verb has, and how errors leave the command."""
+"""The verbs, the options that every verb has, and how errors and signals leave the command."""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import os
+import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,24 +17,26 @@ from typing import Any, NoReturn
 import click
 
 import zoo
-from zoo.cli.interruption import ignore_interrupts
 from zoo.cli.output import is_first_rank, print_json, say
-from zoo.cli.verbs import Verbs
-from zoo.errors import PluginError, UsageError, ZooError
+from zoo.errors import PluginError, UsageError, ZooError, did_you_mean
 
+# Name of a verb -> its line of help and where it is, in the order in which a newcomer needs them.
 VERBS = {
-    "list": "Show the models that are installed.",
-    "show": "Show a model, or what an exported file says of itself.",
-    "train": "Train a model.",
-    "sample": "Draw pictures from a trained model.",
-    "eval": "Measure a trained model on held-out images.",
-    "export": "Export a trained model to ONNX and verify it.",
-    "run": "Run an exported file; needs no torch and no plugin.",
-    "bench": "Measure how fast exported files run.",
-    "runs": "List, show or remove runs.",
-    "doctor": "Explain how a run is doing, or what this installation can do.",
-    "data": "List, download or check data sets.",
-    "plugins": "List, write, check, find or install plugins.",
+    "list": ("Show the models that are installed.", "zoo.cli.show:list_models"),
+    "show": ("Show a model, or what an exported file says of itself.", "zoo.cli.show:verb"),
+    "train": ("Train a model.", "zoo.cli.train:verb"),
+    "sample": ("Draw pictures from a trained model.", "zoo.cli.sample:verb"),
+    "eval": ("Measure a trained model on held-out images.", "zoo.cli.eval:verb"),
+    "export": ("Export a trained model to ONNX and verify it.", "zoo.cli.export:verb"),
+    "run": ("Run an exported file; needs no torch and no plugin.", "zoo.cli.run:verb"),
+    "bench": ("Measure how fast exported files run.", "zoo.cli.bench:verb"),
+    "runs": ("List, show or remove runs.", "zoo.cli.runs:verb"),
+    "doctor": (
+        "Explain how a run is doing, or what this installation can do.",
+        "zoo.cli.doctor:verb",
+    ),
+    "data": ("List, download or check data sets.", "zoo.cli.data:verb"),
+    "plugins": ("List, write, check, find or install plugins.", "zoo.cli.plugins:verb"),
 }
 # What other tools call it -> what to type here.
 ELSEWHERE = {
@@ -60,9 +64,60 @@ FULL = {errno.ENOSPC: "is full", errno.EDQUOT: "has no more room for this user (
 LONGEST_LINE = 1000  # characters; a list of what to fetch by hand takes some hundreds
 
 
+class Verbs(click.Group):
+    """A group that imports a verb when it is used, so that its help is quick.
+
+    `verbs` are like `VERBS`, `elsewhere` is like `ELSEWHERE`, and `click.Group` takes the rest.
+    """
+
+    def __init__(
+        self,
+        *,
+        verbs: Mapping[str, tuple[str, str]],
+        elsewhere: Mapping[str, str] | None = None,
+        **attributes: Any,
+    ) -> None:
+        super().__init__(**attributes)
+        self.verbs = verbs
+        self.elsewhere = elsewhere or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in their order."""
+        return list(self.verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        if cmd_name not in self.verbs:
+            return None
+        module, _, attribute = self.verbs[cmd_name][1].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or name the nearest one."""
+        word = args[0] if args else "-"
+        if word in self.elsewhere:
+            raise UsageError(f"no verb {word!r}", hint=self.elsewhere[word], code="unknown-verb")
+        if word not in self.verbs and not word.startswith("-"):
+            raise UsageError(
+                f"no verb {word[:40]!r}.{did_you_mean(word, self.verbs)}",
+                hint=f"{ctx.command_path} -h",
+                code="unknown-verb",
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of verbs without importing any of them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, row[0]) for name, row in self.verbs.items()])
+
+
 @click.group(
     cls=Verbs,
-    verbs={name: (told, f"zoo.cli.{name}:verb") for name, told in VERBS.items()},
+    verbs=VERBS,
     elsewhere=ELSEWHERE,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -122,7 +177,7 @@ def _run(words: list[str], debug: bool) -> int:
     except Exception as problem:
         if debug:
             traceback.print_exc()
-        error = as_zoo_error(problem)
+        error = _as_zoo_error(problem)
         first, *rest = _lines(error)
         say("\n".join([f"error: {first}", *(f"  {line}" for line in rest)]))
     if "--json" in words and not printed and is_first_rank():
@@ -131,6 +186,18 @@ def _run(words: list[str], debug: bool) -> int:
         }
         print_json({"error": parts})
     return error.exit_code
+
+
+def ignore_interrupts() -> None:
+    """Ignore Ctrl-C from now on: the command is at its end, and has said so."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    while True:
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        except KeyboardInterrupt:  # just before
+            continue
+        return
 
 
 def _leave_threads(code: int) -> None:
@@ -148,7 +215,7 @@ def _leave_threads(code: int) -> None:
         os._exit(code)
 
 
-def as_zoo_error(problem: Exception) -> ZooError:
+def _as_zoo_error(problem: Exception) -> ZooError:
     """Return what happened as an error that can be shown in a few lines."""
     if isinstance(problem, ZooError):
         return problem
@@ -191,10 +258,9 @@ def as_zoo_error(problem: Exception) -> ZooError:
 
 
 def _lines(error: ZooError) -> list[str]:
-    """Return what is told of an error: a few lines that are not too long and move no cursor."""
+    """Return what is told of an error: a few lines that are not too long."""
     told = str(error).splitlines()[:MOST_LINES] or [type(error).__name__]
-    shown = ("".join(each if each.isprintable() else "?" for each in line) for line in told)
-    return [line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…" for line in shown]
+    return [line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…" for line in told]
 
 
 def _from_system(problem: OSError) -> ZooError:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.completion import datasets
-from zoo.cli.output import Choice, json_option, print_json, print_table, say
-from zoo.cli.sources import FIT_HELP, FITS, find, read_fit, read_size
+from zoo.catalog.dataset import Dataset
+from zoo.catalog.lookup import datasets, find_dataset
+from zoo.catalog.registry import read_registry
+from zoo.cli import arguments
+from zoo.cli.output import describe_size, fetch_with_progress, print_json, print_table, say
+from zoo.data.download import cached_state, verified_hash
+from zoo.data.inventory import Cached, inventory, remove
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 
 if TYPE_CHECKING:
-    from zoo.catalog.dataset import Dataset
-    from zoo.data.inventory import Cached
-    from zoo.ports import DataSpec
+    from zoo.data.survey import Inspection
+    from zoo.ports import Fit
 
 SHOWN = 12  # sizes, classes or unreadable files of a check; the rest is counted
 
 
 @click.group("data", invoke_without_command=True)
-@json_option
+@arguments.json_option
 @click.pass_context
 def verb(context: click.Context, as_json: bool) -> None:
     """List, download or check data sets, and remove what the cache holds of them."""
@@ -32,28 +35,15 @@ def verb(context: click.Context, as_json: bool) -> None:
 
 @verb.command("list")
 @click.option("--cached", is_flag=True, help="List what lies in the cache: size, last use, source.")
-@json_option
+@arguments.json_option
 def list_data(cached: bool, as_json: bool) -> None:
     """List the data sets that --data knows by name, and which of them are here.
 
     ZOO_REGISTRY=FILE or =URL adds the rows of a catalogue of your own.
     """
     if cached:
-        from zoo.data.inventory import inventory
-
-        found = inventory()
-        if as_json:
-            print_json([each.to_json() for each in found])
-            return
-        if found:
-            _print_cached(found)
-        say(_sum(found, "zoo data rm NAME, ID or --unused-for DAYS removes some"))
+        _list_cached(as_json)
         return
-    from zoo.catalog.lookup import datasets
-    from zoo.catalog.registry import read_registry
-    from zoo.cli.sources import describe_size
-    from zoo.data.download import cached_state
-
     for trouble in read_registry().troubles:
         say(f"passed over: {trouble}")
     rows = datasets()
@@ -63,33 +53,24 @@ def list_data(cached: bool, as_json: bool) -> None:
     print_table(
         ["name", "images", "download", "here", "licence", "summary"],
         [
-            (row.name, _images(row), describe_size(row), cached_state(row),
-             row.licence.partition(" (")[0], row.summary)
+            (row.name, "{}x{} ".format(*row.size or ("any", "any")) + _colour(row.channels),
+             describe_size(row), cached_state(row), row.licence.partition(" (")[0], row.summary)
             for row in rows
         ],
     )  # fmt: skip
 
 
 @verb.command("get")
-@click.argument("name", shell_complete=datasets)
-@click.option(
-    "--timeout",
-    type=click.IntRange(1, 86400),
-    default=30,
-    show_default=True,
-    metavar="SECONDS",
-    help="Leave a server that is silent, or sends less than 1 kB a second, for this long.",
-)
-@json_option
+@click.argument("name", shell_complete=arguments.complete_datasets)
+@click.option("--timeout", type=click.IntRange(1, 86400), default=30, show_default=True,
+              metavar="SECONDS", help="Leave a server that is silent, or sends less than 1 kB a "
+              "second, for this long.")  # fmt: skip
+@arguments.json_option
 def get_data(name: str, timeout: int, as_json: bool) -> None:
     """Download the data set NAME, unless it is here, and print its folder.
 
     A download that breaks off is resumed by the same command. ZOO_HOME=FOLDER moves the cache.
     """
-    from zoo.catalog.lookup import find_dataset
-    from zoo.cli.sources import fetch_with_progress
-    from zoo.data.download import verified_hash
-
     dataset = find_dataset(name)
     folder = fetch_with_progress(dataset, patience=timeout)
     if not as_json:
@@ -109,64 +90,70 @@ def get_data(name: str, timeout: int, as_json: bool) -> None:
 
 @verb.command("check")
 @click.argument("data", metavar="NAME|PATH")
-@click.option("--size", metavar="N|HxW", help="Image size to train at [the data's].")
-@click.option("--fit", type=Choice(FITS), default="cover", help=f"{FIT_HELP} [cover].")
-@json_option
-def check_data(data: str, size: str | None, fit: str, as_json: bool) -> None:
+@arguments.size_option
+@arguments.fit_option("cover")
+@arguments.json_option
+def check_data(data: str, size: str | None, fit: Fit | None, as_json: bool) -> None:
     """Say what training would read of a data set, a folder or an archive.
 
     PATH:LAYOUT names the layout where it is not recognised.
     """
-    from zoo.data.store import FEW_BAD
     from zoo.data.survey import DecodeOptions, inspect
 
-    options = DecodeOptions(read_size(size), fit=read_fit(fit))
-    found = inspect(find(data), options)
+    found = inspect(
+        arguments.fetch_source(data), DecodeOptions(arguments.read_size(size), fit=fit or "cover")
+    )
     if as_json:
         print_json(found.to_json())
         return
+    for what, words in _inspection_lines(found):
+        click.echo(f"{what:<11} {words}")
+
+
+def _inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
+    """Yield what was found of a data set, a line each."""
+    from zoo.data.store import FEW_BAD
+
     spec = found.spec
-    colour = "grey" if spec.channels == 1 else "colour"
-    click.echo(f"layout      {found.layout}")
+    yield "layout", found.layout
     for split, sides in found.splits.items():
-        of_one_thing = ", in pairs" if split in found.pairs else ""
-        click.echo(f"{split:<11} {_counts(_by_domain(sides, spec))}{of_one_thing}")
+        in_pairs = ", in pairs" if split in found.pairs else ""
+        yield split, _counts(sides, spec.domains) + in_pairs
     if found.validation:
-        held_out = _counts(_by_domain(found.validation, spec))
-        click.echo(f"held out    {held_out} of the training pictures")
-    click.echo(f"sizes       {_counts(found.sizes)} (height x width)")
-    click.echo(f"modes       {_counts(found.modes)}")
+        yield "held out", f"{_counts(found.validation, spec.domains)} of the training pictures"
+    yield "sizes", f"{_counts(found.sizes)} (height x width)"
+    yield "modes", _counts(found.modes)
     if found.classes:
-        click.echo(f"classes     {_counts(found.classes)}")
-    click.echo(f"trains at   {spec.height}x{spec.width} {colour}, fit {spec.fit}")
+        yield "classes", _counts(found.classes)
+    yield "trains at", f"{spec.height}x{spec.width} {_colour(spec.channels)}, fit {spec.fit}"
     if spec.value_range:
         low, high = spec.value_range
-        click.echo(f"values      {low:,.6g} becomes black, {high:,.6g} white")
+        yield "values", f"{low:,.6g} becomes black, {high:,.6g} white"
     for note in found.notes:
-        click.echo(f"note        {note}")
+        yield "note", note
     if found.unused:
-        click.echo(f"unused      {found.unused:,} files")
+        yield "unused", f"{found.unused:,} files"
     for bad in found.bad[:SHOWN]:
-        click.echo(f"unreadable  {bad['path']}: {bad['reason']}")
+        yield "unreadable", f"{bad['path']}: {bad['reason']}"
     if len(found.bad) > SHOWN:
-        click.echo(f"unreadable  and {len(found.bad) - SHOWN:,} more (--json lists them)")
-
-    total = sum(found.sizes.values()) + len(found.bad)
-    if len(found.bad) > FEW_BAD * total:
-        click.echo("training    refuses so many unreadable files, but for --on-bad-image skip")
+        yield "unreadable", f"and {len(found.bad) - SHOWN:,} more (--json lists them)"
+    if len(found.bad) > FEW_BAD * (sum(found.sizes.values()) + len(found.bad)):
+        yield "training", "refuses so many unreadable files, but for --on-bad-image skip"
     if sum(found.splits.get("train", {}).values()) + sum(found.validation.values()) < 2:
-        click.echo("training    needs two pictures at least")
+        yield "training", "needs two pictures at least"
 
 
 @verb.command("rm")
-@click.argument("names", nargs=-1, metavar="[NAME|ID|PATH]…", shell_complete=datasets)
+@click.argument(
+    "names", nargs=-1, metavar="[NAME|ID|PATH]…", shell_complete=arguments.complete_datasets
+)
 @click.option("--unused-for", type=click.FloatRange(0, 36500), metavar="DAYS",
               help="Only what was not used for so long.")  # fmt: skip
 @click.option("--stale", is_flag=True,
               help="Only what is of another version, or whose source is gone.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Everything.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
-@json_option
+@arguments.json_option
 def remove_data(
     names: tuple[str, ...],
     unused_for: float | None,
@@ -186,8 +173,6 @@ def remove_data(
     zoo data rm --unused-for 30
     zoo data rm --stale
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
-    from zoo.data.inventory import remove
-
     if not (names or stale or everything or unused_for is not None):
         raise UsageError(
             "what shall be removed?",
@@ -218,13 +203,7 @@ def remove_data(
 
 
 def _to_remove(names: tuple[str, ...], *, unused_for: float | None, stale: bool) -> list[Cached]:
-    """Return what lies in the cache and fulfils all conditions.
-
-    Raises:
-        NotFoundError: a name means nothing.
-    """
-    from zoo.data.inventory import inventory
-
+    """Return what lies in the cache and fulfils all conditions."""
     found = [each for each in inventory() if each.kind != "unfinished" or each.stale]
     for name in names:
         if not any(each.is_called(name) for each in found):
@@ -242,19 +221,26 @@ def _to_remove(names: tuple[str, ...], *, unused_for: float | None, stale: bool)
     ]
 
 
-def _print_cached(found: list[Cached]) -> None:
+def _list_cached(as_json: bool) -> None:
     from rich import filesize
 
-    print_table(
-        ["id", "kind", "data", "size", "last used", "made of"],
-        [
-            (each.id if each.kind == "download" else each.id[:12], each.kind,
-             (each.form and f"{each.name}: {each.form}") or each.name, filesize.decimal(each.bytes),
-             time.strftime("%Y-%m-%d", time.localtime(each.used)),
-             "; ".join(part for part in (each.source, each.stale) if part))
-            for each in found
-        ],
-    )  # fmt: skip
+    found = inventory()
+    if as_json:
+        print_json([each.to_json() for each in found])
+        return
+    if found:
+        print_table(
+            ["id", "kind", "data", "size", "last used", "made of"],
+            [
+                (each.id if each.kind == "download" else each.id[:12], each.kind,
+                 f"{each.name}: {each.form}" if each.form else each.name,
+                 filesize.decimal(each.bytes),
+                 time.strftime("%Y-%m-%d", time.localtime(each.used)),
+                 "; ".join(part for part in (each.source, each.stale) if part))
+                for each in found
+            ],
+        )  # fmt: skip
+    say(_sum(found, "zoo data rm NAME, ID or --unused-for DAYS removes some"))
 
 
 def _sum(found: list[Cached], then: str) -> str:
@@ -264,35 +250,20 @@ def _sum(found: list[Cached], then: str) -> str:
     return f"{things}, {filesize.decimal(sum(each.bytes for each in found))}: {then}"
 
 
-def _by_domain(sides: Mapping[str, int], spec: DataSpec) -> dict[str, int]:
-    """Return counts by the names of the domains, where there are two sides."""
-    names = dict(zip("ab", spec.domains, strict=False))
-    return {names.get(side, side): count for side, count in sides.items()}
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    """Return the first few counts in words: ``28x28: 5,000, 32x32: 12``."""
-    words = [f"{name}: {count:,}" for name, count in list(counts.items())[:SHOWN]]
+def _counts(counts: Mapping[str, int], domains: Sequence[str] = ()) -> str:
+    """Return the first few counts in words, ``28x28: 5,000, 32x32: 12``; sides by their domains."""
+    names = dict(zip("ab", domains, strict=False))
+    words = [f"{names.get(name, name)}: {count:,}" for name, count in list(counts.items())[:SHOWN]]
     return ", ".join([*words, "…"] if len(counts) > SHOWN else words)
 
 
 def _facts(dataset: Dataset) -> dict[str, object]:
     """Return a row of the catalogue as plain JSON values, without its files."""
-    return {
-        "name": dataset.name,
-        "summary": dataset.summary,
-        "licence": dataset.licence,
-        "layout": dataset.layout,
-        "size": dataset.size,
-        "channels": dataset.channels,
-        "classes": dataset.classes,
-        "domains": dataset.domains,
-        "pairs": dataset.pairs,
-        "bytes": dataset.bytes,
-        "embedded": bool(dataset.embedded),
-    }
+    names = ("name", "summary", "licence", "layout", "size", "channels", "classes", "domains",
+             "pairs", "bytes")  # fmt: skip
+    facts = {name: getattr(dataset, name) for name in names}
+    return {**facts, "embedded": bool(dataset.embedded)}
 
 
-def _images(dataset: Dataset) -> str:
-    height, width = dataset.size or ("any", "any")
-    return f"{height}x{width} {'grey' if dataset.channels == 1 else 'colour'}"
+def _colour(channels: int) -> str:
+    return "grey" if channels == 1 else "colour"

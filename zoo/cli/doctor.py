@@ -1,21 +1,40 @@
-"""`zoo doctor`: a run's alerts explained, or what this installation can do."""
+"""`zoo doctor`: a run's alerts explained, or what this machine and this installation can do."""
 
 from __future__ import annotations
 
+import importlib
+import os
+import platform
 import shutil
+import sys
+import tempfile
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
-from zoo.cli.output import json_option, print_json
-
-if TYPE_CHECKING:
-    from zoo.training.monitors import Alert
+import zoo
+from zoo.catalog.dataset import cache_home
+from zoo.catalog.lookup import extras
+from zoo.catalog.plugins import installed_plugins
+from zoo.catalog.registry import CORE, install_command
+from zoo.cli.arguments import json_option
+from zoo.cli.output import print_json, print_table
+from zoo.cli.runs import damaged_lines
+from zoo.errors import UsageError
+from zoo.training.monitors import MONITORS, Alert, alert_history
+from zoo.training.run import find_run
 
 MAX_WIDTH = 88  # characters of a line that is read
+FOR_WORK = ("train", "tensorboard")  # extras that users need; the others are for developers
+ENDS = {
+    "died": "Its process is gone without a message: it was killed, or the machine stopped.",
+    "interrupted": "Somebody stopped it.",
+    "failed": "It ended with an error:",
+}
 
 
 @click.command("doctor")
@@ -23,19 +42,15 @@ MAX_WIDTH = 88  # characters of a line that is read
 @json_option
 def verb(run: str | None, as_json: bool) -> None:
     """Explain how RUN (an id or @last) is doing; without RUN, what this installation can do."""
-    if run is None:
-        from zoo.cli.installation import show_installation
-
-        show_installation(as_json)
-    else:
+    if run is not None:
         _show_run(run, as_json)
+    elif as_json:
+        print_json(_installation())
+    else:
+        print_table(["what", "found", "to do"], _installation_rows(_installation()))
 
 
 def _show_run(name: str, as_json: bool) -> None:
-    from zoo.cli.runs import damaged_lines
-    from zoo.training.monitors import MONITORS, alert_history
-    from zoo.training.run import find_run
-
     run = find_run(name)
     info = run.info()
     alerts = alert_history(run.events(damaged_lines(run, "events.jsonl")))
@@ -54,36 +69,37 @@ def _show_run(name: str, as_json: bool) -> None:
     }
     not_found = [each for each in MONITORS if each not in named and each not in too_early]
     if as_json:
-        print_json(
-            {
-                "run": run.name,
-                "status": info.get("status"),
-                "step": step,
-                "watched": unwatched is not None,
-                "alerts": [_as_json(alert, end) for alert, end in alerts],
-                "not_found": not_found,
-                "too_early": too_early,
-                "not_watched": unwatched or {},
-            }
-        )
+        print_json({
+            "run": run.name,
+            "status": info.get("status"),
+            "step": step,
+            "watched": unwatched is not None,
+            "alerts": [_as_json(alert, end) for alert, end in alerts],
+            "not_found": not_found,
+            "too_early": too_early,
+            "not_watched": unwatched or {},
+        })  # fmt: skip
         return
     data = f" on {info['data']}" if info.get("data") else ""
     click.echo(f"{run.name}: {info['model']}{data}, {info.get('status')}, {step:,} steps\n")
-    _print_end(run.name, info)
-    _print_share(info, step)
+    _print_progress(run.name, info, step)
     if unwatched is None and not alerts:
         _print("Nothing is known of this run's health: no monitors ran.")
         return
     for alert, end in alerts:
         _print_alert(alert, end)
-    _print_other_monitors(len({alert.monitor for alert, _ in alerts}), not_found, too_early, step)
-    _print_unwatched(unwatched or {})
+    alerted = len({alert.monitor for alert, _ in alerts})
+    _print_other_monitors(alerted, not_found, too_early, unwatched or {}, step)
 
 
 def _print_other_monitors(
-    alerts: int, not_found: Sequence[str], too_early: Mapping[str, str], step: int
+    alerts: int,
+    not_found: Sequence[str],
+    too_early: Mapping[str, str],
+    unwatched: Mapping[str, str],
+    step: int,
 ) -> None:
-    """Print which monitors found nothing, and which have not checked the run yet."""
+    """Print which monitors found nothing, have not checked the run yet, or cannot."""
     if too_early:
         waiting = ", ".join(f"{_title(each)} ({least})" for each, least in too_early.items())
         share = f"{len(too_early)} of {alerts + len(not_found) + len(too_early)}"
@@ -93,47 +109,20 @@ def _print_other_monitors(
         _print(f"{', '.join(map(_title, not_found))}.", "", "Looked for and not found: ")
     if not too_early and not alerts:
         _print("No check found anything; look at samples/ all the same.")
+    for reason in dict.fromkeys(unwatched.values()):
+        titles = [_title(monitor) for monitor, why in unwatched.items() if why == reason]
+        _print(f"{', '.join(titles)}: {reason}.", "", "Not looked for: ")
 
 
-def _print_end(name: str, info: Mapping[str, Any]) -> None:
-    """Print how an unfinished run ended, and how to resume it."""
+def _print_progress(name: str, info: Mapping[str, Any], step: int) -> None:
+    """Print how an unfinished run ended and how to resume it, and how much of it was done."""
     status = info.get("status")
-    if status in {None, "running", "finished"}:
-        return
-    how = {
-        "died": "Its process is gone without a message: it was killed, or the machine stopped.",
-        "interrupted": "Somebody stopped it.",
-        "failed": "It ended with an error:",
-    }
-    _print(how.get(status, f"It ended as {status}."))
-    if status == "failed":
-        for line in str(info.get("error") or "none is recorded").splitlines():
-            _print(line, "  ")
-    _print(f"zoo train --resume {name} continues from its last checkpoint.\n")
-
-
-def _print_alert(alert: Alert, end: int | None) -> None:
-    """Print an alert with its numbers, its monitor's explanation and advice."""
-    from zoo.training.monitors import MONITORS
-
-    monitor = MONITORS.get(alert.monitor)
-    _print(alert.message[:1].upper() + alert.message[1:] + ".")
-    if end is not None:
-        _print(f"It ended at step {end:,}.", "  ")
-    if monitor is not None:
-        _print(monitor.explanation, "  ", "What it is: ")
-    _print(alert.advice + ".", "  ", "What to try: ")
-    numbers = ", ".join(f"{name} {_number(value)}" for name, value in alert.evidence.items())
-    _print(numbers + ".", "  ", "Measured: ")
-    if monitor is not None:
-        limits = ", ".join(f"{name} {limit:g}" for name, limit in monitor.limits.items())
-        reason = f"{limits}; {monitor.reason}." if limits else f"{monitor.reason}."
-        _print(reason, "  ", "Limits: ")
-    click.echo()
-
-
-def _print_share(info: Mapping[str, Any], step: int) -> None:
-    """Print how much of the planned training was done."""
+    if status not in {None, "running", "finished"}:
+        _print(ENDS.get(status, f"It ended as {status}."))
+        if status == "failed":
+            for line in str(info.get("error") or "none is recorded").splitlines():
+                _print(line, "  ")
+        _print(f"zoo train --resume {name} continues from its last checkpoint.\n")
     steps, seconds = info.get("planned_steps"), info.get("planned_seconds")
     if isinstance(steps, int | float) and steps:
         _print(f"{step:,} of {steps:,.0f} planned steps were done ({step / steps:.0%}).\n")
@@ -143,19 +132,28 @@ def _print_share(info: Mapping[str, Any], step: int) -> None:
         _print(f"{share} of {seconds:,.0f} planned seconds were spent, in {step:,} steps.\n")
 
 
-def _print_unwatched(unwatched: Mapping[str, str]) -> None:
-    """Print which monitors cannot check the model, by reason."""
-    monitors: dict[str, list[str]] = {}
-    for monitor, reason in unwatched.items():
-        monitors.setdefault(reason, []).append(_title(monitor))
-    for reason, titles in monitors.items():
-        _print(f"{', '.join(titles)}: {reason}.", "", "Not looked for: ")
+def _print_alert(alert: Alert, end: int | None) -> None:
+    """Print an alert with its numbers, its monitor's explanation and advice."""
+    monitor = MONITORS.get(alert.monitor)
+    numbers = ", ".join(
+        f"{name} {value if isinstance(value, str) else format(value, '.4g')}"
+        for name, value in alert.evidence.items()
+    )
+    _print(alert.message[:1].upper() + alert.message[1:] + ".")
+    if end is not None:
+        _print(f"It ended at step {end:,}.", "  ")
+    if monitor is not None:
+        _print(monitor.explanation, "  ", "What it is: ")
+    _print(alert.advice + ".", "  ", "What to try: ")
+    _print(numbers + ".", "  ", "Measured: ")
+    if monitor is not None:
+        limits = ", ".join(f"{name} {limit:g}" for name, limit in monitor.limits.items())
+        _print("; ".join(filter(None, (limits, f"{monitor.reason}."))), "  ", "Limits: ")
+    click.echo()
 
 
 def _as_json(alert: Alert, end: int | None) -> dict[str, Any]:
     """Return an alert with what its monitor says."""
-    from zoo.training.monitors import MONITORS
-
     found = {**asdict(alert), "recovered": end}
     monitor = MONITORS.get(alert.monitor)
     if monitor is not None:
@@ -166,16 +164,114 @@ def _as_json(alert: Alert, end: int | None) -> dict[str, Any]:
 
 def _title(name: str) -> str:
     """Return the title of a monitor, or the name of one that this zoo does not know."""
-    from zoo.training.monitors import MONITORS
-
     return MONITORS[name].title if name in MONITORS else name
-
-
-def _number(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _print(text: str, indent: str = "", lead: str = "") -> None:
     """Print a paragraph that is as wide as the terminal, but no wider than can be read."""
     width = min(MAX_WIDTH, shutil.get_terminal_size().columns)
     click.echo(textwrap.fill(lead + text, width, initial_indent=indent, subsequent_indent=indent))
+
+
+def _installation() -> dict[str, Any]:
+    """Return what this machine and this installation can do, found out without failing."""
+    from zoo.market.install import installed_version
+
+    try:
+        cache = _folder_facts(cache_home())
+    except UsageError as problem:
+        cache = {"path": None, "trouble": problem.message}
+    return {
+        "python": {"version": platform.python_version(), "executable": sys.executable},
+        "system": {"platform": platform.platform(), "processors": os.cpu_count()},
+        "zoo": {"version": zoo.__version__},
+        "torch": _library_facts("torch", "devices", _torch_devices),
+        "onnxruntime": _library_facts(
+            "onnxruntime", "providers", lambda runtime: list(runtime.get_available_providers())
+        ),
+        "extras": {
+            extra: [name for name in extras().get(extra, []) if installed_version(name) is None]
+            for extra in FOR_WORK
+        },
+        "plugins": [
+            {
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+                "models": [card.name for card in plugin.models],
+                "trouble": plugin.trouble or None,
+            }
+            for plugin in installed_plugins()
+        ],
+        "cache": cache,
+        "runs": _folder_facts(Path.cwd()),
+    }
+
+
+def _installation_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what `_installation` has found as rows of a table: what, found, to do."""
+    python, system, torch, runtime = (
+        found[name] for name in ("python", "system", "torch", "onnxruntime")
+    )
+    train = install_command(CORE, extra="train")
+    rows = [
+        ("python", f"{python['version']}, {python['executable']}", ""),
+        ("system", f"{system['platform']}, {system['processors']} processors", ""),
+        ("zoo", found["zoo"]["version"], ""),
+        ("torch", *_library(torch, "devices", f"{train}, to train, sample and export")),
+        ("onnxruntime", *_library(runtime, "providers", "pip install onnxruntime")),
+    ]
+    for extra, missing in found["extras"].items():
+        told = f"missing: {', '.join(missing)}" if missing else "complete"
+        rows.append((f"extra {extra}", told, install_command(CORE, extra=extra) * bool(missing)))
+    for plugin in found["plugins"]:
+        name, models = f"plugin {plugin['distribution']}", ", ".join(plugin["models"])
+        rows.append((name, f"{plugin['version']}: {models}", plugin["trouble"] or ""))
+    if not found["plugins"]:
+        rows.append(("plugins", "none", install_command("zoo-autoencoders")))
+    for name, folder, remedy in (
+        ("cache", found["cache"], "ZOO_HOME names another folder"),
+        ("working folder", found["runs"], "runs/ needs a folder to write in"),
+    ):
+        if folder["trouble"]:
+            rows.append((name, folder["trouble"], remedy))
+        else:
+            free = f"{folder['free_bytes'] / 2**30:,.1f} GiB free"
+            rows.append((name, f"{folder['path']}, {free}", ""))
+    return rows
+
+
+def _library(found: Mapping[str, Any], parts: str, remedy: str) -> tuple[str, str]:
+    if found["trouble"]:
+        return found["trouble"], remedy
+    return f"{found['version']}: {', '.join(found[parts])}", ""
+
+
+def _library_facts(name: str, parts: str, list_parts: Callable[[Any], list[str]]) -> dict[str, Any]:
+    """Return the version and the parts of a library, or why it cannot be imported."""
+    try:
+        library = importlib.import_module(name)
+    except Exception as problem:  # a broken library is reported, not raised
+        missing = isinstance(problem, ModuleNotFoundError) and problem.name == name
+        broken = f"broken: {' '.join(str(problem).split())[:200]}"
+        return {"version": None, "trouble": "not installed" if missing else broken}
+    return {"version": library.__version__, parts: list_parts(library), "trouble": None}
+
+
+def _torch_devices(torch: Any) -> list[str]:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    devices = [f"cuda:{number} {torch.cuda.get_device_name(number)}" for number in range(count)]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    return [*devices, f"cpu ({torch.get_num_threads()} threads)"]
+
+
+def _folder_facts(folder: Path) -> dict[str, Any]:
+    """Return whether a folder, or the nearest one above it, can be written, and its free room."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    trouble, free = None, None
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+        free = shutil.disk_usage(nearest).free
+    except OSError as problem:
+        trouble = f"{nearest}: {problem.strerror or problem}"
+    return {"path": str(folder), "exists": folder.exists(), "free_bytes": free, "trouble": trouble}

@@ -7,38 +7,32 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.completion import datasets, targets
-from zoo.cli.output import Choice, json_option, print_json, print_table, say
-from zoo.cli.sources import fit_option
+from zoo.cli import arguments
+from zoo.cli.output import print_json, print_table, say
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.data.store import Store
-    from zoo.evaluation.classes import ClassReport, SampleReport
+    from zoo.evaluation.classes import SampleReport
     from zoo.evaluation.metrics import Translation
+    from zoo.ports import Fit
 
 SAMPLES = 1000
 
 
 @click.command("eval")
-@click.argument("target", shell_complete=targets)
-@click.option(
-    "--data",
-    metavar="NAME|PATH",
-    shell_complete=datasets,
-    help="Data to measure on [what the run was trained on].",
-)
-@fit_option
-@click.option("--split", type=Choice(["train", "validation", "test"]),
+@arguments.target_argument
+@arguments.data_option("Data to measure on [what the run was trained on].")
+@arguments.fit_option()
+@click.option("--split", type=arguments.SuggestingChoice(["train", "validation", "test"]),
               help="Which images [test, where the data has them, else validation].")  # fmt: skip
 @click.option("--samples", type=click.IntRange(10, 100_000), metavar="N",
               help=f"Classify N samples by a classifier of the data [{SAMPLES:,}, where no "
               "metric of the model says how good it is].")  # fmt: skip
-@json_option
+@arguments.json_option
 def verb(
     target: str,
     data: str | None,
-    fit: str | None,
+    fit: Fit | None,
     split: str | None,
     samples: int | None,
     as_json: bool,
@@ -50,38 +44,26 @@ def verb(
     of a model are classified by a classifier of labelled data, which is trained the first time, and
     kept.
     """
-    from zoo.cli.sources import decode_like, find
-    from zoo.cli.targets import find_weights, load, trained_on
-    from zoo.data.location import check_data_is_there
-
-    weights = find_weights(target)
-    if data is not None:
-        check_data_is_there(data)
-    trained = load(weights)
+    trained = arguments.load_target(target, data)
     from zoo.evaluation.classes import classify_samples
     from zoo.evaluation.metrics import measure_pairs, needs_classifier, validation_metrics
-    from zoo.model.weights import installed_model_of
-    from zoo.training.config import check_data
 
-    spec = trained.header.data
-    source = find(data or trained_on(weights))
-    store = decode_like(source, spec, fit)
-    chosen = _split(store, split)
-    for each in ("train", chosen):
-        check_data(installed_model_of(trained.header, trained.path), source.name, store, each)
+    store, chosen = arguments.open_held_out(
+        trained, arguments.source_for(trained, data), fit, split
+    )
     metrics, images = validation_metrics(trained, store, chosen)
     pairs = measure_pairs(trained.model, store, chosen)
     if samples is None and needs_classifier(trained, store, chosen):
         samples = SAMPLES
     classes = classify_samples(trained, store, chosen, samples, say) if samples else None
+    model, name = trained.header.model, store.spec.name
     if not (metrics or pairs or classes):
         raise UsageError(
-            f"nothing can be measured of {trained.header.model} on {store.spec.name}",
+            f"nothing can be measured of {model} on {name}",
             cause="it declares no metrics; samples are classified on labelled data, "
             "translations compared on a split whose true pairs are known",
             hint="--data NAME|PATH with labels or pairs; zoo data check says what a folder holds",
         )
-    model, name = trained.header.model, store.spec.name
     if as_json:
         print_json({
             "model": model, "data": name, "split": chosen, "images": images, "metrics": metrics,
@@ -95,15 +77,6 @@ def verb(
         _print_pairs(pairs, f"{pairs[0].pairs:,} pairs of {name}, {chosen} split")
     if classes:
         _print_classes(classes, model, name)
-
-
-def _split(store: Store, asked: str | None) -> str:
-    split = asked or ("test" if "test" in store.splits else "validation")
-    if split not in store.splits:
-        raise UsageError(
-            f"{store.spec.name} has no {split} split", hint=f"--split {' or '.join(store.splits)}"
-        )
-    return split
 
 
 def _print_metrics(metrics: Mapping[str, float], heading: str) -> None:
@@ -143,7 +116,12 @@ def _print_classes(classes: SampleReport, model: str, data: str) -> None:
          "yes" if samples.found[number] else "no")
         for number, name in enumerate(classes.names)
     ]  # fmt: skip
-    rows += [_total("all samples", samples), _total(f"{classes.split} images", real)]
+    for title, report in (("all samples", samples), (f"{classes.split} images", real)):
+        rows.append(
+            (title, _percent(1.0), _percent(sum(report.recognisable)),
+             _percent(report.right_of_all), _percent(report.mean_diversity),
+             f"{sum(report.found)} of {len(report.found)}")
+        )  # fmt: skip
     print_table(["class", "classified as", "recognisable", "as asked", "diversity", "found"], rows)
     least = MIN_SHARE / len(classes.names)
     click.echo(
@@ -156,12 +134,6 @@ def _print_classes(classes: SampleReport, model: str, data: str) -> None:
         f"found: recognisable samples of the class are at least {least:.1%} of all, and their "
         f"diversity at least {MIN_DIVERSITY:.0%}"
     )
-
-
-def _total(name: str, report: ClassReport) -> tuple[str, str, str, str, str, str]:
-    sure, right = _percent(sum(report.recognisable)), _percent(report.right_of_all)
-    found = f"{sum(report.found)} of {len(report.found)}"
-    return name, _percent(1.0), sure, right, _percent(report.mean_diversity), found
 
 
 def _percent(share: float | None) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.completion import datasets, targets
-from zoo.cli.output import Choice, json_option, print_json, say
-from zoo.cli.sources import fit_option
+from zoo.cli import arguments
+from zoo.cli.output import print_json, say
 from zoo.errors import NotFoundError, UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from zoo.export.exporter import ExportedGraph
     from zoo.export.quality import CalibrationData
     from zoo.model.weights import Trained
+    from zoo.ports import Fit
     from zoo.runtime.description import Precision
     from zoo.runtime.session import Session
 
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a container that stops, a terminal that closes
 MOST_BATCH = 4096
 MAX_LOSS = 5.0  # percent
 NEGLIGIBLE_LOSS = 0.05  # percent
@@ -36,9 +40,7 @@ PRECISIONS: Mapping[str, Precision] = {
 
 def _size(_: Any, __: Any, text: str | None) -> tuple[int, int] | None:
     """Read ``256x256``; None for ``dynamic``."""
-    from zoo.cli.sources import read_size
-
-    return None if text == "dynamic" else read_size(text)
+    return None if text == "dynamic" else arguments.read_size(text)
 
 
 def _batch(_: Any, __: Any, text: str | None) -> int | None:
@@ -51,11 +53,12 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 
 
 @click.command("export")
-@click.argument("target", shell_complete=targets)
+@arguments.target_argument
 @click.option("--onnx", "as_onnx", is_flag=True, help="Write ONNX files (the only format so far).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder to write [exports/MODEL, or exports/RUN for a run].")  # fmt: skip
-@click.option("--io", type=Choice(["float", "uint8"]), default="float", show_default=True,
+@click.option("--io", type=arguments.SuggestingChoice(["float", "uint8"]), default="float",
+              show_default=True,
               help="uint8: pixels (batch, height, width, channels) in and out.")  # fmt: skip
 @click.option("--opset", type=click.IntRange(1, 1000), help="Version of ONNX's operators.")
 @click.option("--batch", callback=_batch, metavar="dynamic|N",
@@ -68,30 +71,12 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 @click.option("--optimise", "--optimize", is_flag=True, help="Let ONNX Runtime simplify the graph.")
 @click.option("--max-quality-loss", "max_loss", type=click.FloatRange(0, 100), metavar="PERCENT",
               help=f"Refuse what loses more. [default: {MAX_LOSS:g}]")  # fmt: skip
-@click.option("--data", metavar="NAME|PATH", shell_complete=datasets,
-              help="Pictures for smaller files [what it was trained on].")  # fmt: skip
-@fit_option
+@arguments.data_option("Pictures for smaller files [what it was trained on].")
+@arguments.fit_option()
 @click.option("--check", is_flag=True,
               help="TARGET is an exported file or folder: verify it here again.")  # fmt: skip
-@json_option
-def verb(
-    target: str,
-    as_onnx: bool,
-    output: Path | None,
-    io: str,
-    opset: int | None,
-    batch: int | None,
-    size: tuple[int, int] | None,
-    half: bool,
-    half_arithmetic: bool,
-    int8: bool,
-    optimise: bool,
-    max_loss: float | None,
-    data: str | None,
-    fit: str | None,
-    check: bool,
-    as_json: bool,
-) -> None:
+@arguments.json_option
+def verb(target: str, as_onnx: bool, check: bool, as_json: bool, **options: Any) -> None:
     """Export TARGET: a run, @last, a model's latest run, or a .safetensors file.
 
     Every graph becomes an .onnx file that is compared with the model before it takes its name.
@@ -109,37 +94,45 @@ def verb(
     zoo export --check exports/MODEL
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     if check:
-        if as_onnx or output or opset or batch or size or data or fit or optimise or half or int8:
+        if as_onnx or any(value for name, value in options.items() if name != "io"):
             raise UsageError("--check takes an exported file or folder and no other option")
         _verify_again(Path(target), as_json=as_json)
         return
     if not as_onnx:
         raise UsageError("which format?", hint=f"zoo export {target} --onnx")
-    precision = _precision({"--half": half, "--half-arithmetic": half_arithmetic, "--int8": int8})
+    _export(target, as_json=as_json, **options)
+
+
+def _export(
+    target: str,
+    *,
+    output: Path | None,
+    max_loss: float | None,
+    data: str | None,
+    fit: Fit | None,
+    as_json: bool,
+    **form: Any,
+) -> None:
+    smaller = [flag for flag in PRECISIONS if form[flag.strip("-").replace("-", "_")]]
+    if len(smaller) > 1:
+        raise UsageError(f"{' and '.join(smaller)} exclude each other", hint=smaller[0])
+    precision = PRECISIONS[smaller[0]] if smaller else "float32"
     if precision == "float32" and (data, fit, max_loss) != (None, None, None):
         raise UsageError(
             "--data, --fit and --max-quality-loss are for smaller files",
             hint=f"with {' or '.join(PRECISIONS)}",
         )
-    from zoo.cli.interruption import interruptible
-    from zoo.cli.targets import find_weights, load, name_of
-    from zoo.data.location import check_data_is_there
-
-    weights = find_weights(target)
-    if data is not None:
-        check_data_is_there(data)
-    trained = load(weights)
+    trained = arguments.load_target(target, data)
     from zoo.export.bundle import NO_DATA, export_bundle
     from zoo.export.variants import Variant
 
-    variant = Variant(
-        "uint8" if io == "uint8" else "float", opset, batch, size, precision, optimise
-    )
-    folder = output or Path("exports") / name_of(target, trained)
+    variant = Variant(form["io"], form["opset"], form["batch"], form["size"], precision,
+                      form["optimise"])  # fmt: skip
+    folder = output or Path("exports", _name_of(target, trained))
     calibration, compare_metrics = (
         _calibration(trained, data, fit) if variant.is_reduced else (NO_DATA, None)
     )
-    with interruptible() as log:
+    with _interruptible() as log:
         bundle = export_bundle(
             trained,
             folder,
@@ -159,50 +152,63 @@ def verb(
     say(f"beside them in {click.format_filename(folder)}: manifest, weights, references, card")
 
 
-def _precision(wishes: Mapping[str, bool]) -> Precision:
-    wanted = [option for option, is_wanted in wishes.items() if is_wanted]
-    if len(wanted) > 1:
-        raise UsageError(f"{' and '.join(wanted)} exclude each other", hint=wanted[0])
-    return PRECISIONS[wanted[0]] if wanted else "float32"
+def _name_of(target: str, trained: Trained) -> str:
+    """Return what an export is called: as the run that was named, else as the model."""
+    run = arguments.run_of(trained.path)
+    if run is not None and (target == "@last" or Path(target).name == run.name):
+        return run.name
+    return trained.header.model
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[str], None]]:
+    """Let ending signals raise `KeyboardInterrupt` in the block, and yield a function that logs.
+
+    The function shows the next step on a terminal. It raises `KeyboardInterrupt` if a signal came
+    that a library swallowed: Python raises inside whatever runs, and inside of some finalisers
+    that has no effect.
+    """
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    received: list[int] = []
+
+    def interrupt(number: int, _: Any) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    def log(next_step: str) -> None:
+        if received:
+            raise KeyboardInterrupt
+        if next_step and sys.stderr.isatty():
+            say(next_step)
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield log
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _calibration(
-    trained: Trained, data: str | None, fit: str | None
+    trained: Trained, data: str | None, fit: Fit | None
 ) -> tuple[CalibrationData, CompareMetrics | None]:
     """Find the data of a model, and a function that measures exported files on it.
 
     Without `data`, that is what the run was trained on. Where it is not here, there is no data,
     which is enough for graphs whose inputs are drawn.
-
-    Args:
-        trained: the model.
-        data: what the user named.
-        fit: how its images are brought to the size; as in the training, when not given.
-
-    Raises:
-        UsageError: the data is not of the model's kind.
-        NotFoundError: the data that the user named is not here.
     """
-    from zoo.cli.sources import decode_like, find
-    from zoo.cli.targets import trained_on
     from zoo.export.quality import CalibrationData
-    from zoo.model.weights import installed_model_of
-    from zoo.training.config import check_data
 
-    spec = trained.header.data
     try:
-        source = find(data or trained_on(trained.path))
+        source = arguments.source_for(trained, data)
     except (UsageError, NotFoundError) as problem:
         if data is not None:
             raise
         say(f"note: {problem.message}; --data NAME|PATH measures the model's quality as well")
         return CalibrationData(), None
-    store = decode_like(source, spec, fit)
-    split = "test" if "test" in store.splits else "validation"
-    for each in ("train", split):
-        check_data(installed_model_of(trained.header, trained.path), source.name, store, each)
-    calibration = CalibrationData(store.splits["train"], store.splits[split])
-    return calibration, partial(_compare_metrics, trained, store, split)
+    store, split = arguments.open_held_out(trained, source, fit)
+    compare_metrics = partial(_compare_metrics, trained, store, split)
+    return CalibrationData(store.splits["train"], store.splits[split]), compare_metrics
 
 
 def _compare_metrics(
@@ -233,12 +239,7 @@ def _compare_metrics(
 
 
 def _verify_again(path: Path, *, as_json: bool) -> None:
-    """Verify a file, or all that the manifest of a folder lists, against stored reference outputs.
-
-    Raises:
-        NotFoundError: a file or its reference is missing, damaged or another one.
-        ZooError: a file does not do here what it did when it was exported.
-    """
+    """Verify a file, or all that a folder's manifest lists; raise the first error at the end."""
     from zoo.export.verify import check_weights, exported_files, verify_again
     from zoo.runtime.engine import bounded_memory
 
@@ -255,14 +256,11 @@ def _verify_again(path: Path, *, as_json: bool) -> None:
             found[name] = {output: asdict(each) for output, each in differences.items()}
             if not as_json:
                 click.echo(f"verified {name}: {words}")
-        if path.is_dir():
-            try:
-                note = check_weights(path)
-            except ZooError as problem:
-                problems.append(problem)
-            else:
-                if note:
-                    say(note)
+        try:
+            if path.is_dir() and (note := check_weights(path)):
+                say(note)
+        except ZooError as problem:
+            problems.append(problem)
     if problems:
         for other in problems[1:]:
             say(other.message)

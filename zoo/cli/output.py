@@ -1,4 +1,4 @@
-"""Data to stdout, messages to stderr: tables, JSON and plain lines."""
+"""Data to stdout, messages to stderr: tables, JSON, plain lines, and how far a download is."""
 
 from __future__ import annotations
 
@@ -6,28 +6,35 @@ import json
 import os
 import shutil
 import sys
+import time
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import IO, Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.errors import did_you_mean
+if TYPE_CHECKING:
+    from zoo.catalog.dataset import Downloadable
+    from zoo.data.download import DownloadProgress, OnProgress
 
 IN_ASCII = str.maketrans(
     {"≥": ">=", "≤": "<=", "×": "x", "…": "...", "─": "-"}
     | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
 )
 
+PIPE_WIDTH = 160  # characters of a table that no terminal shows
 GAP = 3  # characters between the columns of a table
 LAST_COLUMN = 20  # characters that the last column needs to be read
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+EVERY = 10.0  # seconds between two plain lines about one file
 
 
 def print_json(value: Any) -> None:
     """Print one JSON value on stdout, and note in the context of the command that it was."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=not _speaks_unicode(sys.stdout)))
+    encoding = getattr(sys.stdout, "encoding", None) or ""
+    only_ascii = encoding.lower().replace("-", "") != "utf8"
+    click.echo(json.dumps(value, indent=2, ensure_ascii=only_ascii))
     context = click.get_current_context(silent=True)
     if context is not None and isinstance(context.obj, list):
         context.obj.append(value)
@@ -56,19 +63,6 @@ def say(message: str) -> None:
         click.echo("".join(shown), err=True)
 
 
-class Choice(click.Choice[str]):
-    """A choice that names the nearest one for what is misspelt."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the choice that the value is."""
-        if value in self.choices:
-            return str(value)
-        near = did_you_mean(str(value), self.choices)
-        return self.fail(
-            f"{str(value)[:40]!r} is none of {', '.join(self.choices)}.{near}", param, ctx
-        )
-
-
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on stdout; where it is too wide for the terminal, one block of lines a row.
 
@@ -76,11 +70,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     """
     cells = [[_printable(cell) for cell in row] for row in rows]
     widths = [max(map(_wide, column)) for column in zip(columns, *cells, strict=True)]
-    left = _width() - sum(widths[:-1]) - GAP * len(widths[:-1]) - 2  # for the last column
-    if left < min(LAST_COLUMN, widths[-1]):
-        _print_blocks(columns, cells)
-    else:
+    width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns  # COLUMNS, or the terminal's
+    left = width - sum(widths[:-1]) - GAP * len(widths[:-1]) - 2  # for the last column
+    if left >= min(LAST_COLUMN, widths[-1]):
         _print_grid(columns, cells, [*widths[:-1], min(widths[-1], left)])
+        return
+    for row in cells:
+        click.echo(row[0])
+        for column, cell in zip(columns[1:], row[1:], strict=True):
+            if cell:
+                click.echo(f"  {column:<13} {cell}")
 
 
 def _print_grid(
@@ -130,22 +129,6 @@ def _wide(text: str) -> int:
     )
 
 
-def _print_blocks(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    for row in cells:
-        click.echo(row[0])
-        for column, cell in list(zip(columns, row, strict=True))[1:]:
-            if cell:
-                click.echo(f"  {column:<13} {cell}")
-
-
-def _width() -> int:
-    """Return the width of a table: as COLUMNS says, the terminal's, or for a pipe a wide one."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and 20 <= int(columns) <= 1000:
-        return int(columns)
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
-
-
 def _printable(cell: object) -> str:
     """Return text without control characters and with only what the terminal can show."""
     text = "".join(char if char.isprintable() else " " for char in str(cell))
@@ -157,5 +140,81 @@ def _printable(cell: object) -> str:
     return text.encode(encoding, "replace").decode(encoding)
 
 
-def _speaks_unicode(stream: IO[str] | None) -> bool:
-    return (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
+def fetch_with_progress(row: Downloadable, *, patience: float | None = None) -> Path:
+    """Return the folder of a data set or weights; before a download, say how large it is.
+
+    Progress and mirrors that fail go to stderr. A server may be silent for `patience` seconds.
+    """
+    from zoo.data.download import PATIENCE, cached_state, fetch
+
+    if cached_state(row) == "yes":
+        return fetch(row)
+    say(f"{row.title}: {describe_size(row)}; licence: {row.licence}")
+    try:
+        with download_display() as report:
+            return fetch(row, report=report, patience=patience or PATIENCE)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on where this one stopped")
+        raise
+
+
+def describe_size(row: Downloadable) -> str:
+    """Return the size of a download in words."""
+    from rich import filesize
+
+    if row.embedded:
+        return "in the package"
+    return "unknown size" if row.bytes is None else filesize.decimal(row.bytes)
+
+
+@contextmanager
+def download_display() -> Iterator[OnProgress]:
+    """Yield what a download reports to: bars on a terminal, otherwise plain lines."""
+    if not sys.stderr.isatty():
+        yield _plain_lines()
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    console = Console(stderr=True, markup=False, highlight=False)
+    with progress.Progress(*columns, console=console) as bars:
+        tasks: dict[str, progress.TaskID] = {}
+
+        def report(update: DownloadProgress) -> None:
+            if update.note:
+                bars.console.print(_sentence(update))
+                return
+            if update.file not in tasks:
+                tasks[update.file] = bars.add_task(update.file, total=update.total)
+            bars.update(tasks[update.file], completed=update.done, total=update.total)
+
+        yield report
+
+
+def _plain_lines() -> OnProgress:
+    from rich import filesize
+
+    printed: dict[str, float] = {}
+
+    def report(update: DownloadProgress) -> None:
+        if update.note:
+            say(_sentence(update))
+            return
+        now, complete = time.monotonic(), update.done == update.total
+        if complete or now - printed.get(update.file, 0.0) >= EVERY:
+            printed[update.file] = now
+            of = "" if update.total is None else f" of {filesize.decimal(update.total)}"
+            say(f"{update.file}: {filesize.decimal(update.done)}{of}")
+
+    return report
+
+
+def _sentence(update: DownloadProgress) -> str:
+    return f"{update.file}: {update.note}" if update.file else update.note

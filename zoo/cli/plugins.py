@@ -1,4 +1,4 @@
-"""`zoo plugins`: list, disable and enable, check, find and install."""
+"""`zoo plugins`: list, disable and enable, write, check, find and install."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import completion
-from zoo.cli.output import json_option, print_json, print_table, say
-from zoo.cli.verbs import Verbs
+from zoo.catalog.lookup import ModelEntry, plugins_and_models
+from zoo.catalog.plugins import (
+    Plugin,
+    disable_plugin,
+    distributions,
+    enable_plugin,
+    installed_plugins,
+)
+from zoo.catalog.registry import KnownPlugin, normalised, reserved_names
+from zoo.cli.arguments import SuggestingChoice, json_option
+from zoo.cli.command import Verbs
+from zoo.cli.output import download_display, print_json, print_table, say
+from zoo.errors import NotFoundError, PluginError, ZooError, did_you_mean
+from zoo.scaffold import KINDS
 
 if TYPE_CHECKING:
-    from zoo.catalog.lookup import ModelEntry
-    from zoo.catalog.plugins import Plugin
-    from zoo.catalog.registry import KnownPlugin
     from zoo.testing.check import Outcome
 
 
@@ -26,11 +35,19 @@ VERBS = {
     "list": ("Show the plugins and their troubles.", "zoo.cli.plugins:list_plugins"),
     "disable": ("Stop loading a plugin.", "zoo.cli.plugins:disable"),
     "enable": ("Load a disabled plugin again.", "zoo.cli.plugins:enable"),
-    "new": ("Write a new plugin that trains as it stands.", "zoo.cli.plugin_new:new"),
+    "new": ("Write a new plugin that trains as it stands.", "zoo.cli.plugins:new"),
     "check": ("Check a plugin or a model.", "zoo.cli.plugins:check"),
     "search": ("Search the reviewed catalogue.", "zoo.cli.plugins:search"),
     "install": ("Install a plugin of the catalogue.", "zoo.cli.plugins:install"),
 }
+
+
+def _complete(context: click.Context, parameter: click.Parameter, word: str) -> list[str]:
+    """Return the plugins whose names begin so."""
+    return [name for name in distributions() if name.startswith(word)]
+
+
+plugin_argument = click.argument("plugin", metavar="DIST", shell_complete=_complete)
 registry_option = click.option(
     "--registry",
     metavar="PATH|URL",
@@ -55,8 +72,6 @@ def list_plugins(as_json: bool) -> None:
     A plugin is imported at the start of most commands. --no-plugins starts without any;
     ZOO_PLUGINS=NAME,NAME loads only those, and none where it is empty.
     """
-    from zoo.catalog.plugins import installed_plugins
-
     found = installed_plugins()
     if as_json:
         print_json([_plugin_row(plugin) for plugin in found])
@@ -64,40 +79,33 @@ def list_plugins(as_json: bool) -> None:
         print_table(
             ["plugin", "version", "ms", "provides", "remarks"],
             [
-                (
-                    plugin.distribution,
-                    plugin.version,
-                    _milliseconds(plugin) or "",
-                    ", ".join(_names(plugin)),
-                    "; ".join(filter(None, [plugin.left_out, plugin.trouble, *plugin.notes])),
-                )
+                (plugin.distribution, plugin.version, _milliseconds(plugin) or "",
+                 ", ".join([*(ModelEntry(card, plugin).name for card in plugin.models),
+                            *(dataset.name for dataset in plugin.datasets)]),
+                 "; ".join(filter(None, [plugin.left_out, plugin.trouble, *plugin.notes])))
                 for plugin in found
             ],
-        )
+        )  # fmt: skip
     else:
         say("no plugins; zoo plugins search lists known ones")
 
 
 @click.command("disable")
-@click.argument("plugin", metavar="DIST", shell_complete=completion.plugins)
+@plugin_argument
 def disable(plugin: str) -> None:
     """Stop loading the plugin DIST, in all your environments.
 
     It stays installed, and none of its code runs until `zoo plugins enable DIST`, but for
     `zoo plugins check DIST`.
     """
-    from zoo.catalog.plugins import disable_plugin, distributions
-
     name = disable_plugin(plugin, distributions())
     say(f"{name} is disabled; zoo plugins enable {name}")
 
 
 @click.command("enable")
-@click.argument("plugin", metavar="DIST", shell_complete=completion.plugins)
+@plugin_argument
 def enable(plugin: str) -> None:
     """Load the plugin DIST again."""
-    from zoo.catalog.plugins import distributions, enable_plugin
-
     say(f"{enable_plugin(plugin, distributions())} is enabled")
 
 
@@ -120,13 +128,43 @@ def _milliseconds(plugin: Plugin) -> float | None:
     return round(plugin.seconds * 1000, 1) if plugin.seconds else None
 
 
-def _names(plugin: Plugin) -> list[str]:
-    """Return what users type for what a plugin provides."""
-    models = [
-        f"{plugin.distribution}:{card.name}" if card.name in plugin.shadowed else card.name
-        for card in plugin.models
+@click.command("new")
+@click.argument("name")
+@click.option("--kind", type=SuggestingChoice(list(KINDS)), default="autoencoder",
+              show_default=True, help="The model to start from; bare has one layer.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Folder to write [NAME].")  # fmt: skip
+@json_option
+def new(name: str, kind: str, output: Path | None, as_json: bool) -> None:
+    """Write a plugin with one model, NAME, that trains as it stands.
+
+    A whole distribution in a new folder: the model, its tests, and what publishing needs.
+    """
+    from zoo.scaffold.project import names_of, write_project
+
+    names = names_of(name)
+    folder = output or Path(name)
+    files = write_project(names, kind, folder)
+    where = shlex.quote(click.format_filename(folder))
+    commands = [
+        f"pip install -e {where}",
+        f"zoo train {name}",
+        f"grep -rn TODO {where}",
+        f"zoo plugins check {name}",
     ]
-    return models + [dataset.name for dataset in plugin.datasets]
+    if as_json:
+        print_json({
+            "folder": str(folder),
+            "model": names.model,
+            "distribution": names.distribution,
+            "kind": kind,
+            "files": files,
+            "next": commands,
+        })  # fmt: skip
+        return
+    click.echo("\n".join(click.format_filename(folder / file) for file in files))
+    say("next, and fill in what is marked TODO, such as the paper, before the check can pass:")
+    say("\n".join(f"  {command}" for command in commands))
 
 
 @click.command("check")
@@ -138,8 +176,6 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
     Names are those of installed distributions or models. Each check passes, fails, is skipped, or
     fails as its author expects. A model's own data set is downloaded if it is not here yet.
     """
-    from zoo.errors import PluginError
-
     distributions, entries = _choose(names)
     if not distributions and not entries:
         say("no plugin but the zoo's own is installed; name one to check it all the same")
@@ -147,18 +183,23 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
     for outcome in _outcomes(distributions, entries):
         outcomes.append(outcome)
         if not as_json:
-            _print_outcome(outcome)
-    kinds: Counter[str] = Counter(outcome.kind for outcome in outcomes)
-    ran = len(outcomes) - kinds["skipped"]
+            click.echo(f"{outcome.kind:<17} {outcome.subject}  {outcome.check}")
+            if outcome.message:
+                click.echo(f"{'':<17} {outcome.message}")
+    failed = [outcome for outcome in outcomes if outcome.kind == "failed"]
+    counted = Counter(outcome.kind for outcome in outcomes)
+    ran = len(outcomes) - counted["skipped"]
+    counts = {kind: counted[kind] for kind in ("passed", "failed", "skipped")}
+    counts["expected_failures"] = counted["expected failure"]
     if as_json:
-        print_json({"ran": ran, **_counts(kinds), "checks": [asdict(each) for each in outcomes]})
+        print_json({"ran": ran, **counts, "checks": [asdict(each) for each in outcomes]})
     elif outcomes:
-        counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in _counts(kinds).items())
-        click.echo(f"ran {ran}, {counts}")
-    if kinds["failed"]:
-        first = next(each for each in outcomes if each.kind == "failed")
+        words = (f"{kind.replace('_', ' ')} {count}" for kind, count in counts.items())
+        click.echo(f"ran {ran}, {', '.join(words)}")
+    if failed:
+        first = failed[0]
         raise PluginError(
-            f"{kinds['failed']} of {ran} checks failed, first {first.check} of {first.subject}"
+            f"{len(failed)} of {ran} checks failed, first {first.check} of {first.subject}"
         )
 
 
@@ -167,11 +208,6 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, ModelEntry]]:
 
     Where no name is given, that is everything but the zoo's own and what is disabled.
     """
-    from zoo.catalog.lookup import plugins_and_models
-    from zoo.catalog.plugins import installed_plugins
-    from zoo.catalog.registry import normalised, reserved_names
-    from zoo.errors import NotFoundError, did_you_mean
-
     plugins = installed_plugins()
     known = sorted({each.distribution for each in plugins})
     left = {*reserved_names().values(), *(each.distribution for each in plugins if each.left_out)}
@@ -204,22 +240,6 @@ def _outcomes(distributions: set[str], entries: dict[str, ModelEntry]) -> Iterat
         yield from check_distribution(Package.called(name))
     for entry in entries.values():
         yield from check_model(ModelUnderTest.of(entry))
-
-
-def _print_outcome(outcome: Outcome) -> None:
-    """Print a line, and the reason below where there is one."""
-    click.echo(f"{outcome.kind:<17} {outcome.subject}  {outcome.check}")
-    if outcome.message:
-        click.echo(f"{'':<17} {outcome.message}")
-
-
-def _counts(kinds: Counter[str]) -> dict[str, int]:
-    return {
-        "passed": kinds["passed"],
-        "failed": kinds["failed"],
-        "skipped": kinds["skipped"],
-        "expected_failures": kinds["expected failure"],
-    }
 
 
 @click.command("search")
@@ -289,7 +309,6 @@ def _install_unlisted(name: str, version: str, listed: Collection[str]) -> None:
 
 
 def _install_listed(known: KnownPlugin, version: str, listed: Collection[str]) -> None:
-    from zoo.cli.sources import download_display
     from zoo.market.install import installed_version, installer_command, run_installer
     from zoo.market.releases import choose, newest, verified_wheel
 
@@ -310,7 +329,6 @@ def _install_listed(known: KnownPlugin, version: str, listed: Collection[str]) -
 
 
 def _print_what_it_brings(name: str, as_json: bool) -> None:
-    from zoo.errors import PluginError
     from zoo.market.install import check_installed, uninstall_command
 
     row = check_installed(name)
@@ -334,8 +352,6 @@ def _print_what_it_brings(name: str, as_json: bool) -> None:
 @contextmanager
 def _hints_that_name(registry: str | None) -> Iterator[None]:
     """Let the next command, where an error suggests one, look into the same registry."""
-    from zoo.errors import ZooError
-
     try:
         yield
     except ZooError as problem:

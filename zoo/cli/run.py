@@ -5,22 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from zoo.cli.output import Choice, json_option, print_json, say
-from zoo.cli.sources import FIT_HELP, FITS
+from zoo.cli.arguments import FIT_HELP, FITS, SuggestingChoice, json_option, session_options
+from zoo.cli.output import print_json, say
 from zoo.errors import UsageError
-from zoo.runtime.engine import AUTO, PROVIDERS, bounded_memory
 
 if TYPE_CHECKING:
     from zoo.pictures import BadPictureError
     from zoo.ports import Fit
-    from zoo.runtime.bundles import Open
     from zoo.runtime.inputs import Feed
     from zoo.runtime.outputs import OriginalPicture, Result, Target
     from zoo.runtime.session import Session
@@ -29,102 +28,28 @@ LONG = 200  # rows; what takes longer shows a bar on a terminal
 MAX_LOGGED = 5  # pictures left out that are named one by one
 
 
-Verb = TypeVar("Verb", bound=Callable[..., None])
-
-
-def session_options(verb: Verb) -> Verb:
-    """Add --provider, --threads, --memory-pattern and --spin, which `session_opener` takes."""
-    options = (
-        click.option(
-            "--provider",
-            type=Choice([AUTO, *PROVIDERS]),
-            default=AUTO,
-            show_default=True,
-            help="What to compute on; auto: the first that is installed and works, or the CPU.",
-        ),
-        click.option(
-            "--threads", type=click.IntRange(1, 1024), help="[default: one a CPU, up to 8]"
-        ),
-        click.option(
-            "--memory-pattern/--no-memory-pattern",
-            default=None,
-            help="Lay memory out once for each size. "
-            "[default: where FILE fixes all sizes but the batch]",
-        ),
-        click.option(
-            "--spin/--no-spin",
-            default=True,
-            show_default=True,
-            help="Let threads wait busily; --no-spin where other programs need the CPUs.",
-        ),
-    )
-    for option in reversed(options):
-        verb = option(verb)
-    return verb
-
-
-def session_opener(
-    *, provider: str, threads: int | None, memory_pattern: bool | None, spin: bool
-) -> Open:
-    """Return a function that opens a file as the options say."""
-    from zoo.runtime.session import open_session
-
-    return partial(
-        open_session, provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin
-    )
-
-
 @click.command("run")
 @click.argument("file")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@click.option(
-    "-n",
-    "--count",
-    type=click.IntRange(1),
-    help="Rows to draw. [default: 16; of several classes, 8 of each]",
-)
+@click.option("-n", "--count", type=click.IntRange(1),
+              help="Rows to draw. [default: 16; of several classes, 8 of each]")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
-@click.option(
-    "--class",
-    "classes",
-    metavar="CLASS",
-    help="Name or number, several with commas, or all; the same noise for each.",
-)
+@click.option("--class", "classes", metavar="CLASS",
+              help="Name or number, several with commas, or all; the same noise for each."
+              )  # fmt: skip
 @click.option("--to", metavar="DOMAIN", help="Where FILE is a folder: what to translate to.")
 @click.option("-o", "--output", help="x.png, x.npz, a folder, or - for standard output.")
-@click.option(
-    "--batch-size", type=click.IntRange(1, 65536), help="Rows at once. [default: up to 64]"
-)
-@click.option(
-    "--fit",
-    type=Choice(FITS),
-    help=f"Where FILE fixes the size: {FIT_HELP.lower()} [as in the training].",
-)
-@click.option(
-    "--size",
-    type=click.IntRange(8, 16384),
-    metavar="N",
-    help="Where FILE leaves the size open: compute with pictures of N pixels at the shorter side.",
-)
+@click.option("--batch-size", type=click.IntRange(1, 65536),
+              help="Rows at once. [default: up to 64]")  # fmt: skip
+@click.option("--fit", type=SuggestingChoice(FITS),
+              help=f"Where FILE fixes the size: {FIT_HELP.lower()} [as in the training]."
+              )  # fmt: skip
+@click.option("--size", type=click.IntRange(8, 16384), metavar="N",
+              help="Where FILE leaves the size open: compute with pictures of N pixels at the "
+              "shorter side.")  # fmt: skip
 @session_options
 @json_option
-def verb(
-    file: str,
-    inputs: tuple[str, ...],
-    count: int | None,
-    seed: int,
-    classes: str | None,
-    to: str | None,
-    output: str | None,
-    batch_size: int | None,
-    fit: Fit | None,
-    size: int | None,
-    provider: str,
-    threads: int | None,
-    memory_pattern: bool | None,
-    spin: bool,
-    as_json: bool,
-) -> None:
+def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
     """Run an exported file; needs no torch and no plugin.
 
     FILE is an .onnx file that `zoo export` wrote, or the folder with --to; it says itself what it
@@ -147,52 +72,81 @@ def verb(
     zoo run exports/horses photos/ --to zebra -o out/
     cat photo.png | zoo run clothes.reconstruct.onnx - -o - > out.png
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
-    from zoo.cli.targets import tell_version
+    if output == "-":
+        _check_standard_output(as_json)
+    facts = _run(file, output, **options)
+    if output == "-":
+        return
+    if facts["outputs"] and not as_json:
+        click.echo("\n".join(facts["outputs"]))
+    else:
+        print_json(facts)
+
+
+def _run(
+    file: str,
+    output: str | None,
+    inputs: Sequence[str],
+    to: str | None,
+    batch_size: int | None,
+    fit: Fit | None,
+    size: int | None,
+    count: int | None,
+    seed: int,
+    classes: str | None,
+    **session_options: Any,
+) -> dict[str, Any]:
+    """Write what comes out of a file, and return what ``--json`` prints."""
     from zoo.runtime.bundles import open_graph
-    from zoo.runtime.inputs import PIPE, find_inputs, prepare_feed, with_sizing
+    from zoo.runtime.engine import bounded_memory
+    from zoo.runtime.inputs import find_inputs, prepare_feed, with_sizing
     from zoo.runtime.outputs import choose_target, run_batches
+    from zoo.runtime.session import open_session
 
     started = time.monotonic()
     bad: list[BadPictureError] = []
-    if output == PIPE:
-        _check_pipe(as_json)
+    originals: list[OriginalPicture] = []
     with bounded_memory():  # a file of a stranger may ask for any amount as soon as it is opened
-        opened = session_opener(
-            provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin
-        )
-        session = open_graph(Path(file), to, opened)
-        tell_version(session.path, session.description.distribution, session.description.version)
-        leave_out = Path(output or session.path.stem)
-        given = find_inputs(inputs, _standard_input(inputs), leave_out)
+        session = open_graph(Path(file), to, partial(open_session, **session_options))
+        _log_other_version(session)
+        place = Path(output or session.path.stem)
+        given = find_inputs(inputs, _standard_input(inputs), place)
         feed = prepare_feed(
-            session, given, count=count, seed=seed, classes=classes, leave_out=leave_out
+            session, given, count=count, seed=seed, classes=classes, leave_out=place
         )
         feed = with_sizing(session, feed, fit, size)
         target = choose_target(session, feed, output)
         _log_choices(session, feed)
-        originals: list[OriginalPicture] = []
-        results = _keep_originals(run_batches(session, feed, bad.append, batch_size), originals)
-        paths, numbers = _write(_with_bar(results, feed), session, target, feed)
+        results = run_batches(session, feed, bad.append, batch_size)
+        paths, numbers = _write(_with_bar(results, feed, originals), session, target, feed)
     _log_skipped(bad, feed.count)
     _log_sizes(originals, session, feed)
-    if output == PIPE:
+    return {
+        "file": click.format_filename(session.path),
+        "model": session.description.model,
+        "graph": session.description.graph,
+        "provider": session.provider,
+        "outputs": paths,
+        "count": feed.count - len(bad),
+        "left_out": len(bad),
+        "seconds": round(time.monotonic() - started, 3),
+        **numbers,
+    }
+
+
+def _log_other_version(session: Session) -> None:
+    """Say so where another version of the plugin is installed than the one that wrote the file.
+
+    The plugin is not imported: an export does not need it.
+    """
+    name, version = session.description.distribution, session.description.version
+    try:
+        now = metadata.version(name)
+    except (metadata.PackageNotFoundError, ValueError):  # ValueError: no name of a distribution
         return
-    if not as_json and paths:
-        click.echo("\n".join(paths))
-        return
-    print_json(
-        {
-            "file": click.format_filename(session.path),
-            "model": session.description.model,
-            "graph": session.description.graph,
-            "provider": session.provider,
-            "outputs": paths,
-            "count": feed.count - len(bad),
-            "left_out": len(bad),
-            "seconds": round(time.monotonic() - started, 3),
-            **numbers,
-        }
-    )
+    if now != version:
+        say(f"note on {session.path.name}: it was written by {name} {version}; "
+            f"{name} {now} is installed")  # fmt: skip
 
 
 def _write(
@@ -215,11 +169,7 @@ def _write(
 
 
 def _log_choices(session: Session, feed: Feed) -> None:
-    """Say what was chosen for the user, and what large pictures will take.
-
-    Raises:
-        ZooError: that is more memory than there is.
-    """
+    """Say what was chosen for the user; what large pictures need must fit into the memory."""
     from zoo.runtime.outputs import notes_on_sizes
 
     for note in (*session.notes, *feed.notes):
@@ -228,15 +178,6 @@ def _log_choices(session: Session, feed: Feed) -> None:
         say(f"running on {session.provider}")
     for note in notes_on_sizes(session, feed):
         say(note)
-
-
-def _keep_originals(
-    results: Iterable[Result], originals: list[OriginalPicture]
-) -> Iterator[Result]:
-    """Pass results on, and note what their pictures were before."""
-    for result in results:
-        originals += result.originals
-        yield result
 
 
 def _log_sizes(originals: Sequence[OriginalPicture], session: Session, feed: Feed) -> None:
@@ -259,12 +200,8 @@ def _log_sizes(originals: Sequence[OriginalPicture], session: Session, feed: Fee
         say(f"{colours:,} of {len(originals):,} pictures lose their colours: the file takes grey")
 
 
-def _check_pipe(as_json: bool) -> None:
-    """Require a place for the bytes of a picture or of arrays.
-
-    Raises:
-        UsageError: JSON is to be there too, or standard output is a terminal.
-    """
+def _check_standard_output(as_json: bool) -> None:
+    """Raise a `UsageError` where JSON is to be there too, or standard output is a terminal."""
     if as_json:
         raise UsageError("-o - and --json both write to standard output", hint="-o x.png --json")
     if sys.stdout.isatty():
@@ -273,13 +210,9 @@ def _check_pipe(as_json: bool) -> None:
         )
 
 
-def _standard_input(words: Sequence[str]) -> BinaryIO | None:
-    """Return standard input where a word asks for it, and something can come.
-
-    Raises:
-        UsageError: it is a terminal.
-    """
-    if "-" not in words or sys.stdin is None:
+def _standard_input(inputs: Sequence[str]) -> BinaryIO | None:
+    """Return standard input where a word asks for it; a `UsageError` where it is a terminal."""
+    if "-" not in inputs or sys.stdin is None:
         return None
     if sys.stdin.isatty():
         raise UsageError(
@@ -288,14 +221,17 @@ def _standard_input(words: Sequence[str]) -> BinaryIO | None:
     return sys.stdin.buffer
 
 
-def _with_bar(results: Iterable[Result], feed: Feed) -> Iterator[Result]:
-    """Pass results on; on a terminal, show how far a long run is."""
+def _with_bar(
+    results: Iterable[Result], feed: Feed, originals: list[OriginalPicture]
+) -> Iterator[Result]:
+    """Pass results on and note what their pictures were; on a terminal, show how far a run is."""
     from zoo.runtime.description import has_dynamic_size
 
     photos = feed.port is not None and has_dynamic_size(feed.port)  # one may take minutes
     hidden = not sys.stderr.isatty() or feed.count < (2 if photos else LONG)
     with click.progressbar(length=feed.count, file=sys.stderr, hidden=hidden) as bar:
         for result in results:
+            originals += result.originals
             yield result
             bar.update(len(result.names))
 

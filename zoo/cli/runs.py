@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import Any
 
 import click
 
-from zoo.cli.output import json_option, print_json, print_table, say
+from zoo.cli.arguments import json_option
+from zoo.cli.output import print_json, print_table, say
+from zoo.errors import NotFoundError
+from zoo.training.run import MetricsRow, OnDamaged, Run, all_runs, find_run
 
-if TYPE_CHECKING:
-    from zoo.training.run import OnDamaged, Run
+TREND = "▁▂▃▄▅▆▇█"
+WIDTH = 40  # characters of a trend at most
 
 
 @click.group("runs", invoke_without_command=True)
@@ -27,9 +31,6 @@ def verb(context: click.Context, as_json: bool) -> None:
 @json_option
 def list_runs(as_json: bool) -> None:
     """List the runs, the oldest first."""
-    from zoo.errors import NotFoundError
-    from zoo.training.run import all_runs
-
     rows: list[dict[str, Any]] = []
     for run in all_runs():
         try:
@@ -59,21 +60,19 @@ def list_runs(as_json: bool) -> None:
 @json_option
 def show_run(run: str, as_json: bool) -> None:
     """Show what RUN (an id or @last) is, how it went, and what lies in its folder."""
-    from zoo.cli.curves import curves
     from zoo.training.monitors import alert_history
-    from zoo.training.run import find_run
 
     found = find_run(run)
     info: Mapping[str, Any] = found.info()
     alerts = alert_history(found.events(damaged_lines(found, "events.jsonl")))
-    drawn = curves(found.metrics(damaged_lines(found, "metrics.jsonl")))
+    curves = _curves(found.metrics(damaged_lines(found, "metrics.jsonl")))
     files = sorted(path for path in found.path.rglob("*") if path.is_file())
     if as_json:
         print_json({
             **info,
             "path": str(found.path),
             "alerts": [{**asdict(alert), "recovered": end} for alert, end in alerts],
-            "curves": [curve.to_json() for curve in drawn],
+            "curves": curves,
             "files": [str(path) for path in files],
         })  # fmt: skip
         return
@@ -87,13 +86,13 @@ def show_run(run: str, as_json: bool) -> None:
     for alert, end in alerts:
         ended = "" if end is None else f" (ended at step {end})"
         click.echo(f"{'alert':<13} {alert.message}{ended}; zoo doctor {found.name}")
-    if drawn:
+    if curves:
         click.echo()
         print_table(
             ["curve", "first", "last", "trend"],
             [
-                (f"{each.name} ({each.split})", f"{each.first:.4g}", f"{each.last:.4g}",
-                 each.trend) for each in drawn
+                ("{name} ({split})".format(**each), f"{each['first']:.4g}", f"{each['last']:.4g}",
+                 each["trend"]) for each in curves
             ],
         )  # fmt: skip
         click.echo()
@@ -109,8 +108,6 @@ def remove_runs(runs: tuple[str, ...], as_json: bool) -> None:
 
     Of a run that is a link to a folder elsewhere, the link is removed and the folder stays.
     """
-    from zoo.training.run import find_run
-
     named = [find_run(name) for name in runs]
     found = list({run.name: run for run in named}.values())  # one may be named twice, as @last too
     for run in found:
@@ -138,3 +135,31 @@ def damaged_lines(run: Run, file: str) -> OnDamaged:
 def _metrics(row: Mapping[str, Any]) -> str:
     metrics = row.get("metrics") or {}
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def _curves(rows: Iterable[MetricsRow]) -> list[dict[str, Any]]:
+    """Return each term with its number of points, first and last value and trend, training first.
+
+    However many rows there are, only some hundred means of each curve are kept.
+    """
+    from zoo.training.curves import Series
+
+    found: dict[tuple[str, str], Series] = {}
+    for row in rows:
+        for name, value in row["values"].items():
+            found.setdefault((row["split"], name), Series()).add(row["step"], value)
+    return [
+        {"name": name, "split": split, "points": each.count, "first": each.first,
+         "last": each.last, "trend": _trend([value for _, value in each.points()])}
+        for (split, name), each in sorted(found.items(), key=lambda item: item[0][0])
+    ]  # fmt: skip
+
+
+def _trend(values: Sequence[float]) -> str:
+    """Return numbers as a row of blocks; neighbours are averaged where there are many."""
+    columns = min(WIDTH, len(values))
+    edges = [place * len(values) // columns for place in range(columns + 1)]
+    means = [sum(values[start:end]) / (end - start) for start, end in pairwise(edges)]
+    low, span = min(means), max(means) - min(means)
+    highest = len(TREND) - 1
+    return "".join(TREND[round((mean - low) / span * highest) if span else 0] for mean in means)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.completion import datasets, targets
-from zoo.cli.output import json_option, print_json
-from zoo.cli.sources import fit_option
+from zoo.cli import arguments
+from zoo.cli.output import print_json
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.model.weights import Trained
     from zoo.pictures import Pixels
+    from zoo.ports import Fit
 
 MOST_SAMPLES = 10_000
 SAMPLES = 64
@@ -23,23 +23,22 @@ SHOWN = 16  # images of the data
 
 
 @click.command("sample")
-@click.argument("target", shell_complete=targets)
+@arguments.target_argument
 @click.option("-n", "count", type=click.IntRange(1, MOST_SAMPLES),
               help="How many [64; 8 of a class; 16 of the data].")  # fmt: skip
 @click.option("--class", "classes", metavar="NAME", help="Of which class: name, number, or all.")
-@click.option("--data", metavar="NAME|PATH", shell_complete=datasets,
-              help="Pictures for a model that needs some [what it was trained on].")  # fmt: skip
-@fit_option
+@arguments.data_option("Pictures for a model that needs some [what it was trained on].")
+@arguments.fit_option()
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of noise [0].")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("samples.png"),
               help="Picture to write [samples.png].")  # fmt: skip
-@json_option
+@arguments.json_option
 def verb(
     target: str,
     count: int | None,
     classes: str | None,
     data: str | None,
-    fit: str | None,
+    fit: Fit | None,
     seed: int,
     output: Path,
     as_json: bool,
@@ -50,15 +49,9 @@ def verb(
     its name, and the same noise in every row. A model that makes pictures of pictures shows test
     images, each above what becomes of it; where there is a way back, also that.
     """
-    from zoo.cli.targets import find_weights, load
-    from zoo.data.location import check_data_is_there
-
     if output.suffix.lower() != ".png":
         raise UsageError(f"{output} is no name for a PNG picture", hint="-o grid.png")
-    weights = find_weights(target)
-    if data is not None:
-        check_data_is_there(data)
-    trained = load(weights)
+    trained = arguments.load_target(target, data)
     from zoo import pictures
     from zoo.model.inference import mappers, samplers
 
@@ -76,16 +69,7 @@ def verb(
         count = count or SHOWN
         page = _compare(trained, count, data, fit)
     else:
-        needs = [
-            f"{name} needs {', '.join(port.name for port in graph.signature.missing)}"
-            for name, graph in trained.model.graphs().items()
-            if graph.signature.missing
-        ]
-        raise UsageError(
-            f"{trained.header.model} makes no pictures of noise, or of pictures, alone",
-            cause="; ".join(needs),
-            hint="zoo export and zoo run, which takes numbers from .npz files",
-        )
+        raise _no_pictures(trained)
     output.parent.mkdir(parents=True, exist_ok=True)
     pictures.write_png(output, page)
     written = click.format_filename(output)
@@ -93,6 +77,19 @@ def verb(
         print_json({"file": written, "count": count, "seed": seed, "model": trained.header.model})
     else:
         click.echo(written)
+
+
+def _no_pictures(trained: Trained) -> UsageError:
+    needs = [
+        f"{name} needs {', '.join(port.name for port in graph.signature.missing)}"
+        for name, graph in trained.model.graphs().items()
+        if graph.signature.missing
+    ]
+    return UsageError(
+        f"{trained.header.model} makes no pictures of noise, or of pictures, alone",
+        cause="; ".join(needs),
+        hint="zoo export and zoo run, which takes numbers from .npz files",
+    )
 
 
 def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> tuple[Pixels, int]:
@@ -117,14 +114,10 @@ def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> tuple
     return pictures.grid(samples, count, class_labels(chosen, ports)), len(samples)
 
 
-def _compare(trained: Trained, count: int, data: str | None, fit: str | None) -> Pixels:
+def _compare(trained: Trained, count: int, data: str | None, fit: Fit | None) -> Pixels:
     """Return test images of the data and what all graphs from image to image make of them."""
-    from zoo.cli.sources import decode_like, find
-    from zoo.cli.targets import trained_on
     from zoo.model.inference import comparison, mappers
 
-    spec = trained.header.data
-    source = find(data or trained_on(trained.path))
-    store = decode_like(source, spec, fit)
+    store = arguments.open_like_training(trained, arguments.source_for(trained, data), fit)
     images = store.splits.get("test", store.splits["validation"])
     return comparison(trained.model, mappers(trained.model), images, count)

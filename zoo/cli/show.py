@@ -1,25 +1,71 @@
-"""`zoo show` of a model; `show_file` has that of a file."""
+"""`zoo list`, and `zoo show` of a model; `show_file` has that of a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from zoo.cli.completion import models
-from zoo.cli.output import json_option, print_json, print_table
+from zoo.catalog.card import Task
+from zoo.catalog.lookup import (
+    ModelEntry,
+    find_dataset,
+    find_model,
+    installed_models,
+    load_class,
+    published_weights,
+)
+from zoo.catalog.plugins import installed_plugins
+from zoo.cli.arguments import complete_models, json_option
+from zoo.cli.output import print_json, print_table, say
+from zoo.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from zoo.catalog.dataset import Weights
-    from zoo.catalog.lookup import ModelEntry
     from zoo.options import Option
-    from zoo.ports import DataSpec, Port, Signature
+    from zoo.ports import DataSpec, Port
+
+
+@click.command("list")
+@click.option("--task", metavar="TASK", help="Only models for one task.")
+@json_option
+def list_models(task: str | None, as_json: bool) -> None:
+    """Show the models that are installed."""
+    tasks = get_args(Task)
+    if task is not None and task not in tasks:
+        raise UsageError(
+            f"unknown task {task[:40]!r}.{did_you_mean(task, tasks)}",
+            hint=f"one of: {', '.join(tasks)}",
+        )
+    found = [entry for entry in installed_models() if task in (None, entry.card.task)]
+    if as_json:
+        print_json([
+            {**asdict(entry.card), "name": entry.name, "plugin": entry.plugin.distribution}
+            for entry in found
+        ])  # fmt: skip
+    elif found:
+        print_table(
+            ["model", "task", "data", "plugin", "summary"],
+            [
+                (entry.name, entry.card.task, entry.card.data, entry.plugin.distribution,
+                 entry.card.summary)
+                for entry in found
+            ],
+        )  # fmt: skip
+    else:
+        say(f"no models for {task}" if task else "no models; zoo plugins search lists known ones")
+    for plugins, what in (
+        ([each.distribution for each in installed_plugins() if each.trouble], "not loaded"),
+        ([each.distribution for each in installed_plugins() if each.left_out], "left out"),
+    ):
+        if plugins:
+            say(f"{what}: {', '.join(plugins)} (zoo plugins list says why)")
 
 
 @click.command("show")
-@click.argument("subject", metavar="MODEL|FILE", shell_complete=models)
+@click.argument("subject", metavar="MODEL|FILE", shell_complete=complete_models)
 @json_option
 def verb(subject: str, as_json: bool) -> None:
     """Show one model: paper, task, ports, every option with default, range and reason.
@@ -36,68 +82,72 @@ def verb(subject: str, as_json: bool) -> None:
 
 
 def _show_model(model: str, *, as_json: bool) -> None:
-    from zoo.catalog.lookup import find_model, load_class, published_weights
-    from zoo.options import options_of
-
     entry = find_model(model)
     model_class = load_class(entry)
+    from zoo.options import options_of, show_value
+    from zoo.training.config import Settings
+
     preset = asdict(model_class.training_preset)
     spec = _spec(entry.card.data)
     built = model_class(model_class.Config(), spec)
     signatures = {name: graph.signature for name, graph in built.graphs().items()}
-    options = options_of(model_class.Config).values()
-    trainer = _trainer_options(preset)
+    options = [(option, option.default) for option in options_of(model_class.Config).values()]
+    trainer = [
+        (option, preset.get(option.name, option.default))
+        for option in options_of(Settings).values()
+    ]
     weights = published_weights(entry)
     if as_json:
-        print_json(
-            {
-                **asdict(entry.card),
-                "plugin": entry.plugin.distribution,
-                "version": entry.plugin.version,
-                "graphs": {name: each.to_json() for name, each in signatures.items()},
-                "options": [_as_json(option, option.default) for option in options],
-                "training": [_as_json(option, value) for option, value in trainer],
-                "weights": asdict(weights) if weights else None,
-            }
-        )
+        print_json({
+            **asdict(entry.card),
+            "plugin": entry.plugin.distribution,
+            "version": entry.plugin.version,
+            "graphs": {name: each.to_json() for name, each in signatures.items()},
+            "options": [_as_json(*each) for each in options],
+            "training": [_as_json(*each) for each in trainer],
+            "weights": asdict(weights) if weights else None,
+        })  # fmt: skip
         return
     parameters = sum(parameter.numel() for parameter in built.parameters())
     _print_model(entry, weights, f"{parameters:,} parameters on {spec.name}")
-    print_table(["graph", "takes", "gives"], _graph_rows(signatures))
-    click.echo()
+    print_table(
+        ["graph", "takes", "gives"],
+        [(name, _ports(each.inputs), _ports(each.outputs)) for name, each in signatures.items()],
+    )
     if entry.card.presets:
+        click.echo()
         print_table(
             ["preset", "zoo train … --preset NAME starts from"],
-            [(name, _preset(values)) for name, values in entry.card.presets.items()],
-        )
+            [(name, "  ".join(f"{key}={show_value(value)}" for key, value in values.items()))
+             for name, values in entry.card.presets.items()],
+        )  # fmt: skip
+    for heading, rows in (("option", options), ("training", trainer)):
         click.echo()
-    _print_options("option", [(option, option.default) for option in options])
-    click.echo()
-    _print_options("training", trainer)
-
-
-def _print_options(heading: str, options: list[tuple[Option, Any]]) -> None:
-    print_table(
-        [heading, "default", "allowed", "what it does"],
-        [_option_row(option, default) for option, default in options],
-    )
+        print_table(
+            [heading, "default", "allowed", "what it does"],
+            [(option.name, show_value(default), option.allowed,
+              option.reason + (f" [{option.unit}]" if option.unit else ""))
+             for option, default in rows],
+        )  # fmt: skip
 
 
 def _print_model(entry: ModelEntry, weights: Weights | None, size: str) -> None:
-    card = entry.card
-    click.echo(f"{card.name}: {card.summary}\n")
-    click.echo(f"task       {card.task}; learns from {card.needs}, by default {card.data}")
-    click.echo(f"plugin     {entry.plugin.distribution} {entry.plugin.version} ({card.model})")
-    click.echo(f"paper      {card.paper.authors} {card.paper.year}, {card.paper.title}")
-    click.echo(f"           {card.paper.url}")
-    click.echo(f"size       {size}")
+    card, plugin = entry.card, entry.plugin
     published = f"{weights.summary} ({weights.licence})" if weights else "none published"
-    click.echo(f"weights    {published}\n")
+    click.echo(f"""\
+{card.name}: {card.summary}
+
+task       {card.task}; learns from {card.needs}, by default {card.data}
+plugin     {plugin.distribution} {plugin.version} ({card.model})
+paper      {card.paper.authors} {card.paper.year}, {card.paper.title}
+           {card.paper.url}
+size       {size}
+weights    {published}
+""")
 
 
 def _spec(name: str) -> DataSpec:
     """Return the specification of a model's default data, as the catalogue gives it."""
-    from zoo.catalog.lookup import find_dataset
     from zoo.ports import DataSpec
 
     data = find_dataset(name)
@@ -105,47 +155,16 @@ def _spec(name: str) -> DataSpec:
     return DataSpec(name, data.channels, height, width, data.classes, data.domains, data.licence)
 
 
-def _trainer_options(preset: Mapping[str, Any]) -> list[tuple[Option, Any]]:
-    """Return the trainer's options with the defaults that the model presets."""
-    from zoo.options import options_of
-    from zoo.training.config import Settings
-
-    return [
-        (option, preset.get(option.name, option.default))
-        for option in options_of(Settings).values()
-    ]
-
-
-def _graph_rows(signatures: Mapping[str, Signature]) -> list[tuple[str, str, str]]:
-    return [
-        (name, _ports(signature.inputs), _ports(signature.outputs))
-        for name, signature in signatures.items()
-    ]
-
-
-def _ports(ports: tuple[Port, ...]) -> str:
+def _ports(ports: Iterable[Port]) -> str:
     from zoo.runtime.description import describe_port
 
     return "; ".join(describe_port(port) for port in ports)
 
 
-def _option_row(option: Option, default: Any) -> tuple[str, str, str, str]:
-    from zoo.options import show_value
-
-    unit = f" [{option.unit}]" if option.unit else ""
-    return option.name, show_value(default), option.allowed, option.reason + unit
-
-
-def _preset(values: Mapping[str, object]) -> str:
-    from zoo.options import show_value
-
-    return "  ".join(f"{key}={show_value(value)}" for key, value in values.items())
-
-
 def _as_json(option: Option, default: Any) -> dict[str, Any]:
     return {
         "name": option.name,
-        "default": list(default) if isinstance(default, tuple) else default,
+        "default": default,
         "allowed": option.allowed,
         "unit": option.unit,
         "reason": option.reason,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from zoo.errors import NotFoundError
 if TYPE_CHECKING:
     from zoo.ports import Port
     from zoo.runtime.description import Description
-    from zoo.runtime.summary import Summary, Value
+    from zoo.runtime.summary import Summary
 
 MOST_NAMES = 5  # of classes that are shown
 MOST_OPERATORS = 12  # kinds that are shown; --json has all
@@ -33,15 +33,21 @@ def is_place(word: str) -> bool:
         return True
     if ":" in word:
         return False
-    return "." in word or (_is_bundle(Path(word)) and not _is_model(word))
+    if "." in word:
+        return True
+    from zoo.catalog.lookup import installed_models
+    from zoo.manifest import MANIFEST
+
+    path = Path(word)
+    try:
+        is_bundle = (path / MANIFEST).is_file() or (path.is_dir() and any(path.glob("*.onnx")))
+    except OSError:  # a name that cannot be one
+        return False
+    return is_bundle and not any(entry.is_called(word) for entry in installed_models())
 
 
 def show_place(word: str, *, as_json: bool) -> None:
-    """Print what an ONNX file, or each one in a folder, says of itself.
-
-    Raises:
-        NotFoundError: there is none, or it cannot be read.
-    """
+    """Print what an ONNX file, or each one in a folder, says of itself."""
     path = Path(word)
     try:
         files = sorted(path.glob("*.onnx")) if path.is_dir() else []
@@ -76,41 +82,26 @@ def _read(path: Path) -> Summary:
     return summary
 
 
-def _is_bundle(path: Path) -> bool:
-    from zoo.manifest import MANIFEST
-
-    try:
-        return (path / MANIFEST).is_file() or (path.is_dir() and any(path.glob("*.onnx")))
-    except OSError:  # a name that cannot be one
-        return False
-
-
-def _is_model(word: str) -> bool:
-    from zoo.catalog.lookup import installed_models
-
-    return any(entry.is_called(word) for entry in installed_models())
-
-
 def _show_folder(folder: Path, files: list[Path], *, as_json: bool) -> None:
     """Print a table of the files; one that cannot be read says why in its row."""
     rows: list[tuple[str, ...]] = []
-    found: list[Any] = []
-    readable = files[0]
-    for path in reversed(files):
+    found: list[dict[str, Any]] = []
+    readable: list[Path] = []
+    for path in files:
         try:
             summary = _read(path)
         except NotFoundError as problem:
             rows.append((path.name, "", "", problem.cause or problem.message))
             found.append({"file": str(path), "problem": str(problem.cause or problem.message)})
         else:
-            readable = path
+            readable.append(path)
             rows.append(_folder_row(summary))
             found.append(summary.to_json())
     if as_json:
-        print_json({"folder": str(folder), "files": found[::-1]})
+        print_json({"folder": str(folder), "files": found})
         return
-    print_table(["file", "MB", "precision", "what it takes and gives"], rows[::-1])
-    say(f"all that one says: zoo show {readable}")
+    print_table(["file", "MB", "precision", "what it takes and gives"], rows)
+    say(f"all that one says: zoo show {[*readable, *files][0]}")
 
 
 def _folder_row(summary: Summary) -> tuple[str, ...]:
@@ -125,28 +116,23 @@ def _folder_row(summary: Summary) -> tuple[str, ...]:
 
 def _print_file(summary: Summary) -> None:
     description = summary.description
+    rows: Iterable[Row] = [("nothing", "zoo did not write it")]
     if description is not None:
-        print_table(["what", "the file says of itself"], _described(description))
-        _print_measurements(summary, description)
+        rows = _described(description)
     elif summary.unusable:
-        print_table(["what", "the file says of itself"], [("cannot be used", summary.unusable)])
-    else:
-        print_table(["what", "the file says of itself"], [("nothing", "zoo did not write it")])
+        rows = [("cannot be used", summary.unusable)]
+    print_table(["what", "the file says of itself"], rows)
+    if description is not None and summary.measurements is not None:
+        measured = summary.measurements
+        # against a tolerance, or without one
+        checked = "verified" if description.precision == "float32" else "measured"
+        rows = [(f"{output} {checked}", _figures(each)) for output, each in measured.checks.items()]
+        rows += [(f"{metric} with", _figures(each)) for metric, each in measured.quality.items()]
+        if rows:
+            click.echo()
+            print_table(["what", "the manifest beside it says"], rows)
     click.echo()
     print_table(["what", "is found in it"], _read_off(summary))
-
-
-def _print_measurements(summary: Summary, description: Description) -> None:
-    """Print what the manifest beside a file says was measured, where there is one."""
-    if summary.measurements is None:
-        return
-    measured, is_float = summary.measurements, description.precision == "float32"
-    checked = "verified" if is_float else "measured"  # against a tolerance, or without one
-    rows = [(f"{output} {checked}", _figures(each)) for output, each in measured.checks.items()]
-    rows += [(f"{metric} with", _figures(each)) for metric, each in measured.quality.items()]
-    if rows:
-        click.echo()
-        print_table(["what", "the manifest beside it says"], rows)
 
 
 def _described(description: Description) -> Iterator[Row]:
@@ -219,17 +205,13 @@ def _read_off(summary: Summary) -> Iterator[Row]:
     if description is None:
         for side, values in (("input", summary.inputs), ("output", summary.outputs)):
             for value in values:
-                yield side, _value(value)
+                yield side, f"{value.name} {value.type} ({', '.join(map(str, value.shape))})"
     if summary.refused:
         yield "zoo run refuses it", summary.refused
     elif description is None:
         yield "zoo run refuses it", "it cannot know what goes in"
     else:
         yield "runs with", f"zoo run {summary.path}"
-
-
-def _value(value: Value) -> str:
-    return f"{value.name} {value.type} ({', '.join(map(str, value.shape))})"
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -12,101 +12,102 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.completion import datasets, models, presets, runs
-from zoo.cli.interruption import ignore_interrupts
-from zoo.cli.output import Choice, is_first_rank, json_option, print_json, say
-from zoo.cli.request import Request, find_resumed, new_job, same_job
-from zoo.cli.sources import FIT_HELP, FITS
-from zoo.cli.verbs import Grouped
+from zoo.cli import arguments
+from zoo.cli.command import ignore_interrupts
+from zoo.cli.output import is_first_rank, print_json, say
 from zoo.errors import InterruptedRunError, UsageError
 from zoo.training.launch import note_on_allocation
-from zoo.training.run import RUNS
+from zoo.training.monitors import alert_history
+from zoo.training.run import RUNS, Run, check_run_name, name_taken
 
 if TYPE_CHECKING:
     from zoo.training.config import Job
-    from zoo.training.run import Run
     from zoo.training.train import Plan, TrainResult
 
 
-UNITS = {"steps": "steps", "epochs": "epochs", "max_seconds": "seconds"}  # of budgets
 BUDGET_OPTIONS = {"steps": "--steps N", "epochs": "--epochs N", "max_seconds": "--time 10m"}
 
 
-GROUPS = {
-    "Data": ("data", "size", "fit", "on_bad_image"),
-    "How long": ("epochs", "steps", "duration"),
-    "What is learnt, and how": (
-        "preset", "assignments", "config", "lr", "batch_size", "ema", "precision", "seed",
-        "deterministic",
-    ),
-    "Where": ("device", "devices", "strategy"),
-    "The run": (
-        "name", "resume", "retries", "checkpoint_every", "keep", "fail_on", "tensorboard",
-        "dry_run", "as_json",
-    ),
-}  # fmt: skip
+# The options are declared in the order in which the help shows them: first of a group -> heading.
+HEADINGS = {
+    "data": "Data",
+    "epochs": "How long",
+    "preset": "What is learnt, and how",
+    "device": "Where",
+    "name": "The run",
+}
 
 
-@click.command("train", cls=Grouped, groups=GROUPS)
-@click.argument("model", required=False, shell_complete=models)
-@click.option(
-    "--data",
-    metavar="NAME|PATH",
-    shell_complete=datasets,
-    help="Data set, folder or archive [the model's].",
-)
-@click.option("--preset", metavar="NAME", shell_complete=presets,
-              help="Start from a named set of options (zoo show MODEL lists them).")  # fmt: skip
-@click.option("--size", metavar="N|HxW", help="Image size to train at [the data's].")
-@click.option("--fit", type=Choice(FITS), help=f"{FIT_HELP} [cover].")
-@click.option("--on-bad-image", type=Choice(["auto", "skip", "fail"]),
+class GroupedCommand(click.Command):
+    """A command whose help shows its options below `HEADINGS`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group of options, and one for --help, which click adds."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        heading = ""
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            heading = HEADINGS.get(parameter.name or "", heading)
+            if isinstance(parameter, click.Option) and row:
+                groups.setdefault(heading if parameter in self.params else "Other", []).append(row)
+        for heading, rows in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+@click.command("train", cls=GroupedCommand)
+@click.argument("model", required=False, shell_complete=arguments.complete_models)
+@arguments.data_option("Data set, folder or archive [the model's].")
+@arguments.size_option
+@arguments.fit_option("cover")
+@click.option("--on-bad-image", type=arguments.SuggestingChoice(["auto", "skip", "fail"]),
               help="Files that cannot be read [fail for more than 1 %].")  # fmt: skip
 @click.option("--epochs", metavar="N", help="Train so many passes over the data.")
 @click.option("--steps", metavar="N", help="Train so many steps.")
 @click.option("--time", "duration", metavar="10m", help="Train so long.")
-@click.option("--batch-size", metavar="N", help="Images a step.")
-@click.option("--lr", metavar="RATE", help="Learning rate, for models that have one.")
+@click.option("--preset", metavar="NAME", shell_complete=arguments.complete_presets,
+              help="Start from a named set of options (zoo show MODEL lists them).")  # fmt: skip
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True,
               help="Set any option of model or trainer (see zoo show MODEL).")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE",
               help="Take all of it from a file, such as a run's config.toml.")  # fmt: skip
-@click.option("--name", metavar="RUN", help="Name of the run [MODEL-1, MODEL-2, …].")
-@click.option("--seed", metavar="N", help="Start of every random generator [0].")
-@click.option("--deterministic", is_flag=True, help="Refuse operations whose result may vary.")
-@click.option("--device", type=Choice(["auto", "cpu", "cuda", "mps"]), help="What computes.")
+@click.option("--lr", metavar="RATE", help="Learning rate, for models that have one.")
+@click.option("--batch-size", metavar="N", help="Images a step.")
 @click.option("--ema", metavar="DECAY", help="Sample from averaged weights, such as 0.999.")
 @click.option(
-    "--devices", metavar="N", help="Devices that share each batch [1, or as torchrun says]."
+    "--precision", type=arguments.SuggestingChoice(["auto", "32", "bf16"]), help="Number format."
 )
-@click.option("--strategy", type=Choice(["auto", "ddp"]), help="How they work together.")
-@click.option("--precision", type=Choice(["auto", "32", "bf16"]), help="Number format.")
-@click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
+@click.option("--seed", metavar="N", help="Start of every random generator [0].")
+@click.option("--deterministic", is_flag=True, help="Refuse operations whose result may vary.")
+@click.option("--device", type=arguments.SuggestingChoice(["auto", "cpu", "cuda", "mps"]),
+              help="What computes.")  # fmt: skip
+@click.option("--devices", metavar="N",
+              help="Devices that share each batch [1, or as torchrun says].")  # fmt: skip
+@click.option(
+    "--strategy", type=arguments.SuggestingChoice(["auto", "ddp"]), help="How they work together."
+)
+@click.option("--name", metavar="RUN", help="Name of the run [MODEL-1, MODEL-2, …].")
+@click.option("--resume", is_flag=False, flag_value="@last", metavar="[RUN]",
+              shell_complete=arguments.complete_runs,
+              help="Resume a run from its last checkpoint [the last run].")  # fmt: skip
+@click.option("--retries", type=click.IntRange(0, 1000), default=0, metavar="N",
+              help="Resume automatically after a crash, at most N times.")  # fmt: skip
 @click.option("--checkpoint-every", metavar="5m|STEPS",
               help="Save so often, beside each validation [5m].")  # fmt: skip
 @click.option("--keep", metavar="N", help="Keep the last N checkpoints, and the best [2].")
-@click.option("--resume", is_flag=False, flag_value="@last", metavar="[RUN]", shell_complete=runs,
-              help="Resume a run from its last checkpoint [the last run].")  # fmt: skip
 @click.option("--fail-on", metavar="ALERTS",
               help="End with exit code 5 on an alert, such as collapse,overfitting.")  # fmt: skip
-@click.option("--retries", type=click.IntRange(0, 1000), default=0, metavar="N",
-              help="Resume automatically after a crash, at most N times.")  # fmt: skip
+@click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done and how long it would take.")
-@json_option
+@arguments.json_option
 def verb(
-    model: str | None,
-    data: str | None,
-    preset: str | None,
-    size: str | None,
-    fit: str | None,
-    assignments: tuple[str, ...],
-    config: Path | None,
     name: str | None,
     tensorboard: bool,
     resume: str | None,
     retries: int,
     dry_run: bool,
     as_json: bool,
-    **flags: Any,
+    **options: Any,
 ) -> None:
     """Train MODEL and keep the run in runs/.
 
@@ -131,14 +132,16 @@ def verb(
         say(f"tensorboard --logdir {RUNS} shows the curves, in another terminal")
     if note := note_on_allocation():
         say(note)
-    request = Request(model, data, preset, size, config, flags, assignments, fit)
+    from zoo.cli.job import create_job, find_resumed
+
     if dry_run:
-        _dry_run(request, resume, as_json=as_json)
+        _dry_run(resume, options, as_json=as_json)
         return
     if resume is not None:
-        result = _resume(request, resume, name, tensorboard=tensorboard, as_json=as_json)
+        run = find_resumed(resume, options["model"])
+        result = _resume(run, name, options, tensorboard=tensorboard, as_json=as_json)
     else:
-        result = _train(new_job(request), name=name, tensorboard=tensorboard)
+        result = _train(create_job(**options), name=name, tensorboard=tensorboard)
     if result is not None:  # else a rank that is not the first
         _print_result(result, as_json=as_json)
 
@@ -159,28 +162,33 @@ def _start_process(retries: int) -> None:
         raise SystemExit(supervise(retries, say))
 
 
-def _dry_run(request: Request, resume: str | None, *, as_json: bool) -> None:
+def _dry_run(resume: str | None, options: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what a training would do and how long it would take."""
     if resume is not None:
         raise UsageError("--dry-run is for a new run", hint="zoo runs show RUN")
-    job = new_job(request)
+    from zoo.cli.job import create_job
+
+    job = create_job(**options)
     from zoo.training.train import plan
 
-    if (planned := plan(job)) is not None:
-        _print_plan(planned, as_json=as_json)
+    found = plan(job)
+    if found is not None and as_json:
+        print_json(asdict(found))
+    elif found is not None:
+        _print_plan(found)
 
 
 def _resume(
-    request: Request, resume: str, name: str | None, *, tensorboard: bool, as_json: bool
+    run: Run, name: str | None, options: Mapping[str, Any], *, tensorboard: bool, as_json: bool
 ) -> TrainResult | None:
     """Resume a run; None where there is nothing left to train, and on ranks but the first."""
-    run = find_resumed(resume, request.model)
+    from zoo.cli.job import resume_job
     from zoo.training.config import contradiction
 
     with run.held() if is_first_rank() else nullcontext():
         if name not in {None, run.name}:
             raise contradiction(run, "name", str(name), run.name)
-        job, changes = same_job(request, run)
+        job, changes = resume_job(run, **options)
         if _is_complete(run, changes):
             if as_json:
                 print_json(_result_of(run))
@@ -202,11 +210,7 @@ def _train(job: Job, **how: Any) -> TrainResult | None:
 
 
 def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
-    """Whether a run has nothing left to train; print that, or what another budget changes.
-
-    Raises:
-        UsageError: a budget is asked for that the run has used up already.
-    """
+    """Whether a run has nothing left to train; print that, or what another budget changes."""
     from zoo.training.checkpoint import newest
     from zoo.training.config import BUDGETS
 
@@ -217,8 +221,9 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
         reached = {"steps": last.step, "epochs": at["epoch"], "max_seconds": at["seconds"]}
         for key, value in new.items():
             if value is not None and value <= reached[key]:
+                unit = key.removeprefix("max_")
                 raise UsageError(
-                    f"run {run.name} has {reached[key]:,.0f} {UNITS[key]} already, so that "
+                    f"run {run.name} has {reached[key]:,.0f} {unit} already, so that "
                     f"{value:,.0f} leave nothing to train",
                     hint=f"zoo train --resume {run.name} {BUDGET_OPTIONS[key]} of more than that",
                 )
@@ -234,8 +239,6 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
 
 def _result_of(run: Run) -> dict[str, Any]:
     """Return what ``--json`` printed when the run ended."""
-    from zoo.training.monitors import alert_history
-
     info = run.info()
     active = [asdict(each) for each, end in alert_history(run.events()) if end is None]
     keys = ("model", "status", "step", "epoch", "metrics", "seconds")
@@ -245,7 +248,6 @@ def _result_of(run: Run) -> dict[str, Any]:
 
 def _check_new_name(name: str) -> None:
     from zoo.catalog.lookup import installed_models
-    from zoo.training.run import check_run_name, name_taken
 
     check_run_name(name)
     if is_first_rank() and (RUNS / name).exists():
@@ -254,33 +256,24 @@ def _check_new_name(name: str) -> None:
         raise UsageError(f"{name!r} is a model", hint=f"--name my-{name}")
 
 
-def _print_plan(found: Plan, *, as_json: bool) -> None:
-    if as_json:
-        print_json(asdict(found))
-        return
+def _print_plan(found: Plan) -> None:
     players = ", ".join(f"{name} {count:,}" for name, count in found.parameters.items())
     channels, height, width = found.image
     steps = f"{found.steps:,}" if found.steps else "as many as fit"
-    click.echo(f"model        {found.model} on {found.device}, precision {found.precision}")
-    held_out = f"{found.validation_images:,} held out"
-    click.echo(
-        f"data         {found.data}: {found.training_images:,} training images and {held_out}"
-    )
-    click.echo(f"image        {channels} × {height} × {width}")
-    click.echo(f"parameters   {players}")
-    click.echo(f"steps        {steps} of {found.batch_size} images, "
-               f"{found.steps_per_epoch:,} an epoch")  # fmt: skip
-    click.echo(f"time         {found.seconds_per_step * 1000:.1f} ms a step, about "
-               f"{found.estimated_seconds:,.0f} s in all")  # fmt: skip
-    click.echo(f"would write  {', '.join(found.writes)} in a new folder below runs/")
+    milliseconds = found.seconds_per_step * 1000
+    click.echo(f"""\
+model        {found.model} on {found.device}, precision {found.precision}
+data         {found.data}: {found.training_images:,} training images and \
+{found.validation_images:,} held out
+image        {channels} × {height} × {width}
+parameters   {players}
+steps        {steps} of {found.batch_size} images, {found.steps_per_epoch:,} an epoch
+time         {milliseconds:.1f} ms a step, about {found.estimated_seconds:,.0f} s in all
+would write  {", ".join(found.writes)} in a new folder below runs/""")
 
 
 def _print_result(result: TrainResult, *, as_json: bool) -> None:
-    """Print how a training ended and what to do next.
-
-    Raises:
-        InterruptedRunError: a signal ended it.
-    """
+    """Print how a training ended and what to do next; raise what a signal ended it with."""
     from zoo.training.launch import exit_code
 
     if as_json:

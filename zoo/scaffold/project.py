@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import importlib.util
 import json
 import keyword
 import re
 import shutil
 import subprocess
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
+from importlib import metadata
 from pathlib import Path
 from string import Template
 
@@ -23,41 +18,21 @@ from zoo.catalog.card import MAX_NAME, check_name
 from zoo.catalog.lookup import installed_models
 from zoo.catalog.registry import read_registry, reserved_names
 from zoo.errors import UsageError
+from zoo.scaffold import KINDS, TEMPLATES
 
 PREFIX = "zoo-"  # of distributions, so that their import names hide nobody else's module
-TEMPLATES = files("zoo.scaffold") / "templates"
 NOBODY = ("TODO: your name", "TODO@example.org")
 
 
-@dataclass(frozen=True)
 class Names:
-    """What a new plugin and its parts are called.
+    """What a new plugin and its parts are called, made from the name of its model."""
 
-    Args:
-        model: what users type after ``zoo train``.
-    """
-
-    model: str
-
-    @property
-    def distribution(self) -> str:
-        """What users type after ``pip install``."""
-        return self.model if self.model.startswith(PREFIX) else PREFIX + self.model
-
-    @property
-    def package(self) -> str:
-        """What Python imports."""
-        return self.distribution.replace("-", "_")
-
-    @property
-    def module(self) -> str:
-        """The file of the model, inside the package."""
-        return self.model.replace("-", "_")
-
-    @property
-    def class_name(self) -> str:
-        """The model's class."""
-        return "".join(word.capitalize() for word in self.model.split("-"))
+    def __init__(self, model: str) -> None:
+        self.model = model  # what users type after `zoo train`
+        self.distribution = model if model.startswith(PREFIX) else PREFIX + model
+        self.package = self.distribution.replace("-", "_")  # what Python imports
+        self.module = model.replace("-", "_")  # the file of the model in the package
+        self.class_name = "".join(word.capitalize() for word in model.split("-"))
 
 
 def names_of(model: str) -> Names:
@@ -66,11 +41,11 @@ def names_of(model: str) -> Names:
     Raises:
         UsageError: the name is no name, is taken or reserved, or is a word of Python.
     """
-    names = Names(model)
     try:
         check_name(model, "model")
     except ValueError as problem:
         raise UsageError(str(problem), hint="zoo plugins new my-model") from None
+    names = Names(model)
     reason = _why_not(names)
     if reason:
         raise UsageError(
@@ -94,7 +69,7 @@ def _why_not(names: Names) -> str:
             return f"the name belongs to {row.distribution}, which the catalogue lists"
     if names.model in reserved_names():
         return "the name is reserved for zoo's own"
-    if _is_distribution(names.distribution) or _is_module(names.package):
+    if any(metadata.distributions(name=names.distribution)) or _is_module(names.package):
         return f"{names.distribution} is installed already"
     if keyword.iskeyword(names.module):
         return "it is a word of Python's, and the model's file could not be imported"
@@ -109,29 +84,10 @@ def _is_module(name: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
-def _is_distribution(name: str) -> bool:
-    try:
-        importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-@functools.cache
-def kinds() -> Mapping[str, Mapping[str, str]]:
-    """Return the kinds of models to start from, each with what its card says."""
-    return tomllib.loads(_read("kinds.toml"))
-
-
 def write_project(names: Names, kind: str, folder: Path) -> list[str]:
     """Write a distribution with one model into a new folder, and return its files.
 
-    The folder takes its name when everything is in it.
-
-    Args:
-        names: of everything in it.
-        kind: one of `kinds`.
-        folder: where; its parents are made.
+    The folder takes its name when everything is in it; its parents are made.
 
     Raises:
         UsageError: there is something at `folder`.
@@ -163,7 +119,7 @@ def _fill(names: Names, kind: str) -> dict[str, str]:
         "bounds": bounds_of(zoo.__version__),
         "author": json.dumps(author, ensure_ascii=False),  # a string of JSON is one of TOML
         "email": json.dumps(email),
-        **kinds()[kind],
+        **KINDS[kind],
     }
     templates = {
         "pyproject.toml": "pyproject.toml.tmpl",
@@ -196,16 +152,12 @@ def bounds_of(version: str) -> str:
 
 def _author() -> tuple[str, str]:
     """Return name and e-mail as git knows them, each with what to fill in where it does not."""
-    name, email = (_ask_git(key) for key in ("user.name", "user.email"))
+    found = {"user.name": "", "user.email": ""}
+    if git := shutil.which("git"):
+        for key in found:
+            words = [git, "config", "--get", key]
+            asked = subprocess.run(words, capture_output=True, check=False, timeout=10)
+            found[key] = asked.stdout.decode(errors="replace").strip()
+    name, email = found.values()
     usable = re.fullmatch(r"[\w.+-]+@[\w.-]+", email, flags=re.ASCII)
     return (name if name.isprintable() and name else NOBODY[0], email if usable else NOBODY[1])
-
-
-def _ask_git(key: str) -> str:
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    asked = subprocess.run(
-        [git, "config", "--get", key], capture_output=True, check=False, timeout=10
-    )
-    return asked.stdout.decode(errors="replace").strip()

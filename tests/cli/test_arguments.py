@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from tests.data.pictures import fill, photo, save
 from tests.process import error_of, zoo, zoo_json
 from zoo import pictures
+from zoo.cli.arguments import FITS
 
 SMALL = ("--set", "channels=4", "--steps", "1", "--batch-size", "8")
 
@@ -30,6 +32,10 @@ def shown(path: Path, how: pictures.Fit, number: int) -> bool:
     fitted = pictures.fit(photo(number, 12, 30), 16, 16, 3, how)
     factor = len(originals(path)) // 16
     return bool((originals(path) == fitted.repeat(factor, 0).repeat(factor, 1)).all())
+
+
+def test_every_way_to_fit_pictures_can_be_asked_for() -> None:
+    assert get_args(pictures.Fit) == FITS
 
 
 def test_a_run_keeps_its_fit_and_every_verb_uses_it() -> None:

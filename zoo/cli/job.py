@@ -1,0 +1,197 @@
+"""The options of ``zoo train`` -> a training that can begin, or one that is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.catalog.lookup import ModelEntry, find_model, load_class
+from zoo.catalog.registry import install_command
+from zoo.cli.arguments import fetch_source, read_fit, read_size
+from zoo.cli.output import say
+from zoo.errors import NotFoundError, PluginError, UsageError
+from zoo.ports import DataSpec, Fit
+from zoo.training.run import Run, all_runs, find_run
+
+if TYPE_CHECKING:
+    from zoo.data.store import Store
+    from zoo.training.config import Job, Settings
+
+
+def create_job(
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    size: str | None = None,
+    fit: str | None = None,
+    config: Path | None = None,
+    **options: Any,
+) -> Job:
+    """Return a new training as the file, the flags and ``--set`` say; fetch and decode its data."""
+    from zoo.data.location import check_data_is_there
+    from zoo.training.config import Job, read_config, resolve
+
+    file = read_config(config) if config else {}
+    name = model or file.get("model")
+    if name is None:
+        raise UsageError("which model?", hint="zoo list, then zoo train MODEL")
+    entry = find_model(str(name))
+    if "model" in file and not entry.is_called(str(file["model"])):
+        raise UsageError(
+            f"{config} is for {file['model']!r}, not for {name!r}",
+            hint=f"zoo train --config {config}",
+        )
+    layers, usual_size = _layers(entry, file, **options)
+    place = str(data if data is not None else file.get("data", entry.card.data))
+    # What is misspelt is told before torch is imported, and wrong options before a download.
+    known_fit = read_fit(fit or file.get("fit") or "cover")
+    wanted = read_size(size or file.get("size") or usual_size)
+    check_data_is_there(place)
+    model_class = load_class(entry)
+    preset = asdict(model_class.training_preset)
+    configured, settings = resolve(model_class.Config, preset, layers)
+    opened = _open_data(entry, place, wanted, known_fit, settings)
+    return Job(entry, model_class, configured, settings, *opened)
+
+
+def resume_job(
+    run: Run,
+    *,
+    model: str | None,
+    data: str | None,
+    size: str | None,
+    fit: str | None,
+    config: Path | None,
+    **options: Any,
+) -> tuple[Job, dict[str, Any]]:
+    """Return the training of a run with what may be different now, and which settings are.
+
+    Raises:
+        NotFoundError: the run does not say what it is any more, or its data cannot be found.
+        PluginError: its model is not installed.
+        UsageError: something is asked for that contradicts the run.
+    """
+    from zoo.training.config import Job, contradiction, load_job, read_config, resolve_again
+
+    own, beside = load_job(run)
+    own_size, own_fit = own["size"], read_fit(own.get("fit", "cover"))
+    entry = _installed(str(own["model"]), run)
+    files = [beside, read_config(config) if config else {}]
+    for name in (model, *(file.get("model") for file in files)):
+        if name is not None and not entry.is_called(str(name)):
+            raise contradiction(run, "model", str(name), entry.card.name)
+    layers, usual_size = _layers(entry, files[1], **options)
+    wishes = [str(each) for each in (data, *(file.get("data") for file in files)) if each]
+    place = _place_of_data(run, str(own["data"]), wishes)
+    for wanted in (size, usual_size, *(file.get("size") for file in files)):
+        if wanted is not None and read_size(wanted) != read_size(own_size):
+            raise contradiction(run, "size", str(wanted), "x".join(map(str, own_size)))
+    for wanted in (fit, *(file.get("fit") for file in files)):
+        if wanted is not None and read_fit(wanted) != own_fit:
+            raise contradiction(run, "fit", str(wanted), own_fit)
+    before = {**own.get("options", {}), **own.get("training", {})}
+    in_run = {**beside.get("options", {}), **beside.get("training", {})}
+    edited = {key: value for key, value in in_run.items() if before.get(key) != value}
+    model_class = load_class(entry)
+    configured, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
+    opened = _open_data(entry, place, read_size(own_size), own_fit, settings)
+    job = Job(entry, model_class, configured, settings, *opened)
+    return (_with_own_names(job, run) if job.data != own["data"] else job), changes
+
+
+def _layers(
+    entry: ModelEntry,
+    file: Mapping[str, Any],
+    *,
+    preset: str | None = None,
+    assignments: Sequence[str] = (),
+    duration: str | None = None,
+    **flags: Any,
+) -> tuple[list[dict[str, Any]], Any]:
+    """Return the options that are asked for, the later ones stronger, and the preset's size."""
+    from zoo.training.config import seconds
+
+    given = {key: value for key, value in flags.items() if value not in (None, False)}
+    if duration is not None:
+        given["max_seconds"] = seconds(duration)
+    start = dict(entry.card.find_preset(preset)) if preset is not None else {}
+    usual_size = start.pop("size", None)
+    in_file = {**file.get("options", {}), **file.get("training", {})}
+    assigned = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {assignment[:60]!r} is not KEY=VALUE", hint="--set lr=1e-3")
+        assigned[key.strip().replace("-", "_")] = value.strip()
+    return [start, in_file, given, assigned], usual_size
+
+
+def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
+    """Return where the data of a run lies: where the user says, or where it is found.
+
+    Another place is only taken where a checkpoint knows what the data was: it is compared before
+    anything is trained.
+    """
+    from zoo.training.checkpoint import saved_job
+    from zoo.training.config import contradiction, find_data, is_in_catalogue, is_other_data
+
+    for wanted in wishes:
+        if is_other_data(wanted, data):
+            if is_in_catalogue(wanted) or saved_job(run) is None:
+                raise contradiction(run, "data", wanted, data)
+            return wanted
+    place = find_data(run, data)
+    if place != data:
+        say(f"the data of run {run.name} lies in {place} now; it was {data}")
+    return place
+
+
+def _with_own_names(job: Job, run: Run) -> Job:
+    """Return a training on data that was moved, with the names that it had in its run."""
+    try:
+        own = DataSpec.from_json(run.fact("data_spec"))
+    except ValueError:  # lost; the data's own names serve
+        return job
+    now = job.store.spec
+    if (own.channels, own.height, own.width) != (now.channels, now.height, now.width):
+        return job  # other data, which is told when its digest is compared
+    return replace(job, store=replace(job.store, spec=own))
+
+
+def _installed(model: str, run: Run) -> ModelEntry:
+    try:
+        return find_model(model)
+    except NotFoundError:
+        distribution, _, name = model.rpartition(":")
+        raise PluginError(
+            f"run {run.name!r} needs model {name!r}, which no installed plugin provides",
+            hint=install_command(distribution),
+        ) from None
+
+
+def find_resumed(wanted: str, model: str | None) -> Run:
+    """Return the run to go on with; after a model's name, ``@last`` is that model's last run."""
+    if wanted != "@last" or model is None:
+        return find_run(wanted)
+    if model in {run.name for run in all_runs()}:
+        raise UsageError(f"{model!r} is a run", hint=f"zoo train --resume {model}")
+    name = find_model(model).card.name
+    for run in reversed(all_runs()):
+        if run.fact("model") == name:
+            return run
+    raise NotFoundError(f"no run of {name!r} here", hint=f"zoo train {name}, or zoo runs")
+
+
+def _open_data(
+    entry: ModelEntry, data: str, size: tuple[int, int] | None, fit: Fit, settings: Settings
+) -> tuple[str, Store]:
+    """Fetch and decode the data, telling the user what takes time or may surprise."""
+    from zoo.data.store import open_store
+    from zoo.training.config import check_data
+
+    source = replace(fetch_source(data), two_domains=entry.card.needs == "two domains")
+    store = open_store(source, size=size, fit=fit, on_bad_image=settings.on_bad_image, report=say)
+    check_data(entry, source.reference, store)
+    return source.reference, store
