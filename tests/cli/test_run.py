@@ -35,8 +35,8 @@ from tests.runtime.graphs import (
     translator,
 )
 from zoo.grids import grid
+from zoo.identity import Precision
 from zoo.ports import DataSpec, Port
-from zoo.runtime.description import Precision
 from zoo.runtime.files import safe_file_name
 
 

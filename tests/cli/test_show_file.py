@@ -26,6 +26,7 @@ from tests.runtime.graphs import (
     save,
     translator,
 )
+from zoo.identity import to_text
 from zoo.manifest import facts_of
 from zoo.ports import DataSpec, Port
 
@@ -140,7 +141,7 @@ def test_classes_domains_layout_and_rate_are_told() -> None:
     described = describe(
         "hear", [pixels, sound], [replace(pixels, name="y"), replace(sound, name="z")]
     )
-    stranger(Path("hear.onnx"), zoo_entry=described.to_text())
+    stranger(Path("hear.onnx"), zoo_entry=to_text(described))
     found = shown("hear.onnx")
     assert "(batch, height, width, 3) of uint8 in [0, 255]; NHWC RGB" in found["takes"][0]
     assert "22,050 samples a second" in found["takes"][1]

@@ -19,8 +19,9 @@ from zoo import DataSpec, Graph, Model, Port
 from zoo.draws import draw
 from zoo.errors import PluginError, ZooError
 from zoo.export.bundle import export_bundle
+from zoo.identity import Identity
 from zoo.model.inference import run_graph
-from zoo.model.weights import Header, Trained, save_weights
+from zoo.model.weights import Trained, save_weights
 
 STEM = "shift-ponies.horse_to_zebra"
 PONIES = DataSpec("ponies", 3, 20, 28, domains=("Horse", "Zebra"))
@@ -105,7 +106,7 @@ def trained(model: Model) -> Trained:
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     graphs = {name: graph.signature for name, graph in model.graphs().items()}
-    header = Header("shift", "tests", "1", {"lr": 0.01}, model.data, graphs)
+    header = Identity("shift", "tests", "1", {"lr": 0.01}, model.data, graphs)
     save_weights(Path("weights.safetensors"), model, header)
     return Trained(model.eval(), header, Path("weights.safetensors"))
 

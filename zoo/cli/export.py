@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from zoo.export.bundle import Bundle, CompareMetrics, MetricComparison
     from zoo.export.exporter import ExportedGraph
     from zoo.export.quality import CalibrationData
+    from zoo.identity import Precision
     from zoo.model.weights import Trained
-    from zoo.runtime.description import Precision
     from zoo.runtime.session import Session
 
 MOST_BATCH = 4096

@@ -152,9 +152,10 @@ def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
 def _with_own_names(job: Job, run: Run) -> Job:
     """Return a training on data that was moved, with the names that it had in its run."""
     from zoo.ports import DataSpec
+    from zoo.records import typed
 
     try:
-        own = DataSpec.from_json(run.fact("data_spec"))
+        own = typed(run.fact("data_spec"), DataSpec)
     except ValueError:  # lost; the data's own names serve
         return job
     now = job.store.spec

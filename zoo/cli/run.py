@@ -163,7 +163,8 @@ def verb(
             provider=provider, threads=threads, memory_pattern=memory_pattern, spin=spin
         )
         session = open_graph(Path(file), to, opened)
-        tell_version(session.path, session.description.distribution, session.description.version)
+        of_model = session.description.identity
+        tell_version(session.path, of_model.distribution, of_model.version)
         leave_out = Path(output or session.path.stem)
         given = find_sources(inputs, _standard_input(inputs), leave_out)
         feed = prepare_feed(
@@ -185,7 +186,7 @@ def verb(
     print_json(
         {
             "file": click.format_filename(session.path),
-            "model": session.description.model,
+            "model": session.description.identity.model,
             "graph": session.description.graph,
             "provider": session.provider,
             "outputs": paths,
@@ -294,7 +295,7 @@ def _standard_input(words: Sequence[str]) -> BinaryIO | None:
 
 def _with_bar(results: Iterable[Result], feed: Feed) -> Iterator[Result]:
     """Pass results on; on a terminal, show how far a long run is."""
-    from zoo.runtime.description import has_dynamic_size
+    from zoo.ports import has_dynamic_size
 
     photos = feed.port is not None and has_dynamic_size(feed.port)  # one may take minutes
     hidden = not sys.stderr.isatty() or feed.count < (2 if photos else LONG)

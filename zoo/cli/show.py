@@ -124,7 +124,7 @@ def _graph_rows(signatures: Mapping[str, Signature]) -> list[tuple[str, str, str
 
 
 def _ports(ports: tuple[Port, ...]) -> str:
-    from zoo.runtime.description import describe_port
+    from zoo.ports import describe_port
 
     return "; ".join(describe_port(port) for port in ports)
 

@@ -47,7 +47,7 @@ from zoo.data.survey import (
 from zoo.errors import NotFoundError, ZooError
 from zoo.pictures import MAX_PIXELS, ValueRange, describe_cut, max_pixels
 from zoo.ports import DataSpec, Fit
-from zoo.records import read_json
+from zoo.records import read_json, to_plain
 
 KNOWN = "fingerprints.json"  # in the cache: hash of all bytes, by what tells it without reading
 MOST_KNOWN = 256  # data sets; the oldest are forgotten, which costs a reading
@@ -366,7 +366,7 @@ def _build(folder: Path, source: Source, options: DecodeOptions, log: Report) ->
                 "format": FORMAT,
                 "splits": decoded.splits,
                 "pairs": decoded.pairs,
-                "spec": spec.to_json(),
+                "spec": to_plain(spec),
                 "total": decoded.total,
                 "bad": len(decoded.bad),
                 "examples": examples[:MAX_EXAMPLES],

@@ -14,10 +14,10 @@ from torch import nn
 import zoo
 from zoo.errors import PluginError, ZooError
 from zoo.export.verify import example_inputs
+from zoo.identity import Description
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import evaluating
 from zoo.model.weights import Trained
-from zoo.runtime.description import Description
 
 RUNNING_STATISTICS = "the running statistics of the training"
 IMAGE_STATISTICS = "the statistics of each image"
@@ -51,15 +51,10 @@ def describe_graph(
     normalisation, dropout = _describe_layers(trained.model, name, graph)
     try:
         return Description(
-            model=header.model,
+            identity=header,
             graph=name,
-            distribution=header.distribution,
-            version=header.version,
-            data=header.data,
             signature=graph.signature,
-            config=header.config,
-            step=header.step,
-            metrics=header.metrics,
+            precision="float32",
             normalisation=normalisation,
             dropout=dropout,
             weights_sha256=weights_sha256,

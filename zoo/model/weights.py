@@ -5,9 +5,8 @@ Nothing else is needed to build the model again: `load_weights` takes a path and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,83 +19,28 @@ from zoo.atomic import write_bytes
 from zoo.catalog.lookup import Offer, find_model, load_class
 from zoo.catalog.registry import install_command
 from zoo.errors import NotFoundError, PluginError, ZooError
+from zoo.identity import METADATA_KEY, Identity, WeightHeader, from_text, to_text
 from zoo.manifest import check_listed
 from zoo.model.contract import Model
 from zoo.model.tensors import Shape, damaged, look
 from zoo.options import configure, to_plain
-from zoo.ports import DataSpec, Signature
-from zoo.records import parse_json, typed
-
-SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a weight file says of itself.
-
-    Args:
-        model: name of the model in the catalogue.
-        distribution: installed package that provided it.
-        version: version of that package.
-        config: the model's full configuration.
-        data: what it was trained on.
-        graphs: the ports of every graph that it exports.
-        step: training steps so far.
-        metrics: validation metrics at that step.
-    """
-
-    model: str
-    distribution: str
-    version: str
-    config: Mapping[str, Any]
-    data: DataSpec
-    graphs: Mapping[str, Signature]
-    step: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the header as plain JSON values."""
-        return {
-            "schema": SCHEMA,
-            "model": self.model,
-            "distribution": self.distribution,
-            "version": self.version,
-            "config": dict(self.config),
-            "data": self.data.to_json(),
-            "graphs": {name: graph.to_json() for name, graph in self.graphs.items()},
-            "step": self.step,
-            "metrics": dict(self.metrics),
-        }
-
-    @classmethod
-    def from_json(cls, value: Any) -> Header:
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: a part is missing or has the wrong type.
-        """
-        header = typed(value, cls)
-        if value.get("schema") != SCHEMA:
-            raise ValueError(f"schema {SCHEMA} was expected; a newer zoo-core may read the file")
-        if header.step < 0:
-            raise ValueError("'step' is below 0")
-        return header
+from zoo.ports import DataSpec
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with its trained weights, in evaluation mode, and what its file says."""
+    """A model with its trained weights, in evaluation mode, and the identity in its file."""
 
     model: Model
-    header: Header
+    header: Identity
     path: Path
 
 
 def describe(
     model: Model, offer: Offer, *, step: int = 0, metrics: Mapping[str, float] | None = None
-) -> Header:
-    """Return the header for the weights that `model` has now."""
-    return Header(
+) -> Identity:
+    """Return the identity of a model with the weights that it has now."""
+    return Identity(
         model=offer.card.name,
         distribution=offer.plugin.distribution,
         version=offer.plugin.version,
@@ -108,10 +52,10 @@ def describe(
     )
 
 
-def save_weights(path: Path, model: Model, header: Header) -> None:
+def save_weights(path: Path, model: Model, header: Identity) -> None:
     """Write the weights in one piece; an older file stays until the new one is whole."""
     # One entry: safetensors writes several in an order that changes from process to process.
-    metadata = {"zoo": json.dumps(header.to_json(), allow_nan=False)}
+    metadata = {METADATA_KEY: to_text(WeightHeader(identity=header))}
     save_tensors(path, model.state_dict(), metadata)
 
 
@@ -174,25 +118,25 @@ def load_weights(path: Path) -> Trained:
     return Trained(model.eval(), header, path)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> Identity:
     """Read what a weight file says of itself, without reading its tensors.
 
     Raises:
         NotFoundError: the file is missing, damaged or not the zoo's.
     """
     metadata = look(path).metadata
-    if "zoo" not in metadata:
+    if METADATA_KEY not in metadata:
         raise NotFoundError(
             f"{path} does not say which model it belongs to",
             cause="the file was not written by zoo",
         )
     try:
-        return Header.from_json(parse_json(metadata["zoo"], dict[str, Any]))
+        return from_text(metadata[METADATA_KEY], WeightHeader).identity
     except ValueError as problem:
         raise damaged(path, str(problem)) from None
 
 
-def offer_of(header: Header, path: Path) -> Offer:
+def offer_of(header: Identity, path: Path) -> Offer:
     """Return the installed model of a weight file: by its own distribution, else by its name.
 
     Raises:
@@ -211,7 +155,7 @@ def offer_of(header: Header, path: Path) -> Offer:
         ) from None
 
 
-def other_version(header: Header, offer: Offer) -> str:
+def other_version(header: Identity, offer: Offer) -> str:
     """Return that another plugin, or another version of it, wrote a file; empty where none did."""
     now = f"{offer.plugin.distribution} {offer.plugin.version}"
     then = f"{header.distribution} {header.version}"

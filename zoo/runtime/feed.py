@@ -14,8 +14,7 @@ from PIL import Image
 from zoo.draws import class_labels, class_name, draw, read_classes
 from zoo.errors import UsageError
 from zoo.pictures import BadPictureError, Pixels, ValueRange, fit, to_pixels, to_values
-from zoo.ports import Fit, Port
-from zoo.runtime.description import describe_port, has_dynamic_size, is_pictorial, numbers_in_a_row
+from zoo.ports import Fit, Port, describe_port, has_dynamic_size, is_pictorial, numbers_in_a_row
 from zoo.runtime.files import (
     Picture,
     Source,
@@ -159,7 +158,7 @@ def prepare_feed(
     places = [source for source in given if not source.holds_arrays]
     port = _port_for_pictures(session, places, arrays) if places else None
     pictures = find_pictures(places, leave_out)
-    data = session.description.data
+    data = session.description.identity.data
     rows = {len(array) for array in arrays.values()} | ({len(pictures)} if pictures else set())
     if len(rows) > 1:
         raise UsageError(f"the inputs have different numbers of rows: {sorted(rows)}")

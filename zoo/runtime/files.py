@@ -19,8 +19,7 @@ from PIL import Image
 from zoo.atomic import replacing
 from zoo.errors import NotFoundError, UsageError
 from zoo.pictures import ValueRange, peek, read_picture, suffixes
-from zoo.ports import Port
-from zoo.runtime.description import describe_port
+from zoo.ports import Port, describe_port
 
 LONGEST_WORD = 40  # characters; of some scripts, each takes four of a file system's 255 bytes
 PIPE = "-"  # how standard input and output are named on the command line

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError
 from zoo.pictures import MEGAPIXEL, BadPictureError
-from zoo.runtime.description import has_dynamic_size
+from zoo.ports import has_dynamic_size
 from zoo.runtime.session import draw_examples
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def picture_sizes(feed: Feed) -> Sizes | None:
 
 def far_from_training(session: Session, sizes: Sizes) -> str:
     """Return a note if pictures are far larger or smaller than in the training; else nothing."""
-    data = session.description.data
+    data = session.description.identity.data
     usual = min(data.height, data.width)
     most, least = min(sizes.largest) / usual, min(sizes.smallest) / usual
     if most < FAR and least > 1 / FAR:

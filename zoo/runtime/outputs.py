@@ -13,8 +13,7 @@ import numpy as np
 from zoo.errors import UsageError
 from zoo.grids import grid
 from zoo.pictures import Pixels, undo_fit, write_png
-from zoo.ports import Fit, Port, Signature
-from zoo.runtime.description import is_pictorial, numbers_in_a_row
+from zoo.ports import Fit, Port, Signature, is_pictorial, numbers_in_a_row
 from zoo.runtime.feed import Feed, Result, port_to_pixels
 from zoo.runtime.files import PIPE, write_arrays
 from zoo.runtime.session import Arrays, Session

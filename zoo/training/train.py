@@ -17,6 +17,7 @@ import zoo
 from zoo.atomic import OF_THE_DISK, write_text
 from zoo.data.batches import Batches
 from zoo.errors import InterruptedRunError, ZooError
+from zoo.records import to_plain
 from zoo.training import devices
 from zoo.training.alerts import Alert, AlertError
 from zoo.training.checkpoint import Checkpoint, CheckpointTimer, damaged, newest, set_aside
@@ -282,7 +283,7 @@ def _start_run(
         version=job.offer.plugin.version,
         data=job.data,
         data_from_run=run.relative_path_to(job.data),
-        data_spec=job.store.spec.to_json(),
+        data_spec=to_plain(job.store.spec),
         device=str(fabric.device),
         devices=fabric.world_size,
         precision=devices.precision(job.settings, fabric.device.type),
