@@ -160,6 +160,8 @@ class ExportedFile(GraphFile, FileFacts):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        outputs = {port.name for port in self.signature.outputs}
+        _require(outputs >= set(self.checks), "checks of outputs that the file does not have")
         for groups in (self.checks, self.quality):
             for names in (groups, *groups.values()):
                 usable = len(names) <= MAX_FIGURES and all(map(_is_printable_name, names))

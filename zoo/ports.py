@@ -144,7 +144,8 @@ class Port:
         _require(rate_is_usable, f"rate of port {self.name!r}")
         names_are_usable = _are_names(self.classes) and _are_names((self.domain,))
         _require(names_are_usable, f"names in port {self.name!r}")
-        colours = {1: "grey", 3: "RGB"}.get(self.channels, "") if self.kind == "image" else ""
+        channels = self.channels if self.kind == "image" else 0
+        colours = "grey" if channels == 1 else "RGB" if channels == 3 else ""
         object.__setattr__(self, "colours", colours)
         _require(
             isinstance(self.tolerance, float) and 0 < self.tolerance < float("inf"),

@@ -144,8 +144,8 @@ def test_the_file_that_was_verified_is_the_file_that_is_shipped(
                            calibration=PICTURES, max_loss=5.0)  # fmt: skip
     verified = bundle.graphs["shift"].facts
     (entry,) = json.loads((folder / "manifest.json").read_text())["files"].values()
-    shipped = hashlib.sha256((folder / verified["file"]).read_bytes()).hexdigest()
-    assert entry["sha256"] == verified["sha256"] == shipped
+    shipped = hashlib.sha256((folder / verified.file).read_bytes()).hexdigest()
+    assert entry["sha256"] == verified.sha256 == shipped
 
 
 def test_the_file_is_not_written_after_it_was_verified(

@@ -196,9 +196,10 @@ def test_a_graph_whose_name_is_no_file_name_does_not_leave(
 ) -> None:
     model = Translator(ShiftConfig(), PONIES)
     (graph,) = model.graphs().values()
+    subject = trained(model)
     monkeypatch.setattr(Translator, "graphs", lambda _: {name: graph})
     with pytest.raises(PluginError, match="cannot name a file"):
-        export_bundle(trained(model), Path("bundle"))
+        export_bundle(subject, Path("bundle"))
     assert [path.name for path in Path().iterdir()] == ["weights.safetensors"]
 
 
@@ -214,6 +215,7 @@ def test_a_domain_that_could_not_be_shown_does_not_leave(monkeypatch: pytest.Mon
     model = Translator(ShiftConfig(), PONIES)
     ports = [Port.image(name, PONIES, domain="\x1b[2J", any_size=True) for name in ("a", "b")]
     graph = Graph(model.shift, ports[:1], ports[1:])
+    subject = trained(model)
     monkeypatch.setattr(Translator, "graphs", lambda _: {"shift": graph})
     with pytest.raises(PluginError, match="unusable domain of port 'a'"):
-        export_bundle(trained(model), Path("bundle"))
+        export_bundle(subject, Path("bundle"))

@@ -83,6 +83,12 @@ def save(
     return path
 
 
+def changed(description: Description, **changes: Any) -> Description:
+    """Return a description with other values, of its own or of its identity."""
+    of_identity = {key: changes.pop(key) for key in ("config", "data", "metrics") if key in changes}
+    return replace(description, identity=replace(description.identity, **of_identity), **changes)
+
+
 def decoder(path: Path, **changes: Any) -> Path:
     """latent (batch, 20) -> image (batch, 1, 28, 28): a sum of twenty stripe patterns."""
     described = describe("decode", [Port.latent("latent", 20)], [Port.image("image", CLOTHES)])
@@ -97,7 +103,7 @@ def decoder(path: Path, **changes: Any) -> Path:
         helper.make_node("Tanh", ["sum"], ["flat"]),
         helper.make_node("Reshape", ["flat", "shape"], ["image"]),
     ]
-    return save(path, replace(described, **changes), nodes, constants)
+    return save(path, changed(described, **changes), nodes, constants)
 
 
 def encoder(path: Path) -> Path:

@@ -39,17 +39,24 @@ class Trained:
 def describe(
     model: Model, offer: Offer, *, step: int = 0, metrics: Mapping[str, float] | None = None
 ) -> Identity:
-    """Return the identity of a model with the weights that it has now."""
-    return Identity(
-        model=offer.card.name,
-        distribution=offer.plugin.distribution,
-        version=offer.plugin.version,
-        config=to_plain(model.config),
-        data=model.data,
-        graphs={name: graph.signature for name, graph in model.graphs().items()},
-        step=step,
-        metrics=metrics or {},
-    )
+    """Return the identity of a model with the weights that it has now.
+
+    Raises:
+        PluginError: a graph or a port of the model is called what nobody could run.
+    """
+    try:
+        return Identity(
+            model=offer.card.name,
+            distribution=offer.plugin.distribution,
+            version=offer.plugin.version,
+            config=to_plain(model.config),
+            data=model.data,
+            graphs={name: graph.signature for name, graph in model.graphs().items()},
+            step=step,
+            metrics=metrics or {},
+        )
+    except ValueError as problem:
+        raise PluginError(f"{offer.card.name} declares an {problem}") from None
 
 
 def save_weights(path: Path, model: Model, header: Identity) -> None:
