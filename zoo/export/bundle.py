@@ -130,12 +130,10 @@ def export_bundle(
     max_loss: float = 0.0,
     log: Callable[[str], object] = str,
 ) -> Bundle:
-    """Export every graph of a model into a folder.
-
-    All files are written and verified in a temporary folder beside `folder`, and then moved.
+    """Export every graph of a model into a folder, which stays as it was where anything fails.
 
     Args:
-        trained: the model and the header of its weight file.
+        trained: the model.
         folder: made where it is missing. What an earlier export of the same weights left there
             stays beside the new files; that of other weights is removed.
         variant: of the graphs.
@@ -147,8 +145,7 @@ def export_bundle(
     Raises:
         PluginError: a graph's name cannot be the name of a file.
         UsageError: a graph has no such variant, or the folder holds files of another model.
-        ZooError: a graph cannot be exported, does not verify or loses too much; the folder is as
-            it was.
+        ZooError: a graph cannot be exported, does not verify or loses too much.
     """
     _check_names(trained)
     folder.parent.mkdir(parents=True, exist_ok=True)  # first: its errors name the place
@@ -167,9 +164,7 @@ def export_bundle(
         metrics: Sequence[MetricComparison] = ()
         if variant.is_reduced and compare_metrics is not None:
             log("measuring the model with these files")
-            sessions = {name: open_session(each.path) for name, each in graphs.items()}
-            metrics = compare_metrics(sessions)
-            graphs = _with_quality(graphs, metrics, max_loss)
+            graphs, metrics = _with_quality(graphs, compare_metrics, max_loss)
         _add_the_rest(trained, graphs, variant, building, earlier, folder)
         log("")
         files, removed = _move(building, folder, _files_of(earlier))
@@ -208,13 +203,15 @@ def _check_names(trained: Trained) -> None:
 
 
 def _with_quality(
-    graphs: Mapping[str, ExportedGraph], metrics: Sequence[MetricComparison], max_loss: float
-) -> dict[str, ExportedGraph]:
-    """Add the metrics to the measurements of the graphs that took part in them.
+    graphs: Mapping[str, ExportedGraph], compare_metrics: CompareMetrics, max_loss: float
+) -> tuple[dict[str, ExportedGraph], Sequence[MetricComparison]]:
+    """Measure the model with the files; return the graphs with their metrics, and all metrics.
 
     Raises:
         ZooError: a metric is worse by more than `max_loss` percent.
     """
+    sessions = {name: open_session(each.path) for name, each in graphs.items()}
+    metrics = compare_metrics(sessions)
     for metric in metrics:
         if metric.loss is not None and not metric.loss <= max_loss:
             raise ZooError(
@@ -230,7 +227,7 @@ def _with_quality(
             if name in metric.graphs
         }
         measured[name] = replace(graph, quality=quality)
-    return measured
+    return measured, metrics
 
 
 def _add_the_rest(
