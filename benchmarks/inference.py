@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from zoo.catalog.lookup import Offer, find_dataset, load_class, offers
+from zoo.catalog.lookup import ModelEntry, find_dataset, installed_models, load_class
 from zoo.export.exporter import export_graph
 from zoo.export.metadata import describe_graph
 from zoo.model.contract import Graph, Model
@@ -32,13 +32,13 @@ PAUSE = 0.02  # seconds
 LONG = 0.3  # seconds of one turn: what is quicker runs several times
 
 
-def build(offer: Offer) -> Model:
+def build(entry: ModelEntry) -> Model:
     """Return a model of the size of its card's data, untrained."""
-    data = find_dataset(offer.card.data)
+    data = find_dataset(entry.card.data)
     height, width = data.size or (64, 64)
     spec = DataSpec(data.name, data.channels, height, width, data.classes, data.domains)
     torch.manual_seed(0)
-    model_class = load_class(offer)
+    model_class = load_class(entry)
     return model_class(model_class.Config(), spec).eval()
 
 
@@ -92,11 +92,11 @@ def main() -> None:
     print("| model | graph | torch, 1 | ONNX, 1 | ratio | torch, 64 | ONNX, 64 | ratio |")
     print("|---|---|--:|--:|--:|--:|--:|--:|")
     slower = []
-    for offer in offers():
-        if asked.models and offer.card.name not in asked.models:
+    for entry in installed_models():
+        if asked.models and entry.card.name not in asked.models:
             continue
-        model = build(offer)
-        trained = Trained(model, describe(model, offer), Path())
+        model = build(entry)
+        trained = Trained(model, describe(model, entry), Path())
         for name, graph in model.graphs().items():
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, "graph.onnx")
@@ -108,8 +108,8 @@ def main() -> None:
                 ):
                     cells += [f"{eager:.2f}", f"{exported:.2f}", f"{eager / exported:.2f}"]
                     if exported > eager:
-                        slower.append(f"{offer.card.name} {name} at batch {batch}")
-            print(f"| {offer.card.name} | {name} | {' | '.join(cells)} |", flush=True)
+                        slower.append(f"{entry.card.name} {name} at batch {batch}")
+            print(f"| {entry.card.name} | {name} | {' | '.join(cells)} |", flush=True)
     print("slower than torch:", "; ".join(slower) or "none")
 
 

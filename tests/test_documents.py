@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.catalog.lookup import offers
+from zoo.catalog.lookup import installed_models
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -41,7 +41,7 @@ def test_nothing_is_said_to_be_on_a_package_index_that_is_not_there() -> None:
 
 
 def test_no_file_of_the_core_names_a_model() -> None:
-    names = "|".join(re.escape(each.card.name) for each in offers())
+    names = "|".join(re.escape(each.card.name) for each in installed_models())
     for path in (PROJECT / "zoo").rglob("*.py"):
         found = re.search(rf"(?<![\w-])({names})(?![\w-])", path.read_text(encoding="utf-8"))
         assert found is None, f"{path.relative_to(PROJECT)} names {found[0] if found else ''}"

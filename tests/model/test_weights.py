@@ -25,12 +25,12 @@ SPEC = DataSpec("shirts", 1, 8, 8)
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    offer = find_model("vae")
-    vae = load_class(offer)
+    entry = find_model("vae")
+    vae = load_class(entry)
     torch.manual_seed(0)
     model = vae(vae.Config(latent_size=3, hidden=(16,)), SPEC)
     path = tmp_path / "model.safetensors"
-    save_weights(path, model, describe(model, offer, step=7, metrics={"elbo": -3.5}))
+    save_weights(path, model, describe(model, entry, step=7, metrics={"elbo": -3.5}))
     return path
 
 

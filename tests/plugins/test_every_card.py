@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from zoo.catalog.lookup import find_model, offers
+from zoo.catalog.lookup import find_model, installed_models
 from zoo.catalog.plugins import installed
 from zoo.data.source import find_source
 from zoo.data.store import open_store
@@ -21,7 +21,7 @@ CARDS = [
         # two networks there and back take half a minute to export
         marks=[pytest.mark.slow] if each.card.task == "translation" else [],
     )
-    for each in offers()
+    for each in installed_models()
 ]
 
 
@@ -30,7 +30,7 @@ def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Decode each data set once for all tests here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("zoo-home")))
-        for data in {each.card.data for each in offers()}:
+        for data in {each.card.data for each in installed_models()}:
             open_store(find_source(data))
         yield
 

@@ -24,10 +24,10 @@ Change = Callable[[Header], object]
 
 
 def save(path: Path, name: str, **config: Any) -> Path:
-    offer = find_model(name)
-    kind = load_class(offer)
+    entry = find_model(name)
+    kind = load_class(entry)
     model = kind(kind.Config(**config), DataSpec("shirts", 1, 8, 8))
-    save_weights(path, model, describe(model, offer))
+    save_weights(path, model, describe(model, entry))
     return path
 
 

@@ -38,9 +38,9 @@ EXPECTED = '[tool.zoo.expected-failures.tiny]\n"CHECK" = "the wind is against it
 
 
 def outcomes_of(model: str) -> list[Outcome]:
-    offer = find_model(model)
-    package = Package.called(offer.plugin.distribution)
-    return [*check_distribution(package), *check_model(ModelUnderTest.of(offer))]
+    entry = find_model(model)
+    package = Package.called(entry.plugin.distribution)
+    return [*check_distribution(package), *check_model(ModelUnderTest.of(entry))]
 
 
 def test_a_correct_plugin_passes_every_check(site: Path) -> None:
@@ -162,9 +162,9 @@ def test_a_bad_project_file_stops_no_other_check(site: Path) -> None:
 
 
 def test_names_of_distributions_are_compared_as_installers_do() -> None:
-    gans, offers = find_plugin("Zoo_GANs")
+    gans, entries = find_plugin("Zoo_GANs")
     assert gans == ["zoo-gans"]
-    name = offers[0].card.name
+    name = entries[0].card.name
     assert find_plugin(f"Zoo_GANs:{name}") == find_plugin(f"zoo-gans:{name}")
     assert find_plugin(f"Zoo_GANs:{name}")[1]
     plugins = [replace(p, distribution="Zoo_GANs") for p in Package.called("zoo-gans").plugins]
@@ -239,9 +239,9 @@ def test_every_check_says_what_must_hold_and_is_called_by_its_name() -> None:
 
 
 def test_a_models_name_means_what_brings_it_as_well() -> None:
-    distributions, offers = find_plugin("vae")
+    distributions, entries = find_plugin("vae")
     assert distributions == ["zoo-autoencoders"]
-    assert [each.card.name for each in offers] == ["vae"]
+    assert [each.card.name for each in entries] == ["vae"]
 
 
 def test_a_name_that_another_installed_plugin_has_is_a_finding(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.pictures import fill
 from zoo.catalog.card import Card, Paper
-from zoo.catalog.lookup import Offer
+from zoo.catalog.lookup import ModelEntry
 from zoo.catalog.plugins import Plugin
 from zoo.data.source import find_source
 from zoo.data.store import Store, open_store
@@ -22,9 +22,9 @@ HOLDS = {
 }
 
 
-def offer(needs: str) -> Offer:
+def entry(needs: str) -> ModelEntry:
     card = Card("toy", "a toy", "generation", "toy:Toy", Paper("", "", 2000, ""), needs)
-    return Offer(card, Plugin("zoo-toy", "1", "zoo_toy", (card,)))
+    return ModelEntry(card, Plugin("zoo-toy", "1", "zoo_toy", (card,)))
 
 
 def store(holds: str) -> Store:
@@ -50,7 +50,7 @@ def store(holds: str) -> Store:
 )
 def test_data_must_hold_what_the_model_learns_from(needs, holds, is_enough) -> None:
     if is_enough:
-        check_data(offer(needs), "here", store(holds))
+        check_data(entry(needs), "here", store(holds))
         return
     with pytest.raises(UsageError, match=f"toy learns from {needs}; 'here' holds {holds}"):
-        check_data(offer(needs), "here", store(holds))
+        check_data(entry(needs), "here", store(holds))

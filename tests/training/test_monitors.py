@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from zoo.catalog.lookup import find_model, load_class, offers
+from zoo.catalog.lookup import find_model, installed_models, load_class
 from zoo.data.batches import Batches, in_order
 from zoo.data.source import find_source
 from zoo.data.store import Store, open_store
@@ -29,7 +29,7 @@ from zoo.training.monitors import MONITORS, diverged
 from zoo.training.trainer import Cursor, StepResult, setup_players, training_step
 from zoo.training.watch import Watcher, measure_latent_kl
 
-CARDS = [f"{each.plugin.distribution}:{each.card.name}" for each in offers()]
+CARDS = [f"{each.plugin.distribution}:{each.card.name}" for each in installed_models()]
 SMALLER = {"hidden": (64,), "features": 8, "discriminator_features": 8, "blocks": 1, "samples": 1}
 NARROW: dict[str, dict[str, Any]] = {  # quicker than the defaults, and yet something is learnt
     "translation": {"features": 8, "discriminator_features": 8, "blocks": 1},
@@ -44,7 +44,7 @@ def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Decode each data set once for all tests here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("zoo-home")))
-        for each in offers():
+        for each in installed_models():
             store_of(each.card.data)
         yield
 
@@ -56,10 +56,10 @@ def store_of(data: str) -> Store:
 
 def build(card: str, **options: Any) -> Model:
     torch.manual_seed(0)
-    offer = find_model(card)
-    model_class = load_class(offer)
+    entry = find_model(card)
+    model_class = load_class(entry)
     config = configure(model_class.Config, options)
-    model: Model = model_class(config, store_of(offer.card.data).spec)
+    model: Model = model_class(config, store_of(entry.card.data).spec)
     return model
 
 

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from zoo.catalog.lookup import find_model, load_class, offers
+from zoo.catalog.lookup import find_model, installed_models, load_class
 from zoo.options import options_of
 
-CARDS = [f"{each.plugin.distribution}:{each.card.name}" for each in offers()]
+CARDS = [f"{each.plugin.distribution}:{each.card.name}" for each in installed_models()]
 
 # What makes a model small, where it has such an option.
 SMALL = {"hidden": "16", "hidden_units": "16", "features": "4", "blocks": "1", "pool_size": "6",

@@ -24,8 +24,8 @@ from zoo.errors import NotFoundError, PluginError, UsageError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A model and the plugin that offers it."""
+class ModelEntry:
+    """A model and the plugin that entries it."""
 
     card: Card
     plugin: Plugin
@@ -45,36 +45,36 @@ class Offer:
         return name in {self.name, self.full_name}
 
 
-def offers() -> list[Offer]:
+def installed_models() -> list[ModelEntry]:
     """Return every model that is installed, by name."""
-    found = [Offer(card, plugin) for plugin in installed() for card in plugin.models]
-    return sorted(found, key=lambda offer: (offer.card.name, offer.plugin.distribution))
+    found = [ModelEntry(card, plugin) for plugin in installed() for card in plugin.models]
+    return sorted(found, key=lambda entry: (entry.card.name, entry.plugin.distribution))
 
 
-def find_model(name: str) -> Offer:
+def find_model(name: str) -> ModelEntry:
     """Return the model called `name`, or ``distribution:name``.
 
     Raises:
-        NotFoundError: no installed plugin offers it.
+        NotFoundError: no installed plugin entries it.
         UsageError: several do, and the name does not say which.
     """
-    found = offers()
-    for offer in found:
-        if offer.is_called(name):
-            return offer
-    alike = [offer.full_name for offer in found if offer.card.name == name]
+    found = installed_models()
+    for entry in found:
+        if entry.is_called(name):
+            return entry
+    alike = [entry.full_name for entry in found if entry.card.name == name]
     if alike and name not in reserved_names():
-        raise UsageError(f"several plugins offer {name!r}", hint=" or ".join(alike))
+        raise UsageError(f"several plugins entry {name!r}", hint=" or ".join(alike))
     raise _no_model(name, alike)
 
 
-def find_plugin(word: str) -> tuple[list[str], list[Offer]]:
+def find_plugin(word: str) -> tuple[list[str], list[ModelEntry]]:
     """Return what a word means: a distribution and its models, or one model and what brings it.
 
     Returns:
         Names of distributions, and models; both empty where nothing is called like that.
     """
-    models = offers()
+    models = installed_models()
     whole = {p.distribution for p in installed() if normalised(p.distribution) == normalised(word)}
     if whole:
         return sorted(whole), [each for each in models if each.plugin.distribution in whole]
@@ -86,21 +86,21 @@ def find_plugin(word: str) -> tuple[list[str], list[Offer]]:
     return sorted({each.plugin.distribution for each in found}), found
 
 
-def load_class(offer: Offer) -> type[Any]:
+def load_class(entry: ModelEntry) -> type[Any]:
     """Import the class that a card names.
 
     Raises:
         PluginError: the file cannot be imported, or the class is not in it.
     """
-    module, _, attribute = offer.card.model.partition(":")
+    module, _, attribute = entry.card.model.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except Exception as problem:
         if isinstance(problem, ModuleNotFoundError) and extra_with(problem.name):
             raise  # the command says which extra brings it
-        raise _broken(offer, problem) from problem
+        raise _broken(entry, problem) from problem
     if not isinstance(found, type):
-        raise _broken(offer, TypeError(f"{offer.card.model} is not a class"))
+        raise _broken(entry, TypeError(f"{entry.card.model} is not a class"))
     return found
 
 
@@ -174,9 +174,9 @@ def find_dataset(name: str) -> Dataset:
     )
 
 
-def published_weights(offer: Offer) -> Weights | None:
+def published_weights(entry: ModelEntry) -> Weights | None:
     """Return the published weights of a model, if the registry has any; it knows plain names."""
-    return next((row for row in read_registry().weights if row.model == offer.name), None)
+    return next((row for row in read_registry().weights if row.model == entry.name), None)
 
 
 def plugin_of(model: str) -> KnownPlugin | None:
@@ -202,7 +202,7 @@ def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
         others = f"; {' and '.join(alike)} is another model" if alike else ""
         return NotFoundError(
             missing,
-            cause=f"{known.distribution} offers it and is not installed{others}",
+            cause=f"{known.distribution} entries it and is not installed{others}",
             hint=known.how_to_install,
             code="model-not-found",
         )
@@ -210,21 +210,21 @@ def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
         is_disabled = here.left_out == DISABLED
         return NotFoundError(
             missing,
-            cause=f"{here.distribution} offers it and is not loaded: "
+            cause=f"{here.distribution} entries it and is not loaded: "
             f"{here.trouble or here.left_out}",
             hint=f"zoo plugins {'enable ' + here.distribution if is_disabled else 'list'}",
             code="model-not-found",
         )
-    near = did_you_mean(name.rpartition(":")[2], [offer.card.name for offer in offers()])
+    near = did_you_mean(name.rpartition(":")[2], [entry.card.name for entry in installed_models()])
     absent = [each.distribution for each in plugins.values() if each.trouble or each.left_out]
     cause = f"not loaded: {', '.join(absent)} (zoo plugins list says why)" if absent else ""
     return NotFoundError(f"{missing}.{near}", cause=cause, hint="zoo list", code="model-not-found")
 
 
-def _broken(offer: Offer, problem: Exception) -> PluginError:
+def _broken(entry: ModelEntry, problem: Exception) -> PluginError:
     return PluginError(
-        f"model {offer.card.name!r} of {offer.plugin.distribution} cannot be imported: "
+        f"model {entry.card.name!r} of {entry.plugin.distribution} cannot be imported: "
         f"{type(problem).__name__}: {problem}",
         cause="the plugin is broken or was made for another version of zoo-core",
-        hint=install_command(offer.plugin.distribution, upgrade=True),
+        hint=install_command(entry.plugin.distribution, upgrade=True),
     )

@@ -7,9 +7,9 @@ import click
 
 def models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the models whose names begin so."""
-    from zoo.catalog.lookup import offers
+    from zoo.catalog.lookup import installed_models
 
-    return _beginning(incomplete, [offer.name for offer in offers()])
+    return _beginning(incomplete, [entry.name for entry in installed_models()])
 
 
 def targets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -40,10 +40,15 @@ def plugins(context: click.Context, parameter: click.Parameter, incomplete: str)
 
 def presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the presets of the model on the line whose names begin so."""
-    from zoo.catalog.lookup import offers
+    from zoo.catalog.lookup import installed_models
 
     model = str(context.params.get("model") or "")
-    named = [preset for each in offers() if each.is_called(model) for preset in each.card.presets]
+    named = [
+        preset
+        for each in installed_models()
+        if each.is_called(model)
+        for preset in each.card.presets
+    ]
     return _beginning(incomplete, named)
 
 

@@ -61,7 +61,7 @@ def verb(
     from zoo.evaluation.classes import classify_samples
     from zoo.evaluation.metrics import needs_classifier, validation_metrics
     from zoo.evaluation.pairs import measure_pairs
-    from zoo.model.weights import offer_of
+    from zoo.model.weights import installed_model_of
     from zoo.training.config import check_data
 
     spec = trained.header.data
@@ -69,7 +69,7 @@ def verb(
     store = decode_like(source, spec, fit)
     chosen = _split(store, split)
     for each in ("train", chosen):
-        check_data(offer_of(trained.header, trained.path), source.name, store, each)
+        check_data(installed_model_of(trained.header, trained.path), source.name, store, each)
     metrics, images = validation_metrics(trained, store, chosen)
     pairs = measure_pairs(trained.model, store, chosen)
     if samples is None and needs_classifier(trained, store, chosen):

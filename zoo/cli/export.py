@@ -186,7 +186,7 @@ def _calibration(
     from zoo.cli.sources import decode_like, find
     from zoo.cli.targets import trained_on
     from zoo.export.quality import CalibrationData
-    from zoo.model.weights import offer_of
+    from zoo.model.weights import installed_model_of
     from zoo.training.config import check_data
 
     spec = trained.header.data
@@ -200,7 +200,7 @@ def _calibration(
     store = decode_like(source, spec, fit)
     split = "test" if "test" in store.splits else "validation"
     for each in ("train", split):
-        check_data(offer_of(trained.header, trained.path), source.name, store, each)
+        check_data(installed_model_of(trained.header, trained.path), source.name, store, each)
     calibration = CalibrationData(store.splits["train"], store.splits[split])
     return calibration, partial(_compare_metrics, trained, store, split)
 

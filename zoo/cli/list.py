@@ -17,7 +17,7 @@ def verb(task: str | None, as_json: bool) -> None:
     from typing import get_args
 
     from zoo.catalog.card import Task
-    from zoo.catalog.lookup import offers
+    from zoo.catalog.lookup import installed_models
     from zoo.catalog.plugins import installed
     from zoo.errors import UsageError, did_you_mean
 
@@ -27,21 +27,21 @@ def verb(task: str | None, as_json: bool) -> None:
             f"unknown task {task[:40]!r}.{did_you_mean(task, tasks)}",
             hint=f"one of: {', '.join(tasks)}",
         )
-    found = [offer for offer in offers() if task in (None, offer.card.task)]
+    found = [entry for entry in installed_models() if task in (None, entry.card.task)]
     if as_json:
         print_json(
             [
-                {**asdict(offer.card), "name": offer.name, "plugin": offer.plugin.distribution}
-                for offer in found
+                {**asdict(entry.card), "name": entry.name, "plugin": entry.plugin.distribution}
+                for entry in found
             ]
         )
     elif found:
         print_table(
             ["model", "task", "data", "plugin", "summary"],
             [
-                (offer.name, offer.card.task, offer.card.data, offer.plugin.distribution,
-                 offer.card.summary)
-                for offer in found
+                (entry.name, entry.card.task, entry.card.data, entry.plugin.distribution,
+                 entry.card.summary)
+                for entry in found
             ],
         )  # fmt: skip
     else:

@@ -16,7 +16,7 @@ from zoo.cli.output import json_option, print_json, print_table, say
 from zoo.cli.verbs import Verbs
 
 if TYPE_CHECKING:
-    from zoo.catalog.lookup import Offer
+    from zoo.catalog.lookup import ModelEntry
     from zoo.catalog.plugins import Plugin
     from zoo.catalog.registry import KnownPlugin
     from zoo.testing.check import Outcome
@@ -140,11 +140,11 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
     """
     from zoo.errors import PluginError
 
-    distributions, offers = _choose(names)
-    if not distributions and not offers:
+    distributions, entries = _choose(names)
+    if not distributions and not entries:
         say("no plugin but the zoo's own is installed; name one to check it all the same")
     outcomes = []
-    for outcome in _outcomes(distributions, offers):
+    for outcome in _outcomes(distributions, entries):
         outcomes.append(outcome)
         if not as_json:
             _print_outcome(outcome)
@@ -162,7 +162,7 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
         )
 
 
-def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
+def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, ModelEntry]]:
     """Return the distributions and the models that are meant, each once.
 
     Where no name is given, that is everything but the zoo's own and what is disabled.
@@ -177,7 +177,7 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
     left = {*reserved_names().values(), *(each.distribution for each in plugins if each.left_out)}
     left = {normalised(each) for each in left}
     distributions: set[str] = set()
-    offers: dict[str, Offer] = {}
+    entries: dict[str, ModelEntry] = {}
     for name in names or [each for each in known if normalised(each) not in left]:
         whole, models = find_plugin(name)
         if not whole:
@@ -191,18 +191,18 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, Offer]]:
                 code="plugin-not-found",
             )
         distributions |= set(whole)
-        offers |= {each.full_name: each for each in models}
-    return distributions, offers
+        entries |= {each.full_name: each for each in models}
+    return distributions, entries
 
 
-def _outcomes(distributions: set[str], offers: dict[str, Offer]) -> Iterator[Outcome]:
+def _outcomes(distributions: set[str], entries: dict[str, ModelEntry]) -> Iterator[Outcome]:
     from zoo.testing.conformance import check_distribution, check_model
     from zoo.testing.model_under_test import ModelUnderTest, Package
 
     for name in sorted(distributions):
         yield from check_distribution(Package.called(name))
-    for offer in offers.values():
-        yield from check_model(ModelUnderTest.of(offer))
+    for entry in entries.values():
+        yield from check_model(ModelUnderTest.of(entry))
 
 
 def _print_outcome(outcome: Outcome) -> None:

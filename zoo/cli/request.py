@@ -11,7 +11,7 @@ from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
 
 if TYPE_CHECKING:
-    from zoo.catalog.lookup import Offer
+    from zoo.catalog.lookup import ModelEntry
     from zoo.ports import Fit
     from zoo.training.config import Job
     from zoo.training.run import Run
@@ -41,14 +41,16 @@ class Request:
     assignments: tuple[str, ...]
     fit: str | None = None
 
-    def layers(self, offer: Offer, file: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Any]:
+    def layers(
+        self, entry: ModelEntry, file: Mapping[str, Any]
+    ) -> tuple[list[dict[str, Any]], Any]:
         """Return the options that are asked for, the later ones stronger, and a preset's size."""
         from zoo.training.config import seconds
 
         given = {key: value for key, value in self.flags.items() if value not in (None, False)}
         if "duration" in given:
             given["max_seconds"] = seconds(given.pop("duration"))
-        start = dict(offer.card.find_preset(self.preset)) if self.preset is not None else {}
+        start = dict(entry.card.find_preset(self.preset)) if self.preset is not None else {}
         usual_size = start.pop("size", None)
         in_file = {**file.get("options", {}), **file.get("training", {})}
         return [start, in_file, given, _read(self.assignments)], usual_size
@@ -65,23 +67,23 @@ def new_job(request: Request) -> Job:
     name = request.model or file.get("model")
     if name is None:
         raise UsageError("which model?", hint="zoo list, then zoo train MODEL")
-    offer = find_model(str(name))
-    if "model" in file and not offer.is_called(str(file["model"])):
+    entry = find_model(str(name))
+    if "model" in file and not entry.is_called(str(file["model"])):
         raise UsageError(
             f"{request.config} is for {file['model']!r}, not for {name!r}",
             hint=f"zoo train --config {request.config}",
         )
-    layers, usual_size = request.layers(offer, file)
-    data = request.data if request.data is not None else file.get("data", offer.card.data)
+    layers, usual_size = request.layers(entry, file)
+    data = request.data if request.data is not None else file.get("data", entry.card.data)
     size = request.size or file.get("size") or usual_size
     fit = read_fit(request.fit or file.get("fit") or "cover")
     # What is misspelt is told before torch is imported, and wrong options before a download.
     read_size(size)
     check_source(str(data))
-    model_class = load_class(offer)
+    model_class = load_class(entry)
     preset = asdict(model_class.training_preset)
     config, settings = resolve(model_class.Config, preset, layers)
-    return _job(offer, model_class, config, settings, str(data), size, fit)
+    return _job(entry, model_class, config, settings, str(data), size, fit)
 
 
 def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
@@ -102,12 +104,12 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
     own, beside = load_job(run)
     model, data, size = str(own["model"]), str(own["data"]), own["size"]
     fit = read_fit(own.get("fit", "cover"))
-    offer = _installed(model, run)
+    entry = _installed(model, run)
     files = [beside, read_config(request.config) if request.config else {}]
     for name in (request.model, *(file.get("model") for file in files)):
-        if name is not None and not offer.is_called(str(name)):
-            raise contradiction(run, "model", str(name), offer.card.name)
-    layers, usual_size = request.layers(offer, files[1])
+        if name is not None and not entry.is_called(str(name)):
+            raise contradiction(run, "model", str(name), entry.card.name)
+    layers, usual_size = request.layers(entry, files[1])
     wishes = [str(each) for each in (request.data, *(file.get("data") for file in files)) if each]
     place = _place_of_data(run, data, wishes)
     for wanted in (request.size, usual_size, *(file.get("size") for file in files)):
@@ -119,9 +121,9 @@ def same_job(request: Request, run: Run) -> tuple[Job, dict[str, Any]]:
     before = {**own.get("options", {}), **own.get("training", {})}
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
-    model_class = load_class(offer)
+    model_class = load_class(entry)
     config, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
-    job = _job(offer, model_class, config, settings, place, size, fit)
+    job = _job(entry, model_class, config, settings, place, size, fit)
     return (_with_own_names(job, run) if job.data != data else job), changes
 
 
@@ -164,7 +166,7 @@ def _with_own_names(job: Job, run: Run) -> Job:
     return replace(job, store=replace(job.store, spec=own))
 
 
-def _installed(model: str, run: Run) -> Offer:
+def _installed(model: str, run: Run) -> ModelEntry:
     from zoo.catalog.lookup import find_model
     from zoo.catalog.registry import install_command
 
@@ -199,7 +201,7 @@ def find_resumed(wanted: str, model: str | None) -> Run:
 
 
 def _job(
-    offer: Offer,
+    entry: ModelEntry,
     model_class: type[Any],
     config: Any,
     settings: Any,
@@ -215,11 +217,11 @@ def _job(
         source,
         size=read_size(size),
         fit=fit,
-        two_domains=offer.card.needs == "two domains",
+        two_domains=entry.card.needs == "two domains",
         on_bad_image=settings.on_bad_image,
     )
-    check_data(offer, source.reference, store)
-    return Job(offer, model_class, config, settings, source.reference, store)
+    check_data(entry, source.reference, store)
+    return Job(entry, model_class, config, settings, source.reference, store)
 
 
 def _read(assignments: tuple[str, ...]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from zoo.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from zoo.catalog.dataset import Weights
-    from zoo.catalog.lookup import Offer
+    from zoo.catalog.lookup import ModelEntry
     from zoo.options import Option
     from zoo.ports import DataSpec, Port, Signature
 
@@ -39,21 +39,21 @@ def _show_model(model: str, *, as_json: bool) -> None:
     from zoo.catalog.lookup import find_model, load_class, published_weights
     from zoo.options import options_of
 
-    offer = find_model(model)
-    model_class = load_class(offer)
+    entry = find_model(model)
+    model_class = load_class(entry)
     preset = asdict(model_class.training_preset)
-    spec = _spec(offer.card.data)
+    spec = _spec(entry.card.data)
     built = model_class(model_class.Config(), spec)
     signatures = {name: graph.signature for name, graph in built.graphs().items()}
     options = options_of(model_class.Config).values()
     trainer = _trainer_options(preset)
-    weights = published_weights(offer)
+    weights = published_weights(entry)
     if as_json:
         print_json(
             {
-                **asdict(offer.card),
-                "plugin": offer.plugin.distribution,
-                "version": offer.plugin.version,
+                **asdict(entry.card),
+                "plugin": entry.plugin.distribution,
+                "version": entry.plugin.version,
                 "graphs": {name: each.to_json() for name, each in signatures.items()},
                 "options": [_as_json(option, option.default) for option in options],
                 "training": [_as_json(option, value) for option, value in trainer],
@@ -62,13 +62,13 @@ def _show_model(model: str, *, as_json: bool) -> None:
         )
         return
     parameters = sum(parameter.numel() for parameter in built.parameters())
-    _print_model(offer, weights, f"{parameters:,} parameters on {spec.name}")
+    _print_model(entry, weights, f"{parameters:,} parameters on {spec.name}")
     print_table(["graph", "takes", "gives"], _graph_rows(signatures))
     click.echo()
-    if offer.card.presets:
+    if entry.card.presets:
         print_table(
             ["preset", "zoo train … --preset NAME starts from"],
-            [(name, _preset(values)) for name, values in offer.card.presets.items()],
+            [(name, _preset(values)) for name, values in entry.card.presets.items()],
         )
         click.echo()
     _print_options("option", [(option, option.default) for option in options])
@@ -83,11 +83,11 @@ def _print_options(heading: str, options: list[tuple[Option, Any]]) -> None:
     )
 
 
-def _print_model(offer: Offer, weights: Weights | None, size: str) -> None:
-    card = offer.card
+def _print_model(entry: ModelEntry, weights: Weights | None, size: str) -> None:
+    card = entry.card
     click.echo(f"{card.name}: {card.summary}\n")
     click.echo(f"task       {card.task}; learns from {card.needs}, by default {card.data}")
-    click.echo(f"plugin     {offer.plugin.distribution} {offer.plugin.version} ({card.model})")
+    click.echo(f"plugin     {entry.plugin.distribution} {entry.plugin.version} ({card.model})")
     click.echo(f"paper      {card.paper.authors} {card.paper.year}, {card.paper.title}")
     click.echo(f"           {card.paper.url}")
     click.echo(f"size       {size}")

@@ -85,9 +85,9 @@ def _is_bundle(path: Path) -> bool:
 
 
 def _is_model(word: str) -> bool:
-    from zoo.catalog.lookup import offers
+    from zoo.catalog.lookup import installed_models
 
-    return any(offer.is_called(word) for offer in offers())
+    return any(entry.is_called(word) for entry in installed_models())
 
 
 def _show_folder(folder: Path, files: list[Path], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from zoo.cli.output import say
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from zoo.catalog.lookup import Offer
+    from zoo.catalog.lookup import ModelEntry
     from zoo.model.weights import Trained
     from zoo.training.run import Run
 
@@ -21,10 +21,10 @@ def load(path: Path) -> Trained:
         PluginError: torch or the model's plugin is not installed.
         NotFoundError: the file is missing or damaged.
     """
-    from zoo.model.weights import load_weights, offer_of, other_version
+    from zoo.model.weights import installed_model_of, load_weights, other_version
 
     trained = load_weights(path)
-    difference = other_version(trained.header, offer_of(trained.header, path))
+    difference = other_version(trained.header, installed_model_of(trained.header, path))
     if difference:
         say(f"note on {path.name}: {difference}")
     return trained
@@ -96,7 +96,7 @@ def find_weights(target: str) -> Path:
 
 
 def _find(target: str) -> Path:
-    from zoo.catalog.lookup import find_model, offers, published_weights
+    from zoo.catalog.lookup import find_model, installed_models, published_weights
     from zoo.cli.sources import fetch_with_progress
     from zoo.training.run import Run, all_runs, find_run
 
@@ -112,10 +112,10 @@ def _find(target: str) -> Path:
         if run.name == target:
             return run.weights
     try:
-        offer = find_model(target)
+        entry = find_model(target)
     except NotFoundError as problem:
         near = did_you_mean(
-            target, [*(each.name for each in offers()), *(run.name for run in runs)]
+            target, [*(each.name for each in installed_models()), *(run.name for run in runs)]
         )
         raise NotFoundError(
             f"{target[:60]!r} is no run, model or weight file.{near}",
@@ -124,34 +124,34 @@ def _find(target: str) -> Path:
             code="target-not-found",
         ) from None
     for run in reversed(runs):
-        if _status(run, offer) == "finished":
+        if _status(run, entry) == "finished":
             return run.weights
-    published = published_weights(offer)
+    published = published_weights(entry)
     if published is not None:
         return fetch_with_progress(published) / published.file.name
-    unfinished = next((run for run in reversed(runs) if _status(run, offer)), None)
+    unfinished = next((run for run in reversed(runs) if _status(run, entry)), None)
     if unfinished is not None:
         step = unfinished.fact("step")
         raise NotFoundError(
-            f"{offer.name} has no finished run here; run {unfinished.name} is "
-            f"{_status(unfinished, offer)}" + (f" at step {step}" if step else ""),
+            f"{entry.name} has no finished run here; run {unfinished.name} is "
+            f"{_status(unfinished, entry)}" + (f" at step {step}" if step else ""),
             hint=f"zoo train --resume {unfinished.name} goes on; its name in place of "
             f"{target} takes it as it is",
             code="no-finished-run",
         )
     raise NotFoundError(
-        f"{offer.name} has no finished run here and no published weights",
+        f"{entry.name} has no finished run here and no published weights",
         hint=f"zoo train {target}",
         code="no-finished-run",
     )
 
 
-def _status(run: Run, offer: Offer) -> str:
+def _status(run: Run, entry: ModelEntry) -> str:
     """Return how a run of the model of that distribution stands; nothing for other runs."""
     try:
         info = run.info()
     except NotFoundError:  # damaged, as `zoo runs` says; it hides no other
         return ""
-    of_model = info["model"] == offer.card.name
-    is_ours = of_model and info.get("distribution") == offer.plugin.distribution
+    of_model = info["model"] == entry.card.name
+    is_ours = of_model and info.get("distribution") == entry.plugin.distribution
     return str(info.get("status")) if is_ours else ""

@@ -245,13 +245,13 @@ def _result_of(run: Run) -> dict[str, Any]:
 
 
 def _check_new_name(name: str) -> None:
-    from zoo.catalog.lookup import offers
+    from zoo.catalog.lookup import installed_models
     from zoo.training.run import check_run_name, name_taken
 
     check_run_name(name)
     if is_first_rank() and (RUNS / name).exists():
         raise name_taken(name)
-    if any(offer.card.name == name for offer in offers()):
+    if any(entry.card.name == name for entry in installed_models()):
         raise UsageError(f"{name!r} is a model", hint=f"--name my-{name}")
 
 

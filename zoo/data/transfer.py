@@ -162,7 +162,7 @@ def _attempt(
             return False
         start, total = _extent(answer, done)
         if file.bytes is not None and total not in {None, file.bytes}:
-            raise MirrorError(f"offers {total} bytes instead of {file.bytes}")
+            raise MirrorError(f"entries {total} bytes instead of {file.bytes}")
         if start == 0:
             empty_part(part)  # before their source is overwritten
         write_source(part, url, _validator(answer))

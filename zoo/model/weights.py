@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo.atomic import write_bytes
-from zoo.catalog.lookup import Offer, find_model, load_class
+from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
 from zoo.errors import NotFoundError, PluginError, ZooError
 from zoo.identity import METADATA_KEY, Identity, WeightHeader, from_text, to_text
@@ -37,7 +37,7 @@ class Trained:
 
 
 def describe(
-    model: Model, offer: Offer, *, step: int = 0, metrics: Mapping[str, float] | None = None
+    model: Model, entry: ModelEntry, *, step: int = 0, metrics: Mapping[str, float] | None = None
 ) -> Identity:
     """Return the identity of a model with the weights that it has now.
 
@@ -46,9 +46,9 @@ def describe(
     """
     try:
         return Identity(
-            model=offer.card.name,
-            distribution=offer.plugin.distribution,
-            version=offer.plugin.version,
+            model=entry.card.name,
+            distribution=entry.plugin.distribution,
+            version=entry.plugin.version,
             config=to_plain(model.config),
             data=model.data,
             graphs={name: graph.signature for name, graph in model.graphs().items()},
@@ -56,7 +56,7 @@ def describe(
             metrics=metrics or {},
         )
     except ValueError as problem:
-        raise PluginError(f"{offer.card.name} declares an {problem}") from None
+        raise PluginError(f"{entry.card.name} declares an {problem}") from None
 
 
 def save_weights(path: Path, model: Model, header: Identity) -> None:
@@ -106,9 +106,9 @@ def load_weights(path: Path) -> Trained:
     """
     check_listed(path)
     header = read_header(path)
-    offer = offer_of(header, path)
-    model_class = load_class(offer)
-    note = other_version(header, offer) or "the file is damaged"
+    entry = installed_model_of(header, path)
+    model_class = load_class(entry)
+    note = other_version(header, entry) or "the file is damaged"
     try:
         config = configure(model_class.Config, header.config)
         expected = _shapes_of(model_class, config, header.data)
@@ -143,7 +143,7 @@ def read_header(path: Path) -> Identity:
         raise damaged(path, str(problem)) from None
 
 
-def offer_of(header: Identity, path: Path) -> Offer:
+def installed_model_of(header: Identity, path: Path) -> ModelEntry:
     """Return the installed model of a weight file: by its own distribution, else by its name.
 
     Raises:
@@ -162,9 +162,9 @@ def offer_of(header: Identity, path: Path) -> Offer:
         ) from None
 
 
-def other_version(header: Identity, offer: Offer) -> str:
+def other_version(header: Identity, entry: ModelEntry) -> str:
     """Return that another plugin, or another version of it, wrote a file; empty where none did."""
-    now = f"{offer.plugin.distribution} {offer.plugin.version}"
+    now = f"{entry.plugin.distribution} {entry.plugin.version}"
     then = f"{header.distribution} {header.version}"
     return f"it was written by {then}; {now} is installed" if now != then else ""
 

@@ -20,7 +20,7 @@ from string import Template
 import zoo
 from zoo.atomic import building, write_text
 from zoo.catalog.card import MAX_NAME, check_name
-from zoo.catalog.lookup import offers
+from zoo.catalog.lookup import installed_models
 from zoo.catalog.registry import read_registry, reserved_names
 from zoo.errors import UsageError
 
@@ -84,7 +84,9 @@ def _why_not(names: Names) -> str:
     """Return why nobody can use these names, or nothing where they are free."""
     if len(names.distribution) > MAX_NAME:
         return f"{names.distribution}, its distribution, has more than {MAX_NAME} characters"
-    offering = [offer.plugin.distribution for offer in offers() if offer.card.name == names.model]
+    offering = [
+        entry.plugin.distribution for entry in installed_models() if entry.card.name == names.model
+    ]
     if offering:
         return f"{offering[0]}, which is installed, has a model of that name"
     for row in read_registry().plugins:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from zoo.catalog.card import Card
-from zoo.catalog.lookup import Offer, load_class
+from zoo.catalog.lookup import ModelEntry, load_class
 from zoo.catalog.plugins import Plugin, installed
 from zoo.catalog.registry import normalised
 from zoo.data.batches import Batches
@@ -187,28 +187,28 @@ class ModelUnderTest:
     """One model, and what several checks need of it, made once.
 
     Args:
-        offer: its card, and the plugin that offers it.
+        entry: its card, and the plugin that entries it.
         package: the distribution that it comes with.
     """
 
-    offer: Offer
+    entry: ModelEntry
     package: Package
     kept: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, offer: Offer) -> ModelUnderTest:
+    def of(cls, entry: ModelEntry) -> ModelUnderTest:
         """Return an installed model with its distribution."""
-        return cls(offer, Package.called(offer.plugin.distribution))
+        return cls(entry, Package.called(entry.plugin.distribution))
 
     @property
     def name(self) -> str:
         """What the model is called."""
-        return self.offer.card.name
+        return self.entry.card.name
 
     @property
     def card(self) -> Card:
         """What it says of itself."""
-        return self.offer.card
+        return self.entry.card
 
     @property
     def folder(self) -> Path | None:
@@ -304,7 +304,7 @@ class ModelUnderTest:
 
     def _load_class(self) -> type[Model]:
         try:
-            found = load_class(self.offer)
+            found = load_class(self.entry)
         except ZooError as problem:
             where = innermost_line(problem, self.folder) or self.line_of_card()
             raise Finding(problem.message, where) from problem
@@ -317,7 +317,7 @@ class ModelUnderTest:
     def _prepare(self) -> tuple[DataSpec, Split, bool]:
         wanted = self.card.needs == "two domains"
         store = open_store(replace(find_source(self.card.data), two_domains=wanted))
-        check_data(self.offer, self.card.data, store)
+        check_data(self.entry, self.card.data, store)
         split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
         return store.spec, split, "train" in store.pairs
 
@@ -333,7 +333,7 @@ class ModelUnderTest:
         return repeat_training(self, state)
 
     def _export(self) -> dict[str, bytes]:
-        trained = Trained(self.trained, describe(self.trained, self.offer), Path())
+        trained = Trained(self.trained, describe(self.trained, self.entry), Path())
         files = {}
         with TemporaryDirectory() as folder:
             for name, graph in self.graphs.items():

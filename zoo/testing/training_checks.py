@@ -153,7 +153,7 @@ def weight_file(model: ModelUnderTest) -> None:
     """Written to a weight file and read again, the trained model does the same."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
-        save_weights(path, model.trained, describe(model.trained, model.offer))
+        save_weights(path, model.trained, describe(model.trained, model.entry))
         loaded = load_weights(path).model
     for name, graph in model.graphs.items():
         inputs = inputs_of(model, graph, count=2, seed=0)

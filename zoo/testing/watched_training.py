@@ -223,7 +223,7 @@ def repeat_training(model: ModelUnderTest, state: TrainState) -> RepeatedTrainin
 
 
 def _save(model: ModelUnderTest, state: TrainState, folder: Path) -> Checkpoint:
-    header = describe(state.model, model.offer)
+    header = describe(state.model, model.entry)
     save_weights(folder / "model.safetensors", state.model, header)
     (folder / "rank-0.safetensors").write_bytes(rank_state(state))
     facts: dict[str, Any] = {"step": SAVED, "ranks": 1}

@@ -23,7 +23,7 @@ from zoo.training.monitors import MONITORS
 from zoo.training.run import Run
 
 if TYPE_CHECKING:
-    from zoo.catalog.lookup import Offer
+    from zoo.catalog.lookup import ModelEntry
     from zoo.data.store import Store
     from zoo.model.contract import Model
 
@@ -194,7 +194,7 @@ class Job:
     """A training to run: the model, its configuration, the trainer's settings and the data.
 
     Args:
-        offer: the model and the plugin that it comes from.
+        entry: the model and the plugin that it comes from.
         model_class: the class of the model.
         config: its configuration.
         settings: the trainer's.
@@ -202,7 +202,7 @@ class Job:
         store: the data, decoded.
     """
 
-    offer: Offer
+    entry: ModelEntry
     model_class: type[Model]
     config: Any
     settings: Settings
@@ -217,7 +217,7 @@ class Job:
         """Return the content of the configuration file that asks for this training again."""
         spec = self.store.spec
         return {
-            "model": f"{self.offer.plugin.distribution}:{self.offer.card.name}",
+            "model": f"{self.entry.plugin.distribution}:{self.entry.card.name}",
             "data": self.data,
             "size": [spec.height, spec.width],
             "fit": spec.fit,
@@ -242,14 +242,14 @@ LAYOUTS = {  # how files that a model needs are laid out
 }
 
 
-def check_data(offer: Offer, data: str, store: Store, split: str = "train") -> None:
+def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train") -> None:
     """Check that a split of the data holds the ports that the model needs.
 
     Raises:
         UsageError: some are missing.
     """
     ports = set(store.splits[split])
-    if NEEDED_ARRAYS[offer.card.needs] <= ports:
+    if NEEDED_ARRAYS[entry.card.needs] <= ports:
         return
     if "a" in ports:
         holds = "two domains"
@@ -257,8 +257,8 @@ def check_data(offer: Offer, data: str, store: Store, split: str = "train") -> N
         holds = "labelled images" if "label" in ports else "images without labels"
     what = repr(data) if split == "train" else f"the {split} split of {data!r}"
     raise UsageError(
-        f"{offer.card.name} learns from {offer.card.needs}; {what} holds {holds}",
-        cause=f"{offer.card.needs}: {LAYOUTS[offer.card.needs]}",
+        f"{entry.card.name} learns from {entry.card.needs}; {what} holds {holds}",
+        cause=f"{entry.card.needs}: {LAYOUTS[entry.card.needs]}",
         hint="zoo data check PATH says what a folder holds",
     )
 

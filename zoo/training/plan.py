@@ -82,7 +82,7 @@ def plan(job: Job) -> Plan | None:
         estimated = min(budget.seconds + rest, budget.steps * seconds + rest)
     spec, splits = job.store.spec, job.store.splits
     return Plan(
-        model=job.offer.card.name,
+        model=job.entry.card.name,
         data=job.data,
         training_images=batches.images,
         validation_images=length(splits["validation"]),
@@ -108,7 +108,7 @@ def _measure_rest(job: Job, state: TrainState) -> tuple[float, float]:
         batches = in_order(held_out, evaluation_batch(model.data), device_of(model))
         mean_metrics(model, batches)
         measure_diversity(model, held_out)
-        save_weights(Path(folder, "model.safetensors"), model, describe(model, job.offer))
+        save_weights(Path(folder, "model.safetensors"), model, describe(model, job.entry))
         write_shared(Path(folder), state, {})
         times.append(time.monotonic())
         for name in (*samplers(model), *mappers(model)):

@@ -359,7 +359,7 @@ class Reporter:
         self, result: StepResult, ranks: Sequence[bytes], *, is_best: bool, validated: bool
     ) -> None:
         metrics = self.metrics if validated else {}
-        header = describe(self._model, self._job.offer, step=result.step, metrics=metrics)
+        header = describe(self._model, self._job.entry, step=result.step, metrics=metrics)
         raw_weights = self._average.raw_weights if self._average else {}
 
         def write(folder: Path) -> dict[str, Any]:

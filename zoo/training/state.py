@@ -256,7 +256,7 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
 
 def environment(job: Job, device: torch.device) -> dict[str, str]:
     """Return what else the bits of a training's result depend on."""
-    plugin = job.offer.plugin
+    plugin = job.entry.plugin
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         "device": kind,

@@ -110,7 +110,7 @@ def _train_first_rank(
     """Train on the first rank, which writes the run folder."""
     state, batches = setup_training(job, fabric)
     checkpoint, unusable = find_checkpoint(fabric, resumed)
-    run = resumed or Run.create(job.offer.card.name, name)
+    run = resumed or Run.create(job.entry.card.name, name)
     with nullcontext() if resumed else run.held():
         _log_changes(job, fabric, checkpoint, unusable, log)
         _start_run(run, job, state, batches, checkpoint, log)
@@ -132,7 +132,7 @@ def _train_first_rank(
             raise explained from problem
         status: Status = "interrupted" if signal else "finished"
         result = TrainResult(
-            run.name, str(run.path), job.offer.card.name, status, signal,
+            run.name, str(run.path), job.entry.card.name, status, signal,
             cursor.step, cursor.epoch, reporter.metrics, reporter.alerts,
             round(cursor.seconds, 1),
         )  # fmt: skip
@@ -278,9 +278,9 @@ def _start_run(
     created = run.fact("created")
     run.start(
         created=created or now(),
-        model=job.offer.card.name,
-        distribution=job.offer.plugin.distribution,
-        version=job.offer.plugin.version,
+        model=job.entry.card.name,
+        distribution=job.entry.plugin.distribution,
+        version=job.entry.plugin.version,
         data=job.data,
         data_from_run=run.relative_path_to(job.data),
         data_spec=to_plain(job.store.spec),
@@ -299,7 +299,7 @@ def _start_run(
         return
     if created:
         log(f"run {run.name} has no checkpoint yet; it starts again from the beginning")
-    run.log(f"training {job.offer.card.name} on {job.data}")
+    run.log(f"training {job.entry.card.name} on {job.data}")
 
 
 def _explain(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
