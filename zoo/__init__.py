@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zoo.catalog.card import Paper as Paper
     from zoo.catalog.dataset import Dataset as Dataset
     from zoo.catalog.dataset import RemoteFile as RemoteFile
-    from zoo.catalog.hookspecs import hookimpl as hookimpl
+    from zoo.catalog.plugins import hookimpl as hookimpl
     from zoo.errors import UsageError as UsageError
     from zoo.errors import ZooError as ZooError
     from zoo.model.augment import resize_crop_flip as resize_crop_flip

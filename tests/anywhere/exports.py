@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.process import zoo, zoo_json
-from zoo.catalog.plugins import installed
+from zoo.catalog.plugins import installed_plugins
 from zoo.ports import Signature
 from zoo.records import typed
 from zoo.runtime.reference import FOLDER, Example, read_reference
@@ -51,7 +51,10 @@ def models() -> dict[str, tuple[str, ...]]:
     """Return what to type after ``zoo train``, for every card of the plugins of this project."""
     ours = {path.name for path in PLUGINS.iterdir()}
     cards = [
-        card for plugin in installed() if plugin.distribution in ours for card in plugin.models
+        card
+        for plugin in installed_plugins()
+        if plugin.distribution in ours
+        for card in plugin.models
     ]
     own = {card.name: (card.name, *OPTIONS.get(card.name, ())) for card in cards}
     return dict(sorted((own | VARIANTS).items()))

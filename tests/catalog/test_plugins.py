@@ -256,7 +256,7 @@ def test_discovery_leaves_the_process_as_it_was(
     everything: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is refused, limited and swallowed ends with discovery; so does what a plugin changes."""
-    from zoo.catalog.plugins import installed
+    from zoo.catalog.plugins import installed_plugins
 
     def state() -> list[object]:
         handlers = [signal.getsignal(each) for each in sorted(signal.valid_signals())]
@@ -273,7 +273,7 @@ def test_discovery_leaves_the_process_as_it_was(
         signal.setitimer(signal.ITIMER_REAL, 60)
         try:
             installed.cache_clear()
-            (row,) = (row for row in installed() if not row.left_out)
+            (row,) = (row for row in installed_plugins() if not row.left_out)
             assert not row.trouble
             assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60, "the caller's timer"
         finally:

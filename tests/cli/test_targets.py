@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from zoo.data.location import locate_data
 
 from tests.data.loopback import loopback
 from tests.process import error_of, zoo, zoo_json
 from zoo import grids, pictures
-from zoo.data.source import find_source
 from zoo.data.store import open_store
 from zoo.model.drawing import draw_samples, map_images
 from zoo.model.weights import load_weights
@@ -142,7 +142,7 @@ def test_a_translation_is_shown_there_and_back_both_ways(in_empty: Path) -> None
     assert_labels(page, labelled, columns=4, side=side)
     page = page[:, -(4 * side + grids.GAP) :]
     model = load_weights(next(Path("runs").glob("*/checkpoints/*/model.safetensors"))).model
-    test = open_store(find_source("emoji")).splits["test"]
+    test = open_store(locate_data("emoji")).splits["test"]
     there = map_images(model, "twemoji_to_noto", test["a"][:1])
     back = map_images(model, "noto_to_twemoji", there)
     rows = [page[grids.GAP + side * row :][: side - grids.GAP] for row in range(3)]

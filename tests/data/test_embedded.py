@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from zoo.data.location import locate_data, natural
 
 from zoo.catalog.lookup import find_dataset
 from zoo.data.download import fetch
-from zoo.data.listing import natural
-from zoo.data.source import find_source
 from zoo.data.store import open_store
 from zoo.ports import DataSpec
 
@@ -113,7 +112,7 @@ def test_emoji_are_opaque_on_white_and_tell_no_time(emoji: zipfile.ZipFile) -> N
 
 
 def test_emoji_are_decoded_with_their_pairs_side_by_side(emoji: zipfile.ZipFile) -> None:
-    store = open_store(find_source("emoji"))
+    store = open_store(locate_data("emoji"))
     assert replace(store.spec, licence="") == DataSpec(
         "emoji", 3, 32, 32, domains=("twemoji", "noto")
     )

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 from PIL import Image
+from zoo.data.location import locate_data
 
 from tests.data.pictures import fill, photo, save, write_mnist
-from zoo.data.source import find_source
 from zoo.data.store import open_store
 from zoo.data.survey import inspect
 
@@ -23,7 +23,7 @@ def test_a_folder_with_all_sorts_of_things():
     save(root / "train" / "cat" / "clear.png", photo(0, mode="RGBA"))
     (root / "train" / "cat" / "5.png").write_bytes(b"not a picture")
     (root / "train" / "dog" / "notes.txt").write_text("hello")
-    found = inspect(find_source("photos"))
+    found = inspect(locate_data("photos"))
     assert found.layout == "class-folders"
     assert found.splits == {"train": {"image": 41}, "test": {"image": 4}}
     assert found.validation == {"image": 2}
@@ -46,9 +46,9 @@ def test_names_of_any_bytes_can_be_printed():
     fill(root / os.fsdecode(b"class \xfe"), 2)
     fill(root / "class\nb", 2)
     (root / "class\nb" / os.fsdecode(b"\xfd.png")).write_bytes(b"")
-    found = inspect(find_source(str(root)))
+    found = inspect(locate_data(str(root)))
     said: list[str] = []
-    store = open_store(find_source(str(root)), on_bad_image="skip", report=said.append)
+    store = open_store(locate_data(str(root)), on_bad_image="skip", report=said.append)
     for text in (json.dumps(found.to_json(), ensure_ascii=False), *said, *store.spec.classes):
         assert text.encode("utf-8")
     assert store.spec.classes == ("class_b", "class \ufffd")
@@ -59,8 +59,8 @@ def test_it_says_what_training_then_gets():
     fill(Path("pairs") / "train", 30, height=10, width=20)
     Image.new("RGB", (1, 5)).save("pairs/train/narrow.png")
     for place in ("digits", "pairs:paired-side-by-side"):
-        found = inspect(find_source(place))
-        store = open_store(find_source(place), on_bad_image="skip")
+        found = inspect(locate_data(place))
+        store = open_store(locate_data(place), on_bad_image="skip")
         counts = {
             split: {name: len(array) for name, array in arrays.items() if name != "label"}
             for split, arrays in store.splits.items()

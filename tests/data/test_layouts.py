@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from zoo.data.location import Listing
 
 from tests.data.pictures import fill, idx, photo, save, write_mnist
 from zoo.catalog.dataset import LAYOUTS
 from zoo.data.layouts import read
-from zoo.data.listing import Listing
 from zoo.errors import NotFoundError
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from zoo.data.location import locate_data
 
 from tests.data.pictures import fill, write_mnist
-from zoo.data.source import find_source
 from zoo.data.store import open_store
 from zoo.errors import NotFoundError, UsageError, ZooError
 
@@ -21,7 +21,7 @@ SMALL = "fashion-mnist-small"
 
 
 def test_a_name_of_the_catalogue():
-    source = find_source(SMALL)
+    source = locate_data(SMALL)
     assert source.name == SMALL
     assert source.dataset is not None
     assert source.layout == source.dataset.layout
@@ -33,9 +33,9 @@ def test_a_name_of_the_catalogue():
 
 def test_the_catalogue_comes_before_a_folder_of_the_same_name():
     fill(Path(SMALL), 3)
-    assert find_source(SMALL).dataset is not None
-    assert find_source(f"./{SMALL}").dataset is None
-    assert find_source(f"./{SMALL}").name == SMALL
+    assert locate_data(SMALL).dataset is not None
+    assert locate_data(f"./{SMALL}").dataset is None
+    assert locate_data(f"./{SMALL}").name == SMALL
 
 
 def test_folders_archives_and_npz_files(tmp_path):
@@ -49,34 +49,34 @@ def test_folders_archives_and_npz_files(tmp_path):
         ("photos.tar.gz", "photos"),
         ("arrays.npz", "arrays"),
     ]:
-        source = find_source(text)
+        source = locate_data(text)
         assert source.name == name
         assert source.layout is None
         assert source.dataset is None
     os.chdir("photos")
-    assert find_source(".").name == "photos"
+    assert locate_data(".").name == "photos"
 
 
 def test_a_layout_may_be_named(tmp_path):
     fill(Path("photos/2020"), 3)
     fill(Path("photos/2021"), 3)
-    assert open_store(find_source("photos")).spec.classes == ("2020", "2021")
-    assert open_store(find_source("photos:folder")).spec.classes == ()
+    assert open_store(locate_data("photos")).spec.classes == ("2020", "2021")
+    assert open_store(locate_data("photos:folder")).spec.classes == ()
 
 
 def test_colons_may_belong_to_the_path():
     fill(Path("a:b"), 3)
-    assert find_source("a:b").name == "a:b"
-    assert find_source("a:b:folder").layout == "folder"
+    assert locate_data("a:b").name == "a:b"
+    assert locate_data("a:b:folder").layout == "folder"
     fill(Path("odd:folder"), 3)
-    assert find_source("odd:folder").layout is None
+    assert locate_data("odd:folder").layout is None
 
 
 def test_a_misspelt_layout_is_told():
     fill(Path("photos"), 3)
     for place in ("photos", SMALL):
         with pytest.raises(UsageError) as caught:
-            find_source(f"{place}:class-folder")
+            locate_data(f"{place}:class-folder")
         assert "Did you mean 'class-folders'?" in str(caught.value)
 
 
@@ -96,7 +96,7 @@ def test_a_misspelt_layout_is_told():
 )
 def test_what_leads_nowhere(text, expected):
     with pytest.raises(NotFoundError) as caught:
-        find_source(text)
+        locate_data(text)
     assert expected in str(caught.value)
     assert caught.value.hint
     assert len(str(caught.value).splitlines()) <= 6
@@ -106,29 +106,29 @@ def test_a_folder_that_only_holds_an_archive_leads_to_the_archive():
     fill(Path("photos"), 3)
     shutil.make_archive("downloads/photos", "zip", "photos")
     with pytest.raises(NotFoundError) as caught:
-        open_store(find_source("downloads"))
+        open_store(locate_data("downloads"))
     assert "1 .zip" in caught.value.cause
     place = caught.value.hint.split(": ")[1]
-    assert open_store(find_source(place)).spec.name == "photos"
+    assert open_store(locate_data(place)).spec.name == "photos"
 
 
 def test_nothing_at_all():
     with pytest.raises(UsageError, match="no name"):
-        find_source("")
+        locate_data("")
 
 
 @pytest.mark.parametrize("name", ["photo.png", "set.rar", "notes"])
 def test_a_file_that_is_no_data_set(name):
     Path(name).write_bytes(b"x")
     with pytest.raises(UsageError, match=r"folder.*\.zip"):
-        find_source(name)
+        locate_data(name)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=30) | st.text("ab:./\\~-\0", max_size=12))
 def test_any_text_is_a_source_or_our_error(text):
     try:
-        assert find_source(text).path.exists()
+        assert locate_data(text).path.exists()
     except ZooError as problem:
         assert problem.exit_code in {2, 3}
 
@@ -156,14 +156,14 @@ def test_a_row_of_the_catalogue_decides_on_size_names_and_layout(tmp_path, monke
         """.replace("\n                    ", " ")
     )
     monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
-    store = open_store(find_source("two-things"))
+    store = open_store(locate_data("two-things"))
     assert (store.spec.height, store.spec.width, store.spec.channels) == (20, 25, 3)
     assert store.spec.classes == ("first", "second")
     os.utime(folder / "things.zip", (1, 1))  # hashes decide, not times
     said: list[str] = []
-    open_store(find_source("two-things"), report=said.append)
+    open_store(locate_data("two-things"), report=said.append)
     assert said == []
-    assert open_store(find_source("two-things"), size=(10, 10)).spec.height == 10
+    assert open_store(locate_data("two-things"), size=(10, 10)).spec.height == 10
 
 
 def test_more_classes_than_the_catalogue_names(tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_more_classes_than_the_catalogue_names(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
     with pytest.raises(NotFoundError, match="10 classes; 2 are catalogued"):
-        open_store(find_source("digits"))
+        open_store(locate_data("digits"))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_errors_about_what_lies_in_an_archive_name_the_archive(members, words):
         for name, content in members.items():
             archive.writestr(name, content)
     with pytest.raises(NotFoundError) as caught:
-        open_store(find_source("nested.zip"))
+        open_store(locate_data("nested.zip"))
     for word in words:
         assert word in str(caught.value)
     assert ".unfinished" not in str(caught.value)

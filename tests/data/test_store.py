@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from zoo.data.location import locate_data
 
 from tests.data.loopback import loopback
 from tests.data.pictures import fill, idx, photo, save, write_mnist
 from zoo import pictures
-from zoo.data.source import find_source
 from zoo.data.store import Store, open_store
 from zoo.data.survey import inspect
 from zoo.errors import NotFoundError, ZooError
@@ -28,12 +28,12 @@ from zoo.ports import DataSpec
 
 PREPARE = """
 import sys
-from zoo.data.source import find_source
+from zoo.data.location import locate_data
 from zoo.data.store import open_store
 from zoo.errors import ZooError
 {before}
 try:
-    store = open_store(find_source(sys.argv[1]), size=(64, 64), channels=3, report=print)
+    store = open_store(locate_data(sys.argv[1]), size=(64, 64), channels=3, report=print)
 except ZooError as problem:
     print(problem)
     sys.exit(problem.exit_code)
@@ -52,7 +52,7 @@ def prepared(
     place: Path | str, *, two_domains: bool = False, **options: object
 ) -> tuple[Store, list[str]]:
     said: list[str] = []
-    source = replace(find_source(str(place)), two_domains=two_domains)
+    source = replace(locate_data(str(place)), two_domains=two_domains)
     return open_store(source, report=said.append, **options), said
 
 
@@ -283,7 +283,7 @@ def test_where_each_class_has_one_picture_it_is_told_which_is_not_trained_on(roo
     store, said = prepared(root)
     (held,) = store.splits["validation"]["label"].tolist()
     assert f": {held} 0, " in said[-1]
-    assert any("20 of 20 classes" in note for note in inspect(find_source(str(root))).notes)
+    assert any("20 of 20 classes" in note for note in inspect(locate_data(str(root))).notes)
 
 
 def test_a_validation_split_of_its_own_is_kept(root):
@@ -406,7 +406,7 @@ def test_a_picture_without_a_partner_is_told(twins):
         prepared("twins")
     assert "3, other" in caught.value.cause
     with pytest.raises(NotFoundError, match="2 have no partner"):
-        inspect(find_source("twins"))
+        inspect(locate_data("twins"))
 
 
 def test_a_name_that_stands_twice_is_told(twins):
@@ -539,7 +539,7 @@ def test_pictures_of_more_than_8_bits_have_one_range(root):
     assert spans(store, "test") == {(64, 128), (0, 255)}
     assert any("from 1,000 to 1,400" in line for line in said)
     assert any("1 test pictures have values beyond" in line for line in said)
-    found = inspect(find_source(str(root)))
+    found = inspect(locate_data(str(root)))
     assert found.spec == store.spec
     assert all(note in said for note in found.notes)
     assert [line for line in prepared(root)[1] if "measured" in line] == []
@@ -604,7 +604,7 @@ def test_arrays_of_other_numbers_have_one_range_too(root, dtype):
     assert max(spans(store, "train")) == (0, 255)
     assert min(spans(store, "train"))[1] < 140
     assert any("2 test pictures" in line for line in said)
-    assert inspect(find_source(str(root))).spec == store.spec
+    assert inspect(locate_data(str(root))).spec == store.spec
 
 
 def spoil(root: Path, count: int) -> None:

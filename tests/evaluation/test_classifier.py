@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from zoo.data.location import locate_data
 
 from tests.evaluation.toys import STRIPES, store, stripes, with_wrong_labels
 from zoo import DataSpec
 from zoo.catalog.dataset import cache_home
-from zoo.data.source import find_source
 from zoo.data.store import Store, open_store
 from zoo.errors import UsageError, ZooError
 from zoo.evaluation.classifier import Classifier, Network, find_classifier
@@ -30,7 +30,7 @@ def find(data: Store = STRIPED) -> tuple[Classifier, list[str]]:
 
 @pytest.mark.slow
 def test_a_classifier_of_a_small_part_of_fashion_mnist_is_as_good_as_is_said() -> None:
-    data = open_store(find_source("fashion-mnist-small"))
+    data = open_store(locate_data("fashion-mnist-small"))
     classifier, said = find(data)
     assert classifier.accuracy >= 0.88
     test = data.splits["test"]
@@ -49,7 +49,7 @@ def test_a_classifier_of_a_small_part_of_fashion_mnist_is_as_good_as_is_said() -
 def test_fashion_mnist_is_classified_better_than_ninety_per_cent(
     shared_data: Path, size: int
 ) -> None:
-    data = open_store(find_source(str(shared_data / "fashion-mnist")), size=(size, size))
+    data = open_store(locate_data(str(shared_data / "fashion-mnist")), size=(size, size))
     classifier, _ = find(data)
     assert len(data.splits["test"]["image"]) == 10_000
     assert classifier.accuracy >= 0.90

@@ -12,7 +12,7 @@ from tests.catalog.registry_check import check_registry
 from tests.data.loopback import Loopback, loopback
 from tests.market.environments import registry_text
 from tests.process import error_of, zoo, zoo_json
-from zoo.catalog.lookup import plugin_of
+from zoo.catalog.lookup import known_plugin_with
 from zoo.catalog.registry import read_registry, reserved_names
 from zoo.cli.output import say
 from zoo.errors import UsageError
@@ -231,10 +231,12 @@ def test_the_catalogue_that_ships_names_wheels_by_https() -> None:
 
 
 def test_the_first_partys_rows_agree_with_their_plugins() -> None:
-    from zoo.catalog.plugins import installed
+    from zoo.catalog.plugins import installed_plugins
 
     rows = {plugin.distribution: plugin for plugin in read_registry("").plugins}
-    ours = {plugin.distribution: plugin for plugin in installed() if plugin.distribution in rows}
+    ours = {
+        plugin.distribution: plugin for plugin in installed_plugins() if plugin.distribution in rows
+    }
     assert ours.keys() == rows.keys()
     for name, plugin in ours.items():
         assert {card.name for card in plugin.models} == set(rows[name].models)
@@ -249,9 +251,9 @@ def test_reserved_names_are_the_zoos_own(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_plugin_of_a_model_is_known() -> None:
     for name in ("dcgan", "zoo-gans:dcgan"):
-        plugin = plugin_of(name)
+        plugin = known_plugin_with(name)
         assert plugin is not None
         assert plugin.distribution == "zoo-gans"
-    assert plugin_of("zoo-translation:dcgan") is None
+    assert known_plugin_with("zoo-translation:dcgan") is None
     with pytest.raises(UsageError):
         read_registry("there-is-none.toml")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import pytest
+from zoo.data.location import locate_data
 
 from zoo.catalog.lookup import find_model, installed_models
-from zoo.catalog.plugins import installed
-from zoo.data.source import find_source
+from zoo.catalog.plugins import installed_plugins
 from zoo.data.store import open_store
 from zoo.testing.check import Outcome
 from zoo.testing.conformance import check_distribution, check_model
@@ -31,7 +31,7 @@ def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("zoo-home")))
         for data in {each.card.data for each in installed_models()}:
-            open_store(find_source(data))
+            open_store(locate_data(data))
         yield
 
 
@@ -42,7 +42,9 @@ def failures(outcomes: Iterable[Outcome]) -> list[str]:
     return [f"{each.check}: {each.message}" for each in found if each.kind == "failed"]
 
 
-@pytest.mark.parametrize("distribution", sorted({each.distribution for each in installed()}))
+@pytest.mark.parametrize(
+    "distribution", sorted({each.distribution for each in installed_plugins()})
+)
 def test_the_distribution_keeps_what_plugins_promise(distribution: str) -> None:
     assert not failures(check_distribution(Package.called(distribution)))
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from zoo.data.location import locate_data
 
 from tests.testing.tiny import forget
-from zoo.data.source import find_source
 from zoo.data.store import open_store
 
 
@@ -18,7 +18,7 @@ def zoo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("zoo-home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(home))
-        open_store(find_source("fashion-mnist-small"))
+        open_store(locate_data("fashion-mnist-small"))
     return home
 
 

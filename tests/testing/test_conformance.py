@@ -16,7 +16,7 @@ import zoo.testing
 from tests.process import zoo as command
 from tests.testing.test_planted_bugs import FILE, GRAPHS, WITH_REPEAT
 from tests.testing.tiny import forget, write
-from zoo.catalog.lookup import find_model, find_plugin
+from zoo.catalog.lookup import find_model, plugins_and_models
 from zoo.catalog.plugins import Plugin
 from zoo.errors import PluginError
 from zoo.testing import conformance, package_checks
@@ -162,11 +162,11 @@ def test_a_bad_project_file_stops_no_other_check(site: Path) -> None:
 
 
 def test_names_of_distributions_are_compared_as_installers_do() -> None:
-    gans, entries = find_plugin("Zoo_GANs")
+    gans, entries = plugins_and_models("Zoo_GANs")
     assert gans == ["zoo-gans"]
     name = entries[0].card.name
-    assert find_plugin(f"Zoo_GANs:{name}") == find_plugin(f"zoo-gans:{name}")
-    assert find_plugin(f"Zoo_GANs:{name}")[1]
+    assert plugins_and_models(f"Zoo_GANs:{name}") == plugins_and_models(f"zoo-gans:{name}")
+    assert plugins_and_models(f"Zoo_GANs:{name}")[1]
     plugins = [replace(p, distribution="Zoo_GANs") for p in Package.called("zoo-gans").plugins]
     assert run(NAMES["static/reserved"], Package("Zoo_GANs", plugins), {}).kind == "passed"
 
@@ -239,7 +239,7 @@ def test_every_check_says_what_must_hold_and_is_called_by_its_name() -> None:
 
 
 def test_a_models_name_means_what_brings_it_as_well() -> None:
-    distributions, entries = find_plugin("vae")
+    distributions, entries = plugins_and_models("vae")
     assert distributions == ["zoo-autoencoders"]
     assert [each.card.name for each in entries] == ["vae"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.testing.tiny import forget, write
 from zoo.catalog.lookup import find_model
-from zoo.catalog.plugins import Plugin, installed
+from zoo.catalog.plugins import Plugin, installed_plugins
 from zoo.testing import package_checks
 from zoo.testing.check import Check, Outcome, run
 from zoo.testing.conformance import OF_DISTRIBUTIONS, OF_MODELS
@@ -235,7 +235,9 @@ def test_an_import_that_does_not_end(site: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_bug_of_the_distribution(name: str, site: Path) -> None:
     bug = STATIC_BUGS[name]
     line = plant(site, bug, project=bug.file == "pyproject.toml")
-    package = Package("zoo-tiny", [each for each in installed() if each.distribution == "zoo-tiny"])
+    package = Package(
+        "zoo-tiny", [each for each in installed_plugins() if each.distribution == "zoo-tiny"]
+    )
     checks = [check for check in OF_DISTRIBUTIONS if check.group == "static"]
     found = failed([run(check, package, {}) for check in checks])
     assert list(found) == [bug.check], found

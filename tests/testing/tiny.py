@@ -157,7 +157,6 @@ def _named(text: str, name: str) -> str:
 
 def forget() -> None:
     """Let Python look anew for what is installed."""
-    from zoo.catalog.plugins import installed
 
     importlib.invalidate_caches()
     installed.cache_clear()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from zoo.data.location import locate_data
 
 from tests.data.pictures import fill
 from zoo.catalog.card import Card, Paper
 from zoo.catalog.lookup import ModelEntry
 from zoo.catalog.plugins import Plugin
-from zoo.data.source import find_source
 from zoo.data.store import Store, open_store
 from zoo.errors import UsageError
 from zoo.training.config import check_data
@@ -31,7 +31,7 @@ def store(holds: str) -> Store:
     place, folders = HOLDS[holds]
     for folder in folders:
         fill(Path(folder), 3)
-    return open_store(find_source(place))
+    return open_store(locate_data(place))
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from zoo.data.location import locate_data
 
 from zoo.catalog.lookup import find_model, installed_models, load_class
 from zoo.data.batches import Batches, in_order
-from zoo.data.source import find_source
 from zoo.data.store import Store, open_store
 from zoo.model.contract import Goal, Model
 from zoo.model.inference import mean_metrics
@@ -51,7 +51,7 @@ def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @cache
 def store_of(data: str) -> Store:
-    return open_store(find_source(data))
+    return open_store(locate_data(data))
 
 
 def build(card: str, **options: Any) -> Model:

@@ -11,7 +11,7 @@ from typing import Any
 
 from zoo.catalog.card import Card
 from zoo.catalog.dataset import Dataset, Weights
-from zoo.catalog.plugins import DISABLED, Plugin, installed
+from zoo.catalog.plugins import DISABLED, Plugin, installed_plugins
 from zoo.catalog.registry import (
     CORE,
     KnownPlugin,
@@ -47,7 +47,7 @@ class ModelEntry:
 
 def installed_models() -> list[ModelEntry]:
     """Return every model that is installed, by name."""
-    found = [ModelEntry(card, plugin) for plugin in installed() for card in plugin.models]
+    found = [ModelEntry(card, plugin) for plugin in installed_plugins() for card in plugin.models]
     return sorted(found, key=lambda entry: (entry.card.name, entry.plugin.distribution))
 
 
@@ -68,14 +68,18 @@ def find_model(name: str) -> ModelEntry:
     raise _no_model(name, alike)
 
 
-def find_plugin(word: str) -> tuple[list[str], list[ModelEntry]]:
+def plugins_and_models(word: str) -> tuple[list[str], list[ModelEntry]]:
     """Return what a word means: a distribution and its models, or one model and what brings it.
 
     Returns:
         Names of distributions, and models; both empty where nothing is called like that.
     """
     models = installed_models()
-    whole = {p.distribution for p in installed() if normalised(p.distribution) == normalised(word)}
+    whole = {
+        p.distribution
+        for p in installed_plugins()
+        if normalised(p.distribution) == normalised(word)
+    }
     if whole:
         return sorted(whole), [each for each in models if each.plugin.distribution in whole]
     distribution, _, name = word.rpartition(":")
@@ -140,14 +144,16 @@ def missing_package(module: str) -> PluginError:
 def datasets() -> list[Dataset]:
     """Return every data set of the registry and of the plugins, by what users call it."""
     rows = list(read_registry().datasets)
-    rows += [dataset for plugin in installed() for dataset in plugin.datasets]
+    rows += [dataset for plugin in installed_plugins() for dataset in plugin.datasets]
     return sorted(rows, key=lambda dataset: dataset.name)
 
 
 def dataset_called(name: str) -> Dataset | None:
     """Return the data set that `name`, or ``distribution:name``, means, if it means one."""
     plain = name
-    for plugin in installed():  # a full name is understood where the plain one would do as well
+    for (
+        plugin
+    ) in installed_plugins():  # a full name is understood where the plain one would do as well
         distribution, _, rest = name.rpartition(":")
         if plugin.distribution == distribution and rest in {row.name for row in plugin.datasets}:
             plain = rest
@@ -179,7 +185,7 @@ def published_weights(entry: ModelEntry) -> Weights | None:
     return next((row for row in read_registry().weights if row.model == entry.name), None)
 
 
-def plugin_of(model: str) -> KnownPlugin | None:
+def known_plugin_with(model: str) -> KnownPlugin | None:
     """Return the plugin that is known to bring a model, called ``NAME`` or ``distribution:NAME``.
 
     Raises:
@@ -194,8 +200,8 @@ def plugin_of(model: str) -> KnownPlugin | None:
 
 def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
     """Return the error for a model that is not here: broken, to be installed, or misspelt."""
-    known = plugin_of(name)
-    plugins = {plugin.distribution: plugin for plugin in installed()}
+    known = known_plugin_with(name)
+    plugins = {plugin.distribution: plugin for plugin in installed_plugins()}
     here = plugins.get(known.distribution) if known else None
     missing = f"model {name[:60]!r} not found"
     if known and here is None:

@@ -76,7 +76,7 @@ class Plugin:
 
 
 @functools.cache
-def installed() -> tuple[Plugin, ...]:
+def installed_plugins() -> tuple[Plugin, ...]:
     """Return every plugin that is installed, broken ones included, ordered by distribution.
 
     Raises:

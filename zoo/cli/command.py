@@ -224,11 +224,13 @@ def _from_system(problem: OSError) -> ZooError:
 
 def _plugin_at_fault(problem: Exception) -> str:
     """Return the file and line of the plugin that raised, or nothing when none took part."""
-    from zoo.catalog.plugins import installed
+    from zoo.catalog.plugins import installed_plugins
 
     packages: set[str] = set()
     with suppress(Exception):  # where the plugins cannot be told, none is at fault
-        packages = {plugin.module.partition(".")[0] for plugin in installed() if plugin.module}
+        packages = {
+            plugin.module.partition(".")[0] for plugin in installed_plugins() if plugin.module
+        }
     found = ""
     for frame, line in traceback.walk_tb(problem.__traceback__):
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] in packages:

@@ -52,11 +52,11 @@ def verb(
     """
     from zoo.cli.sources import decode_like, find
     from zoo.cli.targets import find_weights, load, trained_on
-    from zoo.data.source import check_source
+    from zoo.data.location import check_data_is_there
 
     weights = find_weights(target)
     if data is not None:
-        check_source(data)
+        check_data_is_there(data)
     trained = load(weights)
     from zoo.evaluation.classes import classify_samples
     from zoo.evaluation.metrics import needs_classifier, validation_metrics

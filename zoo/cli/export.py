@@ -123,11 +123,11 @@ def verb(
         )
     from zoo.cli.interruption import interruptible
     from zoo.cli.targets import find_weights, load, name_of
-    from zoo.data.source import check_source
+    from zoo.data.location import check_data_is_there
 
     weights = find_weights(target)
     if data is not None:
-        check_source(data)
+        check_data_is_there(data)
     trained = load(weights)
     from zoo.export.bundle import NO_DATA, export_bundle
     from zoo.export.variants import Variant

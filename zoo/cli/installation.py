@@ -119,7 +119,7 @@ def missing_for(extra: str) -> list[str]:
 
 def plugin_facts() -> list[dict[str, Any]]:
     """Return the plugins with the models they bring, and their trouble."""
-    from zoo.catalog.plugins import installed
+    from zoo.catalog.plugins import installed_plugins
 
     return [
         {
@@ -128,7 +128,7 @@ def plugin_facts() -> list[dict[str, Any]]:
             "models": [card.name for card in plugin.models],
             "trouble": plugin.trouble or None,
         }
-        for plugin in installed()
+        for plugin in installed_plugins()
     ]
 
 

@@ -18,7 +18,7 @@ def verb(task: str | None, as_json: bool) -> None:
 
     from zoo.catalog.card import Task
     from zoo.catalog.lookup import installed_models
-    from zoo.catalog.plugins import installed
+    from zoo.catalog.plugins import installed_plugins
     from zoo.errors import UsageError, did_you_mean
 
     tasks = get_args(Task)
@@ -47,8 +47,8 @@ def verb(task: str | None, as_json: bool) -> None:
     else:
         say(f"no models for {task}" if task else "no models; zoo plugins search lists known ones")
     for plugins, what in (
-        ([each.distribution for each in installed() if each.trouble], "not loaded"),
-        ([each.distribution for each in installed() if each.left_out], "left out"),
+        ([each.distribution for each in installed_plugins() if each.trouble], "not loaded"),
+        ([each.distribution for each in installed_plugins() if each.left_out], "left out"),
     ):
         if plugins:
             say(f"{what}: {', '.join(plugins)} (zoo plugins list says why)")

@@ -55,9 +55,9 @@ def list_plugins(as_json: bool) -> None:
     A plugin is imported at the start of most commands. --no-plugins starts without any;
     ZOO_PLUGINS=NAME,NAME loads only those, and none where it is empty.
     """
-    from zoo.catalog.plugins import installed
+    from zoo.catalog.plugins import installed_plugins
 
-    found = installed()
+    found = installed_plugins()
     if as_json:
         print_json([_plugin_row(plugin) for plugin in found])
     elif found:
@@ -167,19 +167,19 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, ModelEntry]]:
 
     Where no name is given, that is everything but the zoo's own and what is disabled.
     """
-    from zoo.catalog.lookup import find_plugin
-    from zoo.catalog.plugins import installed
+    from zoo.catalog.lookup import plugins_and_models
+    from zoo.catalog.plugins import installed_plugins
     from zoo.catalog.registry import normalised, reserved_names
     from zoo.errors import NotFoundError, did_you_mean
 
-    plugins = installed()
+    plugins = installed_plugins()
     known = sorted({each.distribution for each in plugins})
     left = {*reserved_names().values(), *(each.distribution for each in plugins if each.left_out)}
     left = {normalised(each) for each in left}
     distributions: set[str] = set()
     entries: dict[str, ModelEntry] = {}
     for name in names or [each for each in known if normalised(each) not in left]:
-        whole, models = find_plugin(name)
+        whole, models = plugins_and_models(name)
         if not whole:
             known += [card.name for each in plugins for card in each.models]
             near = did_you_mean(name, known)

@@ -60,7 +60,7 @@ def new_job(request: Request) -> Job:
     """Bring together what the file, the flags and ``--set`` say; fetch and decode the data."""
     from zoo.catalog.lookup import find_model, load_class
     from zoo.cli.sources import read_fit, read_size
-    from zoo.data.source import check_source
+    from zoo.data.location import check_data_is_there
     from zoo.training.config import read_config, resolve
 
     file = read_config(request.config) if request.config else {}
@@ -79,7 +79,7 @@ def new_job(request: Request) -> Job:
     fit = read_fit(request.fit or file.get("fit") or "cover")
     # What is misspelt is told before torch is imported, and wrong options before a download.
     read_size(size)
-    check_source(str(data))
+    check_data_is_there(str(data))
     model_class = load_class(entry)
     preset = asdict(model_class.training_preset)
     config, settings = resolve(model_class.Config, preset, layers)

@@ -51,13 +51,13 @@ def verb(
     images, each above what becomes of it; where there is a way back, also that.
     """
     from zoo.cli.targets import find_weights, load
-    from zoo.data.source import check_source
+    from zoo.data.location import check_data_is_there
 
     if output.suffix.lower() != ".png":
         raise UsageError(f"{output} is no name for a PNG picture", hint="-o grid.png")
     weights = find_weights(target)
     if data is not None:
-        check_source(data)
+        check_data_is_there(data)
     trained = load(weights)
     from zoo import pictures
     from zoo.model.drawing import mappers, samplers

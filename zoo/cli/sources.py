@@ -20,7 +20,6 @@ from zoo.ports import Fit
 if TYPE_CHECKING:
     from zoo.catalog.dataset import Download
     from zoo.data.download import Progress, Report
-    from zoo.data.source import Source
     from zoo.data.store import OnBadImage, Store
     from zoo.ports import DataSpec
 
@@ -32,19 +31,19 @@ fit_option = click.option("--fit", type=Choice(FITS), help=f"{FIT_HELP} [as in t
 EVERY = 10.0  # seconds between two plain lines about one file
 
 
-def find(data: str) -> Source:
+def find(data: str) -> DataLocation:
     """Find a data set; one of the catalogue is downloaded first, where needed."""
     from zoo.catalog.lookup import dataset_called
-    from zoo.data.source import find_source
+    from zoo.data.location import locate_data
 
     dataset = dataset_called(data) or dataset_called(data.rpartition(":")[0])
     if dataset:
         fetch_with_progress(dataset)
-    return find_source(data)
+    return locate_data(data)
 
 
 def decode(
-    source: Source,
+    source: DataLocation,
     *,
     size: tuple[int, int] | None,
     fit: Fit,
@@ -58,7 +57,7 @@ def decode(
     return open_store(source, size=size, fit=fit, on_bad_image=on_bad_image, report=say)
 
 
-def decode_like(source: Source, spec: DataSpec, fit: str | None = None) -> Store:
+def decode_like(source: DataLocation, spec: DataSpec, fit: str | None = None) -> Store:
     """Decode a data set as that of a training was: size, colours, fit and range of values.
 
     Args:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.listing import Listing, Side
+from zoo.data.location import Listing, Side
 from zoo.errors import NotFoundError, ZooError
 
 Pixels = NDArray[np.uint8]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zoo.catalog.dataset import SPLITS
-from zoo.data.listing import Half, Listing, Side
+from zoo.data.location import Half, Listing, Side
 from zoo.errors import NotFoundError
 from zoo.pictures import (
     VALUES,

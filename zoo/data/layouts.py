@@ -14,7 +14,7 @@ import numpy as np
 from zoo.catalog.dataset import LAYOUTS, Layout
 from zoo.data import arrays
 from zoo.data.archives import is_archive
-from zoo.data.listing import Listing, Side, describe_files, files_in, natural, presentable
+from zoo.data.location import Listing, Side, describe_files, files_in, natural, presentable
 from zoo.errors import NotFoundError
 from zoo.pictures import BadPictureError, peek, suffixes
 

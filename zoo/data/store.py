@@ -35,8 +35,7 @@ from zoo.catalog.dataset import cache_home
 from zoo.data.decoding import Decoded, Entry, Size, UnknownRangeError, decode, measure_range
 from zoo.data.download import make_folder
 from zoo.data.inventory import DESCRIPTION, FORMAT, mark_used, private_folder, store_home
-from zoo.data.listing import Listing, is_junk
-from zoo.data.source import Source
+from zoo.data.location import Listing, is_junk
 from zoo.data.survey import (
     DecodeOptions,
     describe_classes,
@@ -63,7 +62,7 @@ OnBadImage = Literal["auto", "skip", "fail"]
 Report = Callable[[str], None]
 
 
-def fingerprint(source: Source) -> str:
+def fingerprint(source: DataLocation) -> str:
     """Return what changes when any byte or any name of a data set does.
 
     Where a data set lies does not matter. The hashes of the catalogue are taken where it has them
@@ -226,7 +225,7 @@ class Store:
 
 
 def open_store(
-    source: Source,
+    source: DataLocation,
     *,
     size: Size | None = None,
     channels: int | None = None,
@@ -269,7 +268,7 @@ def open_store(
     return store
 
 
-def _key(source: Source, content: str, options: DecodeOptions, limit: int) -> str:
+def _key(source: DataLocation, content: str, options: DecodeOptions, limit: int) -> str:
     row = source.dataset
     facts = (
         (row.size, row.channels, row.classes, row.domains, row.pairs, row.licence) if row else ()
@@ -286,7 +285,7 @@ def _key(source: Source, content: str, options: DecodeOptions, limit: int) -> st
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _open(folder: Path, source: Source) -> Store | None:
+def _open(folder: Path, source: DataLocation) -> Store | None:
     """Map a store into memory; None when there is none, or it is damaged."""
     try:
         description = read_json(folder / DESCRIPTION, _Description)
@@ -309,7 +308,7 @@ def _open(folder: Path, source: Source) -> Store | None:
         return None
 
 
-def _open_like(source: Source, content: str, options: DecodeOptions) -> Store | None:
+def _open_like(source: DataLocation, content: str, options: DecodeOptions) -> Store | None:
     """Open a store for which less was asked, when it comes to what is asked for now."""
     unmeasured = replace(options, value_range=None)
     less = (
@@ -350,7 +349,7 @@ def _digest(folder: Path, splits: Mapping[str, Mapping[str, Entry]]) -> str:
     return digest.hexdigest()
 
 
-def _build(folder: Path, source: Source, options: DecodeOptions, log: Report) -> None:
+def _build(folder: Path, source: DataLocation, options: DecodeOptions, log: Report) -> None:
     try:
         with source.opened() as (root, names), private_folder() as temporary:
             listing = source.listed(root, names)
@@ -407,7 +406,7 @@ def _decode(
     return (spec if decoded.deep else replace(spec, value_range=None)), decoded
 
 
-def _publish(temporary: Path, folder: Path, source: Source) -> None:
+def _publish(temporary: Path, folder: Path, source: DataLocation) -> None:
     """Give a finished store its name, unless another process was quicker."""
     try:
         temporary.rename(folder)
@@ -418,7 +417,7 @@ def _publish(temporary: Path, folder: Path, source: Source) -> None:
         temporary.rename(folder)
 
 
-def _check_bad_images(store: Store, source: Source, policy: OnBadImage, log: Report) -> None:
+def _check_bad_images(store: Store, source: DataLocation, policy: OnBadImage, log: Report) -> None:
     if not store.bad:
         return
     unreadable = f"{store.bad:,} of {store.total:,} pictures of {source.name} cannot be read"

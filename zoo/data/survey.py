@@ -14,8 +14,7 @@ import numpy as np
 
 from zoo.catalog.dataset import SPLITS
 from zoo.data.decoding import AT_ONCE, THREADS, Size, decode_picture, held_out, widest
-from zoo.data.listing import Half, Listing, Side, as_text, files_in
-from zoo.data.source import Source
+from zoo.data.location import Half, Listing, Side, as_text, files_in
 from zoo.errors import NotFoundError
 from zoo.pictures import (
     USUAL_WHITES,
@@ -58,7 +57,7 @@ class DecodeOptions:
 
 
 def specify(
-    source: Source, listing: Listing, options: DecodeOptions
+    source: DataLocation, listing: Listing, options: DecodeOptions
 ) -> tuple[DataSpec, tuple[str, ...]]:
     """Return what the decoded data will be, and sentences on choices that may surprise.
 
@@ -182,7 +181,7 @@ def _choose_size(sizes: Counter[Size]) -> tuple[Size, str]:
     return USUAL, f"pictures of {shown} are decoded to 64x64 (--size asks for another)"
 
 
-def _domains(source: Source, listing: Listing) -> tuple[str, ...]:
+def _domains(source: DataLocation, listing: Listing) -> tuple[str, ...]:
     if source.dataset and source.dataset.domains:
         return source.dataset.domains
     if listing.domains != ("a", "b"):  # the names of folders
@@ -191,7 +190,7 @@ def _domains(source: Source, listing: Listing) -> tuple[str, ...]:
     return named or listing.domains
 
 
-def _classes(source: Source, listing: Listing) -> tuple[str, ...]:
+def _classes(source: DataLocation, listing: Listing) -> tuple[str, ...]:
     named = source.dataset.classes if source.dataset and listing.classes else ()
     if named and len(listing.classes) > len(named):
         raise NotFoundError(
@@ -241,7 +240,7 @@ class Inspection:
         return asdict(self)
 
 
-def inspect(source: Source, options: DecodeOptions = DecodeOptions()) -> Inspection:
+def inspect(source: DataLocation, options: DecodeOptions = DecodeOptions()) -> Inspection:
     """Read every picture of a data set and say what there is; nothing is stored.
 
     Args:

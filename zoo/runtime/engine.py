@@ -67,7 +67,7 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 
 
-def installed() -> list[str]:
+def installed_plugins() -> list[str]:
     """Return the providers that this installation of ONNX Runtime has; they may not work."""
     import onnxruntime  # noqa: PLC0415 - help and completion do without
 
@@ -81,7 +81,7 @@ def candidates(requested: str) -> list[str]:
     Raises:
         PluginError: this installation of ONNX Runtime does not have the requested one.
     """
-    there = installed()
+    there = installed_plugins()
     if requested == AUTO:
         return [name for name in there if PROVIDERS[name].automatic]
     if requested not in PROVIDERS:

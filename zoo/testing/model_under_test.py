@@ -18,10 +18,10 @@ from urllib.parse import unquote, urlsplit
 
 from zoo.catalog.card import Card
 from zoo.catalog.lookup import ModelEntry, load_class
-from zoo.catalog.plugins import Plugin, installed
+from zoo.catalog.plugins import Plugin, installed_plugins
 from zoo.catalog.registry import normalised
 from zoo.data.batches import Batches
-from zoo.data.source import find_source
+from zoo.data.location import locate_data
 from zoo.data.store import open_store
 from zoo.errors import ZooError
 from zoo.export.bundle import GRAPH_NAME
@@ -77,7 +77,7 @@ class Package:
     @classmethod
     def called(cls, name: str) -> Package:
         """Return the installed distribution of that name."""
-        return cls(name, [each for each in installed() if each.distribution == name])
+        return cls(name, [each for each in installed_plugins() if each.distribution == name])
 
     @property
     def folder(self) -> Path | None:
@@ -316,7 +316,7 @@ class ModelUnderTest:
 
     def _prepare(self) -> tuple[DataSpec, Split, bool]:
         wanted = self.card.needs == "two domains"
-        store = open_store(replace(find_source(self.card.data), two_domains=wanted))
+        store = open_store(replace(locate_data(self.card.data), two_domains=wanted))
         check_data(self.entry, self.card.data, store)
         split = {name: rows[:SLICE] for name, rows in store.splits["train"].items()}
         return store.spec, split, "train" in store.pairs

@@ -25,7 +25,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from zoo.catalog.card import check_name
-from zoo.catalog.plugins import installed
+from zoo.catalog.plugins import installed_plugins
 from zoo.catalog.registry import CORE, normalised, reserved_names
 from zoo.testing import import_probe
 from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, line_containing, python_path
@@ -57,7 +57,7 @@ def reserved(package: Package) -> None:
     """No model and no data set takes a name that belongs to the zoo, or to another plugin here."""
     others = {
         each.name: plugin.distribution
-        for plugin in installed()
+        for plugin in installed_plugins()
         for kind in (plugin.models, plugin.datasets)
         for each in kind
         if normalised(plugin.distribution) != normalised(package.name)

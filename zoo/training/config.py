@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import tomli_w
 
 from zoo.catalog.lookup import datasets
-from zoo.data.source import find_source
+from zoo.data.location import locate_data
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 from zoo.options import configure, option, options_of, show_value, to_plain, unknown_option
 from zoo.records import WrongTypeError, read_toml, typed
@@ -292,7 +292,7 @@ def is_other_data(wanted: str, own: str) -> bool:
     """Whether a name or a path means other data than a run's; nothing is downloaded to know."""
     if wanted == own:
         return False
-    return is_in_catalogue(wanted) or find_source(wanted).reference != own
+    return is_in_catalogue(wanted) or locate_data(wanted).reference != own
 
 
 def find_data(run: Run, data: str) -> str:
