@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.errors import UsageError
-from zoo.options import configure, option, options_of, show_value, to_plain
+from zoo.options import configure, option, options_of, plain_options, show_value
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def test_any_text_is_taken_or_refused(key: str, text: str) -> None:
     )
 )
 def test_a_configuration_survives_plain_values_and_typing(config: Config) -> None:
-    assert configure(Config, to_plain(config)) == config
+    assert configure(Config, plain_options(config)) == config
     typed = {key: show_value(getattr(config, key)) for key in options_of(Config)}
     assert configure(Config, typed) == config
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.ports import DataSpec, Port, Signature
+from zoo.records import to_plain, typed
 
 SPEC = DataSpec("shirts", 1, 28, 28, ("shirt", "shoe"))
 IMAGE = Port.image("image", SPEC)
@@ -29,31 +30,31 @@ json_values = st.recursive(
 
 @pytest.mark.parametrize("port", [IMAGE, LATENT, CODE, LABEL], ids=lambda port: port.name)
 def test_a_port_survives_json(port: Port) -> None:
-    assert Port.from_json(json.loads(json.dumps(port.to_json()))) == port
+    assert typed(json.loads(json.dumps(to_plain(port))), Port) == port
 
 
 def test_a_specification_and_a_signature_survive_json() -> None:
     signature = Signature((LATENT, LABEL), (IMAGE,))
-    assert DataSpec.from_json(json.loads(json.dumps(SPEC.to_json()))) == SPEC
-    assert Signature.from_json(json.loads(json.dumps(signature.to_json()))) == signature
+    assert typed(json.loads(json.dumps(to_plain(SPEC))), DataSpec) == SPEC
+    assert typed(json.loads(json.dumps(to_plain(signature))), Signature) == signature
 
 
 def test_keys_of_the_future_are_passed_over() -> None:
-    assert Port.from_json({**IMAGE.to_json(), "colour": "grey"}) == IMAGE
+    assert typed({**to_plain(IMAGE), "colour": "grey"}, Port) == IMAGE
 
 
 @pytest.mark.parametrize("reader", [Port, DataSpec, Signature], ids=lambda each: each.__name__)
 @given(value=json_values)
 def test_foreign_json_is_refused_as_a_value_error(reader: Any, value: object) -> None:
     with pytest.raises(ValueError):
-        reader.from_json(value)
+        typed(value, reader)
 
 
 @pytest.mark.parametrize("field", ["name", "kind", "shape", "dtype", "range", "prior", "tolerance"])
 @given(value=json_values)
 def test_a_port_with_one_odd_field_is_a_port_or_a_value_error(field: str, value: object) -> None:
     try:
-        port = Port.from_json({**IMAGE.to_json(), field: value})
+        port = typed({**to_plain(IMAGE), field: value}, Port)
     except ValueError:
         return
     assert isinstance(port.shape, tuple)
@@ -115,4 +116,4 @@ def test_audio_alone_has_a_rate(kind: Any, rate: Any) -> None:
     shape = ("batch", 1, 4, 4) if kind == "image" else ("batch", 16)
     with pytest.raises(ValueError, match="rate of port 'x'"):
         Port("x", kind, shape, rate=rate)
-    assert Port.from_json(Port("x", "audio", ("batch", 16), rate=44_100).to_json()).rate == 44_100
+    assert typed(to_plain(Port("x", "audio", ("batch", 16), rate=44_100)), Port).rate == 44_100

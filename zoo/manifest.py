@@ -6,46 +6,20 @@ import hashlib
 import json
 import re
 import stat
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Any
 
 from zoo.errors import NotFoundError
+from zoo.identity import ExportedFile, FileFacts, Manifest, from_plain
 from zoo.records import read_json
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 2**26
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,250}\.onnx")
 
-Facts = dict[str, Any]  # of one file: its name, bytes, sha256
 
-
-class _Facts(TypedDict):
-    file: str
-    bytes: int
-    sha256: str
-
-
-class _Entry(TypedDict, total=False):
-    file: Required[str]
-    bytes: int
-    sha256: Required[str]
-    reference: _Facts
-    description: dict[str, Any]
-    checks: dict[str, dict[str, float]]
-    quality: dict[str, dict[str, float]]
-
-
-class _Manifest(TypedDict, total=False):
-    schema: int
-    model: str
-    distribution: str
-    weights: _Facts | None
-    files: Required[dict[str, _Entry]]
-
-
-def read_manifest(folder: Path) -> Mapping[str, Any]:
-    """Return the manifest of a folder, whose ``files`` are facts by graph and form.
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a folder of exported files.
 
     Every file that it lists is called like one: nothing else becomes a path.
 
@@ -58,24 +32,34 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_MANIFEST_BYTES:
             raise ValueError("it is no regular file, or too large")
-        manifest = read_json(path, _Manifest, most_bytes=MAX_MANIFEST_BYTES)
+        manifest = from_plain(read_json(path, dict[str, Any]), Manifest)
     except FileNotFoundError:
         raise
     except OSError as problem:
         raise ValueError(problem.strerror or str(problem)) from None
-    for entry in manifest["files"].values():
-        if not FILE_NAME.fullmatch(entry["file"]):
-            raise ValueError(f"it lists {entry['file'][:100]!r}")
+    for entry in manifest.files.values():
+        if not FILE_NAME.fullmatch(entry.file):
+            raise ValueError(f"it lists {entry.file[:100]!r}")
     return manifest
 
 
-def entry_of(path: Path) -> Facts | None:
-    """Return what the manifest beside a file says of it; None where it says nothing."""
-    try:
-        files = read_manifest(path.parent)["files"]
-    except (OSError, ValueError):
+def entry_of(path: Path) -> ExportedFile | None:
+    """Return what the manifest beside an exported file says of it; None where none lists it.
+
+    Raises:
+        NotFoundError: the manifest is damaged.
+    """
+    if _listed_sha256(path) is None:
         return None
-    return next((entry for entry in files.values() if entry["file"] == path.name), None)
+    try:
+        files = read_manifest(path.parent).files.values()
+    except (OSError, ValueError) as problem:
+        raise NotFoundError(
+            f"what {path.parent / MANIFEST} says of {path.name} cannot be used",
+            cause=str(problem)[:300],
+            hint="zoo export MODEL --onnx",
+        ) from None
+    return next((entry for entry in files if entry.file == path.name), None)
 
 
 def check_listed(path: Path) -> None:
@@ -149,13 +133,13 @@ def _another_than(path: Path) -> str:
     return "zoo export again, or the file alone in another folder"
 
 
-def facts_of(path: Path) -> Facts:
+def facts_of(path: Path) -> FileFacts:
     """Return a file's name, bytes and sha256.
 
     Raises:
         OSError: it cannot be read.
     """
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    return FileFacts(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 def sha256_of(path: Path) -> str:

@@ -121,7 +121,7 @@ def unknown_option(key: str, known: Mapping[str, object]) -> UsageError:
     )
 
 
-def to_plain(config: Any) -> dict[str, Any]:
+def plain_options(config: Any) -> dict[str, Any]:
     """Return a configuration as what TOML and JSON can hold; tuples become lists."""
     plain = dataclasses.asdict(config)
     return {

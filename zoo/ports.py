@@ -6,13 +6,12 @@ that a stranger needs: kind, shape, dtype, range and, for what can be drawn, the
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
-
-from zoo.records import typed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,19 +93,6 @@ class DataSpec:
         """Return which arrays of a split hold the images of one of `sides`: ``a`` or ``b``."""
         return "ab"[self.sides.index(domain)]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the specification as plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: object) -> DataSpec:
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: the value is not a data specification.
-        """
-        return typed(value, cls)
-
 
 @dataclass(frozen=True)
 class Port:
@@ -125,6 +111,9 @@ class Port:
         layout: order of an image's dimensions: channels before height and width, or after.
         rate: samples a second of an audio port, in hertz; None for other kinds.
         tolerance: greatest absolute difference between the exported graph and the model.
+
+    Attributes:
+        colours: of an image, ``"grey"`` or ``"RGB"`` by its channels; empty for other numbers.
     """
 
     name: str
@@ -138,6 +127,7 @@ class Port:
     layout: Layout = "NCHW"
     rate: int | None = None
     tolerance: float = 1e-4
+    colours: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         _require(isinstance(self.name, str) and self.name.isidentifier(), "port name")
@@ -154,6 +144,9 @@ class Port:
         _require(rate_is_usable, f"rate of port {self.name!r}")
         names_are_usable = _are_names(self.classes) and _are_names((self.domain,))
         _require(names_are_usable, f"names in port {self.name!r}")
+        channels = self.channels if self.kind == "image" else 0
+        colours = "grey" if channels == 1 else "RGB" if channels == 3 else ""
+        object.__setattr__(self, "colours", colours)
         _require(
             isinstance(self.tolerance, float) and 0 < self.tolerance < float("inf"),
             f"tolerance of port {self.name!r}",
@@ -213,21 +206,6 @@ class Port:
             return generator.integers(int(low), int(high), shape, endpoint=True)
         return generator.uniform(low, high, shape).astype(self.dtype)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the port as plain JSON values, for an image with the order of its colours."""
-        if self.kind != "image" or self.channels not in {1, 3}:
-            return asdict(self)
-        return {**asdict(self), "colours": "grey" if self.channels == 1 else "RGB"}
-
-    @classmethod
-    def from_json(cls, value: object) -> Port:
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: the value is not a port.
-        """
-        return typed(value, cls)
-
 
 @dataclass(frozen=True)
 class Signature:
@@ -255,23 +233,45 @@ class Signature:
     def _gives_images(self) -> bool:
         return bool(self.outputs) and self.outputs[0].kind == "image"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the signature as plain JSON values."""
-        return {
-            "inputs": [port.to_json() for port in self.inputs],
-            "outputs": [port.to_json() for port in self.outputs],
-        }
 
-    @classmethod
-    def from_json(cls, value: object) -> Signature:
-        """Read what `to_json` wrote.
+def describe_port(port: Port) -> str:
+    """Return a port in words: ``label (batch), uniform in [0, 9], 10 classes``."""
+    words = [f"{port.name} ({', '.join(map(str, port.shape))})"]
+    if port.kind not in {port.name, "value"}:
+        words = [f"{port.kind} {words[0]}"]
+    span = f" in [{port.range[0]:g}, {port.range[1]:g}]" if port.range else ""
+    if port.dtype == "uint8":
+        span = f" of uint8{span}"
+    if port.prior is None:
+        words[0] += span
+    else:
+        words.append("standard normal" if port.prior == "normal" else "uniform" + span)
+    if port.domain:
+        words.append(f"of {port.domain}")
+    if port.classes:
+        words.append(f"{len(port.classes)} classes")
+    return ", ".join(words)
 
-        Raises:
-            ValueError: the value is not a signature.
-        """
-        signature = typed(value, cls)
-        _require(max(len(signature.inputs), len(signature.outputs)) <= 64, "number of ports")
-        return signature
+
+def is_pictorial(port: Port) -> bool:
+    """Whether pictures can be read into a port, or written from it."""
+    return port.kind == "image" and port.channels in (1, 3) and port.range is not None
+
+
+def translates_to(signature: Signature) -> str:
+    """Return the domain of the pictures that come out, where they come from another one."""
+    domain = signature.outputs[0].domain
+    return "" if domain in {port.domain for port in signature.inputs} else domain
+
+
+def has_dynamic_size(port: Port) -> bool:
+    """Whether a dimension beside the batch may vary."""
+    return any(isinstance(size, str) for size in port.shape[1:])
+
+
+def numbers_in_a_row(port: Port) -> int:
+    """Return how many numbers one row of a port holds; a size that may vary counts once."""
+    return math.prod(size for size in port.shape[1:] if isinstance(size, int))
 
 
 def _is_integer(value: object) -> bool:

@@ -123,6 +123,22 @@ def typed(value: object, kind: type[Record]) -> Record:
     return record
 
 
+def to_plain(record: object) -> Any:
+    """Return a record as plain JSON values; `typed` reads them again."""
+    import msgspec  # here, because most commands write none
+
+    return msgspec.to_builtins(record, enc_hook=_plain)
+
+
+def _plain(value: object) -> str | float:
+    """Return a string or number of a class of its own, as torch's version is, as a plain one."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, float):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is no value of JSON")
+
+
 def _content(path: Path, most_bytes: int) -> bytes:
     if path.stat().st_size > most_bytes:
         raise ValueError(f"larger than {most_bytes:,} bytes")

@@ -12,6 +12,7 @@ import numpy as np
 from tests.process import zoo, zoo_json
 from zoo.catalog.plugins import installed_plugins
 from zoo.ports import Signature
+from zoo.records import typed
 from zoo.runtime.reference import FOLDER, Example, read_reference
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
@@ -66,12 +67,12 @@ def export(model: str, folder: Path) -> Iterator[Export]:
         zoo("export", run, "--onnx", "--io", form, "-o", str(folder))
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     for entry in manifest["files"].values():
-        told, path = entry["description"], folder / entry["file"]
-        signature = Signature.from_json(told["signature"])
+        path = folder / entry["file"]
+        signature = typed(entry["signature"], Signature)
         reference = folder / FOLDER / f"{path.stem}.npz"
         examples = read_reference(reference, signature.inputs, signature.outputs)
         form = "uint8" if ".uint8" in path.suffixes else "float"
-        yield Export(model, told["graph"], form, path, [*examples, _as_one(examples)])
+        yield Export(model, entry["graph"], form, path, [*examples, _as_one(examples)])
 
 
 def _as_one(examples: list[Example]) -> Example:

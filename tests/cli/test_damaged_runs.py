@@ -174,10 +174,11 @@ def test_verbs_that_use_a_run_survive_mutations(
 
 def test_a_damaged_run_is_a_row_and_an_error_with_its_name(mutated: Path) -> None:
     info = json.loads((mutated / "run.json").read_text())
-    (mutated / "run.json").write_text(json.dumps({**info, "metrics": {"elbo": "good"}}))
+    info["identity"]["metrics"] = {"elbo": "good"}
+    (mutated / "run.json").write_text(json.dumps(info))
     rows = {row["id"]: row for row in zoo_json("runs")}
     assert rows["first"]["status"] == "damaged"
-    assert "$.metrics" in rows["first"]["problem"]
+    assert "identity.metrics" in rows["first"]["problem"]
     assert rows["plain"]["status"] == "finished"
     for words in (["runs", "show", "first"], ["doctor", "first"]):
         assert "run 'first' is damaged: run.json" in error_of(*words, code=3)

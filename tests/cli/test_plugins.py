@@ -114,9 +114,9 @@ def test_weights_of_another_version_say_so_when_they_are_loaded(
     (path,) = (in_trained / "runs" / "first" / "checkpoints").glob("*/model.safetensors")
     trained = load_weights(path)
     older = tmp_path / "older.safetensors"
-    save_weights(older, trained.model, replace(trained.header, version="0.0.9"))
+    save_weights(older, trained.model, replace(trained.identity, version="0.0.9"))
     said = zoo("sample", str(older), "-o", str(tmp_path / "x.png")).stderr
-    now = trained.header.version
+    now = trained.identity.version
     told = f"it was written by zoo-autoencoders 0.0.9; zoo-autoencoders {now} is installed"
     assert [line for line in said.splitlines() if line.startswith("note")] == [
         f"note on older.safetensors: {told}"

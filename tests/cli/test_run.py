@@ -34,9 +34,9 @@ from tests.runtime.graphs import (
     save,
     translator,
 )
+from zoo.identity import Precision
 from zoo.pictures import grid
 from zoo.ports import DataSpec, Port
-from zoo.runtime.description import Precision
 from zoo.runtime.inputs import safe_file_name
 
 

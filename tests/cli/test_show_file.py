@@ -26,8 +26,10 @@ from tests.runtime.graphs import (
     save,
     translator,
 )
+from zoo.identity import SCHEMA, to_text
 from zoo.manifest import facts_of
 from zoo.ports import DataSpec, Port
+from zoo.records import to_plain
 
 CLASSES = ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal"]
 CARRIED = DataSpec("fashion-mnist", 1, 28, 28, tuple(CLASSES), licence="MIT")
@@ -62,8 +64,10 @@ def account(path: Path) -> Path:
 
 def manifest_of(path: Path, **measured: Any) -> None:
     """Write a manifest beside a file, with what was measured of the file."""
-    entry = {**facts_of(path), "checks": {}, "quality": {}, **measured}
-    manifest = {"files": {"decode": entry}}
+    facts, told = to_plain(facts_of(path)), entry_of(path)
+    entry = {**told, **facts, "reference": facts, "checks": {}, "quality": {}, **measured}
+    manifest = {"schema": SCHEMA, "identity": told["identity"], "weights": facts,
+                "files": {"decode": entry}, "written_by": {}}  # fmt: skip
     (path.parent / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
@@ -140,7 +144,7 @@ def test_classes_domains_layout_and_rate_are_told() -> None:
     described = describe(
         "hear", [pixels, sound], [replace(pixels, name="y"), replace(sound, name="z")]
     )
-    stranger(Path("hear.onnx"), zoo_entry=described.to_text())
+    stranger(Path("hear.onnx"), zoo_entry=to_text(described))
     found = shown("hear.onnx")
     assert "(batch, height, width, 3) of uint8 in [0, 255]; NHWC RGB" in found["takes"][0]
     assert "22,050 samples a second" in found["takes"][1]
@@ -259,10 +263,13 @@ def test_what_could_steer_the_terminal_is_not_printed() -> None:
 
 
 def test_absurd_numbers_are_shown_as_they_are() -> None:
-    decoder(Path("x.onnx"), metrics={"elbo": 10**340}, config={"hidden": 10**340})
+    decoder(Path("x.onnx"), metrics={"elbo": 1e300}, config={"hidden": 2**62})
     found = shown("x.onnx")
-    assert found["validation"] == [f"elbo {10**340}"]
-    assert found["options"] == [f"hidden {10**340}"]
+    assert found["validation"] == ["elbo 1e+300"]
+    assert found["options"] == [f"hidden {2**62}"]
+    told = json.dumps({**entry_of(Path("x.onnx")), "weights_sha256": "0" * 64})
+    stranger(Path("y.onnx"), zoo_entry=told.replace(str(2**62), str(10**340)))
+    assert "64 bits" in shown("y.onnx")["cannot be used"][0]
 
 
 DAMAGED = {

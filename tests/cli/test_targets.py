@@ -165,7 +165,7 @@ def test_an_export_is_verified_complete_and_says_what_it_is(tmp_path: Path) -> N
     assert all(0 <= gap <= 1e-4 for gap in answer["max_abs_difference"].values())
     assert all(Path(file).is_file() for file in answer["files"])
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["model"] == "vae"
+    assert manifest["identity"]["model"] == "vae"
     assert set(manifest["files"]) == {"encode", "decode", "reconstruct", "sample"}
     assert not [path for path in folder.parent.iterdir() if path != folder], "nothing left beside"
     again = load_weights(folder / "model.safetensors")

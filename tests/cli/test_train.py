@@ -26,8 +26,8 @@ def test_a_run_leaves_what_it_promises(in_trained: Path) -> None:
     run = in_trained / "runs" / "first"
     info = json.loads((run / "run.json").read_text())
     assert info["status"] == "finished"
-    assert info["step"] == 60
-    assert info["metrics"]["elbo"] > -400
+    assert info["identity"]["step"] == 60
+    assert info["identity"]["metrics"]["elbo"] > -400
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert {row["split"] for row in rows} == {"train", "validation"}
     assert rows[-1]["step"] == 60
@@ -261,7 +261,7 @@ def test_grey_photos_of_any_size_train_at_the_size_that_is_asked_for() -> None:
     words = ["--size", "16x24", "--steps", "3", "--set", "hidden=16", "--batch-size", "4"]
     outcome = zoo_json("train", "vae", "--data", "photos", *words)
     info = json.loads(Path(outcome["path"], "run.json").read_text())
-    spec = info["data_spec"]
+    spec = info["identity"]["data"]
     assert [spec["channels"], spec["height"], spec["width"]] == [3, 16, 24]
 
 
@@ -349,7 +349,7 @@ def test_two_class_folders_are_two_domains_for_a_translator(tmp_path: Path) -> N
     words = ["--steps", "1", "--set", "blocks=1", "--set", "features=4",
              "--set", "discriminator_features=4"]  # fmt: skip
     zoo("train", "cyclegan", "--data", str(tmp_path / "animals"), *words, "--name", "c")
-    assert json.loads(Path("runs/c/run.json").read_text())["data_spec"]["domains"] == [
+    assert json.loads(Path("runs/c/run.json").read_text())["identity"]["data"]["domains"] == [
         "horses",
         "zebras",
     ]

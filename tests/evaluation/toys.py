@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from zoo import DataSpec, Graph, Model, Player, Update
 from zoo.data.store import Store
-from zoo.model.weights import Header, Trained
+from zoo.identity import Identity
+from zoo.model.weights import Trained
 
 Pixels = NDArray[np.uint8]
 
@@ -53,7 +54,7 @@ class Measured(Toy):
 
 def trained(model: Model) -> Trained:
     graphs = {name: graph.signature for name, graph in model.graphs().items()}
-    return Trained(model, Header("toy", "tests", "1", {}, model.data, graphs), Path("toy"))
+    return Trained(model, Identity("toy", "tests", "1", {}, model.data, graphs), Path("toy"))
 
 
 def store(spec: DataSpec, pairs: tuple[str, ...] = (), **splits: Mapping[str, Any]) -> Store:

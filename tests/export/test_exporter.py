@@ -19,7 +19,8 @@ from zoo.export.bundle import export_bundle
 from zoo.export.quality import CalibrationData
 from zoo.export.variants import Variant
 from zoo.export.verify import Verified, verify
-from zoo.model.weights import Header, Trained, save_weights
+from zoo.identity import Identity
+from zoo.model.weights import Trained, save_weights
 
 SPEC = DataSpec("dots", 1, 4, 4)
 IMAGES = {"image": np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), np.uint8)}
@@ -99,7 +100,7 @@ class Wrong(Shift):
 def trained(kind: type[Shift], folder: Path) -> Trained:
     model = kind(ShiftConfig(), SPEC).eval()
     graphs = {name: graph.signature for name, graph in model.graphs().items()}
-    header = Header("shift", "tests", "1", {"lr": 0.01}, SPEC, graphs)
+    header = Identity("shift", "tests", "1", {"lr": 0.01}, SPEC, graphs)
     path = folder / "weights.safetensors"
     save_weights(path, model, header)
     return Trained(model, header, path)
@@ -143,8 +144,8 @@ def test_the_file_that_was_verified_is_the_file_that_is_shipped(
                            calibration=PICTURES, max_loss=5.0)  # fmt: skip
     verified = bundle.graphs["shift"].facts
     (entry,) = json.loads((folder / "manifest.json").read_text())["files"].values()
-    shipped = hashlib.sha256((folder / verified["file"]).read_bytes()).hexdigest()
-    assert entry["sha256"] == verified["sha256"] == shipped
+    shipped = hashlib.sha256((folder / verified.file).read_bytes()).hexdigest()
+    assert entry["sha256"] == verified.sha256 == shipped
 
 
 def test_the_file_is_not_written_after_it_was_verified(

@@ -24,8 +24,9 @@ from zoo.export.quality import (
     substitute_graphs,
 )
 from zoo.export.variants import Variant, convert_to_float16
+from zoo.identity import Identity
 from zoo.model.inference import evaluating, mean_metrics, run_graph
-from zoo.model.weights import Header, Trained, save_weights
+from zoo.model.weights import Trained, save_weights
 from zoo.runtime.session import Session, open_session
 
 SPEC = DataSpec("dots", 1, 4, 6)
@@ -83,7 +84,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 def kept(model: Coder) -> Trained:
     """The model as a file holds it, with the weights that it has."""
-    header = Header("coder", "tests", "1", {"lr": 0.01}, SPEC,
+    header = Identity("coder", "tests", "1", {"lr": 0.01}, SPEC,
                     {name: graph.signature for name, graph in model.graphs().items()})  # fmt: skip
     save_weights(Path("weights.safetensors"), model, header)
     return Trained(model, header, Path("weights.safetensors"))
@@ -135,7 +136,7 @@ def test_the_model_itself_stays_as_it_is(exported: Exported) -> None:
     mean_metrics(subject.model, batches)
     assert mean_metrics(model, batches) == before
     assert subject.model is not model
-    assert (subject.header, subject.path) == (original.header, original.path)
+    assert (subject.identity, subject.path) == (original.header, original.path)
 
 
 def test_every_graph_runs_its_file_whatever_its_function_is(exported: Exported) -> None:

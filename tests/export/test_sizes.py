@@ -19,8 +19,9 @@ from zoo import DataSpec, Graph, Model, Port
 from zoo.draws import draw
 from zoo.errors import PluginError, ZooError
 from zoo.export.bundle import export_bundle
+from zoo.identity import Identity
 from zoo.model.inference import run_graph
-from zoo.model.weights import Header, Trained, save_weights
+from zoo.model.weights import Trained, save_weights
 
 STEM = "shift-ponies.horse_to_zebra"
 PONIES = DataSpec("ponies", 3, 20, 28, domains=("Horse", "Zebra"))
@@ -105,7 +106,7 @@ def trained(model: Model) -> Trained:
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     graphs = {name: graph.signature for name, graph in model.graphs().items()}
-    header = Header("shift", "tests", "1", {"lr": 0.01}, model.data, graphs)
+    header = Identity("shift", "tests", "1", {"lr": 0.01}, model.data, graphs)
     save_weights(Path("weights.safetensors"), model, header)
     return Trained(model.eval(), header, Path("weights.safetensors"))
 
@@ -195,9 +196,10 @@ def test_a_graph_whose_name_is_no_file_name_does_not_leave(
 ) -> None:
     model = Translator(ShiftConfig(), PONIES)
     (graph,) = model.graphs().values()
+    subject = trained(model)
     monkeypatch.setattr(Translator, "graphs", lambda _: {name: graph})
     with pytest.raises(PluginError, match="cannot name a file"):
-        export_bundle(trained(model), Path("bundle"))
+        export_bundle(subject, Path("bundle"))
     assert [path.name for path in Path().iterdir()] == ["weights.safetensors"]
 
 
@@ -213,6 +215,7 @@ def test_a_domain_that_could_not_be_shown_does_not_leave(monkeypatch: pytest.Mon
     model = Translator(ShiftConfig(), PONIES)
     ports = [Port.image(name, PONIES, domain="\x1b[2J", any_size=True) for name in ("a", "b")]
     graph = Graph(model.shift, ports[:1], ports[1:])
+    subject = trained(model)
     monkeypatch.setattr(Translator, "graphs", lambda _: {"shift": graph})
     with pytest.raises(PluginError, match="unusable domain of port 'a'"):
-        export_bundle(trained(model), Path("bundle"))
+        export_bundle(subject, Path("bundle"))

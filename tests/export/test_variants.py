@@ -21,6 +21,7 @@ from zoo import DataSpec, Graph, Port
 from zoo.errors import UsageError, ZooError
 from zoo.export.bundle import export_bundle
 from zoo.export.variants import Variant
+from zoo.identity import to_text
 from zoo.model.inference import run_graph
 from zoo.pictures import to_pixels
 from zoo.runtime.session import open_session
@@ -192,7 +193,7 @@ def test_forms_of_the_same_weights_lie_beside_each_other_and_other_weights_repla
         next(subject.model.parameters()).add_(1)
     from zoo.model.weights import save_weights
 
-    save_weights(subject.path, subject.model, subject.header)
+    save_weights(subject.path, subject.model, subject.identity)
     removed = export_bundle(subject, Path("out"), Variant(batch=1)).removed
     assert {path.name for path in removed if path.suffix == ".onnx"} == both
     assert {path.name for path in Path("out").glob("*.onnx")} == {f"{NAME}.batch1.onnx"}
@@ -222,7 +223,8 @@ def test_a_file_says_how_its_layers_normalise_and_that_nothing_is_dropped() -> N
     assert about.dropout == "off"
     manifest = json.loads(Path("out/manifest.json").read_text())
     assert about.weights_sha256 == manifest["weights"]["sha256"]
-    assert manifest["files"]["shift"]["description"] == json.loads(about.to_text())
+    assert manifest["identity"] == json.loads(to_text(about))["identity"]
+    assert manifest["files"]["shift"]["normalisation"] == list(about.normalisation)
     checks = manifest["files"]["shift"]["checks"]["shifted"]
     assert checks["greatest"] <= checks["tolerance"]
 

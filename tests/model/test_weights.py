@@ -15,8 +15,10 @@ import torch
 
 from zoo.catalog.lookup import find_model, load_class
 from zoo.errors import NotFoundError, PluginError, ZooError
-from zoo.model.weights import Header, describe, load_weights, read_header, save_weights
+from zoo.identity import Identity
+from zoo.model.weights import describe, load_weights, read_identity, save_weights
 from zoo.ports import DataSpec
+from zoo.records import to_plain, typed
 
 SPEC = DataSpec("shirts", 1, 8, 8)
 
@@ -37,17 +39,17 @@ def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor
     tensors = safetensors.torch.load_file(path)
     with safetensors.safe_open(path, "pt") as file:
         header = json.loads(file.metadata()["zoo"])
-    change(header, tensors)
+    change(header["identity"], tensors)
     safetensors.torch.save_file(tensors, path, {"zoo": json.dumps(header)})
 
 
 def test_a_file_is_all_that_is_needed(saved: Path) -> None:
     trained = load_weights(saved)
-    assert trained.header.model == "vae"
-    assert trained.header.step == 7
-    assert trained.header.metrics == {"elbo": -3.5}
-    assert trained.header.data == SPEC
-    assert set(trained.header.graphs) == {"encode", "decode", "reconstruct", "sample"}
+    assert trained.identity.model == "vae"
+    assert trained.identity.step == 7
+    assert trained.identity.metrics == {"elbo": -3.5}
+    assert trained.identity.data == SPEC
+    assert set(trained.identity.graphs) == {"encode", "decode", "reconstruct", "sample"}
     assert trained.model.config.hidden == (16,)
     assert not trained.model.training
 
@@ -57,13 +59,13 @@ def test_loading_gives_the_same_weights_and_saving_again_the_same_bytes(
 ) -> None:
     trained = load_weights(saved)
     again = tmp_path / "again.safetensors"
-    save_weights(again, trained.model, trained.header)
+    save_weights(again, trained.model, trained.identity)
     assert again.read_bytes() == saved.read_bytes()
 
 
 def test_the_header_survives_json(saved: Path) -> None:
-    header = read_header(saved)
-    assert Header.from_json(json.loads(json.dumps(header.to_json()))) == header
+    header = read_identity(saved)
+    assert typed(json.loads(json.dumps(to_plain(header))), Identity) == header
 
 
 def drop(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from zoo.identity import Description, Identity, Precision, to_text
 from zoo.ports import DataSpec, Port, Signature
-from zoo.runtime.description import Description, Precision
 
 ELEMENTS = {
     "float32": TensorProto.FLOAT,
@@ -27,16 +27,26 @@ PHOTOS = DataSpec("photos", 3, 32, 48)
 def describe(
     graph: str, inputs: Sequence[Port], outputs: Sequence[Port], data: DataSpec = CLOTHES
 ) -> Description:
-    return Description(
+    signature = Signature(tuple(inputs), tuple(outputs))
+    identity = Identity(
         model="vae",
-        graph=graph,
         distribution="zoo-autoencoders",
         version="0.1.0",
-        data=data,
-        signature=Signature(tuple(inputs), tuple(outputs)),
         config={"latent_size": 20, "hidden": [512, 512], "likelihood": "bernoulli", "beta": 1.0},
+        data=data,
+        graphs={graph: signature},
         step=940,
         metrics={"elbo": -237.5},
+    )
+    return Description(
+        identity=identity,
+        graph=graph,
+        signature=signature,
+        precision="float32",
+        normalisation=(),
+        dropout="none",
+        weights_sha256="0123456789abcdef" * 4,
+        written_by={"zoo-core": "0.1.0"},
     )
 
 
@@ -68,9 +78,15 @@ def save(
     imports = [helper.make_opsetid(*each) for each in (opsets or {"": 18}).items()]
     model = helper.make_model(graph, opset_imports=imports, ir_version=10)
     if zoo_entry is not None:
-        helper.set_model_props(model, {"zoo": zoo_entry or description.to_text()})
+        helper.set_model_props(model, {"zoo": zoo_entry or to_text(description)})
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def changed(description: Description, **changes: Any) -> Description:
+    """Return a description with other values, of its own or of its identity."""
+    of_identity = {key: changes.pop(key) for key in ("config", "data", "metrics") if key in changes}
+    return replace(description, identity=replace(description.identity, **of_identity), **changes)
 
 
 def decoder(path: Path, **changes: Any) -> Path:
@@ -87,7 +103,7 @@ def decoder(path: Path, **changes: Any) -> Path:
         helper.make_node("Tanh", ["sum"], ["flat"]),
         helper.make_node("Reshape", ["flat", "shape"], ["image"]),
     ]
-    return save(path, replace(described, **changes), nodes, constants)
+    return save(path, changed(described, **changes), nodes, constants)
 
 
 def encoder(path: Path) -> Path:

@@ -39,7 +39,7 @@ def test_a_graph_runs_by_the_names_of_its_ports(tmp_path: Path) -> None:
     codes = session.run({"image": image})
     assert list(codes) == ["mu", "logvar"]
     np.testing.assert_allclose(codes["mu"], [[0, 0], [14 / 784, 1], [0, 0]], rtol=1e-6)
-    assert session.description.model == "vae"
+    assert session.description.identity.model == "vae"
 
 
 def test_the_batch_may_have_any_size(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ HOSTILE = {
     "entry is a number": (with_entry("7"), "what it says of itself"),
     "entry is a list of lists": (with_entry("[" * 100_000), "nested too deeply"),
     "entry is huge": (with_entry('"' + "x" * 5_000_000 + '"'), "5,000,002 characters"),
-    "entry lacks the ports": (with_entry('{"schema": 2, "model": "vae"}'), "unusable"),
+    "entry lacks the ports": (with_entry('{"schema": 3, "graph": "f"}'), "missing required field"),
     "other input name": (with_other_ports(input_name="code"), r"promises inputs \['code'\]"),
     "other output name": (with_other_ports(output_name="photo"), "promises outputs"),
     "other dtype": (with_other_ports(input_dtype="int64"), "latent int64"),

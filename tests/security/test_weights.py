@@ -61,7 +61,7 @@ def of_the_zoo(**changes: Any) -> Change:
 
     def change(header: Header) -> None:
         told = json.loads(header["__metadata__"]["zoo"])
-        told["config"].update(changes)
+        told["identity"]["config"].update(changes)
         header["__metadata__"]["zoo"] = json.dumps(told)
 
     return change

@@ -404,7 +404,7 @@ def test_moved_data_is_taken_when_it_is_the_same(trained_on_pictures: Path) -> N
     assert "resuming run run at step 4" in done.stderr
     info = json.loads(Path("runs/run/run.json").read_text())
     assert info["data"] == str(place.absolute())
-    assert info["data_spec"]["name"] == "pictures"  # as in its weights
+    assert info["identity"]["data"]["name"] == "pictures"  # as in its weights
     assert zoo_json("train", "--resume", "run", "--steps", "7")["step"] == 7
 
 
@@ -423,7 +423,7 @@ def test_moved_data_keeps_the_domains_of_its_run() -> None:
     Path("cat2dog").rename("animals")
     zoo("train", "--resume", "run", "--steps", "2", "--data", "animals")
     info = json.loads(Path("runs/run/run.json").read_text())
-    assert info["data_spec"]["domains"] == ["cat", "dog"]
+    assert info["identity"]["data"]["domains"] == ["cat", "dog"]
 
 
 def wait_for(path: Path) -> None:

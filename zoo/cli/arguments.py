@@ -202,7 +202,7 @@ def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) 
     """Decode data to the size, colours and range of values of a training, and its fit if None."""
     from zoo.data.store import open_store
 
-    spec = trained.header.data
+    spec = trained.identity.data
     return open_store(
         replace(source, two_domains=bool(spec.domains)),
         size=(spec.height, spec.width),
@@ -231,7 +231,7 @@ def open_held_out(
             f"{store.spec.name} has no {chosen} split", hint=f"--split {' or '.join(store.splits)}"
         )
     for each in ("train", chosen):
-        check_data(installed_model_of(trained.header, trained.path), source.name, store, each)
+        check_data(installed_model_of(trained.identity, trained.path), source.name, store, each)
     return store, chosen
 
 
@@ -261,7 +261,7 @@ def load_target(target: str, data: str | None) -> Trained:
     from zoo.model.weights import installed_model_of, load_weights, other_version
 
     trained = load_weights(path)
-    difference = other_version(trained.header, installed_model_of(trained.header, path))
+    difference = other_version(trained.identity, installed_model_of(trained.identity, path))
     if difference:
         say(f"note on {path.name}: {difference}")
     return trained
@@ -303,7 +303,8 @@ def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str) -> Pa
     of_model = (entry.card.name, entry.plugin.distribution)
     unfinished = None
     for run in reversed(runs):
-        if (run.fact("model"), run.fact("distribution")) != of_model:
+        identity = run.identity
+        if identity is None or (identity.model, identity.distribution) != of_model:
             continue  # another model's, or damaged, as `zoo runs` says
         if run.fact("status") == "finished":
             return run.weights
@@ -317,7 +318,7 @@ def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str) -> Pa
             hint=f"zoo train {target}",
             code="no-finished-run",
         )
-    step = unfinished.fact("step")
+    step = unfinished.identity.step if unfinished.identity else 0
     raise NotFoundError(
         f"{entry.name} has no finished run here; run {unfinished.name} is "
         f"{unfinished.fact('status')}" + (f" at step {step}" if step else ""),

@@ -127,7 +127,7 @@ def _batch(timing: Timing) -> str:
 def _facts(session: Session, timing: Timing) -> dict[str, Any]:
     return {
         "file": click.format_filename(session.path),
-        "model": session.description.model,
+        "model": session.description.identity.model,
         "graph": session.description.graph,
         "precision": session.description.precision,
         "provider": session.provider,

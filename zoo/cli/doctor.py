@@ -54,7 +54,7 @@ def _show_run(name: str, as_json: bool) -> None:
     run = find_run(name)
     info = run.info()
     alerts = alert_history(run.events(damaged_lines(run, "events.jsonl")))
-    step = int(info.get("step") or 0)
+    step = info["identity"].step
     unwatched = info.get("unwatched")
     named = {alert.monitor for alert, _ in alerts} | set(unwatched or {})
     validations = sum(
@@ -81,7 +81,9 @@ def _show_run(name: str, as_json: bool) -> None:
         })  # fmt: skip
         return
     data = f" on {info['data']}" if info.get("data") else ""
-    click.echo(f"{run.name}: {info['model']}{data}, {info.get('status')}, {step:,} steps\n")
+    click.echo(
+        f"{run.name}: {info['identity'].model}{data}, {info.get('status')}, {step:,} steps\n"
+    )
     _print_progress(run.name, info, step)
     if unwatched is None and not alerts:
         _print("Nothing is known of this run's health: no monitors ran.")

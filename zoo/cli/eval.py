@@ -56,7 +56,7 @@ def verb(
     if samples is None and needs_classifier(trained, store, chosen):
         samples = SAMPLES
     classes = classify_samples(trained, store, chosen, samples, say) if samples else None
-    model, name = trained.header.model, store.spec.name
+    model, name = trained.identity.model, store.spec.name
     if not (metrics or pairs or classes):
         raise UsageError(
             f"nothing can be measured of {model} on {name}",

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from zoo.export.bundle import Bundle, CompareMetrics, MetricComparison
     from zoo.export.exporter import ExportedGraph
     from zoo.export.quality import CalibrationData
+    from zoo.identity import Precision
     from zoo.model.weights import Trained
     from zoo.ports import Fit
-    from zoo.runtime.description import Precision
     from zoo.runtime.session import Session
 
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a container that stops, a terminal that closes
@@ -157,7 +157,7 @@ def _name_of(target: str, trained: Trained) -> str:
     run = arguments.run_of(trained.path)
     if run is not None and (target == "@last" or Path(target).name == run.name):
         return run.name
-    return trained.header.model
+    return trained.identity.model
 
 
 @contextmanager

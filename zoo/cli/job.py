@@ -12,7 +12,7 @@ from zoo.catalog.registry import install_command
 from zoo.cli.arguments import fetch_source, read_fit, read_size
 from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
-from zoo.ports import DataSpec, Fit
+from zoo.ports import Fit
 from zoo.training.run import Run, all_runs, find_run
 
 if TYPE_CHECKING:
@@ -150,11 +150,9 @@ def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
 
 def _with_own_names(job: Job, run: Run) -> Job:
     """Return a training on data that was moved, with the names that it had in its run."""
-    try:
-        own = DataSpec.from_json(run.fact("data_spec"))
-    except ValueError:  # lost; the data's own names serve
+    if run.identity is None:  # lost; the data's own names serve
         return job
-    now = job.store.spec
+    own, now = run.identity.data, job.store.spec
     if (own.channels, own.height, own.width) != (now.channels, now.height, now.width):
         return job  # other data, which is told when its digest is compared
     return replace(job, store=replace(job.store, spec=own))
@@ -179,7 +177,7 @@ def find_resumed(wanted: str, model: str | None) -> Run:
         raise UsageError(f"{model!r} is a run", hint=f"zoo train --resume {model}")
     name = find_model(model).card.name
     for run in reversed(all_runs()):
-        if run.fact("model") == name:
+        if run.identity and run.identity.model == name:
             return run
     raise NotFoundError(f"no run of {name!r} here", hint=f"zoo train {name}, or zoo runs")
 

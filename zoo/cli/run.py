@@ -123,7 +123,7 @@ def _run(
     _log_sizes(originals, session, feed)
     return {
         "file": click.format_filename(session.path),
-        "model": session.description.model,
+        "model": session.description.identity.model,
         "graph": session.description.graph,
         "provider": session.provider,
         "outputs": paths,
@@ -139,7 +139,8 @@ def _log_other_version(session: Session) -> None:
 
     The plugin is not imported: an export does not need it.
     """
-    name, version = session.description.distribution, session.description.version
+    identity = session.description.identity
+    name, version = identity.distribution, identity.version
     try:
         now = metadata.version(name)
     except (metadata.PackageNotFoundError, ValueError):  # ValueError: no name of a distribution
@@ -225,7 +226,7 @@ def _with_bar(
     results: Iterable[Result], feed: Feed, originals: list[OriginalPicture]
 ) -> Iterator[Result]:
     """Pass results on and note what their pictures were; on a terminal, show how far a run is."""
-    from zoo.runtime.description import has_dynamic_size
+    from zoo.ports import has_dynamic_size
 
     photos = feed.port is not None and has_dynamic_size(feed.port)  # one may take minutes
     hidden = not sys.stderr.isatty() or feed.count < (2 if photos else LONG)

@@ -12,6 +12,7 @@ import click
 from zoo.cli.arguments import json_option
 from zoo.cli.output import print_json, print_table, say
 from zoo.errors import NotFoundError
+from zoo.records import to_plain
 from zoo.training.run import MetricsRow, OnDamaged, Run, all_runs, find_run
 
 TREND = "▁▂▃▄▅▆▇█"
@@ -34,13 +35,13 @@ def list_runs(as_json: bool) -> None:
     rows: list[dict[str, Any]] = []
     for run in all_runs():
         try:
-            rows.append({**run.info()})
+            rows.append(_facts(run))
         except NotFoundError as problem:
             say(problem.message)
             rows.append({"id": run.name, "model": "?", "status": "damaged",
                          "problem": problem.message})  # fmt: skip
     if as_json:
-        print_json(rows)
+        print_json(to_plain(rows))
     elif rows:
         print_table(
             ["run", "model", "data", "status", "epoch", "step", "alerts", "metrics"],
@@ -63,13 +64,13 @@ def show_run(run: str, as_json: bool) -> None:
     from zoo.training.monitors import alert_history
 
     found = find_run(run)
-    info: Mapping[str, Any] = found.info()
+    info = _facts(found)
     alerts = alert_history(found.events(damaged_lines(found, "events.jsonl")))
     curves = _curves(found.metrics(damaged_lines(found, "metrics.jsonl")))
     files = sorted(path for path in found.path.rglob("*") if path.is_file())
     if as_json:
         print_json({
-            **info,
+            **to_plain(info),
             "path": str(found.path),
             "alerts": [{**asdict(alert), "recovered": end} for alert, end in alerts],
             "curves": curves,
@@ -130,6 +131,12 @@ def damaged_lines(run: Run, file: str) -> OnDamaged:
         damaged.append(number)
 
     return log
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """Return what run.json says, with the parts of the identity beside the rest."""
+    info = dict(run.info())
+    return {**to_plain(info.pop("identity")), **info}
 
 
 def _metrics(row: Mapping[str, Any]) -> str:

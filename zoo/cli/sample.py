@@ -58,14 +58,14 @@ def verb(
     if samplers(trained.model):
         if data is not None or fit is not None:
             raise UsageError(
-                f"{trained.header.model} draws from noise and needs no data",
+                f"{trained.identity.model} draws from noise and needs no data",
                 hint=f"zoo sample {target}",
             )
         count = count or (OF_A_CLASS if classes else SAMPLES)
         page, count = _draw(trained, count, seed, classes)
     elif mappers(trained.model):
         if classes is not None:
-            raise UsageError(f"{trained.header.model} has no classes to choose from")
+            raise UsageError(f"{trained.identity.model} has no classes to choose from")
         count = count or SHOWN
         page = _compare(trained, count, data, fit)
     else:
@@ -74,7 +74,7 @@ def verb(
     pictures.write_png(output, page)
     written = click.format_filename(output)
     if as_json:
-        print_json({"file": written, "count": count, "seed": seed, "model": trained.header.model})
+        print_json({"file": written, "count": count, "seed": seed, "model": trained.identity.model})
     else:
         click.echo(written)
 
@@ -86,7 +86,7 @@ def _no_pictures(trained: Trained) -> UsageError:
         if graph.signature.missing
     ]
     return UsageError(
-        f"{trained.header.model} makes no pictures of noise, or of pictures, alone",
+        f"{trained.identity.model} makes no pictures of noise, or of pictures, alone",
         cause="; ".join(needs),
         hint="zoo export and zoo run, which takes numbers from .npz files",
     )

@@ -21,6 +21,7 @@ from zoo.catalog.plugins import installed_plugins
 from zoo.cli.arguments import complete_models, json_option
 from zoo.cli.output import print_json, print_table, say
 from zoo.errors import UsageError, did_you_mean
+from zoo.records import to_plain
 
 if TYPE_CHECKING:
     from zoo.catalog.dataset import Weights
@@ -102,7 +103,7 @@ def _show_model(model: str, *, as_json: bool) -> None:
             **asdict(entry.card),
             "plugin": entry.plugin.distribution,
             "version": entry.plugin.version,
-            "graphs": {name: each.to_json() for name, each in signatures.items()},
+            "graphs": to_plain(signatures),
             "options": [_as_json(*each) for each in options],
             "training": [_as_json(*each) for each in trainer],
             "weights": asdict(weights) if weights else None,
@@ -156,7 +157,7 @@ def _spec(name: str) -> DataSpec:
 
 
 def _ports(ports: Iterable[Port]) -> str:
-    from zoo.runtime.description import describe_port
+    from zoo.ports import describe_port
 
     return "; ".join(describe_port(port) for port in ports)
 

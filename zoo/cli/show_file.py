@@ -13,8 +13,8 @@ from zoo.cli.output import print_json, print_table, say
 from zoo.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from zoo.identity import Description
     from zoo.ports import Port
-    from zoo.runtime.description import Description
     from zoo.runtime.summary import Summary
 
 MOST_NAMES = 5  # of classes that are shown
@@ -69,14 +69,13 @@ def show_place(word: str, *, as_json: bool) -> None:
 
 def _read(path: Path) -> Summary:
     """Read a file; one that is not what the manifest beside it lists is shown, and refused."""
-    from zoo.manifest import check_listed
-    from zoo.runtime.summary import read_measurements, read_summary
+    from zoo.manifest import check_listed, entry_of
+    from zoo.runtime.summary import read_summary
 
     summary = read_summary(path)
     try:
         check_listed(path)
-        if summary.description is not None:
-            summary.measurements = read_measurements(path, summary.description)
+        summary.listed = entry_of(path)
     except NotFoundError as problem:
         summary.refused = f"{problem.message}: {problem.cause}"
     return summary
@@ -122,12 +121,12 @@ def _print_file(summary: Summary) -> None:
     elif summary.unusable:
         rows = [("cannot be used", summary.unusable)]
     print_table(["what", "the file says of itself"], rows)
-    if description is not None and summary.measurements is not None:
-        measured = summary.measurements
+    listed = summary.listed
+    if description is not None and listed is not None:
         # against a tolerance, or without one
         checked = "verified" if description.precision == "float32" else "measured"
-        rows = [(f"{output} {checked}", _figures(each)) for output, each in measured.checks.items()]
-        rows += [(f"{metric} with", _figures(each)) for metric, each in measured.quality.items()]
+        rows = [(f"{output} {checked}", _figures(each)) for output, each in listed.checks.items()]
+        rows += [(f"{metric} with", _figures(each)) for metric, each in listed.quality.items()]
         if rows:
             click.echo()
             print_table(["what", "the manifest beside it says"], rows)
@@ -139,9 +138,10 @@ def _described(description: Description) -> Iterator[Row]:
     """Yield what the file says, a line each."""
     from zoo.options import show_value
 
-    data = description.data
-    package = f"{description.distribution} {description.version}"
-    yield "model", f"{description.model} of {package}, {description.step:,} steps"
+    identity = description.identity
+    data = identity.data
+    package = f"{identity.distribution} {identity.version}"
+    yield "model", f"{identity.model} of {package}, {identity.step:,} steps"
     yield "graph", description.graph
     for side, ports in (
         ("takes", description.signature.inputs),
@@ -159,12 +159,12 @@ def _described(description: Description) -> Iterator[Row]:
     yield "trained on", f"{data.name}, {pictures}{licence}"
     if data.domains:
         yield "domains", _names(data.domains)
-    if description.config:
+    if identity.config:
         values = {key: tuple(value) if isinstance(value, list) else value  # as JSON has it
-                  for key, value in description.config.items()}  # fmt: skip
+                  for key, value in identity.config.items()}  # fmt: skip
         yield "options", ", ".join(f"{key} {show_value(each)}" for key, each in values.items())
-    if description.metrics:
-        yield "validation", _figures(description.metrics)
+    if identity.metrics:
+        yield "validation", _figures(identity.metrics)
     yield "precision", description.precision
     yield "normalisation", "; ".join(description.normalisation) or "none"
     yield "dropout", description.dropout
@@ -177,13 +177,13 @@ def _described(description: Description) -> Iterator[Row]:
 
 def _port(port: Port) -> Iterator[str]:
     """Yield a port in words: what every port has, then what its kind has."""
-    from zoo.runtime.description import describe_port
+    from zoo.ports import describe_port
 
     yield describe_port(port)
     if port.dtype != "uint8":  # which the words above have
         yield port.dtype
     if port.kind == "image":
-        yield " ".join(filter(None, (port.layout, port.to_json().get("colours"))))
+        yield f"{port.layout} {port.colours}".rstrip()
     if port.rate:
         yield f"{port.rate:,} samples a second"
 

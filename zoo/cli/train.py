@@ -230,8 +230,11 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
     if new:
         words = ", ".join(f"{key} = {value}" for key, value in new.items())
         say(f"{words}: schedules, such as those of learning rates, follow the new length")
-    if new or run.fact("status") != "finished" or last is None or last.step != run.fact("step"):
+    identity = run.identity
+    is_whole = last and identity and last.step == identity.step
+    if new or run.fact("status") != "finished" or not is_whole:
         return False
+    assert last is not None
     say(f"run {run.name} is finished already, at step {last.step}")
     say(f"zoo train --resume {run.name} --epochs N, of more epochs, trains on")
     return True
@@ -240,9 +243,10 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
 def _result_of(run: Run) -> dict[str, Any]:
     """Return what ``--json`` printed when the run ended."""
     info = run.info()
+    identity = info["identity"]
     active = [asdict(each) for each, end in alert_history(run.events()) if end is None]
-    keys = ("model", "status", "step", "epoch", "metrics", "seconds")
-    facts = {key: info.get(key) for key in keys}
+    facts = {key: info.get(key) for key in ("status", "epoch", "seconds")}
+    facts |= {"model": identity.model, "step": identity.step, "metrics": identity.metrics}
     return {"run": run.name, "path": str(run.path), **facts, "signal": 0, "alerts": active}
 
 

@@ -127,7 +127,7 @@ def count_npz(paths: Sequence[Path]) -> int:
                 rows = [0]
                 for name in archive.namelist():
                     with archive.open(name) as file:
-                        rows.append(_read_header(file, name)[0][0])
+                        rows.append(_read_identity(file, name)[0][0])
                 total += max(rows)
         except Exception:  # readers of damaged bytes raise anything at all  # noqa: S112
             continue
@@ -198,7 +198,7 @@ def _read_only_array(path: Path) -> NDArray[Any]:
         return _read_npz_array(archive, names[0].removesuffix(".npy"))
 
 
-def _read_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_identity(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return shape, order and type of an array, whose file is then at its first number."""
     version = np.lib.format.read_magic(file)
     if version not in {(1, 0), (2, 0)}:
@@ -211,7 +211,7 @@ def _read_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[
 def _read_npz_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as file:
-        shape, fortran, dtype = _read_header(file, name)
+        shape, fortran, dtype = _read_identity(file, name)
         size = math.prod(shape) * dtype.itemsize
         if dtype.hasobject or dtype.kind not in "iuf":
             raise ValueError(f"{name} holds {dtype}; numbers were expected")

@@ -49,7 +49,7 @@ from zoo.errors import NotFoundError, ZooError
 from zoo.manifest import sha256_of
 from zoo.pictures import MAX_PIXELS, ValueRange, describe_cut, max_pixels
 from zoo.ports import DataSpec, Fit
-from zoo.records import read_json
+from zoo.records import read_json, to_plain
 
 KNOWN = "fingerprints.json"  # in the cache: hash of all bytes, by what tells it without reading
 MOST_KNOWN = 256  # data sets; the oldest are forgotten, which costs a reading
@@ -342,7 +342,7 @@ def _build(folder: Path, location: DataLocation, options: DecodeOptions, log: Lo
                 "format": FORMAT,
                 "splits": decoded.splits,
                 "pairs": decoded.pairs,
-                "spec": spec.to_json(),
+                "spec": to_plain(spec),
                 "total": decoded.total,
                 "bad": len(decoded.bad),
                 "examples": examples[:MAX_EXAMPLES],

@@ -120,7 +120,7 @@ def classify_samples(
     model, names = trained.model, store.spec.classes
     if not samplers(model):
         raise UsageError(
-            f"{trained.header.model} cannot be sampled, so no samples can be classified"
+            f"{trained.identity.model} cannot be sampled, so no samples can be classified"
         )
     if "label" not in store.splits[split]:
         raise UsageError(f"the {split} images of {store.spec.name} have no labels for a classifier")

@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,11 +24,12 @@ from zoo.export.exporter import ExportedGraph, GraphExporter
 from zoo.export.metadata import versions
 from zoo.export.quality import CalibrationData
 from zoo.export.variants import Variant
-from zoo.manifest import MANIFEST, Facts, facts_of, read_manifest
+from zoo.identity import ExportedFile, Identity, Manifest
+from zoo.manifest import MANIFEST, facts_of, read_manifest
 from zoo.model.inference import overview, samplers
-from zoo.model.weights import Header, Trained
-from zoo.ports import as_word
-from zoo.runtime.description import SCHEMA, Description, Measurements, describe_port, translates_to
+from zoo.model.weights import Trained
+from zoo.ports import Signature, as_word, describe_port, translates_to
+from zoo.records import to_plain
 from zoo.runtime.reference import FOLDER, Difference, write_reference
 from zoo.runtime.session import Session, open_session
 
@@ -129,12 +130,10 @@ def export_bundle(
     max_loss: float = 0.0,
     log: Callable[[str], object] = str,
 ) -> Bundle:
-    """Export every graph of a model into a folder.
-
-    All files are written and verified in a temporary folder beside `folder`, and then moved.
+    """Export every graph of a model into a folder, which stays as it was where anything fails.
 
     Args:
-        trained: the model and the header of its weight file.
+        trained: the model.
         folder: made where it is missing. What an earlier export of the same weights left there
             stays beside the new files; that of other weights is removed.
         variant: of the graphs.
@@ -146,29 +145,26 @@ def export_bundle(
     Raises:
         PluginError: a graph's name cannot be the name of a file.
         UsageError: a graph has no such variant, or the folder holds files of another model.
-        ZooError: a graph cannot be exported, does not verify or loses too much; the folder is as
-            it was.
+        ZooError: a graph cannot be exported, does not verify or loses too much.
     """
     _check_names(trained)
     folder.parent.mkdir(parents=True, exist_ok=True)  # first: its errors name the place
-    earlier = _earlier(folder, trained.header)
+    earlier = _earlier(folder, trained.identity)
     _remove_stale(folder)
     with _private_folders(folder) as (building, scratch):
         shutil.copyfile(trained.path, building / WEIGHTS)
-        sha256 = facts_of(building / WEIGHTS)["sha256"]
+        sha256 = facts_of(building / WEIGHTS).sha256
         exporter = GraphExporter(trained, variant, sha256, calibration, max_loss)
         graphs = {}
         for name in trained.model.graphs():
             log(f"exporting {name}")
-            path = building / file_name(trained.header, name, variant)
+            path = building / file_name(trained.identity, name, variant)
             with naming(path):
                 graphs[name] = exporter.export(name, path, scratch)
         metrics: Sequence[MetricComparison] = ()
         if variant.is_reduced and compare_metrics is not None:
             log("measuring the model with these files")
-            sessions = {name: open_session(each.path) for name, each in graphs.items()}
-            metrics = compare_metrics(sessions)
-            graphs = _with_quality(graphs, metrics, max_loss)
+            graphs, metrics = _with_quality(graphs, compare_metrics, max_loss)
         _add_the_rest(trained, graphs, variant, building, earlier, folder)
         log("")
         files, removed = _move(building, folder, _files_of(earlier))
@@ -188,9 +184,9 @@ def _private_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
         yield made[0], made[1]
 
 
-def file_name(header: Header, graph: str, variant: Variant) -> str:
+def file_name(identity: Identity, graph: str, variant: Variant) -> str:
     """Return the file name of a graph: ``vae-fashion-mnist.decode.uint8.onnx``."""
-    words = "-".join(filter(None, (as_word(header.model), as_word(header.data.name))))
+    words = "-".join(filter(None, (as_word(identity.model), as_word(identity.data.name))))
     return f"{words}.{graph}{variant.suffix}.onnx"
 
 
@@ -199,7 +195,7 @@ def _check_names(trained: Trained) -> None:
     for name in trained.model.graphs():
         if not GRAPH_NAME.fullmatch(name) or name.lower() in taken:
             raise PluginError(
-                f"{trained.header.model} has a graph {name[:100]!r}, which cannot name a file",
+                f"{trained.identity.model} has a graph {name[:100]!r}, which cannot name a file",
                 cause="names have letters of ASCII, digits, - and _, at most 100 of them; "
                 "no two differ in capitals alone",
             )
@@ -207,13 +203,15 @@ def _check_names(trained: Trained) -> None:
 
 
 def _with_quality(
-    graphs: Mapping[str, ExportedGraph], metrics: Sequence[MetricComparison], max_loss: float
-) -> dict[str, ExportedGraph]:
-    """Add the metrics to the measurements of the graphs that took part in them.
+    graphs: Mapping[str, ExportedGraph], compare_metrics: CompareMetrics, max_loss: float
+) -> tuple[dict[str, ExportedGraph], Sequence[MetricComparison]]:
+    """Measure the model with the files; return the graphs with their metrics, and all metrics.
 
     Raises:
         ZooError: a metric is worse by more than `max_loss` percent.
     """
+    sessions = {name: open_session(each.path) for name, each in graphs.items()}
+    metrics = compare_metrics(sessions)
     for metric in metrics:
         if metric.loss is not None and not metric.loss <= max_loss:
             raise ZooError(
@@ -228,40 +226,35 @@ def _with_quality(
             for metric in metrics
             if name in metric.graphs
         }
-        measurements = replace(graph.measurements, quality=quality)
-        measured[name] = replace(graph, measurements=measurements)
-    return measured
+        measured[name] = replace(graph, quality=quality)
+    return measured, metrics
 
 
 def _add_the_rest(
     trained: Trained, graphs: Mapping[str, ExportedGraph], variant: Variant, building: Path,
-    earlier: Mapping[str, Any], folder: Path,
+    earlier: Manifest | None, folder: Path,
 ) -> None:  # fmt: skip
     """Add references, pictures, card and manifest to the files in `building`."""
-    model, header = trained.model, trained.header
     (building / FOLDER).mkdir()
-    entries: dict[str, Facts] = {}
+    entries = {}
     for name, graph in graphs.items():
         reference = building / FOLDER / f"{graph.path.stem}.npz"
         write_reference(reference, graph.examples)
-        entries[f"{name}{variant.suffix}"] = {
-            **graph.facts,  # of the bytes that were verified
-            "reference": facts_of(reference) | {"file": f"{FOLDER}/{reference.name}"},
-            "description": graph.description.to_json(),
-            **graph.measurements.to_json(),
-        }
-    for name in samplers(model):
+        facts = replace(facts_of(reference), file=f"{FOLDER}/{reference.name}")
+        entries[f"{name}{variant.suffix}"] = graph.listed(facts)
+    for name in samplers(trained.model):
         (building / PICTURES).mkdir(exist_ok=True)
-        pictures.write_png(building / PICTURES / f"{name}.png", overview(model, name, {}))
+        picture = overview(trained.model, name, {})
+        pictures.write_png(building / PICTURES / f"{name}.png", picture)
     weights = facts_of(building / WEIGHTS)
-    if earlier.get("weights") == weights:
-        there = {key: each for key, each in earlier["files"].items()
-                 if (folder / each["file"]).is_file()}  # fmt: skip
+    if earlier and earlier.weights == weights:
+        there = {key: each for key, each in earlier.files.items() if (folder / each.file).is_file()}
         entries = there | entries
-    write_text(building / CARD, render_card(header, _descriptions(entries)))
-    facts = {key: value for key, value in header.to_json().items() if key != "graphs"}
-    manifest = {**facts, "schema": SCHEMA, "weights": weights, "files": entries}
-    write_json(building / MANIFEST, {**manifest, "written_by": versions()})
+    write_text(building / CARD, render_card(trained.identity, entries.values()))
+    manifest = Manifest(
+        identity=trained.identity, weights=weights, files=entries, written_by=versions()
+    )
+    write_json(building / MANIFEST, to_plain(manifest))
 
 
 def _move(building: Path, folder: Path, listed: set[str]) -> tuple[list[Path], list[Path]]:
@@ -296,10 +289,8 @@ def _remove_stale(folder: Path) -> None:
                 shutil.rmtree(left)
 
 
-def _earlier(folder: Path, header: Header) -> Mapping[str, Any]:
-    """Return the manifest of an earlier export of the model; an empty one where there is none.
-
-    That of another schema lists files, and none of them can stay.
+def _earlier(folder: Path, identity: Identity) -> Manifest | None:
+    """Return the manifest of an earlier export of the model, where there is one.
 
     Raises:
         UsageError: the folder holds another model's export, or files that are not an export's.
@@ -312,11 +303,6 @@ def _earlier(folder: Path, header: Header) -> Mapping[str, Any]:
             raise ZooError(f"{inner} is a link or a file", hint="-o another-folder")
     try:
         manifest = read_manifest(folder)
-        if manifest.get("schema") != SCHEMA:
-            return {"files": manifest["files"], "weights": None}
-        _descriptions(manifest["files"])
-        for entry in manifest["files"].values():
-            Measurements.from_json(entry)
     except FileNotFoundError:
         for name in (CARD, WEIGHTS):
             if (folder / name).exists():
@@ -324,83 +310,74 @@ def _earlier(folder: Path, header: Header) -> Mapping[str, Any]:
                     f"{folder / name} is there already, and not of an export",
                     hint="-o another-folder",
                 ) from None
-        return {"files": {}, "weights": None}
+        return None
     except ValueError as problem:
         raise NotFoundError(
             f"{folder / MANIFEST} is damaged: {problem}", hint="-o another-folder"
         ) from None
-    ours = header.distribution, header.model
-    theirs = manifest.get("distribution"), manifest.get("model")
-    if theirs != ours:
+    theirs = manifest.identity
+    if (theirs.distribution, theirs.model) != (identity.distribution, identity.model):
         raise UsageError(
-            f"{folder} holds an export of {':'.join(map(str, theirs))[:100]}",
+            f"{folder} holds an export of {theirs.distribution}:{theirs.model}",
             hint="-o another-folder",
         )
     return manifest
 
 
-def _files_of(manifest: Mapping[str, Any]) -> set[str]:
+def _files_of(manifest: Manifest | None) -> set[str]:
     """Return the graphs' files, and their references, that a manifest lists."""
-    paths = [Path(entry["file"]) for entry in manifest["files"].values()]
-    onnx = [path for path in paths if path.suffix == ".onnx"]
-    return {path.name for path in onnx} | {f"{FOLDER}/{path.stem}.npz" for path in onnx}
+    names = [entry.file for entry in manifest.files.values()] if manifest else []
+    return {*names, *(f"{FOLDER}/{Path(name).stem}.npz" for name in names)}
 
 
-def _descriptions(entries: Mapping[str, Any]) -> dict[str, Description]:
-    """Return the description of each file, by name of the file."""
-    return {
-        entry["file"]: Description.from_json(entry.get("description")) for entry in entries.values()
-    }
-
-
-def render_card(header: Header, files: Mapping[str, Description]) -> str:
+def render_card(identity: Identity, files: Collection[ExportedFile]) -> str:
     """Return the card of a bundle as Markdown.
 
     Args:
-        header: of the weight file.
-        files: description of each ONNX file, by name.
+        identity: of the model.
+        files: the exported files.
     """
-    spec = header.data
+    spec = identity.data
     lines = [
-        f"# {header.model}",
+        f"# {identity.model}",
         "",
-        f"Trained with {header.distribution} {header.version} on {spec.name} "
-        f"({spec.channels} × {spec.height} × {spec.width}), {header.step:,} steps.",
+        f"Trained with {identity.distribution} {identity.version} on {spec.name} "
+        f"({spec.channels} × {spec.height} × {spec.width}), {identity.step:,} steps.",
         "",
-        _licences(header),
+        _licences(identity),
         "",
-        *(f"* {name}: {value:.4g}" for name, value in header.metrics.items()),
+        *(f"* {name}: {value:.4g}" for name, value in identity.metrics.items()),
         "",
         "| file | takes | gives |",
         "|---|---|---|",
     ]
-    for name, description in files.items():
-        takes = "; ".join(map(describe_port, description.signature.inputs))
-        gives = "; ".join(map(describe_port, description.signature.outputs))
-        lines.append(f"| `{name}` | {takes} | {gives} |")
+    for each in files:
+        takes = "; ".join(map(describe_port, each.signature.inputs))
+        gives = "; ".join(map(describe_port, each.signature.outputs))
+        lines.append(f"| `{each.file}` | {takes} | {gives} |")
     lines += ["", "Each file says the same of itself in its metadata, under the key `zoo`; "
               "`zoo show FILE` prints it, `zoo export --check FILE` verifies the file where it is. "
               "To run one without torch, install zoo from a clone of its repository (no package "
               "index has it yet):", "", "```sh", "pip install .  # in the clone"]  # fmt: skip
-    runs = [f"zoo run {_example(name, description)}" for name, description in files.items()
-            if description.signature.can_sample or description.signature.maps_images]  # fmt: skip
+    runs = [f"zoo run {_example(each.file, each.signature)}" for each in files
+            if each.signature.can_sample or each.signature.maps_images]  # fmt: skip
     lines += dict.fromkeys(runs)  # a translation is found by where it leads, whatever its variant
     return "\n".join([*lines, "```", ""])
 
 
-def _licences(header: Header) -> str:
+def _licences(identity: Identity) -> str:
     """Return what is known of the licences of the weights, the data and the code."""
-    given = header.data.licence or "not known to zoo"
+    given = identity.data.licence or "not known to zoo"
     none = " Without a licence, its pictures may not be passed on." if "none given" in given else ""
     return (
         "Licence of the weights: whoever trained them chooses it. What they learnt from keeps its "
-        f"own, {header.data.name}: {given}.{none} The code of {header.distribution} has its own."
+        f"own, {identity.data.name}: {given}.{none} The code of {identity.distribution} has its "
+        "own."
     )
 
 
-def _example(name: str, description: Description) -> str:
+def _example(name: str, signature: Signature) -> str:
     """Return example arguments of ``zoo run``, for the folder of the bundle."""
-    signature = description.signature
     if signature.can_sample:
         labels = any(port.kind == "label" for port in signature.inputs)
         return f"{name} {'--class all' if labels else '-n 16'} -o grid.png"

@@ -10,7 +10,7 @@ import logging
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,11 @@ from zoo.export.verify import (
     trials,
     verify,
 )
-from zoo.manifest import Facts, facts_of
+from zoo.identity import METADATA_KEY, Description, ExportedFile, Figures, FileFacts, to_text
+from zoo.manifest import facts_of
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import evaluating, run_in_torch
 from zoo.model.weights import Trained
-from zoo.runtime.description import METADATA_KEY, Description, Measurements
 from zoo.runtime.reference import Difference, Example, compare_outputs
 from zoo.runtime.session import Arrays, open_session
 from zoo.runtime.timing import measure_speed
@@ -81,23 +81,41 @@ class ExportedGraph:
         description: what the file says of itself.
         differences: between the model in torch and the file, by output; of a file of reduced
             precision, between the float32 file and it.
-        measurements: what goes into the manifest.
+        checks: figures by output, for the manifest.
         trials: number of comparisons behind the differences.
         ill_conditioned: kinds of inputs on which the model only amplifies rounding errors; they
             are not among the trials.
         examples: inputs and outputs for the reference file.
         savings: of an optimised file or one of reduced precision.
+        quality: metrics of the model, by name, with the float32 file and with this one.
     """
 
     path: Path
-    facts: Facts
+    facts: FileFacts
     description: Description
     differences: Mapping[str, Difference]
-    measurements: Measurements
+    checks: Figures
     trials: int
     ill_conditioned: list[str]
     examples: list[Example]
     savings: Savings | None = None
+    quality: Figures = field(default_factory=dict)
+
+    def listed(self, reference: FileFacts) -> ExportedFile:
+        """Return what the manifest says of the file, whose bytes are those that were verified."""
+        about = self.description
+        return ExportedFile(
+            **vars(self.facts),
+            graph=about.graph,
+            signature=about.signature,
+            precision=about.precision,
+            normalisation=about.normalisation,
+            dropout=about.dropout,
+            written_by=about.written_by,
+            reference=reference,
+            checks=self.checks,
+            quality=self.quality,
+        )
 
 
 @dataclass(frozen=True)
@@ -161,7 +179,7 @@ class GraphExporter:
             except Exception as problem:  # a network raises anything on a size not made for it
                 reason = " ".join(str(problem).split())[:200] or type(problem).__name__
                 raise UsageError(
-                    f"--size {size[0]}x{size[1]}: {name} of {self.trained.header.model} does not "
+                    f"--size {size[0]}x{size[1]}: {name} of {self.trained.identity.model} does not "
                     "take pictures of that size",
                     cause=reason,
                     hint=f"--size {model.data.height}x{model.data.width}, as it was trained on",
@@ -187,7 +205,7 @@ class GraphExporter:
             facts,
             description,
             found.differences,
-            Measurements(checks),
+            checks,
             found.trials,
             found.ill_conditioned,
             found.examples,
@@ -228,7 +246,7 @@ class GraphExporter:
             facts,
             description,
             losses,
-            Measurements(checks),
+            checks,
             len(batches),
             [],
             [example],
@@ -334,7 +352,7 @@ def export_graph(
     )  # fmt: skip
     # of every operator, where it stood in a program: paths of this machine, and no user's concern
     ClearMetadataAndDocStringPass()(written)
-    written.metadata_props[METADATA_KEY] = description.to_text()
+    written.metadata_props[METADATA_KEY] = to_text(description)
     ir.save(written, path)
 
 
@@ -420,7 +438,7 @@ class _quiet(warnings.catch_warnings):  # noqa: N801 - a context manager used li
 
 
 def _name(description: Description) -> str:
-    return f"graph {description.graph!r} of {description.model}"
+    return f"graph {description.graph!r} of {description.identity.model}"
 
 
 def _first_line(problem: Exception) -> str:

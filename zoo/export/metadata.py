@@ -14,10 +14,10 @@ from torch import nn
 import zoo
 from zoo.errors import PluginError, ZooError
 from zoo.export.verify import example_inputs
+from zoo.identity import Description
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import evaluating
 from zoo.model.weights import Trained
-from zoo.runtime.description import Description
 
 RUNNING_STATISTICS = "the running statistics of the training"
 IMAGE_STATISTICS = "the statistics of each image"
@@ -38,7 +38,7 @@ def describe_graph(
     """Return the description that goes into the metadata of the file of a graph.
 
     Args:
-        trained: the model and the header of its weight file.
+        trained: the model and the identity of its weight file.
         name: of the graph.
         graph: as the variant has it.
         weights_sha256: of the weight file.
@@ -47,26 +47,21 @@ def describe_graph(
         PluginError: a name in the graph's ports cannot be written into a file.
         ZooError: the graph fails on inputs such as its ports promise.
     """
-    header = trained.header
+    identity = trained.identity
     normalisation, dropout = _describe_layers(trained.model, name, graph)
     try:
         return Description(
-            model=header.model,
+            identity=identity,
             graph=name,
-            distribution=header.distribution,
-            version=header.version,
-            data=header.data,
             signature=graph.signature,
-            config=header.config,
-            step=header.step,
-            metrics=header.metrics,
+            precision="float32",
             normalisation=normalisation,
             dropout=dropout,
             weights_sha256=weights_sha256,
             written_by=versions(),
         )
     except ValueError as problem:
-        raise PluginError(f"graph {name!r} of {header.model} declares an {problem}") from None
+        raise PluginError(f"graph {name!r} of {identity.model} declares an {problem}") from None
 
 
 def versions() -> dict[str, str]:

@@ -296,7 +296,7 @@ def substitute_graphs(trained: Trained, sessions: Mapping[str, Session]) -> Subs
         graphs[name] = replace(graphs[name], function=functions[name])
     vars(model)["graphs"] = lambda: graphs
     in_order = {name: functions[name] for name in graphs if name in functions}
-    return SubstitutedModel(model, trained.header, trained.path, in_order)
+    return SubstitutedModel(model, trained.identity, trained.path, in_order)
 
 
 def _place(function: Callable[..., Any]) -> tuple[nn.Module | None, str]:

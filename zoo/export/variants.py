@@ -37,10 +37,10 @@ from torch import Tensor
 
 from zoo.atomic import naming, replacing
 from zoo.errors import UsageError, ZooError
+from zoo.identity import METADATA_KEY, Description, Precision, to_text
 from zoo.model.contract import Graph
 from zoo.model.inference import as_tuple
 from zoo.ports import Port
-from zoo.runtime.description import METADATA_KEY, Description, Precision
 
 OPEN = {"height", "width"}  # what ports call the sizes of a picture that may vary
 PRECISION_SUFFIXES: dict[Precision, str] = {
@@ -215,7 +215,7 @@ def write_variant(
     elif variant.precision == "int8":
         quantise_to_int8(source, target, batches)
     model = onnx.load(target)
-    onnx.helper.set_model_props(model, {METADATA_KEY: description.to_text()})
+    onnx.helper.set_model_props(model, {METADATA_KEY: to_text(description)})
     target.write_bytes(model.SerializeToString())
 
 

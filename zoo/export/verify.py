@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from zoo.errors import NotFoundError, UsageError, ZooError
+from zoo.identity import Description
 from zoo.manifest import MANIFEST, check_listed, entry_of, facts_of, read_manifest
 from zoo.ports import DataSpec, Port
 from zoo.runtime.bundles import open_graph
-from zoo.runtime.description import Description
 from zoo.runtime.engine import NewerFormatError
 from zoo.runtime.reference import FOLDER, Difference, Example, compare_outputs, read_reference
 from zoo.runtime.session import Arrays, Session, draw_example, example_shape, open_session
-from zoo.runtime.summary import read_measurements
 
 if TYPE_CHECKING:
     from zoo.model.contract import Graph, Model
@@ -284,14 +283,14 @@ def exported_files(folder: Path) -> list[Path]:
         NotFoundError: there is no manifest, or it is damaged.
     """
     try:
-        files = read_manifest(folder)["files"]
+        files = read_manifest(folder).files
     except (OSError, ValueError) as problem:
         raise NotFoundError(
             f"{folder} is no folder that zoo export wrote",
             cause=f"its {MANIFEST} is missing or damaged: {problem}",
             hint="zoo export MODEL --onnx",
         ) from None
-    return [folder / entry["file"] for entry in files.values()]
+    return [folder / entry.file for entry in files.values()]
 
 
 def verify_again(path: Path) -> tuple[dict[str, Difference], str]:
@@ -366,8 +365,8 @@ def _max_losses(path: Path, description: Description) -> dict[str, float]:
     """Return the loss in percent that each output may have; nothing for a float32 file."""
     if description.precision == "float32":
         return {}
-    measurements = read_measurements(path, description)
-    checks = measurements.checks if measurements else {}
+    listed = entry_of(path)
+    checks = listed.checks if listed else {}
     names = (port.name for port in description.signature.outputs)
     return {name: checks.get(name, {}).get(MAX_LOSS, 0.0) for name in names}
 
@@ -395,12 +394,12 @@ def _reference_of(path: Path) -> Path:
         NotFoundError: there is none, or it is not the one that was written with the file.
     """
     reference = path.parent / FOLDER / f"{path.stem}.npz"
-    listed = (entry_of(path) or {}).get("reference")
-    if not isinstance(listed, dict):
+    listed = entry_of(path)
+    if listed is None:
         problem = f"no {MANIFEST} beside it tells of its reference"
     elif not reference.is_file():
         problem = f"{reference} is not there"
-    elif listed.get("sha256") != facts_of(reference)["sha256"]:
+    elif listed.reference.sha256 != facts_of(reference).sha256:
         problem = f"{reference} is another"
     else:
         return reference

@@ -5,9 +5,8 @@ Nothing else is needed to build the model again: `load_weights` takes a path and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,98 +19,50 @@ from zoo.atomic import write_bytes
 from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
 from zoo.errors import NotFoundError, PluginError, ZooError
+from zoo.identity import METADATA_KEY, Identity, WeightHeader, from_text, to_text
 from zoo.manifest import check_listed
 from zoo.model.contract import Model
 from zoo.model.tensors import Shape, damaged, look
-from zoo.options import configure, to_plain
-from zoo.ports import DataSpec, Signature
-from zoo.records import parse_json, typed
-
-SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a weight file says of itself.
-
-    Args:
-        model: name of the model in the catalogue.
-        distribution: installed package that provided it.
-        version: version of that package.
-        config: the model's full configuration.
-        data: what it was trained on.
-        graphs: the ports of every graph that it exports.
-        step: training steps so far.
-        metrics: validation metrics at that step.
-    """
-
-    model: str
-    distribution: str
-    version: str
-    config: Mapping[str, Any]
-    data: DataSpec
-    graphs: Mapping[str, Signature]
-    step: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the header as plain JSON values."""
-        return {
-            "schema": SCHEMA,
-            "model": self.model,
-            "distribution": self.distribution,
-            "version": self.version,
-            "config": dict(self.config),
-            "data": self.data.to_json(),
-            "graphs": {name: graph.to_json() for name, graph in self.graphs.items()},
-            "step": self.step,
-            "metrics": dict(self.metrics),
-        }
-
-    @classmethod
-    def from_json(cls, value: Any) -> Header:
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: a part is missing or has the wrong type.
-        """
-        header = typed(value, cls)
-        if value.get("schema") != SCHEMA:
-            raise ValueError(f"schema {SCHEMA} was expected; a newer zoo-core may read the file")
-        if header.step < 0:
-            raise ValueError("'step' is below 0")
-        return header
+from zoo.options import configure, plain_options
+from zoo.ports import DataSpec
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with its trained weights, in evaluation mode, and what its file says."""
+    """A model with its trained weights, in evaluation mode, and the identity in its file."""
 
     model: Model
-    header: Header
+    identity: Identity
     path: Path
 
 
 def describe(
     model: Model, entry: ModelEntry, *, step: int = 0, metrics: Mapping[str, float] | None = None
-) -> Header:
-    """Return the header for the weights that `model` has now."""
-    return Header(
-        model=entry.card.name,
-        distribution=entry.plugin.distribution,
-        version=entry.plugin.version,
-        config=to_plain(model.config),
-        data=model.data,
-        graphs={name: graph.signature for name, graph in model.graphs().items()},
-        step=step,
-        metrics=metrics or {},
-    )
+) -> Identity:
+    """Return the identity of a model with the weights that it has now.
+
+    Raises:
+        PluginError: a graph or a port of the model is called what nobody could run.
+    """
+    try:
+        return Identity(
+            model=entry.card.name,
+            distribution=entry.plugin.distribution,
+            version=entry.plugin.version,
+            config=plain_options(model.config),
+            data=model.data,
+            graphs={name: graph.signature for name, graph in model.graphs().items()},
+            step=step,
+            metrics=metrics or {},
+        )
+    except ValueError as problem:
+        raise PluginError(f"{entry.card.name} declares an {problem}") from None
 
 
-def save_weights(path: Path, model: Model, header: Header) -> None:
+def save_weights(path: Path, model: Model, identity: Identity) -> None:
     """Write the weights in one piece; an older file stays until the new one is whole."""
     # One entry: safetensors writes several in an order that changes from process to process.
-    metadata = {"zoo": json.dumps(header.to_json(), allow_nan=False)}
+    metadata = {METADATA_KEY: to_text(WeightHeader(identity=identity))}
     save_tensors(path, model.state_dict(), metadata)
 
 
@@ -154,67 +105,67 @@ def load_weights(path: Path) -> Trained:
         PluginError: no installed plugin provides the model.
     """
     check_listed(path)
-    header = read_header(path)
-    entry = installed_model_of(header, path)
+    identity = read_identity(path)
+    entry = installed_model_of(identity, path)
     model_class = load_class(entry)
-    note = other_version(header, entry) or "the file is damaged"
+    note = other_version(identity, entry) or "the file is damaged"
     try:
-        config = configure(model_class.Config, header.config)
-        expected = _shapes_of(model_class, config, header.data)
+        config = configure(model_class.Config, identity.config)
+        expected = _shapes_of(model_class, config, identity.data)
     except ZooError as problem:
         raise NotFoundError(
-            f"{path}: its configuration does not fit {header.model!r}: {problem.message}",
+            f"{path}: its configuration does not fit {identity.model!r}: {problem.message}",
             cause=note,
         ) from problem
     _check_shapes(path, look(path).shapes, expected, note)
-    model = model_class(config, header.data)
+    model = model_class(config, identity.data)
     tensors, _ = read_tensors(path)
     _check_values(path, tensors, model.state_dict(), note)
     model.load_state_dict(tensors)
-    return Trained(model.eval(), header, path)
+    return Trained(model.eval(), identity, path)
 
 
-def read_header(path: Path) -> Header:
+def read_identity(path: Path) -> Identity:
     """Read what a weight file says of itself, without reading its tensors.
 
     Raises:
         NotFoundError: the file is missing, damaged or not the zoo's.
     """
     metadata = look(path).metadata
-    if "zoo" not in metadata:
+    if METADATA_KEY not in metadata:
         raise NotFoundError(
             f"{path} does not say which model it belongs to",
             cause="the file was not written by zoo",
         )
     try:
-        return Header.from_json(parse_json(metadata["zoo"], dict[str, Any]))
+        return from_text(metadata[METADATA_KEY], WeightHeader).identity
     except ValueError as problem:
         raise damaged(path, str(problem)) from None
 
 
-def installed_model_of(header: Header, path: Path) -> ModelEntry:
+def installed_model_of(identity: Identity, path: Path) -> ModelEntry:
     """Return the installed model of a weight file: by its own distribution, else by its name.
 
     Raises:
         PluginError: no installed plugin provides it.
     """
     try:
-        return find_model(f"{header.distribution}:{header.model}")
+        return find_model(f"{identity.distribution}:{identity.model}")
     except NotFoundError:
         pass  # the plugin may have moved to another distribution since
     try:
-        return find_model(header.model)
+        return find_model(identity.model)
     except NotFoundError:
         raise PluginError(
-            f"{path} needs model {header.model!r}, which no installed plugin provides",
-            hint=install_command(header.distribution),
+            f"{path} needs model {identity.model!r}, which no installed plugin provides",
+            hint=install_command(identity.distribution),
         ) from None
 
 
-def other_version(header: Header, entry: ModelEntry) -> str:
+def other_version(identity: Identity, entry: ModelEntry) -> str:
     """Return that another plugin, or another version of it, wrote a file; empty where none did."""
     now = f"{entry.plugin.distribution} {entry.plugin.version}"
-    then = f"{header.distribution} {header.version}"
+    then = f"{identity.distribution} {identity.version}"
     return f"it was written by {then}; {now} is installed" if now != then else ""
 
 

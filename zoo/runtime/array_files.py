@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.atomic import replacing
 from zoo.errors import NotFoundError, UsageError
-from zoo.ports import Port
-from zoo.runtime.description import describe_port
+from zoo.ports import Port, describe_port
 from zoo.runtime.session import Arrays, shapes_agree
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoo.errors import NotFoundError, UsageError, did_you_mean
+from zoo.identity import Description
 from zoo.manifest import check_listed
-from zoo.ports import as_word
-from zoo.runtime.description import Description, has_dynamic_size, translates_to
+from zoo.ports import as_word, has_dynamic_size, translates_to
 from zoo.runtime.session import Session, open_session
 from zoo.runtime.summary import read_summary
 
@@ -72,7 +72,7 @@ def _choose(folder: Path, to: str, found: Sequence[Described]) -> tuple[Path, tu
     Raises:
         UsageError: they are of several graphs.
     """
-    if len({(each.description.model, each.description.graph) for each in found}) > 1:
+    if len({(each.description.identity.model, each.description.graph) for each in found}) > 1:
         names = ", ".join(each.path.name for each in found)
         raise UsageError(
             f"{folder} holds several graphs to {to}: {names}", hint=f"zoo run {found[0].path}"

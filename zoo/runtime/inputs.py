@@ -17,9 +17,8 @@ from PIL import Image
 from zoo.draws import class_labels, class_name, draw, read_classes
 from zoo.errors import NotFoundError, UsageError
 from zoo.pictures import Pixels, ValueRange, fit, peek, read_picture, suffixes
-from zoo.ports import Fit, Port
+from zoo.ports import Fit, Port, describe_port, has_dynamic_size, is_pictorial, numbers_in_a_row
 from zoo.runtime.array_files import NPY_BEGINNING, match_arrays, read_arrays, to_port_dtype
-from zoo.runtime.description import describe_port, has_dynamic_size, is_pictorial, numbers_in_a_row
 from zoo.runtime.session import Arrays, Session
 
 PIPE = "-"  # how standard input and output are named on the command line
@@ -282,7 +281,7 @@ def prepare_feed(
     places = [file for file in given if not file.holds_arrays]
     port = _port_for_pictures(session, places, arrays) if places else None
     pictures = find_pictures(places, leave_out)
-    data = session.description.data
+    data = session.description.identity.data
     rows = {len(array) for array in arrays.values()} | ({len(pictures)} if pictures else set())
     if len(rows) > 1:
         raise UsageError(f"the inputs have different numbers of rows: {sorted(rows)}")

@@ -27,9 +27,8 @@ from zoo.pictures import (
     undo_fit,
     write_png,
 )
-from zoo.ports import Fit, Port, Signature
+from zoo.ports import Fit, Port, Signature, has_dynamic_size, is_pictorial, numbers_in_a_row
 from zoo.runtime.array_files import write_arrays
-from zoo.runtime.description import has_dynamic_size, is_pictorial, numbers_in_a_row
 from zoo.runtime.engine import free_memory, peak_memory
 from zoo.runtime.inputs import PIPE, Feed, Picture
 from zoo.runtime.session import Arrays, RunError, Session, draw_examples
@@ -229,7 +228,7 @@ def _far_from_training(
     session: Session, largest: tuple[int, int], smallest: tuple[int, int]
 ) -> str:
     """Return a note if pictures are far larger or smaller than in the training; else nothing."""
-    data = session.description.data
+    data = session.description.identity.data
     usual = min(data.height, data.width)
     most, least = min(largest) / usual, min(smallest) / usual
     if most < FAR and least > 1 / FAR:

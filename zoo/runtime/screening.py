@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoo.errors import NotFoundError, UsageError, did_you_mean
-from zoo.runtime.description import MAX_TEXT, METADATA_KEY, Description
+from zoo.identity import MAX_TEXT, METADATA_KEY, Description, from_text
 
 MAX_FIELDS = 2**20  # a network of a thousand layers has some fifty thousand
 MAX_NUMBER = 2**29 - 1  # of a field; a reader of 32 bits takes a larger one for another
@@ -368,7 +368,7 @@ def read_description(path: Path) -> Description | None:
         with map_file(path) as file:
             for each in read_fields(file, file.extent):
                 said = read_zoo_entry(file, each) or said
-        return Description.from_text(said) if said else None
+        return from_text(said, Description) if said else None
     except ValueError:
         return None
 

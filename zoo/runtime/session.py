@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
-from zoo.ports import Port
-from zoo.runtime.description import METADATA_KEY, Description, has_dynamic_size
+from zoo.identity import METADATA_KEY, Description, from_text
+from zoo.ports import Port, has_dynamic_size
 from zoo.runtime.engine import (
     TIME_LIMIT,
     TooLongError,
@@ -97,7 +97,7 @@ def draw_examples(
     `rows`, and `size` as height and width of images, count where the file leaves them open; the
     size is that of the data that the model was trained on, when not given.
     """
-    height, width = size or (description.data.height, description.data.width)
+    height, width = size or (description.identity.data.height, description.identity.data.width)
     sizes = {"height": height, "width": width}
     generator = np.random.default_rng(seed)
     return {
@@ -234,7 +234,7 @@ class Session:
                 hint="smaller pictures, a smaller --batch-size, or a machine with more memory",
             )
         reason = short_message(problem)
-        data = self.description.data
+        data = self.description.identity.data
         if _has_small_images(self, inputs):
             return RunError(
                 f"{self.path} could not be run on {taken}, most likely too small",
@@ -318,7 +318,7 @@ def _open(
                 cause="it is an ONNX file, but not one that zoo wrote",
                 hint="zoo export MODEL --onnx",
             )
-        description = Description.from_text(text)
+        description = from_text(text, Description)
         check_ports("input", description.signature.inputs, engine.get_inputs())
         check_ports("output", description.signature.outputs, engine.get_outputs())
     except ValueError as problem:  # also where text in the file is no UTF-8
@@ -340,7 +340,7 @@ def _open(
 
 def _has_small_images(session: Session, inputs: Mapping[str, NDArray[Any]]) -> bool:
     """Whether images of an open size are smaller than those that the model was trained on."""
-    data = session.description.data
+    data = session.description.identity.data
     for port in session.description.signature.inputs:
         array = inputs[port.name]
         if port.kind == "image" and has_dynamic_size(port) and array.ndim == len(port.shape):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import NotFoundError
-from zoo.manifest import MANIFEST, entry_of
+from zoo.identity import Description, ExportedFile, from_text
+from zoo.records import to_plain
 from zoo.runtime import screening
-from zoo.runtime.description import Description, Measurements
 from zoo.runtime.screening import LENGTH, STANDARD, TYPES, Extent, Field, MappedFile
 
 MAX_NAME = 200  # bytes of a name or a key
@@ -45,18 +45,19 @@ class Summary:
     description: Description | None = None  # that text, where it can be used
     unusable: str = ""  # why it cannot
     refused: str = ""  # why `zoo run` would not run the file; empty where it would begin
-    measurements: Measurements | None = None
+    listed: ExportedFile | None = None  # what the manifest beside it says of it
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
-        description = self.description
+        listed = self.listed
+        measured = {"checks": listed.checks, "quality": listed.quality} if listed else None
         return {
             "file": str(self.path),
             "bytes": self.bytes,
-            "description": description.to_json() if description else None,
+            "description": to_plain(self.description) if self.description else None,
             "unusable": self.unusable,
             "refused": self.refused,
-            "measurements": self.measurements.to_json() if self.measurements else None,
+            "measurements": measured,
             "graph": {
                 "ir_version": self.ir_version,
                 "producer": self.producer,
@@ -85,31 +86,9 @@ def read_summary(path: Path) -> Summary:
         found.refused = str(problem)
     if found.entry is not None:
         try:
-            found.description = Description.from_text(found.entry)
+            found.description = from_text(found.entry, Description)
         except ValueError as problem:
             found.unusable = " ".join(str(problem).split())[:300]
-    return found
-
-
-def read_measurements(path: Path, description: Description) -> Measurements | None:
-    """Read what the manifest beside a file says was measured of it; None where none lists it.
-
-    `NotFoundError` if the manifest holds figures that cannot be used.
-    """
-    entry = entry_of(path)
-    if entry is None:
-        return None
-    try:
-        found = Measurements.from_json(entry)
-        outputs = {port.name for port in description.signature.outputs}
-        if not set(found.checks) <= outputs:
-            raise ValueError("checks of outputs that the file does not have")
-    except ValueError as problem:
-        raise NotFoundError(
-            f"{path.parent / MANIFEST} holds figures of {path.name} that cannot be used",
-            cause=str(problem)[:300],
-            hint="zoo export MODEL --onnx",
-        ) from None
     return found
 
 

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import UsageError
-from zoo.ports import Port
-from zoo.runtime.description import has_dynamic_size
+from zoo.ports import Port, has_dynamic_size
 from zoo.runtime.session import Session, draw_examples
 
 PERCENTILES = (50, 90, 99)

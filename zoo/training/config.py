@@ -17,7 +17,7 @@ import tomli_w
 from zoo.catalog.lookup import datasets
 from zoo.data.location import locate_data
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
-from zoo.options import configure, option, options_of, show_value, to_plain, unknown_option
+from zoo.options import configure, option, options_of, plain_options, show_value, unknown_option
 from zoo.records import WrongTypeError, read_toml, typed
 from zoo.training.checkpoint import JobRecord, saved_job
 from zoo.training.monitors import MONITORS
@@ -214,8 +214,8 @@ class Job:
             "data": self.data,
             "size": [spec.height, spec.width],
             "fit": spec.fit,
-            "training": to_plain(self.settings),
-            "options": to_plain(self.config),
+            "training": plain_options(self.settings),
+            "options": plain_options(self.config),
         }
 
     def to_toml(self) -> str:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -311,11 +311,11 @@ class Reporter:
         self, result: StepResult, ranks: Sequence[bytes], *, is_best: bool
     ) -> None:
         metrics = self.metrics if result.validates else {}
-        header = describe(self._model, self._job.entry, step=result.step, metrics=metrics)
+        identity = describe(self._model, self._job.entry, step=result.step, metrics=metrics)
         raw_weights = self._average.raw_weights if self._average else {}
 
         def write(folder: Path) -> dict[str, Any]:
-            save_weights(folder / "model.safetensors", self._model, header)
+            save_weights(folder / "model.safetensors", self._model, identity)
             optimisers = write_shared(folder, self._train_state, raw_weights)
             for rank, state in enumerate(ranks):
                 write_bytes(folder / f"rank-{rank}.safetensors", state)
@@ -337,9 +337,8 @@ class Reporter:
 
         keep = self._job.settings.keep
         save_checkpoint(self.run, result.step, write, is_best=is_best, keep=keep)
-        self.run.write_info(
-            step=result.step, epoch=result.epoch, metrics=self.metrics, best=self._best
-        )
+        latest = replace(identity, metrics=self.metrics)
+        self.run.write_info(identity=latest, epoch=result.epoch, best=self._best)
 
     def _save_previews(self, step: int) -> None:
         folder = self.run.path / "samples"

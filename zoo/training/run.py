@@ -27,13 +27,13 @@ from filelock import FileLock, Timeout
 
 from zoo.atomic import flush, write_json, write_text
 from zoo.errors import NotFoundError, UsageError, did_you_mean
+from zoo.identity import SCHEMA, Identity
 from zoo.manifest import MANIFEST
-from zoo.records import read_json, read_lines
+from zoo.records import read_json, read_lines, to_plain
 
 RUNS = Path("runs")  # of the working directory
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 CHECKPOINT = re.compile(r"step-\d{7,12}")  # name of its folder
-SCHEMA = 1
 ATTEMPT = "ZOO_ATTEMPT"  # environment variable: by which a supervisor finds the run it started
 FILES = ("run.json", "config.toml")  # a folder with one of these is a run
 LOCK, HEARTBEAT = "lock", "run.json"  # files of a run
@@ -53,9 +53,9 @@ class Best(TypedDict):
 
 
 class RunInfo(TypedDict, total=False):
-    """What ``run.json`` holds; all but the model may be missing, as in a run that just began."""
+    """What ``run.json`` holds; all but the identity may be missing, as in a run that just began."""
 
-    model: Required[str]
+    identity: Required[Identity]
     schema: int
     id: str
     status: Status | Literal["died"]  # never written: found when the process is gone
@@ -66,10 +66,7 @@ class RunInfo(TypedDict, total=False):
     host: str
     command: list[str]
     attempt: str | None
-    distribution: str
-    version: str
     data: str
-    data_spec: dict[str, Any]
     data_from_run: str | None
     planned_steps: float | None
     planned_seconds: float | None
@@ -78,10 +75,8 @@ class RunInfo(TypedDict, total=False):
     precision: str
     zoo: str
     torch: str
-    step: int
     epoch: int
     seconds: float
-    metrics: dict[str, float]
     best: Best | None
     alerts: list[str]
     unwatched: dict[str, str] | None  # None in a run without monitors
@@ -169,6 +164,13 @@ class Run:
         """Return a value of run.json; None if it is missing, or the file is damaged."""
         return self._info_or_nothing().get(key)
 
+    @property
+    def identity(self) -> Identity | None:
+        """What the model is at the last checkpoint; None if run.json is missing or damaged."""
+        identity = self.fact("identity")
+        assert identity is None or isinstance(identity, Identity)
+        return identity
+
     def relative_path_to(self, data: str) -> str | None:
         """Return the path of data relative to the run folder; None for a catalogue data set."""
         with suppress(ValueError):  # on another drive
@@ -189,7 +191,7 @@ class Run:
         known: Mapping[str, Any] = {}
         with suppress(OSError, ValueError):  # not there yet, or damaged
             known = self._read_info()
-        write_json(self.path / "run.json", {**known, **facts})
+        write_json(self.path / "run.json", to_plain({**known, **facts}))
 
     def start(self, **facts: Any) -> None:
         """Write to run.json that this process trains the run from now on."""

@@ -129,7 +129,7 @@ def _train_first_rank(
             log(f"{why}; it is now called {set_aside(path).name}")
         for change in changes:
             log(f"{change}: the run is no longer bit-identical to one without a break")
-        _start_run(run, job, fabric, batches, checkpoint, log)
+        _start_run(run, job, state, batches, checkpoint, log)
         reporter = None
         try:
             with Progress(job.settings.epochs) as progress:
@@ -152,8 +152,8 @@ def _train_first_rank(
             cursor.step, cursor.epoch, reporter.metrics, reporter.alerts,
             round(cursor.seconds, 1),
         )  # fmt: skip
-        run.end(status, step=result.step, epoch=result.epoch, metrics=result.metrics,
-                seconds=result.seconds)  # fmt: skip
+        identity = describe(state.model, job.entry, step=result.step, metrics=result.metrics)
+        run.end(status, identity=identity, epoch=result.epoch, seconds=result.seconds)
         run.log(f"{status} at step {result.step}")
         return result
 
@@ -285,28 +285,27 @@ def _resume(state: TrainState, checkpoint: Checkpoint, reporter: Reporter | None
 
 
 def _start_run(
-    run: Run, job: Job, fabric: Fabric, batches: Batches, checkpoint: Checkpoint | None, log: Log
+    run: Run, job: Job, state: TrainState, batches: Batches, checkpoint: Checkpoint | None, log: Log
 ) -> None:
     """Write config.toml and run.json of a training that is about to begin or to be resumed."""
-    budget = Budget.of(job.settings, batches.steps_per_epoch)
+    budget, device = Budget.of(job.settings, batches.steps_per_epoch), state.fabric.device
     if job.settings.steps is None and checkpoint is None and budget.steps < FEW_STEPS:
         log(
             f"{budget.steps:,.0f} steps are planned, {batches.steps_per_epoch} an epoch: "
             f"few for any model; --steps {FEW_STEPS}, or more --epochs"
         )
     write_text(run.path / "config.toml", job.to_toml())
-    created = run.fact("created")
+    created, before = run.fact("created"), run.identity
+    step, metrics = (before.step, before.metrics) if before and checkpoint else (0, {})
+    identity = describe(state.model, job.entry, step=step, metrics=metrics)
     run.start(
         created=created or now(),
-        model=job.entry.card.name,
-        distribution=job.entry.plugin.distribution,
-        version=job.entry.plugin.version,
+        identity=identity,
         data=job.data,
         data_from_run=run.relative_path_to(job.data),
-        data_spec=job.store.spec.to_json(),
-        device=str(fabric.device),
-        devices=fabric.world_size,
-        precision=devices.precision(job.settings, fabric.device.type),
+        device=str(device),
+        devices=state.fabric.world_size,
+        precision=devices.precision(job.settings, device.type),
         planned_steps=budget.steps if math.isfinite(budget.steps) else None,
         planned_seconds=job.settings.max_seconds,
         zoo=zoo.__version__,

@@ -2,69 +2,71 @@
 
 from zoo import Card, Paper, hookimpl
 
+CARDS = [
+    Card(
+        name="ae",
+        summary="deep autoencoder: images through a short code and back",
+        task="reconstruction",
+        model="zoo_autoencoders.ae:Autoencoder",
+        paper=Paper(
+            "Reducing the Dimensionality of Data with Neural Networks",
+            "Hinton & Salakhutdinov",
+            2006,
+            "https://doi.org/10.1126/science.1127647",
+        ),
+    ),
+    Card(
+        name="conv-ae",
+        summary="convolutional autoencoder: pooling or strides, and the way back",
+        task="reconstruction",
+        model="zoo_autoencoders.conv_ae:ConvAutoencoder",
+        paper=Paper(
+            "Stacked Convolutional Auto-Encoders for Hierarchical Feature Extraction",
+            "Masci et al.",
+            2011,
+            "https://doi.org/10.1007/978-3-642-21735-7_7",
+        ),
+    ),
+    Card(
+        name="denoising-ae",
+        summary="denoising autoencoder: noisy images in, clean ones out",
+        task="reconstruction",
+        model="zoo_autoencoders.denoising_ae:DenoisingAutoencoder",
+        paper=Paper(
+            "Extracting and Composing Robust Features with Denoising Autoencoders",
+            "Vincent et al.",
+            2008,
+            "https://doi.org/10.1145/1390156.1390294",
+        ),
+    ),
+    Card(
+        name="sparse-ae",
+        summary="sparse autoencoder: few active units out of many",
+        task="reconstruction",
+        model="zoo_autoencoders.sparse_ae:SparseAutoencoder",
+        paper=Paper(
+            "CS294A Lecture Notes: Sparse Autoencoder",
+            "Ng",
+            2011,
+            "https://web.stanford.edu/class/cs294a/sparseAutoencoder_2011new.pdf",
+        ),
+    ),
+    Card(
+        name="vae",
+        summary="variational autoencoder: a code that can be sampled",
+        task="generation",
+        model="zoo_autoencoders.vae:VAE",
+        paper=Paper(
+            "Auto-Encoding Variational Bayes",
+            "Kingma & Welling",
+            2014,
+            "https://arxiv.org/abs/1312.6114",
+        ),
+    ),
+]
+
 
 @hookimpl
 def zoo_models() -> list[Card]:
     """Return the cards of this distribution."""
-    return [
-        Card(
-            name="ae",
-            summary="deep autoencoder: images through a short code and back",
-            task="reconstruction",
-            model="zoo_autoencoders.ae:Autoencoder",
-            paper=Paper(
-                "Reducing the Dimensionality of Data with Neural Networks",
-                "Hinton & Salakhutdinov",
-                2006,
-                "https://doi.org/10.1126/science.1127647",
-            ),
-        ),
-        Card(
-            name="conv-ae",
-            summary="convolutional autoencoder: pooling or strides, and the way back",
-            task="reconstruction",
-            model="zoo_autoencoders.conv_ae:ConvAutoencoder",
-            paper=Paper(
-                "Stacked Convolutional Auto-Encoders for Hierarchical Feature Extraction",
-                "Masci et al.",
-                2011,
-                "https://doi.org/10.1007/978-3-642-21735-7_7",
-            ),
-        ),
-        Card(
-            name="denoising-ae",
-            summary="denoising autoencoder: noisy images in, clean ones out",
-            task="reconstruction",
-            model="zoo_autoencoders.denoising_ae:DenoisingAutoencoder",
-            paper=Paper(
-                "Extracting and Composing Robust Features with Denoising Autoencoders",
-                "Vincent et al.",
-                2008,
-                "https://doi.org/10.1145/1390156.1390294",
-            ),
-        ),
-        Card(
-            name="sparse-ae",
-            summary="sparse autoencoder: few active units out of many",
-            task="reconstruction",
-            model="zoo_autoencoders.sparse_ae:SparseAutoencoder",
-            paper=Paper(
-                "CS294A Lecture Notes: Sparse Autoencoder",
-                "Ng",
-                2011,
-                "https://web.stanford.edu/class/cs294a/sparseAutoencoder_2011new.pdf",
-            ),
-        ),
-        Card(
-            name="vae",
-            summary="variational autoencoder: a code that can be sampled",
-            task="generation",
-            model="zoo_autoencoders.vae:VAE",
-            paper=Paper(
-                "Auto-Encoding Variational Bayes",
-                "Kingma & Welling",
-                2014,
-                "https://arxiv.org/abs/1312.6114",
-            ),
-        ),
-    ]
+    return CARDS

@@ -12,8 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runtime.graphs import CLOTHES, PHOTOS, describe
-from zoo.ports import Port
-from zoo.runtime.description import MAX_TEXT, SCHEMA, Description, Measurements, describe_port
+from zoo.identity import (
+    MAX_TEXT,
+    SCHEMA,
+    Description,
+    ExportedFile,
+    from_plain,
+    from_text,
+    to_text,
+)
+from zoo.ports import Port, describe_port
+from zoo.records import typed
 
 DESCRIPTION = replace(
     describe(
@@ -24,7 +33,6 @@ DESCRIPTION = replace(
     precision="int8",
     normalisation=("BatchNorm2d: the running statistics of the training",),
     dropout="off",
-    weights_sha256="0123456789abcdef" * 4,
     written_by={"zoo-core": "0.1.0", "torch": "2.13.0"},
 )
 
@@ -48,26 +56,28 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, each in children for place in places(each, (*path, key)))]
 
 
-PLAIN = json.loads(DESCRIPTION.to_text())
+PLAIN = json.loads(to_text(DESCRIPTION))
+FACTS = {"file": "vae.decode.onnx", "bytes": 9, "sha256": "0" * 64}
+FILE = {**PLAIN, **FACTS, "reference": FACTS}
 PLACES = [place for place in places(PLAIN) if place]
 
 
 def test_a_description_survives_the_way_through_a_file() -> None:
-    again = Description.from_text(DESCRIPTION.to_text())
+    again = from_text(to_text(DESCRIPTION), Description)
     assert again == DESCRIPTION
     assert again.signature.inputs[1].classes == ("shirt", "boot")
 
 
 def test_keys_of_a_later_zoo_are_left_alone() -> None:
-    assert Description.from_json({**PLAIN, "later": [1]}) == DESCRIPTION
+    assert from_plain({**PLAIN, "later": [1]}, Description) == DESCRIPTION
 
 
 @pytest.mark.parametrize(
-    ("schema", "says"), [(SCHEMA + 1, "update zoo-core"), (SCHEMA - 1, "export it anew")]
+    ("schema", "says"), [(SCHEMA + 1, "update zoo-core"), (SCHEMA - 1, "write it anew")]
 )
 def test_another_schema_says_what_to_do(schema: int, says: str) -> None:
     with pytest.raises(ValueError, match=rf"schema {schema}\).*{says}"):
-        Description.from_json({**PLAIN, "schema": schema})
+        from_plain({**PLAIN, "schema": schema}, Description)
 
 
 def test_it_says_in_words_what_a_graph_takes_and_gives() -> None:
@@ -91,7 +101,7 @@ def test_channels_and_size_are_found_in_either_layout() -> None:
     for port in (planes, pixels):
         assert port.channels == 3
         assert port.image_size == ("height", "width")
-        assert port.to_json()["colours"] == "RGB"
+        assert port.colours == "RGB"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +118,7 @@ def test_channels_and_size_are_found_in_either_layout() -> None:
         (("signature", "outputs", 0, "rate"), 22050),
         (("signature", "outputs", 0, "kind"), "audio"),
         (("signature", "outputs", 0, "dtype"), "float16"),
-        (("data", "licence"), 3),
+        (("identity", "data", "licence"), 3),
     ],
 )
 def test_an_account_that_cannot_be_true_is_refused(place: tuple[Any, ...], value: Any) -> None:
@@ -119,7 +129,7 @@ def test_an_account_that_cannot_be_true_is_refused(place: tuple[Any, ...], value
     assert inner[place[-1]] != value
     inner[place[-1]] = value
     with pytest.raises(ValueError, match=r"unusable|[Ee]xpected|Invalid"):
-        Description.from_json(changed)
+        from_plain(changed, Description)
 
 
 @pytest.mark.parametrize(
@@ -137,18 +147,19 @@ def test_an_account_that_cannot_be_true_is_refused(place: tuple[Any, ...], value
 )
 def test_measurements_that_cannot_be_true_are_refused(key: str, value: Any) -> None:
     entry: dict[str, Any] = {
+        **FILE,
         "checks": {"image": {"greatest": 3.5e-6, "mean": 1e-7}},
         "quality": {"elbo": {"float32": -237.25, "this": -238.0}},
     }
-    assert Measurements.from_json(entry).to_json() == entry
-    with pytest.raises(ValueError, match="unusable"):
-        Measurements.from_json({**entry, key: value})
+    assert typed(entry, ExportedFile).checks == entry["checks"]
+    with pytest.raises(ValueError, match=r"unusable|Expected"):
+        typed({**entry, key: value}, ExportedFile)
 
 
 @given(any_json)
 def test_arbitrary_json_is_refused_in_one_way_only(value: Any) -> None:
-    with pytest.raises(ValueError, match="unusable"):
-        Description.from_json(value)
+    with pytest.raises(ValueError, match=r"unusable|zoo"):
+        from_plain(value, Description)
 
 
 @given(st.sampled_from(PLACES), any_json)
@@ -161,17 +172,17 @@ def test_a_description_with_one_part_changed_is_refused_in_one_way_only(
         inner = inner[key]
     inner[place[-1]] = value
     try:
-        read = Description.from_json(changed)
+        read = from_plain(changed, Description)
     except ValueError as problem:
         assert len(str(problem)) < 400
     else:
-        assert Description.from_text(read.to_text()) == read  # what is accepted can be written
+        assert from_text(to_text(read), Description) == read  # what is accepted can be written
 
 
 @given(st.text())
 def test_arbitrary_text_is_refused_in_one_way_only(text: str) -> None:
     with pytest.raises(ValueError):
-        Description.from_text(text)
+        from_text(text, Description)
 
 
 @pytest.mark.parametrize(
@@ -179,25 +190,25 @@ def test_arbitrary_text_is_refused_in_one_way_only(text: str) -> None:
     [
         "",
         "[" * 200_000,
-        '{"schema": 2' + " " * MAX_TEXT + "}",
+        f'{{"schema": {SCHEMA}' + " " * MAX_TEXT + "}",
         '{"schema": ' + "9" * 5000 + "}",
-        DESCRIPTION.to_text().replace("-237.5", "NaN"),
-        DESCRIPTION.to_text().replace("-237.5", "1e999"),
-        DESCRIPTION.to_text().replace('"decode"', '"\\u001b[31m"').replace("generate", "a\\nb"),
-        DESCRIPTION.to_text().replace('"vae"', '"\\ud800"'),
-        DESCRIPTION.to_text().replace('"label"', '"latent"'),
-        DESCRIPTION.to_text().replace('["batch", 20]', '["batch", 65536, 65536]'),
-        DESCRIPTION.to_text().replace('["batch", 20]', '["batch", ' + "9" * 30 + "]"),
-        DESCRIPTION.to_text().replace('["batch", 20]', '["' + "b" * 1000 + '", 20]'),
-        DESCRIPTION.to_text().replace('"step": 940', '"step": true'),
-        DESCRIPTION.to_text().replace('"step": 940', '"step": -1'),
-        DESCRIPTION.to_text().replace("[512, 512]", "[[512], 512]"),
-        DESCRIPTION.to_text().replace("[512, 512]", '{"a": 1}'),
+        to_text(DESCRIPTION).replace("-237.5", "NaN"),
+        to_text(DESCRIPTION).replace("-237.5", "1e999"),
+        to_text(DESCRIPTION).replace('"decode"', '"\\u001b[31m"').replace("generate", "a\\nb"),
+        to_text(DESCRIPTION).replace('"vae"', '"\\ud800"'),
+        to_text(DESCRIPTION).replace('"label"', '"latent"'),
+        to_text(DESCRIPTION).replace('["batch", 20]', '["batch", 65536, 65536]'),
+        to_text(DESCRIPTION).replace('["batch", 20]', '["batch", ' + "9" * 30 + "]"),
+        to_text(DESCRIPTION).replace('["batch", 20]', '["' + "b" * 1000 + '", 20]'),
+        to_text(DESCRIPTION).replace('"step": 940', '"step": true'),
+        to_text(DESCRIPTION).replace('"step": 940', '"step": -1'),
+        to_text(DESCRIPTION).replace("[512, 512]", "[[512], 512]"),
+        to_text(DESCRIPTION).replace("[512, 512]", '{"a": 1}'),
     ],
     ids=lambda text: text[:30],
 )
 def test_hostile_text_is_refused(text: str) -> None:
-    assert text != DESCRIPTION.to_text()
+    assert text != to_text(DESCRIPTION)
     with pytest.raises(ValueError) as caught:
-        Description.from_text(text)
+        from_text(text, Description)
     assert len(str(caught.value)) < 400

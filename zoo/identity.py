@@ -1,0 +1,252 @@
+"""What a trained model is, in one record, and the files that hold it.
+
+The same `Identity` stands under the key ``identity`` in the header of a weight file, in the
+metadata of an ONNX file, in ``manifest.json`` beside exported files and in ``run.json``.
+docs/records.schema.json is their JSON schema, generated from the classes here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
+
+from msgspec import Meta
+
+from zoo.ports import DataSpec, Signature, describe_port, numbers_in_a_row
+from zoo.records import to_plain, typed
+
+Schema = Literal[3]
+SCHEMA: Schema = 3  # of all records here; a greater number may mean other things
+MAX_TEXT = 4 * 2**20  # characters of a record; a thousand class names on every port need far less
+METADATA_KEY = "zoo"  # of the record in weight files and ONNX files
+MAX_NAME = 100  # characters
+MAX_FIGURES = 64  # of one output or metric; outputs or metrics of one file
+MAX_ITEM = 2**26  # numbers in one row of a port, which is a picture of 4700 x 4700 in colour
+
+Precision = Literal["float32", "float16 weights", "float16", "int8"]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]  # in hexadecimal
+Figures = Mapping[str, Mapping[str, float]]
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a trained model is.
+
+    Args:
+        model: name of the model in the catalogue.
+        distribution: installed package that provided it.
+        version: version of that package.
+        config: its full configuration, as plain values and lists of them.
+        data: what it was trained on.
+        graphs: the ports of every graph that it exports.
+        step: training steps behind its weights.
+        metrics: validation metrics at that step, all finite.
+
+    Raises:
+        ValueError: a part is unusable.
+    """
+
+    model: str
+    distribution: str
+    version: str
+    config: Mapping[str, Any]
+    data: DataSpec
+    graphs: Mapping[str, Signature]
+    step: Annotated[int, Meta(ge=0)] = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in ("model", "distribution", "version"):
+            _require(_is_printable_name(getattr(self, key)), key)
+        for name, signature in self.graphs.items():
+            _require(_is_printable_name(name), "name of a graph")
+            check_signature(signature)
+        _require(all(map(_is_printable_name, self.config)), "config")
+        _require(all(map(_is_plain, self.config.values())), "value in config")
+        _require(all(map(_is_printable_name, self.metrics)), "metrics")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightHeader:
+    """The record in a weight file."""
+
+    identity: Identity
+    schema: Schema = SCHEMA
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphFile:
+    """How one graph was written into a file.
+
+    Args:
+        graph: name of the graph, such as ``"decode"``.
+        signature: its ports in this file.
+        precision: of the numbers in the file.
+        normalisation: how each kind of normalising layer in the graph works, in words.
+        dropout: whether units are left out at random, in a word; an export never does.
+        written_by: versions of the packages that wrote the file.
+
+    Raises:
+        ValueError: a part promises what nobody could run.
+    """
+
+    graph: str
+    signature: Signature
+    precision: Precision
+    normalisation: tuple[str, ...]
+    dropout: str
+    written_by: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        _require(_is_printable_name(self.graph), "graph")
+        check_signature(self.signature)
+        words = (self.dropout, *self.normalisation, *self.written_by, *self.written_by.values())
+        _require(
+            all(map(_is_printable_name, words)), "word about normalisation, dropout or versions"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description(GraphFile):
+    """The record in the metadata of an ONNX file: enough to run it without its plugin.
+
+    Args:
+        identity: of the model.
+        weights_sha256: of the safetensors file that the graph was exported from.
+    """
+
+    identity: Identity
+    weights_sha256: Sha256
+    schema: Schema = SCHEMA
+
+    @property
+    def takes(self) -> str:
+        """The inputs in words: ``decode takes latent (batch, 20), standard normal``."""
+        return f"{self.graph} takes {'; '.join(map(describe_port, self.signature.inputs))}"
+
+    @property
+    def gives(self) -> str:
+        """The outputs in words: ``decode gives image (batch, 1, 28, 28) in [-1, 1]``."""
+        return f"{self.graph} gives {'; '.join(map(describe_port, self.signature.outputs))}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """Name, size and sha256 of a file."""
+
+    file: Annotated[str, Meta(min_length=1, max_length=260)]
+    bytes: Annotated[int, Meta(ge=1)]
+    sha256: Sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedFile(GraphFile, FileFacts):
+    """What ``manifest.json`` says of one exported file.
+
+    Args:
+        reference: the file with inputs and the outputs that the model in torch gave for them.
+        checks: figures by name of the output: differences from the model in torch or, of a file of
+            reduced precision, losses against the float32 file.
+        quality: of a file of reduced precision, metrics of the model by name: ``float32`` is the
+            model's own, ``this`` the same with the file in the place of the model's function.
+    """
+
+    reference: FileFacts
+    checks: Figures
+    quality: Figures
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        outputs = {port.name for port in self.signature.outputs}
+        _require(outputs >= set(self.checks), "checks of outputs that the file does not have")
+        for groups in (self.checks, self.quality):
+            for names in (groups, *groups.values()):
+                usable = len(names) <= MAX_FIGURES and all(map(_is_printable_name, names))
+                _require(usable, "figures of a file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """``manifest.json`` beside exported files.
+
+    Args:
+        identity: of the model.
+        weights: its weight file.
+        files: by graph and, where a file is not the default, variant: ``decode.uint8``.
+        written_by: versions of the packages that wrote the manifest.
+    """
+
+    identity: Identity
+    weights: FileFacts
+    files: Mapping[str, ExportedFile]
+    written_by: Mapping[str, str]
+    schema: Schema = SCHEMA
+
+
+def to_text(record: object) -> str:
+    """Return a record as JSON text; not-a-number is refused with a ValueError."""
+    return json.dumps(to_plain(record), ensure_ascii=False, allow_nan=False)
+
+
+def from_text(text: str, kind: type[Record]) -> Record:
+    """Read what `to_text` wrote.
+
+    Raises:
+        ValueError: the text is too long, no JSON or no such record, or one of another schema.
+    """
+    _require(len(text) <= MAX_TEXT, f"length: {len(text):,} characters")
+    try:
+        return from_plain(json.loads(text), kind)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def from_plain(value: object, kind: type[Record]) -> Record:
+    """Read what `to_plain` returned; unknown keys are passed over.
+
+    Raises:
+        ValueError: the value is no such record, or one of another schema.
+    """
+    schema = value.get("schema") if isinstance(value, Mapping) else None
+    if not isinstance(schema, int) or isinstance(schema, bool):
+        raise ValueError("unusable schema")
+    if schema > SCHEMA:
+        raise ValueError(f"written by a newer zoo (schema {schema:.0f}); update zoo-core")
+    if schema < SCHEMA:
+        raise ValueError(f"written by an older zoo (schema {schema:.0f}); write it anew")
+    return typed(value, kind)
+
+
+def check_signature(signature: Signature) -> None:
+    """Require ports that can be run, and names that can be printed.
+
+    Raises:
+        ValueError: it has others.
+    """
+    for ports in (signature.inputs, signature.outputs):
+        names = [port.name for port in ports]
+        _require(0 < len(names) == len(set(names)) <= 64, "ports: none, many, or two of one name")
+        for port in ports:
+            words = [port.name, *(size for size in port.shape if isinstance(size, str))]
+            _require(all(map(_is_printable_name, words)), "name in a port")
+            domain = port.domain == "" or _is_printable_name(port.domain)
+            _require(domain, f"domain of port {port.name!r}")
+            _require(numbers_in_a_row(port) <= MAX_ITEM, f"size of port {port.name!r}")
+
+
+def _is_printable_name(value: object) -> bool:
+    """Whether a value can stand in a message as it is: short, no control characters."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()
+
+
+def _is_plain(value: object) -> bool:
+    parts = value if isinstance(value, list | tuple) else [value]
+    return all(part is None or isinstance(part, str | bool | int | float) for part in parts)
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(f"unusable {what}")
