@@ -35,27 +35,18 @@ Record = TypeVar("Record")
 class Identity:
     """What a trained model is.
 
-    Args:
-        model: name of the model in the catalogue.
-        distribution: installed package that provided it.
-        version: version of that package.
-        config: its full configuration, as plain values and lists of them.
-        data: what it was trained on.
-        graphs: the ports of every graph that it exports.
-        step: training steps behind its weights.
-        metrics: validation metrics at that step, all finite.
-
     Raises:
         ValueError: a part is unusable.
     """
 
-    model: str
-    distribution: str
-    version: str
-    config: Mapping[str, Any]
-    data: DataSpec
-    graphs: Mapping[str, Signature]
-    step: Annotated[int, Meta(ge=0)] = 0
+    model: str  # name of the model in the catalogue
+    distribution: str  # installed package that provided it
+    version: str  # version of that package
+    config: Mapping[str, Any]  # its full configuration, as plain values and lists of them
+    data: DataSpec  # what it was trained on
+    graphs: Mapping[str, Signature]  # the ports of every graph that it exports
+    step: Annotated[int, Meta(ge=0)] = 0  # training steps behind its weights
+    # validation metrics at that step, all finite
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,24 +72,17 @@ class WeightHeader:
 class GraphFile:
     """How one graph was written into a file.
 
-    Args:
-        graph: name of the graph, such as ``"decode"``.
-        signature: its ports in this file.
-        precision: of the numbers in the file.
-        normalisation: how each kind of normalising layer in the graph works, in words.
-        dropout: whether units are left out at random, in a word; an export never does.
-        written_by: versions of the packages that wrote the file.
-
     Raises:
         ValueError: a part promises what nobody could run.
     """
 
-    graph: str
-    signature: Signature
-    precision: Precision
+    graph: str  # name of the graph, such as ``"decode"``
+    signature: Signature  # its ports in this file
+    precision: Precision  # of the numbers in the file
+    # how each kind of normalising layer in the graph works, in words
     normalisation: tuple[str, ...]
-    dropout: str
-    written_by: Mapping[str, str]
+    dropout: str  # whether units are left out at random, in a word; an export never does
+    written_by: Mapping[str, str]  # versions of the packages that wrote the file
 
     def __post_init__(self) -> None:
         _require(_is_printable_name(self.graph), "graph")
@@ -111,15 +95,10 @@ class GraphFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Description(GraphFile):
-    """The record in the metadata of an ONNX file: enough to run it without its plugin.
+    """The record in the metadata of an ONNX file: enough to run it without its plugin."""
 
-    Args:
-        identity: of the model.
-        weights_sha256: of the safetensors file that the graph was exported from.
-    """
-
-    identity: Identity
-    weights_sha256: Sha256
+    identity: Identity  # of the model
+    weights_sha256: Sha256  # of the safetensors file that the graph was exported from
     schema: Schema = SCHEMA
 
     @property
@@ -144,18 +123,15 @@ class FileFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedFile(GraphFile, FileFacts):
-    """What ``manifest.json`` says of one exported file.
+    """What ``manifest.json`` says of one exported file."""
 
-    Args:
-        reference: the file with inputs and the outputs that the model in torch gave for them.
-        checks: figures by name of the output: differences from the model in torch or, of a file of
-            reduced precision, losses against the float32 file.
-        quality: of a file of reduced precision, metrics of the model by name: ``float32`` is the
-            model's own, ``this`` the same with the file in the place of the model's function.
-    """
-
+    # the file with inputs and the outputs that the model in torch gave for them
     reference: FileFacts
+    # figures by name of the output: differences from the model in torch or, of a file of reduced
+    # precision, losses against the float32 file
     checks: Figures
+    # of a file of reduced precision, metrics of the model by name: ``float32`` is the model's own,
+    # ``this`` the same with the file in the place of the model's function
     quality: Figures
 
     def __post_init__(self) -> None:
@@ -170,19 +146,13 @@ class ExportedFile(GraphFile, FileFacts):
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """``manifest.json`` beside exported files.
+    """``manifest.json`` beside exported files."""
 
-    Args:
-        identity: of the model.
-        weights: its weight file.
-        files: by graph and, where a file is not the default, variant: ``decode.uint8``.
-        written_by: versions of the packages that wrote the manifest.
-    """
-
-    identity: Identity
-    weights: FileFacts
+    identity: Identity  # of the model
+    weights: FileFacts  # its weight file
+    # by graph and, where a file is not the default, variant: ``decode.uint8``
     files: Mapping[str, ExportedFile]
-    written_by: Mapping[str, str]
+    written_by: Mapping[str, str]  # versions of the packages that wrote the manifest
     schema: Schema = SCHEMA
 
 

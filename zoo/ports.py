@@ -215,19 +215,19 @@ class Signature:
     outputs: tuple[Port, ...]
 
     @property
-    def missing(self) -> tuple[Port, ...]:
+    def required(self) -> tuple[Port, ...]:
         """The inputs that somebody must supply, because they have no prior."""
         return tuple(port for port in self.inputs if port.prior is None)
 
     @property
     def can_sample(self) -> bool:
         """Whether images come out of nothing but draws from priors."""
-        return not self.missing and self._gives_images
+        return not self.required and self._gives_images
 
     @property
     def maps_images(self) -> bool:
         """Whether one image goes in and an image comes out."""
-        return [port.kind for port in self.missing] == ["image"] and self._gives_images
+        return [port.kind for port in self.required] == ["image"] and self._gives_images
 
     @property
     def _gives_images(self) -> bool:

@@ -50,7 +50,7 @@ def create_job(
     wanted = read_size(size or file.get("size") or usual_size)
     check_data_is_there(place)
     model_class = load_class(entry)
-    preset = asdict(model_class.training_preset)
+    preset = asdict(model_class.training_defaults)
     configured, settings = resolve(model_class.Config, preset, layers)
     opened = _open_data(entry, place, wanted, known_fit, settings)
     return Job(entry, model_class, configured, settings, *opened)

@@ -81,9 +81,9 @@ def verb(
 
 def _no_pictures(trained: Trained) -> UsageError:
     needs = [
-        f"{name} needs {', '.join(port.name for port in graph.signature.missing)}"
+        f"{name} needs {', '.join(port.name for port in graph.signature.required)}"
         for name, graph in trained.model.graphs().items()
-        if graph.signature.missing
+        if graph.signature.required
     ]
     return UsageError(
         f"{trained.identity.model} makes no pictures of noise, or of pictures, alone",

@@ -88,7 +88,7 @@ def _show_model(model: str, *, as_json: bool) -> None:
     from zoo.options import options_of, show_value
     from zoo.training.config import Settings
 
-    preset = asdict(model_class.training_preset)
+    preset = asdict(model_class.training_defaults)
     spec = _spec(entry.card.data)
     built = model_class(model_class.Config(), spec)
     signatures = {name: graph.signature for name, graph in built.graphs().items()}

@@ -44,21 +44,14 @@ NO_DATA = CalibrationData()
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """A metric of the model, and the same with exported files in the place of its functions.
+    """A metric of the model, and the same with exported files in the place of its functions."""
 
-    Args:
-        name: of the metric.
-        model: its value for the model in torch.
-        files: its value with the files.
-        loss: by how many percent the files are worse; None if the better direction is not known.
-        graphs: whose files were run.
-    """
-
-    name: str
-    model: float
-    files: float
+    name: str  # of the metric
+    model: float  # its value for the model in torch
+    files: float  # its value with the files
+    # by how many percent the files are worse; None if the better direction is not known
     loss: float | None
-    graphs: tuple[str, ...]
+    graphs: tuple[str, ...]  # whose files were run
 
 
 # Computes the metrics with the sessions, by graph, in the place of the model's functions.
@@ -67,19 +60,13 @@ CompareMetrics = Callable[[Mapping[str, Session]], Sequence[MetricComparison]]
 
 @dataclass(frozen=True)
 class Bundle:
-    """What an export has written.
+    """What an export has written."""
 
-    Args:
-        files: every file, the ONNX files first.
-        removed: files of other weights that were there.
-        graphs: the ONNX files by graph; their paths are those before they were moved.
-        metrics: of files of reduced precision.
-    """
-
-    files: list[Path]
-    removed: list[Path]
+    files: list[Path]  # every file, the ONNX files first
+    removed: list[Path]  # files of other weights that were there
+    # the ONNX files by graph; their paths are those before they were moved
     graphs: dict[str, ExportedGraph]
-    metrics: Sequence[MetricComparison] = ()
+    metrics: Sequence[MetricComparison] = ()  # of files of reduced precision
 
     @property
     def differences(self) -> dict[str, Difference]:
@@ -258,15 +245,9 @@ def _add_the_rest(
 
 
 def _move(building: Path, folder: Path, listed: set[str]) -> tuple[list[Path], list[Path]]:
-    """Move the files into the folder, the manifest last, and remove those of other weights.
+    """Move the files into the folder, the manifest last; of those listed there, remove the others.
 
-    Args:
-        building: where the files are.
-        folder: where they go.
-        listed: files of an earlier export there.
-
-    Returns:
-        The files, and those that were removed.
+    Returns the files, and those that were removed.
     """
     new = [path.relative_to(building) for path in building.rglob("*") if path.is_file()]
     new.sort(key=lambda path: (path.name == MANIFEST, path.suffix != ".onnx", path))
@@ -331,12 +312,7 @@ def _files_of(manifest: Manifest | None) -> set[str]:
 
 
 def render_card(identity: Identity, files: Collection[ExportedFile]) -> str:
-    """Return the card of a bundle as Markdown.
-
-    Args:
-        identity: of the model.
-        files: the exported files.
-    """
+    """Return the card of a bundle as Markdown."""
     spec = identity.data
     lines = [
         f"# {identity.model}",

@@ -57,48 +57,34 @@ REFERENCE_ROWS = 2  # of a file of reduced precision
 
 @dataclass(frozen=True)
 class Savings:
-    """How a file compares with the plain float32 file of the same graph.
+    """How a file compares with the plain float32 file of the same graph."""
 
-    Args:
-        size: bytes of the file, as a share of the float file's.
-        speed: how many times as fast the file is, measured here on one batch of the smallest size.
-        losses: how far each output is from the float file's, by output; empty for a file that was
-            only optimised.
-    """
-
-    size: float
+    size: float  # bytes of the file, as a share of the float file's
+    # how many times as fast the file is, measured here on one batch of the smallest size
     speed: float
+    # how far each output is from the float file's, by output; empty for a file that was only
+    # optimised
     losses: Mapping[str, QualityLoss]
 
 
 @dataclass(frozen=True)
 class ExportedGraph:
-    """A file that was verified, or measured if it has reduced precision.
+    """A file that was verified, or measured if it has reduced precision."""
 
-    Args:
-        path: of the file.
-        facts: name, bytes and sha256 of the file, taken before it was verified.
-        description: what the file says of itself.
-        differences: between the model in torch and the file, by output; of a file of reduced
-            precision, between the float32 file and it.
-        checks: figures by output, for the manifest.
-        trials: number of comparisons behind the differences.
-        ill_conditioned: kinds of inputs on which the model only amplifies rounding errors; they
-            are not among the trials.
-        examples: inputs and outputs for the reference file.
-        savings: of an optimised file or one of reduced precision.
-        quality: metrics of the model, by name, with the float32 file and with this one.
-    """
-
-    path: Path
-    facts: FileFacts
-    description: Description
+    path: Path  # of the file
+    facts: FileFacts  # name, bytes and sha256 of the file, taken before it was verified
+    description: Description  # what the file says of itself
+    # between the model in torch and the file, by output; of a file of reduced precision, between
+    # the float32 file and it
     differences: Mapping[str, Difference]
-    checks: Figures
-    trials: int
+    checks: Figures  # figures by output, for the manifest
+    trials: int  # number of comparisons behind the differences
+    # kinds of inputs on which the model only amplifies rounding errors; they are not among the
+    # trials
     ill_conditioned: list[str]
-    examples: list[Example]
-    savings: Savings | None = None
+    examples: list[Example]  # inputs and outputs for the reference file
+    savings: Savings | None = None  # of an optimised file or one of reduced precision
+    # metrics of the model, by name, with the float32 file and with this one
     quality: Figures = field(default_factory=dict)
 
     def listed(self, reference: FileFacts) -> ExportedFile:
@@ -120,21 +106,14 @@ class ExportedGraph:
 
 @dataclass(frozen=True)
 class GraphExporter:
-    """Writes graphs of one model in one variant, and verifies each file that it writes.
+    """Writes graphs of one model in one variant, and verifies each file that it writes."""
 
-    Args:
-        trained: the model and the header of its weight file.
-        variant: of every graph.
-        weights_sha256: of the weight file.
-        calibration: inputs to quantise and to measure files of reduced precision with.
-        max_loss: that a file of reduced precision may have, in percent of an output's range.
-    """
-
-    trained: Trained
-    variant: Variant
-    weights_sha256: str
+    trained: Trained  # the model and the header of its weight file
+    variant: Variant  # of every graph
+    weights_sha256: str  # of the weight file
+    # inputs to quantise and to measure files of reduced precision with
     calibration: CalibrationData
-    max_loss: float
+    max_loss: float  # that a file of reduced precision may have, in percent of an output's range
 
     def export(self, name: str, path: Path, scratch: Path) -> ExportedGraph:
         """Write one graph to a file and verify the file.

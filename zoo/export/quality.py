@@ -43,34 +43,21 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class CalibrationData:
-    """Images of two splits of the data; None where no graph needs images.
+    """Images of two splits of the data; None where no graph needs images."""
 
-    Args:
-        train: images that the model was trained on.
-        held_out: images that the model has not seen.
-    """
-
-    train: Images | None = None
-    held_out: Images | None = None
+    train: Images | None = None  # images that the model was trained on
+    held_out: Images | None = None  # images that the model has not seen
 
     def calibration_batches(self, model: Model, name: str, graph: Graph) -> list[Arrays]:
         """Return batches of inputs, with training images, that int8 is calibrated with.
 
-        Args:
-            model: whose graph it is; it encodes images where the graph takes codes without prior.
-            name: of the graph.
-            graph: as the variant has it.
-
-        Raises:
-            UsageError: the graph takes an input that can neither be drawn nor computed.
+        The model encodes images where the graph, as the variant has it, takes codes without prior.
+        `UsageError` if the graph takes an input that can neither be drawn nor computed.
         """
         return _batches(model, name, graph, self.train, CALIBRATION_ROWS, CALIBRATION_SEED)
 
     def measurement_batches(self, model: Model, name: str, graph: Graph) -> list[Arrays]:
-        """Return batches of inputs, with held-out images, that the loss is measured on.
-
-        Args and errors are those of `calibration_batches`.
-        """
+        """Return batches of inputs, with held-out images, that the loss is measured on."""
         return _batches(model, name, graph, self.held_out, MEASUREMENT_ROWS, MEASUREMENT_SEED)
 
 
@@ -126,7 +113,7 @@ def _computed(
 ) -> NDArray[Any]:
     """Compute an input from images with another graph of the model, which has it as an output."""
     for giver, graph in model.graphs().items():
-        needed = graph.signature.missing
+        needed = graph.signature.required
         gives = any((each.name, each.shape) == (port.name, port.shape) for each in graph.outputs)
         if gives and len(needed) == 1 and needed[0].kind == "image":
             pixels = _spread_out(model, needed[0], images, count)
@@ -176,13 +163,7 @@ class QualityLoss(Difference):
 def quality_losses(
     float_session: Session, session: Session, batches: Iterable[Batch]
 ) -> dict[str, QualityLoss]:
-    """Run two files of one graph on the same batches and compare each output.
-
-    Args:
-        float_session: the float32 file.
-        session: the file of reduced precision.
-        batches: inputs by port name.
-    """
+    """Run a float32 file and one of reduced precision on the same batches; compare each output."""
     pairs = [(float_session.run(batch), session.run(batch)) for batch in batches]
     found = {}
     for port in float_session.description.signature.outputs:
@@ -199,14 +180,8 @@ def quality_losses_in_float16(
     """Run a file of float16 arithmetic so that every operator really rounds to 16 bits.
 
     ONNX Runtime computes such operators in 32 bits on a CPU; ONNX's own evaluator does as a GPU.
-
-    Args:
-        float_session: the float32 file.
-        path: of the file of reduced precision.
-        batch: inputs by port name.
-
-    Returns:
-        How far each output is off; nothing where the evaluator cannot run the file.
+    Returns how far each output is off the float32 file's; nothing where the evaluator cannot run
+    the file.
     """
     ports = float_session.description.signature.outputs
     try:
@@ -227,11 +202,7 @@ class SessionFunction:
     """A function that runs an exported file in the place of a function of the model.
 
     It takes tensors and returns tensors, in the ranges of the model's ports whatever the file's.
-
-    Args:
-        session: the file.
-        graph: of the model, which the file was exported from.
-        original: what is called with anything that the file does not take, such as more inputs.
+    The original function is called with anything that the file does not take.
     """
 
     def __init__(self, session: Session, graph: Graph, original: Callable[..., Any]) -> None:
@@ -259,13 +230,9 @@ class SessionFunction:
 
 @dataclass(frozen=True)
 class SubstitutedModel(Trained):
-    """A trained model whose graphs are exported files.
+    """A trained model whose graphs are exported files."""
 
-    Args:
-        functions: the files in their places, by name of the graph.
-    """
-
-    functions: Mapping[str, SessionFunction]
+    functions: Mapping[str, SessionFunction]  # the files in their places, by name of the graph
 
     @property
     def called(self) -> tuple[str, ...]:
@@ -279,10 +246,6 @@ def substitute_graphs(trained: Trained, sessions: Mapping[str, Session]) -> Subs
     The copy's graphs run the files. So does the model itself, such as in its validation step,
     wherever it calls a graph's function: a method of its own or one of its networks. What it
     computes in other ways (logits, say, where a graph gives an image) stays its own.
-
-    Args:
-        trained: the model, which stays as it is.
-        sessions: files by name of the graph that they were exported from.
     """
     model = copy.deepcopy(trained.model)
     graphs = dict(model.graphs())

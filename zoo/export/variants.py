@@ -65,24 +65,18 @@ FLOAT_RESULTS = ["ConvTranspose", "Gemm", "MatMul"]
 
 @dataclass(frozen=True)
 class Variant:
-    """How to write a graph.
+    """How to write a graph."""
 
-    Args:
-        io: ``"float"`` keeps the model's own range; with ``"uint8"``, pictures go in and come out
-            as pixels (batch, height, width, channels) in [0, 255].
-        opset: version of ONNX's operators; the exporter's own choice, when not given.
-        batch: rows of every batch; any number, when not given.
-        size: height and width of every picture, in a graph that takes any; any, when not given.
-        precision: of the numbers in the file.
-        optimised: whether ONNX Runtime simplifies the graph before it is written.
-    """
-
+    # ``"float"`` keeps the model's own range; with ``"uint8"``, pictures go in and come out as
+    # pixels (batch, height, width, channels) in [0, 255]
     io: Literal["float", "uint8"] = "float"
+    # version of ONNX's operators; the exporter's own choice, when not given
     opset: int | None = None
-    batch: int | None = None
+    batch: int | None = None  # rows of every batch; any number, when not given
+    # height and width of every picture, in a graph that takes any; any, when not given
     size: tuple[int, int] | None = None
-    precision: Precision = "float32"
-    optimised: bool = False
+    precision: Precision = "float32"  # of the numbers in the file
+    optimised: bool = False  # whether ONNX Runtime simplifies the graph before it is written
 
     @property
     def is_reduced(self) -> bool:
@@ -194,15 +188,8 @@ def write_variant(
 ) -> None:  # fmt: skip
     """Make a file of reduced precision, or an optimised one, of a float32 file.
 
-    Args:
-        variant: to make; it is not plain.
-        source: the float32 file.
-        target: the file to write.
-        description: what goes into the metadata of the file.
-        batches: inputs to calibrate int8 with.
-
-    Raises:
-        ZooError: the tools fail on the graph.
+    The description goes into its metadata; int8 is calibrated with the batches. `ZooError` if the
+    tools fail on the graph.
     """
     if variant.optimised:
         optimised = source.with_suffix(".optimised") if variant.is_reduced else target

@@ -137,16 +137,9 @@ def _rounding_errors(model: Model, variant: Graph, name: str, trial: Trial) -> d
     """Return how far rounding errors of the inputs move outputs, where a port does not tolerate it.
 
     So it is where layers normalise maps that are flat, as a picture of one colour makes them: they
-    divide rounding errors by next to nothing. No two programs agree there.
-
-    Args:
-        model: what is exported.
-        variant: the graph as it was exported, whose numbers the result is in.
-        name: of the graph; as the model declares it, its pictures are no whole pixels.
-        trial: what goes in.
-
-    Returns:
-        The greatest absolute differences by output; nothing where all are tolerated.
+    divide rounding errors by next to nothing. No two programs agree there. The differences are
+    absolute, by output, in the numbers of the exported variant; the model's own graph is run,
+    because its pictures are no whole pixels.
     """
     from zoo.model.inference import run_in_torch  # noqa: PLC0415 - re-verification needs no torch
 
@@ -224,11 +217,7 @@ def trials(data: DataSpec, graph: Graph) -> Iterator[Trial]:
 def _run_both(
     model: Model, graph: Graph, session: Session, inputs: Arrays, trial: Trial
 ) -> tuple[Arrays, Arrays]:
-    """Return the outputs of the model and of the file, of equal shapes.
-
-    Raises:
-        ZooError: one of them fails, or they give different shapes.
-    """
+    """Return the outputs of model and file; `ZooError` if shapes differ, or one of them fails."""
     from zoo.model.inference import run_in_torch  # noqa: PLC0415 - as above
 
     name = session.description.graph
@@ -345,11 +334,8 @@ def verify_again(path: Path) -> tuple[dict[str, Difference], str]:
 def describe_excess(port: Port, difference: Difference, max_loss: float | None) -> str:
     """Return in words by how much an output differs more than it may; empty if it does not.
 
-    Args:
-        port: of the output.
-        difference: between the output and the wanted one.
-        max_loss: of a file of reduced precision, in percent; None for a float32 file, whose output
-            may differ by the tolerance of the port.
+    A float32 file, where `max_loss` is None, may differ by the tolerance of the port; one of
+    reduced precision may lose `max_loss` percent.
     """
     if max_loss is None:
         if difference.greatest <= port.tolerance:
@@ -372,13 +358,9 @@ def _max_losses(path: Path, description: Description) -> dict[str, float]:
 
 
 def check_weights(folder: Path) -> str:
-    """Compare the weights in a folder with the manifest; the exported files do not need them.
+    """Compare the weights in a folder with the manifest; return a note if they are missing.
 
-    Returns:
-        A note if the weights are missing; else nothing.
-
-    Raises:
-        NotFoundError: they are others.
+    `NotFoundError` if they are others. The exported files do not need them.
     """
     path = folder / "model.safetensors"
     if not path.is_file():
@@ -388,11 +370,7 @@ def check_weights(folder: Path) -> str:
 
 
 def _reference_of(path: Path) -> Path:
-    """Return the reference file of an exported file, as the manifest lists it.
-
-    Raises:
-        NotFoundError: there is none, or it is not the one that was written with the file.
-    """
+    """Return the reference file of an exported file, if it is the one that the manifest lists."""
     reference = path.parent / FOLDER / f"{path.stem}.npz"
     listed = entry_of(path)
     if listed is None:

@@ -119,7 +119,7 @@ class Model(nn.Module, ABC):
     """
 
     Config: ClassVar[type]
-    training_preset: ClassVar[Training] = Training()
+    training_defaults: ClassVar[Training] = Training()
     goal: ClassVar[Goal | None] = None
 
     def __init__(self, config: Any, data: DataSpec) -> None:

@@ -145,7 +145,7 @@ def mappers(model: Model) -> list[str]:
 
 def domains_of(graph: Graph) -> tuple[str, str]:
     """Return the domain of the image that goes into a graph, and of the one that comes out."""
-    (given,) = graph.signature.missing
+    (given,) = graph.signature.required
     return given.domain, graph.outputs[0].domain
 
 
@@ -194,7 +194,7 @@ def comparison(
     graphs = model.graphs()
     given = {}
     for name in names:
-        (port,) = graphs[name].signature.missing
+        (port,) = graphs[name].signature.required
         given[name] = images_for(model, port, images)
     count = min(count, *map(len, given.values()))
     sets, labels = [], []
@@ -217,7 +217,7 @@ def map_images(model: Model, name: str, images: Array) -> Array:
     Inputs beside the image are drawn from their priors.
     """
     graph = model.graphs()[name]
-    (given,) = graph.signature.missing
+    (given,) = graph.signature.required
     inputs = draw([port for port in graph.inputs if port is not given], len(images), seed=0)
     inputs[given.name] = pictures.to_values(images, *(given.range or (-1.0, 1.0)))
     return _first_output(model, name, inputs)

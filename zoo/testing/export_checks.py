@@ -123,14 +123,14 @@ def rows(model: ModelUnderTest) -> None:
 
 def draws(model: ModelUnderTest) -> None:
     """A graph that needs nothing but draws gives other results for other draws of each input."""
-    _every_input_counts(model, lambda graph: not graph.signature.missing, "only draws")
+    _every_input_counts(model, lambda graph: not graph.signature.required, "only draws")
 
 
 def given(model: ModelUnderTest) -> None:
     """A graph from pictures to pictures, or signals to signals, gives others for others."""
 
     def maps(graph: Graph) -> bool:
-        kinds = {port.kind for port in graph.signature.missing}
+        kinds = {port.kind for port in graph.signature.required}
         return any(port.kind in kinds for port in graph.outputs)
 
     _every_input_counts(model, maps, "something to the same kind of thing")

@@ -83,7 +83,7 @@ def model_class(model: ModelUnderTest) -> None:
 
 def presets(model: ModelUnderTest) -> None:
     """Every preset sets options that there are, to values that they take."""
-    usual = asdict(model.model_class.training_preset)
+    usual = asdict(model.model_class.training_defaults)
     for name, preset in model.card.presets.items():
         values = {key: value for key, value in preset.items() if key != "size"}
         try:

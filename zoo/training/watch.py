@@ -270,7 +270,7 @@ def measure_diversity(model: Model, held_out: Split) -> list[Diversity]:
             found.append(_compare(name, "", made, real, sampled=True))
     for name in mappers(model):
         graph = graphs[name]
-        (port,), made_domain = graph.signature.missing, graph.outputs[0].domain
+        (port,), made_domain = graph.signature.required, graph.outputs[0].domain
         given = images_for(model, port, held_out)
         wanted = images_for(model, graph.outputs[0], held_out) if made_domain else given
         inputs = some_of(given, min(len(given), len(wanted), _affordable(model)))

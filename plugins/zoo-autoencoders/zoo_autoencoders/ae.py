@@ -76,7 +76,7 @@ class Autoencoder(Model):
 
     Config = AutoencoderConfig
     config: AutoencoderConfig
-    training_preset = Training(epochs=30, batch_size=64)
+    training_defaults = Training(epochs=30, batch_size=64)
     goal = Goal("mse", "lowest")
 
     def __init__(self, config: AutoencoderConfig, data: DataSpec) -> None:

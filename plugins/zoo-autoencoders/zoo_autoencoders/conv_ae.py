@@ -129,7 +129,7 @@ class ConvAutoencoder(Model):
 
     Config = ConvAutoencoderConfig
     config: ConvAutoencoderConfig
-    training_preset = Training(epochs=30, batch_size=64)
+    training_defaults = Training(epochs=30, batch_size=64)
     goal = Goal("mse", "lowest")
 
     def __init__(self, config: ConvAutoencoderConfig, data: DataSpec) -> None:

@@ -74,7 +74,7 @@ class DenoisingAutoencoder(Model):
 
     Config = DenoisingAutoencoderConfig
     config: DenoisingAutoencoderConfig
-    training_preset = Training(epochs=30, batch_size=64)
+    training_defaults = Training(epochs=30, batch_size=64)
     goal = Goal("psnr_denoised", "highest")
 
     def __init__(self, config: DenoisingAutoencoderConfig, data: DataSpec) -> None:

@@ -60,7 +60,7 @@ class SparseAutoencoder(Model):
 
     Config = SparseAutoencoderConfig
     config: SparseAutoencoderConfig
-    training_preset = Training(epochs=60, batch_size=128)
+    training_defaults = Training(epochs=60, batch_size=128)
     goal = Goal("objective", "lowest")
 
     def __init__(self, config: SparseAutoencoderConfig, data: DataSpec) -> None:

@@ -84,7 +84,7 @@ class VAE(Model):
 
     Config = VAEConfig
     config: VAEConfig
-    training_preset = Training(epochs=20, batch_size=64)
+    training_defaults = Training(epochs=20, batch_size=64)
     goal = Goal("elbo", "highest")
 
     def __init__(self, config: VAEConfig, data: DataSpec) -> None:

@@ -95,7 +95,7 @@ class ConditionalGAN(Model):
 
     Config = ConditionalGANConfig
     config: ConditionalGANConfig
-    training_preset = Training(epochs=40, batch_size=64)
+    training_defaults = Training(epochs=40, batch_size=64)
 
     def __init__(self, config: ConditionalGANConfig, data: DataSpec) -> None:
         super().__init__(config, data)

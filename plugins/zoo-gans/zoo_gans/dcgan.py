@@ -65,7 +65,7 @@ class DCGAN(Model):
 
     Config = DCGANConfig
     config: DCGANConfig
-    training_preset = Training(epochs=40, batch_size=64)
+    training_defaults = Training(epochs=40, batch_size=64)
 
     def __init__(self, config: DCGANConfig, data: DataSpec) -> None:
         super().__init__(config, data)

@@ -57,7 +57,7 @@ class GAN(Model):
 
     Config = GANConfig
     config: GANConfig
-    training_preset = Training(epochs=60, batch_size=64)
+    training_defaults = Training(epochs=60, batch_size=64)
 
     def __init__(self, config: GANConfig, data: DataSpec) -> None:
         super().__init__(config, data)

@@ -57,7 +57,7 @@ class WGANGP(Model):
 
     Config = WGANGPConfig
     config: WGANGPConfig
-    training_preset = Training(epochs=40, batch_size=320)
+    training_defaults = Training(epochs=40, batch_size=320)
 
     def __init__(self, config: WGANGPConfig, data: DataSpec) -> None:
         super().__init__(config, data)

@@ -189,7 +189,7 @@ class CycleGAN(Model):
 
     Config = CycleGANConfig
     config: CycleGANConfig
-    training_preset = Training(epochs=100, batch_size=4)
+    training_defaults = Training(epochs=100, batch_size=4)
 
     def __init__(self, config: CycleGANConfig, data: DataSpec) -> None:
         super().__init__(config, data)

@@ -43,7 +43,7 @@ class ThreePlayers(Model):
 
     Config = ThreePlayersConfig
     config: ThreePlayersConfig
-    training_preset = Training(epochs=4, batch_size=16)
+    training_defaults = Training(epochs=4, batch_size=16)
     goal = Goal("error", "lowest")
 
     def __init__(self, config: ThreePlayersConfig, data: DataSpec) -> None:
