@@ -36,7 +36,7 @@ def build(entry: ModelEntry) -> Model:
     """Return a model of the size of its card's data, untrained."""
     data = find_dataset(entry.card.data)
     height, width = data.size or (64, 64)
-    spec = DataSpec(data.name, data.channels, height, width, data.classes, data.domains)
+    spec = DataSpec(data.name, data.pictures.channels, height, width, data.classes, data.domains)
     torch.manual_seed(0)
     model_class = load_class(entry)
     return model_class(model_class.Config(), spec).eval()
@@ -64,7 +64,7 @@ def seconds_of(runs: list[Callable[[], object]]) -> list[float]:
 def compare(model: Model, graph: Graph, path: Path, threads: int) -> Iterator[tuple[float, float]]:
     """Yield milliseconds in torch and in ONNX Runtime for each batch size."""
     session = open_session(path, threads=threads, spin=True)
-    sizes = {"height": model.data.height, "width": model.data.width}
+    sizes = {"height": model.data.pictures.height, "width": model.data.pictures.width}
     for batch in BATCHES:
         draws = np.random.default_rng(0)
         inputs = {port.name: draw_example(port, batch, sizes, draws) for port in graph.inputs}

@@ -43,7 +43,7 @@ def test_the_noise_of_a_class_does_not_depend_on_the_others() -> None:
 
 def test_what_has_no_prior_is_not_drawn() -> None:
     with pytest.raises(ValueError, match="no prior"):
-        draw([Port.image("image", DataSpec("dots", 1, 4, 4))], 1, seed=0)
+        draw([Port.image("image", DataSpec.of_images("dots", 1, 4, 4).pictures)], 1, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ DESCRIPTION = replace(
     describe(
         "generate",
         [Port.latent("latent", 20), Port.label("label", ["shirt", "boot"])],
-        [Port.image("image", CLOTHES, domain="horse")],
+        [Port.image("image", CLOTHES.pictures, domain="horse")],
     ),
     precision="int8",
     normalisation=("BatchNorm2d: the running statistics of the training",),
@@ -86,7 +86,7 @@ def test_it_says_in_words_what_a_graph_takes_and_gives() -> None:
         "label (batch), uniform in [0, 1], 2 classes"
     )
     assert DESCRIPTION.gives == "generate gives image (batch, 1, 28, 28) in [-1, 1], of horse"
-    horses = Port.image("image", CLOTHES, domain="horse", any_size=True)
+    horses = Port.image("image", CLOTHES.pictures, domain="horse", any_size=True)
     assert describe_port(horses) == "image (batch, 1, height, width) in [-1, 1], of horse"
     code = Port.latent("mu", 3, prior=None)
     assert describe_port(code) == "latent mu (batch, 3)"
@@ -96,7 +96,7 @@ def test_it_says_in_words_what_a_graph_takes_and_gives() -> None:
 
 
 def test_channels_and_size_are_found_in_either_layout() -> None:
-    planes = Port.image("image", PHOTOS, any_size=True)
+    planes = Port.image("image", PHOTOS.pictures, any_size=True)
     pixels = replace(planes, shape=("batch", "height", "width", 3), layout="NHWC")
     for port in (planes, pixels):
         assert port.channels == 3

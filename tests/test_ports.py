@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from zoo.ports import DataSpec, Port, Signature
 from zoo.records import to_plain, typed
 
-SPEC = DataSpec("shirts", 1, 28, 28, ("shirt", "shoe"))
-IMAGE = Port.image("image", SPEC)
+SPEC = DataSpec.of_images("shirts", 1, 28, 28, ("shirt", "shoe"))
+IMAGE = Port.image("image", SPEC.pictures)
 LATENT = Port.latent("latent", 20)
 CODE = Port.latent("code", 20, prior=None)
 LABEL = Port.label("label", ["shirt", "shoe"])
@@ -102,7 +102,7 @@ def test_what_a_graph_can_do_is_read_off_its_ports() -> None:
 def test_sides_are_words_that_files_can_be_called_by(
     domains: tuple[str, ...], sides: tuple[str, str]
 ) -> None:
-    spec = DataSpec("x", 3, 8, 8, domains=domains)
+    spec = DataSpec.of_images("x", 3, 8, 8, domains=domains)
     assert spec.sides == sides
     assert [spec.side_of(side) for side in sides] == ["a", "b"]
 

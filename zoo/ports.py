@@ -10,8 +10,8 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,66 +35,6 @@ def as_word(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class DataSpec:
-    """What a model must know of its data, and nothing more.
-
-    Args:
-        name: the data set, as the user named it or the catalogue calls it.
-        channels: 1 for grey, 3 for RGB.
-        height: image height in pixels.
-        width: image width in pixels.
-        classes: names of the classes, by label number; empty without labels.
-        domains: names of the two sides of a translation; empty for one set of images.
-        licence: of the images, as their owners give it; empty where nobody has told.
-        fit: how images of other proportions were brought to the size.
-        value_range: the values in the files that became black and white, where they have more than
-            8 bits; None where they are bytes.
-    """
-
-    name: str
-    channels: int
-    height: int
-    width: int
-    classes: tuple[str, ...] = ()
-    domains: tuple[str, ...] = ()
-    licence: str = ""
-    fit: Fit = "cover"
-    value_range: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        _require(isinstance(self.name, str) and 0 < len(self.name) <= 200, "data set name")
-        for name in ("channels", "height", "width"):
-            size = getattr(self, name)
-            _require(_is_integer(size) and 0 < size <= MAX_DIMENSION, f"{name} of the data")
-        _require(self.pixels <= MAX_PIXELS, "size of the data's images")
-        for names in (self.classes, self.domains):
-            _require(_are_names(names), "class or domain names")
-        _require(_are_names((self.licence,)), "licence of the data")
-        _require(self.fit in get_args(Fit), "fit of the data's images")
-        value_range = self.value_range
-        _require(value_range is None or _is_range(value_range), "value range of the data")
-
-    @property
-    def pixels(self) -> int:
-        """Numbers in one image: channels · height · width."""
-        return self.channels * self.height * self.width
-
-    @property
-    def sides(self) -> tuple[str, str]:
-        """The two domains as words for the names of graphs and files: ``("horse", "zebra")``.
-
-        Lower-case letters, digits and hyphens; ``a`` and ``b`` where the domains give no two words.
-        """
-        words = [as_word(name) for name in self.domains]
-        first, second = words if len(words) == 2 and all(words) else ("a", "b")
-        return (first, second) if first != second else ("a", "b")
-
-    def side_of(self, domain: str) -> str:
-        """Return which arrays of a split hold the images of one of `sides`: ``a`` or ``b``."""
-        return "ab"[self.sides.index(domain)]
-
-
-@dataclass(frozen=True)
 class Port:
     """One typed input or output of a graph.
 
@@ -111,6 +51,11 @@ class Port:
         layout: order of an image's dimensions: channels before height and width, or after.
         rate: samples a second of an audio port, in hertz; None for other kinds.
         tolerance: greatest absolute difference between the exported graph and the model.
+        order: of a port of data: rows of ports with the same number belong together, as an image
+            and its label do; two unpaired domains have two orders.
+        fit: of images of data: how pictures of other proportions were brought to the size.
+        value_range: of images of data: the values in the files that became black and white, where
+            they have more than 8 bits; None where they are bytes.
 
     Attributes:
         colours: of an image, ``"grey"`` or ``"RGB"`` by its channels; empty for other numbers.
@@ -127,6 +72,9 @@ class Port:
     layout: Layout = "NCHW"
     rate: int | None = None
     tolerance: float = 1e-4
+    order: int = 0
+    fit: Fit = "cover"
+    value_range: tuple[float, float] | None = None
     colours: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
@@ -138,13 +86,17 @@ class Port:
         _require(_is_shape(self.shape), f"shape of port {self.name!r}")
         _require(self.kind != "image" or len(self.shape) == 4, "shape of an image port")
         _require(self.layout in get_args(Layout), f"layout of port {self.name!r}")
-        _require(self.range is None or _is_range(self.range), f"range of port {self.name!r}")
+        for span in (self.range, self.value_range):
+            _require(span is None or _is_range(span), f"range of port {self.name!r}")
+        _require(self.fit in get_args(Fit), f"fit of port {self.name!r}")
+        _require(_is_integer(self.order) and self.order >= 0, f"order of port {self.name!r}")
+        _require(self.kind != "image" or numbers_in_a_row(self) <= MAX_PIXELS, "size of images")
         has_rate = _is_integer(self.rate) and 0 < (self.rate or 0) <= MAX_RATE
         rate_is_usable = has_rate if self.kind == "audio" else self.rate is None
         _require(rate_is_usable, f"rate of port {self.name!r}")
         names_are_usable = _are_names(self.classes) and _are_names((self.domain,))
         _require(names_are_usable, f"names in port {self.name!r}")
-        channels = self.channels if self.kind == "image" else 0
+        channels = self.shape[1 if self.layout == "NCHW" else 3] if self.kind == "image" else 0
         colours = "grey" if channels == 1 else "RGB" if channels == 3 else ""
         object.__setattr__(self, "colours", colours)
         _require(
@@ -153,17 +105,17 @@ class Port:
         )
 
     @classmethod
-    def image(cls, name: str, data: DataSpec, *, domain: str = "", any_size: bool = False) -> Port:
+    def image(cls, name: str, like: Port, *, domain: str = "", any_size: bool = False) -> Port:
         """Return a port for images (batch, channels, height, width) in [-1, 1].
 
         Args:
             name: of the tensor.
-            data: says channels, height and width.
+            like: a port of images of the same channels, height and width, such as `data.image`.
             domain: one of `data.sides`, where the images are of one of two domains.
             any_size: whether images of other heights and widths go through as well.
         """
-        height, width = ("height", "width") if any_size else (data.height, data.width)
-        shape = ("batch", data.channels, height, width)
+        height, width = ("height", "width") if any_size else (like.height, like.width)
+        shape = ("batch", like.channels, height, width)
         return cls(name, "image", shape, range=(-1.0, 1.0), domain=domain)
 
     @classmethod
@@ -179,9 +131,35 @@ class Port:
         return cls(name, "label", ("batch",), "int64", (0.0, last), "uniform", names)
 
     @property
-    def channels(self) -> int | str:
-        """Channels of an image port, whatever its layout."""
-        return self.shape[1 if self.layout == "NCHW" else 3]
+    def channels(self) -> int:
+        """Channels of an image port, whatever its layout: 1 for grey, 3 for RGB."""
+        return self._size(1 if self.layout == "NCHW" else 3)
+
+    @property
+    def height(self) -> int:
+        """Height of an image port in pixels, where it is fixed."""
+        return self._size(2 if self.layout == "NCHW" else 1)
+
+    @property
+    def width(self) -> int:
+        """Width of an image port in pixels, where it is fixed."""
+        return self._size(3 if self.layout == "NCHW" else 2)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image port, whatever its layout."""
+        return self.channels, self.height, self.width
+
+    @property
+    def pixels(self) -> int:
+        """Numbers in one image: channels · height · width."""
+        return math.prod(self.image_shape)
+
+    def _size(self, dimension: int) -> int:
+        size = self.shape[dimension]
+        if not isinstance(size, int):
+            raise ValueError(f"{size} of port {self.name!r} varies")
+        return size
 
     @property
     def image_size(self) -> tuple[int | str, int | str]:
@@ -205,6 +183,102 @@ class Port:
         if self.dtype == "int64":
             return generator.integers(int(low), int(high), shape, endpoint=True)
         return generator.uniform(low, high, shape).astype(self.dtype)
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a data set offers, and all that a model must know of it: its ports.
+
+    ``data["image"]`` and ``data.image`` are the port of that name; ``"label" in data`` says whether
+    there is one.
+
+    Args:
+        name: the data set, as the user named it or the catalogue calls it.
+        ports: what a batch holds, by the name that it has there. The batch comes first.
+        licence: of the data, as its owners give it; empty where nobody has told.
+    """
+
+    name: str
+    ports: tuple[Port, ...]
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.name, str) and 0 < len(self.name) <= 200, "data set name")
+        names = [port.name for port in self.ports]
+        _require(0 < len(names) == len(set(names)) <= 64, "ports of the data")
+        _require(_are_names((self.licence,)), "licence of the data")
+
+    @classmethod
+    def of_images(
+        cls,
+        name: str,
+        channels: int,
+        height: int,
+        width: int,
+        classes: Sequence[str] = (),
+        domains: Sequence[str] = (),
+        licence: str = "",
+    ) -> DataSpec:
+        """Return the specification of images in [-1, 1], of `channels` x `height` x `width`.
+
+        With classes, there is a port ``label`` beside ``image``; with two domains, ports ``a`` and
+        ``b`` take its place.
+        """
+        image = Port("image", "image", ("batch", channels, height, width), range=(-1.0, 1.0))
+        if domains:
+            sides = zip("ab", domains, strict=True)
+            ports = tuple(replace(image, name=side, domain=domain) for side, domain in sides)
+            return cls(name, ports, licence)
+        labels = (Port.label("label", classes),) if classes else ()
+        return cls(name, (image, *labels), licence)
+
+    def __getitem__(self, name: str) -> Port:
+        port: Port = getattr(self, name)
+        return port
+
+    def __contains__(self, name: object) -> bool:
+        return any(port.name == name for port in self.ports)
+
+    def __getattr__(self, name: str) -> Port:
+        for port in vars(self).get("ports", ()):
+            if port.name == name:
+                return cast("Port", port)
+        raise AttributeError(f"the data has no port {name!r}")
+
+    def with_images(self, **changes: Any) -> DataSpec:
+        """Return the same data with other attributes of its ports of images."""
+        return replace(self, ports=tuple(
+            replace(port, **changes) if port.kind == "image" else port for port in self.ports
+        ))  # fmt: skip
+
+    @property
+    def pictures(self) -> Port:
+        """The first port of images, whose size and colours those of all others are."""
+        return next(port for port in self.ports if port.kind == "image")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by label number; empty without labels."""
+        return self.label.classes if "label" in self else ()
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the two sides of a translation; empty for one set of images."""
+        return tuple(port.domain for port in self.ports if port.domain)
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The two domains as words for the names of graphs and files: ``("horse", "zebra")``.
+
+        Lower-case letters, digits and hyphens; ``a`` and ``b`` where the domains give no two words.
+        """
+        words = [as_word(name) for name in self.domains]
+        first, second = words if len(words) == 2 and all(words) else ("a", "b")
+        return (first, second) if first != second else ("a", "b")
+
+    def side_of(self, domain: str) -> str:
+        """Return which arrays of a split hold the images of one of `sides`: ``a`` or ``b``."""
+        return "ab"[self.sides.index(domain)]
 
 
 @dataclass(frozen=True)

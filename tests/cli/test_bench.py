@@ -78,7 +78,7 @@ def test_files_that_fix_unlike_batches_have_no_speed_against_each_other() -> Non
 
 
 def test_the_image_size_that_one_file_fixes_is_that_of_all() -> None:
-    small, large = (DataSpec(name, 3, side, side) for name, side in (("s", 8), ("l", 24)))
+    small, large = (DataSpec.of_images(name, 3, side, side) for name, side in (("s", 8), ("l", 24)))
     negative(Path("any.onnx"), any_size=True)
     negative(Path("small.onnx"), small)
     pixel_negative(Path("small-pixels.onnx"), small)

@@ -151,12 +151,12 @@ def test_several_classes_come_in_the_order_in_which_they_are_named(command: Zoo)
 
 
 def test_pictures_go_with_one_class(command: Zoo) -> None:
-    ports = [Port.image("image", PHOTOS), Port.label("label", CLOTHES)]
+    ports = [Port.image("image", PHOTOS.pictures), Port.label("label", CLOTHES)]
     nodes = [
         helper.make_node("Gather", ["shades", "label"], ["shade"], axis=0),
         helper.make_node("Add", ["image", "shade"], ["brighter"]),
     ]
-    described = describe("brighten", ports, [Port.image("brighter", PHOTOS)])
+    described = describe("brighten", ports, [Port.image("brighter", PHOTOS.pictures)])
     shades = np.array([0, 0.5, 1], np.float32).reshape(3, 1, 1, 1)
     save(Path("brighten.onnx"), described, nodes, {"shades": shades})
     photo(Path("in/a.png"), 0)
@@ -303,7 +303,7 @@ def test_other_files_in_a_bundle_do_no_harm(command: Zoo, bundle: Path) -> None:
 def there_and_back(path: Path, source: str, target: str) -> Path:
     """image of one domain -> its negative, said to be of the other, and the negative of that."""
     image, negated, back = (
-        Port.image(name, PHOTOS, domain=domain, any_size=True)
+        Port.image(name, PHOTOS.pictures, domain=domain, any_size=True)
         for name, domain in (("image", source), ("translated", target), ("back", source))
     )
     nodes = [
@@ -373,7 +373,7 @@ def test_a_domain_with_a_path_in_it_writes_beside_the_others(command: Zoo) -> No
 
 @pytest.mark.parametrize("fit", ["contain", "stretch"])
 def test_what_comes_of_a_whole_picture_has_its_own_size(command: Zoo, fit: str) -> None:
-    negative(Path("negative.onnx"), DataSpec("photos", 3, 32, 32))
+    negative(Path("negative.onnx"), DataSpec.of_images("photos", 3, 32, 32))
     page = np.zeros((90, 60, 3), np.uint8)
     page[:30] = 200  # the top third
     Image.fromarray(page).save("tall.png")
@@ -387,7 +387,7 @@ def test_what_comes_of_a_whole_picture_has_its_own_size(command: Zoo, fit: str) 
 
 
 def test_a_picture_that_is_cut_is_told_and_keeps_the_size_of_the_file(command: Zoo) -> None:
-    negative(Path("negative.onnx"), DataSpec("photos", 3, 32, 32))
+    negative(Path("negative.onnx"), DataSpec.of_images("photos", 3, 32, 32))
     photo(Path("wide.png"), 100, (64, 32))
     photo(Path("square.png"), 100, (64, 64))
     done = command.run("negative.onnx", "wide.png", "square.png", "-o", "out")
@@ -398,14 +398,14 @@ def test_a_picture_that_is_cut_is_told_and_keeps_the_size_of_the_file(command: Z
 
 
 def test_pictures_are_fitted_as_in_the_training(command: Zoo) -> None:
-    negative(Path("negative.onnx"), DataSpec("photos", 3, 32, 32, fit="stretch"))
+    negative(Path("negative.onnx"), DataSpec.of_images("photos", 3, 32, 32, fit="stretch"))
     photo(Path("wide.png"), 100, (64, 32))
     done = command.run("negative.onnx", "wide.png", "-o", "out.png")
     assert (done.err, pixels("out.png").shape) == ("", (32, 64, 3))
 
 
 def test_deep_pictures_have_the_range_of_the_training(command: Zoo) -> None:
-    spec = DataSpec("scans", 1, 16, 16, value_range=(1000.0, 3000.0))
+    spec = DataSpec.of_images("scans", 1, 16, 16, value_range=(1000.0, 3000.0))
     negative(Path("negative.onnx"), spec)
     Image.fromarray(np.full((16, 16), 2000, np.uint16)).save("scan.png")
     command.run("negative.onnx", "scan.png", "-o", "out.png")
@@ -443,7 +443,7 @@ def test_a_large_photo_is_told_what_it_takes(command: Zoo) -> None:
 
 @pytest.mark.parametrize("fit", ["contain", "stretch"])
 def test_what_comes_of_a_whole_picture_lies_where_it_was(command: Zoo, fit: str) -> None:
-    negative(Path("negative.onnx"), DataSpec("photos", 3, 32, 32))
+    negative(Path("negative.onnx"), DataSpec.of_images("photos", 3, 32, 32))
     page = np.zeros((90, 30, 3), np.uint8)
     page[:, :6] = 200  # a stripe at the left edge, which contain surrounds
     Image.fromarray(page).save("narrow.png")
@@ -554,7 +554,7 @@ def test_pictures_keep_their_size_where_the_graph_lets_them(command: Zoo) -> Non
 
 
 def test_a_grey_graph_takes_colours_and_gives_grey(command: Zoo) -> None:
-    negative(Path("reconstruct.onnx"), DataSpec("clothes", 1, 28, 28))
+    negative(Path("reconstruct.onnx"), DataSpec.of_images("clothes", 1, 28, 28))
     Image.new("RGBA", (60, 60), (0, 0, 0, 255)).save("logo.png")
     done = command.run("reconstruct.onnx", "logo.png")
     assert done.lines == ["reconstruct/logo.png"]
@@ -620,13 +620,13 @@ def test_of_many_pictures_that_cannot_be_read_two_are_told_with_their_reasons(
 
 
 def test_arrays_stay_with_their_pictures_when_one_is_left_out(command: Zoo) -> None:
-    ports = [Port.image("image", PHOTOS), Port.label("label", ["black", "grey", "white"])]
+    ports = [Port.image("image", PHOTOS.pictures), Port.label("label", ["black", "grey", "white"])]
     shades = np.array([0, 0.5, 1], np.float32).reshape(3, 1, 1, 1)
     nodes = [
         helper.make_node("Gather", ["shades", "label"], ["shade"], axis=0),
         helper.make_node("Add", ["image", "shade"], ["brighter"]),
     ]
-    described = describe("brighten", ports, [Port.image("brighter", PHOTOS)])
+    described = describe("brighten", ports, [Port.image("brighter", PHOTOS.pictures)])
     save(Path("brighten.onnx"), described, nodes, {"shades": shades})
     for name in "abc":
         photo(Path(f"in/{name}.png"), 0)
@@ -669,7 +669,7 @@ def test_codes_go_to_a_file_and_come_back_as_pictures(command: Zoo) -> None:
         assert codes["mu"][1].tolist() == [-1.0, -1.0]
     identity = helper.make_node("MatMul", ["latent", "spread"], ["flat"])
     shaped = helper.make_node("Reshape", ["flat", "shape"], ["image"])
-    image = Port.image("image", DataSpec("squares", 1, 4, 4))
+    image = Port.image("image", DataSpec.of_images("squares", 1, 4, 4).pictures)
     save(
         Path("decode.onnx"),
         describe("decode", [Port.latent("latent", 2)], [image]),
@@ -718,7 +718,7 @@ def test_pictures_of_several_sizes_do_not_go_into_one_array(command: Zoo) -> Non
 
 
 def test_numbers_of_an_open_size_are_bounded_when_they_come(command: Zoo) -> None:
-    image = Port.image("image", PHOTOS, any_size=True)
+    image = Port.image("image", PHOTOS.pictures, any_size=True)
     heights = Port("heights", "value", image.shape)
     node = helper.make_node("Neg", ["image"], ["heights"])
     save(Path("heights.onnx"), describe("heights", [image], [heights]), [node])
@@ -848,7 +848,7 @@ def test_a_wrong_request_is_answered_with_the_right_one(
 
 
 def test_inputs_of_different_lengths_are_refused(command: Zoo) -> None:
-    image = Port.image("image", PHOTOS)
+    image = Port.image("image", PHOTOS.pictures)
     described = describe("blend", [image, Port.latent("latent", 2)], [replace(image, name="out")])
     save(Path("blend.onnx"), described, [helper.make_node("Neg", ["image"], ["out"])])
     np.save("two.npy", np.zeros((2, 2)))

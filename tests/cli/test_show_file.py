@@ -32,7 +32,7 @@ from zoo.ports import DataSpec, Port
 from zoo.records import to_plain
 
 CLASSES = ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal"]
-CARRIED = DataSpec("fashion-mnist", 1, 28, 28, tuple(CLASSES), licence="MIT")
+CARRIED = DataSpec.of_images("fashion-mnist", 1, 28, 28, tuple(CLASSES), licence="MIT")
 
 
 def shown(*words: str, **environment: str) -> dict[str, list[str]]:
@@ -251,7 +251,9 @@ def test_a_description_that_cannot_be_used_is_told_and_the_rest_shown() -> None:
 
 def test_what_could_steer_the_terminal_is_not_printed() -> None:
     decoder(
-        Path("x.onnx"), config={"a": "\x1b[2J"}, data=DataSpec("\x1b[31m", 1, 28, 28, ("\x07",))
+        Path("x.onnx"),
+        config={"a": "\x1b[2J"},
+        data=DataSpec.of_images("\x1b[31m", 1, 28, 28, ("\x07",)),
     )
     odd = helper.make_node("\x1b[2JNeg", ["latent"], ["value"], domain="\x1b]0;x\x07")
     stranger(Path("y.onnx"), odd)

@@ -113,7 +113,7 @@ def test_emoji_are_opaque_on_white_and_tell_no_time(emoji: zipfile.ZipFile) -> N
 
 def test_emoji_are_decoded_with_their_pairs_side_by_side(emoji: zipfile.ZipFile) -> None:
     store = open_store(locate_data("emoji"))
-    assert replace(store.spec, licence="") == DataSpec(
+    assert replace(store.spec, licence="") == DataSpec.of_images(
         "emoji", 3, 32, 32, domains=("twemoji", "noto")
     )
     assert "CC BY 4.0" in store.spec.licence

@@ -34,7 +34,11 @@ def test_a_folder_with_all_sorts_of_things():
         {"path": "photos/train/cat/5.png", "reason": "not a picture of a known format"}
     ]
     assert found.unused == 1
-    assert (found.spec.height, found.spec.width, found.spec.channels) == (64, 64, 3)
+    assert (
+        found.spec.pictures.height,
+        found.spec.pictures.width,
+        found.spec.pictures.channels,
+    ) == (64, 64, 3)
     assert any("64x64" in note for note in found.notes)
     again = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert again["splits"] == found.splits

@@ -28,7 +28,11 @@ def test_a_name_of_the_catalogue():
     store = open_store(location)
     assert store.spec.name == SMALL
     assert store.spec.classes[9] == "ankle boot"
-    assert (store.spec.channels, store.spec.height, store.spec.width) == (1, 28, 28)
+    assert (
+        store.spec.pictures.channels,
+        store.spec.pictures.height,
+        store.spec.pictures.width,
+    ) == (1, 28, 28)
 
 
 def test_the_catalogue_comes_before_a_folder_of_the_same_name():
@@ -157,13 +161,17 @@ def test_a_row_of_the_catalogue_decides_on_size_names_and_layout(tmp_path, monke
     )
     monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
     store = open_store(locate_data("two-things"))
-    assert (store.spec.height, store.spec.width, store.spec.channels) == (20, 25, 3)
+    assert (
+        store.spec.pictures.height,
+        store.spec.pictures.width,
+        store.spec.pictures.channels,
+    ) == (20, 25, 3)
     assert store.spec.classes == ("first", "second")
     os.utime(folder / "things.zip", (1, 1))  # hashes decide, not times
     said: list[str] = []
     open_store(locate_data("two-things"), report=said.append)
     assert said == []
-    assert open_store(locate_data("two-things"), size=(10, 10)).spec.height == 10
+    assert open_store(locate_data("two-things"), size=(10, 10)).spec.pictures.height == 10
 
 
 def test_more_classes_than_the_catalogue_names(tmp_path, monkeypatch):

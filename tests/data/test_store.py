@@ -81,7 +81,7 @@ def test_training_gets_every_picture_once_with_its_label(root):
     store, _ = prepared(root)
     train, validation, test = (store.splits[name] for name in ("train", "validation", "test"))
     assert [len(each["image"]) for each in (train, validation, test)] == [95, 5, 7]
-    assert store.spec == DataSpec("root", 1, 28, 28, classes=tuple("0123456789"))
+    assert store.spec == DataSpec.of_images("root", 1, 28, 28, classes=tuple("0123456789"))
     labels = {picture.tobytes(): number % 10 for number, picture in enumerate(original)}
     found = as_rows(train["image"]) + as_rows(validation["image"])
     assert sorted(found) == sorted(labels)
@@ -130,7 +130,11 @@ def test_changed_files_and_other_settings_are_decoded_anew(root):
     assert small.splits["train"]["image"].shape[1:] == (6, 8, 3)
     grey, _ = prepared(root, channels=1)
     assert grey.splits["train"]["image"].shape[1:] == (12, 12, 1)
-    assert (small.spec.height, small.spec.width, grey.spec.channels) == (6, 8, 1)
+    assert (small.spec.pictures.height, small.spec.pictures.width, grey.spec.pictures.channels) == (
+        6,
+        8,
+        1,
+    )
 
 
 def pictures_in_a_folder(place: Path, shade: int) -> Path:
@@ -423,7 +427,7 @@ def test_pairs_stay_pairs_even_beside_bad_ones(root):
     (root / "train" / "7.png").write_bytes(b"broken")
     save(root / "train" / "9.png", Image.new("RGB", (1, 10)))  # too narrow to have halves
     store, said = prepared(root, two_domains=True, on_bad_image="skip")
-    assert store.spec.width == 10  # the narrow one does not change the size of all
+    assert store.spec.pictures.width == 10  # the narrow one does not change the size of all
     assert "2 of 60" in said[-1]
     assert store.pairs == ("train", "validation")
     for split, count in (("train", 55), ("validation", 3)):
@@ -440,9 +444,9 @@ def test_grey_sets_stay_grey_and_one_colour_picture_makes_three_channels(root):
         grey = photo(number, mode="L")
         deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
         save(root / f"{number}.png", deep if mode == "I;16" else grey.convert(mode))
-    assert prepared(root)[0].spec.channels == 1
+    assert prepared(root)[0].spec.pictures.channels == 1
     save(root / "colour.png", photo(1))
-    assert prepared(root)[0].spec.channels == 3
+    assert prepared(root)[0].spec.pictures.channels == 3
 
 
 def test_every_kind_of_picture_is_decoded_alike(root):
@@ -480,7 +484,7 @@ def test_sizes_when_nobody_says_one(root, sizes, expected, word):
         save(root / f"{number}.png", photo(number, height, width))
     for _ in range(2):  # the word is said again when nothing is decoded
         store, said = prepared(root)
-        assert (store.spec.height, store.spec.width) == expected
+        assert (store.spec.pictures.height, store.spec.pictures.width) == expected
         assert [line.startswith(word) for line in said if "--size" in line] == [True] * bool(word)
 
 
@@ -489,7 +493,7 @@ def test_pictures_are_fitted_as_asked(root, how):
     fill(root / "train", 20, height=30, width=20)
     fill(root / "test", 1, first=50, height=10, width=40)
     store, said = prepared(root, size=(16, 24), fit=how)
-    assert store.spec.fit == how
+    assert store.spec.pictures.fit == how
     expected = pictures.fit(photo(50, 10, 40), 16, 24, 3, how)
     assert (store.splits["test"]["image"][0] == expected).all()
     lost = [line for line in said if "lose" in line]
@@ -534,7 +538,7 @@ def test_pictures_of_more_than_8_bits_have_one_range(root):
     as_tiff(root, "test/0", (1100 + RAMP * 100).astype(np.float32))
     as_tiff(root, "test/1", (900 + RAMP * 700).astype(np.float32))
     store, said = prepared(root)
-    assert store.spec.value_range == (1000, 1400)
+    assert store.spec.pictures.value_range == (1000, 1400)
     assert spans(store, "train") == {(0, 255), (64, 191)}
     assert spans(store, "test") == {(64, 128), (0, 255)}
     assert any("from 1,000 to 1,400" in line for line in said)
@@ -560,7 +564,7 @@ def test_the_range_is_a_usual_one_where_that_is_used(root, high, dtype, value_ra
     for number in range(4):
         as_tiff(root, str(number), (RAMP * high).astype(dtype))
     store, said = prepared(root)
-    assert store.spec.value_range == value_range
+    assert store.spec.pictures.value_range == value_range
     told = any("become black to white" in line for line in said)
     assert told == (value_range[1] not in {1, 255, 65_535})
     ((low, most),) = spans(store, "train")
@@ -573,7 +577,7 @@ def test_what_is_not_a_number_does_not_count(root):
         values = (5 + RAMP * 10).astype(np.float32)
         values[0, :3] = np.nan, np.inf, -np.inf
         as_tiff(root, str(number), values)
-    assert prepared(root)[0].spec.value_range == pytest.approx((5.47, 15), abs=0.02)
+    assert prepared(root)[0].spec.pictures.value_range == pytest.approx((5.47, 15), abs=0.02)
 
 
 def test_bytes_among_deep_pictures_stay_as_they_are(root):
@@ -588,10 +592,12 @@ def test_a_range_that_is_given_is_used_and_bytes_have_none(root, tmp_path):
         as_tiff(root, str(number), (RAMP * 700).astype(np.uint16))
     store, _ = prepared(root, value_range=(0.0, 1400.0))
     assert spans(store, "train") == {(0, 128)}
-    assert store.spec.value_range == (0, 1400)
+    assert store.spec.pictures.value_range == (0, 1400)
     fill(tmp_path / "bytes", 4)
-    assert prepared(tmp_path / "bytes", value_range=(0.0, 1400.0))[0].spec.value_range is None
-    assert prepared(tmp_path / "bytes")[0].spec.value_range is None
+    assert (
+        prepared(tmp_path / "bytes", value_range=(0.0, 1400.0))[0].spec.pictures.value_range is None
+    )
+    assert prepared(tmp_path / "bytes")[0].spec.pictures.value_range is None
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int64", "float32", "float64"])
@@ -600,7 +606,7 @@ def test_arrays_of_other_numbers_have_one_range_too(root, dtype):
     images = (RAMP[None] * scale * 3000).astype(dtype)
     np.savez(root / "data.npz", x_train=images, x_test=images[:2] * 3)
     store, said = prepared(root)
-    assert store.spec.value_range == (0, 3000)
+    assert store.spec.pictures.value_range == (0, 3000)
     assert max(spans(store, "train")) == (0, 255)
     assert min(spans(store, "train"))[1] < 140
     assert any("2 test pictures" in line for line in said)
@@ -688,7 +694,7 @@ def test_memory_stays_bounded(root):
     store, _ = prepared(root)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert store.spec.height == 200
+    assert store.spec.pictures.height == 200
     assert peak < 30e6 < 60e6 == sum(each["image"].nbytes for each in store.splits.values())
 
 
@@ -793,7 +799,7 @@ def test_horses_and_zebras_are_downloaded_and_decoded_by_name(
         assert server.sent() == len(content)
     counts = {name: (len(arrays["a"]), len(arrays["b"])) for name, arrays in store.splits.items()}
     assert counts == {"train": (1014, 1267), "validation": (53, 67), "test": (120, 140)}
-    spec = DataSpec("horses", 3, 32, 32, domains=("horse", "zebra"), licence="none given")
+    spec = DataSpec.of_images("horses", 3, 32, 32, domains=("horse", "zebra"), licence="none given")
     assert store.spec == spec
     assert (store.total, store.bad, store.pairs) == (2661, 0, ())
     assert all(line.startswith(("decoding ", "decoded ")) for line in said)

@@ -40,7 +40,9 @@ def _use_it(_one_cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def model(function: Callable[..., Tensor], *, label: tuple[str, ...] = ()) -> Toy:
     """A model that draws what a function of a latent, and perhaps a label, says."""
     inputs = [Port.latent("latent", 2), *([Port.label("label", label)] if label else [])]
-    return Toy(STRIPES, {"generate": Graph(function, inputs, [Port.image("image", STRIPES)])})
+    return Toy(
+        STRIPES, {"generate": Graph(function, inputs, [Port.image("image", STRIPES.pictures)])}
+    )
 
 
 def classified(toy: Toy, count: int) -> SampleReport:
@@ -235,14 +237,14 @@ def test_classes_of_other_data_are_an_error() -> None:
 
 
 def test_a_model_that_draws_nothing_is_an_error() -> None:
-    image = Port.image("image", STRIPES)
+    image = Port.image("image", STRIPES.pictures)
     toy = Toy(STRIPES, {"same": Graph(lambda image: image, [image], [image])})
     with pytest.raises(UsageError, match="toy cannot be sampled"):
         classified(toy, 20)
 
 
 def test_data_without_labels_are_an_error() -> None:
-    plain = DataSpec("plain", 1, 8, 8)
+    plain = DataSpec.of_images("plain", 1, 8, 8)
     splits = {name: {"image": split["image"]} for name, split in DATA.splits.items()}
     toy = model(lambda latent: torch.zeros(len(latent), 1, 8, 8))
     with pytest.raises(UsageError, match="no labels"):

@@ -145,10 +145,10 @@ def test_other_images_labels_or_classes_have_a_classifier_of_their_own() -> None
     for other in others:
         _, said = find(store(STRIPES, **{**STRIPED.splits, **other}))
         assert said
-    names = DataSpec("stripes", 1, 8, 8, classes=("a", "b", "c"))
+    names = DataSpec.of_images("stripes", 1, 8, 8, classes=("a", "b", "c"))
     _, said = find(store(names, **STRIPED.splits))
     assert said
-    called_otherwise = DataSpec("another-name", 1, 8, 8, classes=STRIPES.classes)
+    called_otherwise = DataSpec.of_images("another-name", 1, 8, 8, classes=STRIPES.classes)
     _, said = find(store(called_otherwise, **STRIPED.splits))
     assert not said, "the name of the data does not matter"
 
@@ -156,7 +156,7 @@ def test_other_images_labels_or_classes_have_a_classifier_of_their_own() -> None
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (28, 28), (8, 64), (45, 33), (128, 128)])
 def test_images_of_every_size_go_through(size: tuple[int, int], channels: int) -> None:
-    spec = DataSpec("any", channels, *size, classes=("a", "b", "c"))
+    spec = DataSpec.of_images("any", channels, *size, classes=("a", "b", "c"))
     images = np.zeros((2, *size, channels), np.uint8)
     assert Classifier(Network(spec).eval(), 0.0).probabilities(images).shape == (2, 3)
 
@@ -170,11 +170,11 @@ def test_a_test_split_without_labels_is_not_asked() -> None:
 def test_without_labels_there_is_none() -> None:
     splits = {name: {"image": split["image"]} for name, split in STRIPED.splits.items()}
     with pytest.raises(UsageError, match="no labels"):
-        find(store(DataSpec("plain", 1, 8, 8), **splits))
+        find(store(DataSpec.of_images("plain", 1, 8, 8), **splits))
 
 
 def test_images_can_be_too_small() -> None:
-    spec = DataSpec("dots", 1, 7, 9, classes=("a", "b"))
+    spec = DataSpec.of_images("dots", 1, 7, 9, classes=("a", "b"))
     dots = {"image": np.zeros((9, 7, 9, 1), np.uint8), "label": np.zeros(9, np.int64)}
     with pytest.raises(UsageError, match="8×8"):
         find(store(spec, train=dots, test=dots))

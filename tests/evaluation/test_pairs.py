@@ -12,7 +12,7 @@ from tests.evaluation.toys import Measured, Toy, store, trained
 from zoo import DataSpec, Graph, Port
 from zoo.evaluation.metrics import Translation, measure_pairs, translators, validation_metrics
 
-SPEC = DataSpec("animals", 3, 8, 6, domains=("Horse", "Zebra"))
+SPEC = DataSpec.of_images("animals", 3, 8, 6, domains=("Horse", "Zebra"))
 RANDOM = np.random.default_rng(0)
 HORSES = RANDOM.integers(0, 256, (100, 8, 6, 3), np.uint8)  # more than are compared at once
 ZEBRAS = 255 - HORSES
@@ -22,8 +22,8 @@ Function = Callable[[Tensor], Tensor]
 
 
 def model(there: Function, back: Function) -> Toy:
-    horse = Port.image("horse", SPEC, domain="horse", any_size=True)
-    zebra = Port.image("zebra", SPEC, domain="zebra", any_size=True)
+    horse = Port.image("horse", SPEC.pictures, domain="horse", any_size=True)
+    zebra = Port.image("zebra", SPEC.pictures, domain="zebra", any_size=True)
     return Toy(
         SPEC,
         {
@@ -102,7 +102,7 @@ def test_where_both_domains_show_the_same_there_is_no_ratio() -> None:
 
 def test_without_pairs_or_without_a_translator_nothing_is_measured() -> None:
     assert measure_pairs(model(same, same), DATA, "validation") == []
-    image = Port.image("image", SPEC)
+    image = Port.image("image", SPEC.pictures)
     plain = Toy(SPEC, {"again": Graph(same, [image], [image])})
     assert not translators(plain)
     assert measure_pairs(plain, DATA, "test") == []

@@ -65,7 +65,7 @@ def store(spec: DataSpec, pairs: tuple[str, ...] = (), **splits: Mapping[str, An
     return Store(spec, splits, pairs, total=sum(len(each) for each in splits.values()))
 
 
-STRIPES = DataSpec("stripes", 1, 8, 8, classes=("rows", "columns", "checks"))
+STRIPES = DataSpec.of_images("stripes", 1, 8, 8, classes=("rows", "columns", "checks"))
 
 
 def stripes(count: int, seed: int) -> dict[str, NDArray[Any]]:

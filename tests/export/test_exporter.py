@@ -22,7 +22,7 @@ from zoo.export.verify import Verified, verify
 from zoo.identity import Identity
 from zoo.model.weights import Trained, save_weights
 
-SPEC = DataSpec("dots", 1, 4, 4)
+SPEC = DataSpec.of_images("dots", 1, 4, 4)
 IMAGES = {"image": np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), np.uint8)}
 PICTURES = CalibrationData(IMAGES, IMAGES)
 
@@ -53,7 +53,7 @@ class Shift(Model):
 
     def graphs(self) -> Mapping[str, Graph]:
         shifted = Port("shifted", "image", ("batch", 1, 4, 4))
-        return {"shift": Graph(self.shift, [Port.image("image", SPEC)], [shifted])}
+        return {"shift": Graph(self.shift, [Port.image("image", SPEC.pictures)], [shifted])}
 
 
 class Counting(Shift):
@@ -94,7 +94,7 @@ class Wrong(Shift):
 
     def graphs(self) -> Mapping[str, Graph]:
         shifted = Port("shifted", "image", ("batch", 1, 8, 8))
-        return {"shift": Graph(self.shift, [Port.image("image", SPEC)], [shifted])}
+        return {"shift": Graph(self.shift, [Port.image("image", SPEC.pictures)], [shifted])}
 
 
 def trained(kind: type[Shift], folder: Path) -> Trained:

@@ -29,7 +29,7 @@ from zoo.model.inference import evaluating, mean_metrics, run_graph
 from zoo.model.weights import Trained, save_weights
 from zoo.runtime.session import Session, open_session
 
-SPEC = DataSpec("dots", 1, 4, 6)
+SPEC = DataSpec.of_images("dots", 1, 4, 6)
 
 
 class Coder(Shift):
@@ -49,7 +49,10 @@ class Coder(Shift):
 
     def graphs(self) -> Mapping[str, Graph]:
         code = Port("code", "latent", ("batch", 3))
-        image, result = Port.image("image", self.data), Port.image("result", self.data)
+        image, result = (
+            Port.image("image", self.data.pictures),
+            Port.image("result", self.data.pictures),
+        )
         return {
             "encode": Graph(self.encoder, [image], [code]),
             "decode": Graph(self.decode, [code], [result]),
@@ -96,7 +99,10 @@ def images(count: int = 7) -> Tensor:
 
 def darker(path: Path, by: float) -> Session:
     """image -> its negative, less a constant."""
-    ports = [Port.image("image", graphs.PHOTOS), Port.image("negative", graphs.PHOTOS)]
+    ports = [
+        Port.image("image", graphs.PHOTOS.pictures),
+        Port.image("negative", graphs.PHOTOS.pictures),
+    ]
     about = graphs.describe("reconstruct", ports[:1], ports[1:])
     nodes = [
         helper.make_node("Neg", ["image"], ["bright"]),

@@ -35,8 +35,8 @@ from zoo.export.variants import (
 from zoo.model.weights import Trained
 from zoo.runtime.screening import check_file
 
-DOTS = DataSpec("dots", 1, 14, 14)
-SHIRTS = DataSpec("shirts", 1, 16, 16, classes=("boot", "bag", "shirt"))
+DOTS = DataSpec.of_images("dots", 1, 14, 14)
+SHIRTS = DataSpec.of_images("shirts", 1, 16, 16, classes=("boot", "bag", "shirt"))
 WEIGHTED = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1, "Gemm": 1}  # axis of what comes out
 
 Rows = list[dict[str, np.ndarray[Any, Any]]]
@@ -290,9 +290,11 @@ def test_int8_takes_at_most_two_fifths_of_the_bytes(name: str, place: Path) -> N
 
     model: Model
     if name == "dcgan":
-        model = DCGAN(DCGANConfig(), DataSpec("clothes", 1, 32, 32))
+        model = DCGAN(DCGANConfig(), DataSpec.of_images("clothes", 1, 32, 32))
     else:
-        model = CycleGAN(CycleGANConfig(), DataSpec("ponies", 3, 64, 64, domains=("a", "b")))
+        model = CycleGAN(
+            CycleGANConfig(), DataSpec.of_images("ponies", 3, 64, 64, domains=("a", "b"))
+        )
     graph = next(iter(model.graphs()))
     for variant in (Variant(), Variant(io="uint8")):
         path = export(trained(model), graph, variant, Path(f"{variant.io}.onnx"))

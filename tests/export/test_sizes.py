@@ -24,8 +24,8 @@ from zoo.model.inference import run_graph
 from zoo.model.weights import Trained, save_weights
 
 STEM = "shift-ponies.horse_to_zebra"
-PONIES = DataSpec("ponies", 3, 20, 28, domains=("Horse", "Zebra"))
-CLOTHES = DataSpec("clothes", 1, 4, 4, classes=("boot", "bag", "shirt"))
+PONIES = DataSpec.of_images("ponies", 3, 20, 28, domains=("Horse", "Zebra"))
+CLOTHES = DataSpec.of_images("clothes", 1, 4, 4, classes=("boot", "bag", "shirt"))
 
 
 class Translator(Shift):
@@ -55,7 +55,7 @@ class Translator(Shift):
     def graphs(self) -> Mapping[str, Graph]:
         a, b = self.data.sides
         ports = [
-            [Port.image(name, self.data, domain=domain, any_size=True)]
+            [Port.image(name, self.data.pictures, domain=domain, any_size=True)]
             for name, domain in (("image", a), ("translated", b))
         ]
         return {f"{a}_to_{b}": Graph(self.shift, *ports)}
@@ -98,7 +98,7 @@ class Conditional(Shift):
 
     def graphs(self) -> Mapping[str, Graph]:
         ports = [Port.latent("latent", 2), Port.label("label", self.data.classes)]
-        return {"generate": Graph(self.make, ports, [Port.image("image", self.data)])}
+        return {"generate": Graph(self.make, ports, [Port.image("image", self.data.pictures)])}
 
 
 def trained(model: Model) -> Trained:
@@ -213,7 +213,9 @@ def test_names_that_differ_in_capitals_alone_do_not_leave(monkeypatch: pytest.Mo
 
 def test_a_domain_that_could_not_be_shown_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Translator(ShiftConfig(), PONIES)
-    ports = [Port.image(name, PONIES, domain="\x1b[2J", any_size=True) for name in ("a", "b")]
+    ports = [
+        Port.image(name, PONIES.pictures, domain="\x1b[2J", any_size=True) for name in ("a", "b")
+    ]
     graph = Graph(model.shift, ports[:1], ports[1:])
     subject = trained(model)
     monkeypatch.setattr(Translator, "graphs", lambda _: {"shift": graph})

@@ -214,7 +214,7 @@ class Layered(Shift):
 
 
 def test_a_file_says_how_its_layers_normalise_and_that_nothing_is_dropped() -> None:
-    export_bundle(trained(Layered(ShiftConfig(), DataSpec("dots", 1, 4, 4))), Path("out"))
+    export_bundle(trained(Layered(ShiftConfig(), DataSpec.of_images("dots", 1, 4, 4))), Path("out"))
     about = open_session(Path("out/shift-dots.shift.onnx")).description
     assert about.normalisation == (
         "BatchNorm2d: the running statistics of the training",
@@ -248,7 +248,9 @@ class Shaky(Deep):
         return torch.tanh(shaky)
 
     def graphs(self) -> Mapping[str, Graph]:
-        ports = [Port.image(name, self.data, any_size=True) for name in ("image", "shifted")]
+        ports = [
+            Port.image(name, self.data.pictures, any_size=True) for name in ("image", "shifted")
+        ]
         return {"shift": Graph(self.shift, ports[:1], ports[1:])}
 
 
@@ -267,7 +269,9 @@ class Wrong(Deep):
         return made
 
     def graphs(self) -> Mapping[str, Graph]:
-        ports = [Port.image(name, self.data, any_size=True) for name in ("image", "shifted")]
+        ports = [
+            Port.image(name, self.data.pictures, any_size=True) for name in ("image", "shifted")
+        ]
         return {"shift": Graph(self.shift, ports[:1], ports[1:])}
 
 

@@ -4,7 +4,7 @@ import torch
 
 from zoo import DataSpec, ImagePool
 
-SPEC = DataSpec("numbers", 1, 1, 1)
+SPEC = DataSpec.of_images("numbers", 1, 1, 1)
 
 
 def numbered(first: int, last: int) -> torch.Tensor:

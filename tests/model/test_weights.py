@@ -20,7 +20,7 @@ from zoo.model.weights import describe, load_weights, read_identity, save_weight
 from zoo.ports import DataSpec
 from zoo.records import to_plain, typed
 
-SPEC = DataSpec("shirts", 1, 8, 8)
+SPEC = DataSpec.of_images("shirts", 1, 8, 8)
 
 
 @pytest.fixture

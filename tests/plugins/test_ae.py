@@ -10,8 +10,8 @@ from tests.plugins.plain_loop import clothes, train
 from zoo import DataSpec
 from zoo.options import configure
 
-GREY = DataSpec("grey", channels=1, height=28, width=28)
-SMALL = DataSpec("small", channels=1, height=14, width=14)
+GREY = DataSpec.of_images("grey", channels=1, height=28, width=28)
+SMALL = DataSpec.of_images("small", channels=1, height=14, width=14)
 
 
 def build(data: DataSpec = GREY, **options: object) -> Autoencoder:

@@ -17,9 +17,9 @@ from zoo import DataSpec, Graph, Model
 from zoo.catalog.lookup import find_model, load_class
 from zoo.options import configure
 
-GREY = DataSpec("grey", channels=1, height=28, width=28)
-COLOUR = DataSpec("colour", channels=3, height=32, width=32)
-ODD = DataSpec("odd", channels=4, height=27, width=21)
+GREY = DataSpec.of_images("grey", channels=1, height=28, width=28)
+COLOUR = DataSpec.of_images("colour", channels=3, height=32, width=32)
+ODD = DataSpec.of_images("odd", channels=4, height=27, width=21)
 DATA = pytest.mark.parametrize("data", [GREY, COLOUR, ODD], ids=lambda data: data.name)
 
 VARIANTS = [
@@ -52,7 +52,7 @@ def build(name: str, options: Mapping[str, object] = {}, data: DataSpec = GREY) 
 
 
 def pictures(data: DataSpec, count: int = 6) -> Tensor:
-    shape = (count, data.channels, data.height, data.width)
+    shape = (count, data.pictures.channels, data.pictures.height, data.pictures.width)
     return torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 

@@ -14,7 +14,7 @@ from zoo.catalog.lookup import find_model
 from zoo.options import configure
 
 CLASSES = ("dress", "boot", "bag")
-GREY = DataSpec("grey", channels=1, height=28, width=28, classes=CLASSES)
+GREY = DataSpec.of_images("grey", channels=1, height=28, width=28, classes=CLASSES)
 
 
 def build(data: DataSpec = GREY) -> ConditionalGAN:
@@ -87,4 +87,4 @@ def test_the_label_port_names_the_classes_of_the_data() -> None:
 def test_data_without_classes_is_refused() -> None:
     assert find_model("cgan").card.needs == "labelled images"  # the trainer refuses others
     with pytest.raises(UsageError, match="classes"):
-        build(DataSpec("grey", channels=1, height=28, width=28))
+        build(DataSpec.of_images("grey", channels=1, height=28, width=28))

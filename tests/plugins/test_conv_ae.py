@@ -11,7 +11,7 @@ from zoo.options import configure
 
 def build(planes: int = 1, height: int = 28, width: int = 28, **options: object) -> ConvAutoencoder:
     torch.manual_seed(0)
-    data = DataSpec("data", channels=planes, height=height, width=width)
+    data = DataSpec.of_images("data", channels=planes, height=height, width=width)
     return ConvAutoencoder(configure(ConvAutoencoderConfig, options), data).eval()
 
 

@@ -12,8 +12,8 @@ from tests.plugins.plain_loop import clothes
 from zoo import DataSpec
 from zoo.options import configure
 
-GREY = DataSpec("grey", channels=1, height=28, width=28)
-LARGE = DataSpec("large", channels=3, height=64, width=64)
+GREY = DataSpec.of_images("grey", channels=1, height=28, width=28)
+LARGE = DataSpec.of_images("large", channels=3, height=64, width=64)
 
 
 def build(data: DataSpec = GREY, **options: object) -> DCGAN:

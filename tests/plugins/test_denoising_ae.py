@@ -10,7 +10,7 @@ from tests.plugins.plain_loop import clothes, train
 from zoo import DataSpec
 from zoo.options import configure
 
-GREY = DataSpec("grey", channels=1, height=28, width=28)
+GREY = DataSpec.of_images("grey", channels=1, height=28, width=28)
 NOISES = pytest.mark.parametrize("noise", ["gaussian", "salt-and-pepper", "masking"])
 
 

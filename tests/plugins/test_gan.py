@@ -9,7 +9,7 @@ from tests.plugins.plain_loop import clothes
 from zoo import DataSpec
 from zoo.options import configure
 
-GREY = DataSpec("grey", channels=1, height=28, width=28)
+GREY = DataSpec.of_images("grey", channels=1, height=28, width=28)
 OBJECTIVES = pytest.mark.parametrize("objective", ["minimax", "non-saturating"])
 
 

@@ -25,7 +25,7 @@ ALL = pytest.mark.parametrize("name", ["gan", "dcgan", "cgan", "wgan-gp"])
 
 
 def spec(height: int, width: int, channels: int = 1) -> DataSpec:
-    return DataSpec("pictures", channels, height, width, classes=CLASSES)
+    return DataSpec.of_images("pictures", channels, height, width, classes=CLASSES)
 
 
 def build(name: str, data: DataSpec, options: Mapping[str, object] = {}) -> Model:

@@ -9,8 +9,8 @@ from tests.plugins.plain_loop import clothes
 from zoo import DataSpec
 from zoo.options import configure
 
-GREY = DataSpec("grey", channels=1, height=28, width=28)
-SMALL = DataSpec("small", channels=1, height=8, width=8)
+GREY = DataSpec.of_images("grey", channels=1, height=28, width=28)
+SMALL = DataSpec.of_images("small", channels=1, height=8, width=8)
 
 
 def build(data: DataSpec = GREY, **options: object) -> WGANGP:

@@ -20,8 +20,8 @@ ELEMENTS = {
     "int64": TensorProto.INT64,
     "uint8": TensorProto.UINT8,
 }
-CLOTHES = DataSpec("clothes", 1, 28, 28)
-PHOTOS = DataSpec("photos", 3, 32, 48)
+CLOTHES = DataSpec.of_images("clothes", 1, 28, 28)
+PHOTOS = DataSpec.of_images("photos", 3, 32, 48)
 
 
 def describe(
@@ -91,7 +91,9 @@ def changed(description: Description, **changes: Any) -> Description:
 
 def decoder(path: Path, **changes: Any) -> Path:
     """latent (batch, 20) -> image (batch, 1, 28, 28): a sum of twenty stripe patterns."""
-    described = describe("decode", [Port.latent("latent", 20)], [Port.image("image", CLOTHES)])
+    described = describe(
+        "decode", [Port.latent("latent", 20)], [Port.image("image", CLOTHES.pictures)]
+    )
     y, x = np.mgrid[0:28, 0:28] / 28
     waves = [np.sin(np.pi * (x * (k % 5) + y * (k // 5) + k / 7)) for k in range(20)]
     constants = {
@@ -109,7 +111,7 @@ def decoder(path: Path, **changes: Any) -> Path:
 def encoder(path: Path) -> Path:
     """image -> mu, its mean and greatest pixel, and logvar, its least: both (batch, 2)."""
     mu, logvar = (Port.latent(name, 2, prior=None) for name in ("mu", "logvar"))
-    described = describe("encode", [Port.image("image", CLOTHES)], [mu, logvar])
+    described = describe("encode", [Port.image("image", CLOTHES.pictures)], [mu, logvar])
     nodes = [
         helper.make_node("Flatten", ["image"], ["flat"]),
         helper.make_node("ReduceMean", ["flat", "axes"], ["mean"]),
@@ -125,7 +127,7 @@ def negative(
     path: Path, data: DataSpec = PHOTOS, *, any_size: bool = False, batch: int | str = "batch"
 ) -> Path:
     """image -> its negative, so that what was written can be told from what was read."""
-    ports = [Port.image(name, data, any_size=any_size) for name in ("image", "negative")]
+    ports = [Port.image(name, data.pictures, any_size=any_size) for name in ("image", "negative")]
     ports = [replace(port, shape=(batch, *port.shape[1:])) for port in ports]
     described = describe("reconstruct", ports[:1], ports[1:], data)
     return save(path, described, [helper.make_node("Neg", ["image"], ["negative"])])
@@ -135,8 +137,8 @@ def pixel_negative(
     path: Path, data: DataSpec = PHOTOS, *, any_size: bool = False, batch: int | str = "batch"
 ) -> Path:
     """image -> its negative, both as pixels (batch, height, width, channels) of uint8."""
-    height, width = ("height", "width") if any_size else (data.height, data.width)
-    shape = (batch, height, width, data.channels)
+    height, width = ("height", "width") if any_size else (data.pictures.height, data.pictures.width)
+    shape = (batch, height, width, data.pictures.channels)
     image, negated = (
         Port(name, "image", shape, "uint8", (0.0, 255.0), layout="NHWC", tolerance=1.0)
         for name in ("image", "negative")
@@ -161,7 +163,7 @@ def translator(
 ) -> Path:
     """image of one domain -> its negative, said to be of the other domain; any size."""
     image, negated = (
-        Port.image(name, PHOTOS, domain=domain, any_size=True)
+        Port.image(name, PHOTOS.pictures, domain=domain, any_size=True)
         for name, domain in (("image", source), ("translated", target))
     )
     ports = [replace(port, shape=(batch, *port.shape[1:])) for port in (image, negated)]
@@ -175,7 +177,7 @@ def mirrored(path: Path) -> Path:
 
     Fails on less than five pixels, and takes much memory.
     """
-    image = Port.image("image", PHOTOS, any_size=True)
+    image = Port.image("image", PHOTOS.pictures, any_size=True)
     nodes = [
         helper.make_node("Pad", ["image", "pads"], ["wide"], mode="reflect"),
         helper.make_node("Concat", ["wide"] * 64, ["stack"], axis=1),
@@ -195,7 +197,9 @@ def mirrored(path: Path) -> Path:
 def conditional(path: Path, classes: Sequence[str]) -> Path:
     """latent (batch, 1), label (batch) -> image (batch, 1, 4, 4), the class's shade plus noise."""
     ports = [Port.latent("latent", 1), Port.label("label", classes)]
-    described = describe("generate", ports, [Port.image("image", DataSpec("squares", 1, 4, 4))])
+    described = describe(
+        "generate", ports, [Port.image("image", DataSpec.of_images("squares", 1, 4, 4).pictures)]
+    )
     nodes = [
         helper.make_node("Gather", ["squares", "label"], ["square"], axis=0),
         helper.make_node("Mul", ["latent", "tenth"], ["faint"]),
@@ -213,7 +217,7 @@ def conditional(path: Path, classes: Sequence[str]) -> Path:
 
 def labelled(path: Path) -> Path:
     """label (batch) -> image (batch, 1, 4, 4) as grey as the label's number says."""
-    image = Port.image("image", DataSpec("squares", 1, 4, 4))
+    image = Port.image("image", DataSpec.of_images("squares", 1, 4, 4).pictures)
     described = describe("generate", [Port.label("label", ["black", "grey", "white"])], [image])
     nodes = [
         helper.make_node("Gather", ["squares", "label"], ["image"], axis=0),

@@ -53,7 +53,7 @@ def samples_pictures_and_numbers(run: Run) -> None:
     with Image.open("grid.png") as grid:
         assert grid.height >= 4 * 28
 
-    negative(Path("reconstruct.onnx"), DataSpec("photos", 3, 32, 32))
+    negative(Path("reconstruct.onnx"), DataSpec.of_images("photos", 3, 32, 32))
     Path("folder").mkdir()
     for name in ("photo.png", "folder/a.jpg", "folder/b.webp"):
         Image.new("RGB", (64, 40), "navy").save(name)
@@ -64,7 +64,7 @@ def samples_pictures_and_numbers(run: Run) -> None:
     with Image.open("out/photo.png") as picture:
         assert picture.getpixel((16, 16)) == (255, 255, 127)
 
-    pixel_negative(Path("pixels.onnx"), DataSpec("photos", 3, 32, 32), batch=4)
+    pixel_negative(Path("pixels.onnx"), DataSpec.of_images("photos", 3, 32, 32), batch=4)
     mapped = run("zoo", "run", "pixels.onnx", "folder/*.*", "-o", "pixels/")
     assert mapped.stdout.splitlines() == ["pixels/a.png", "pixels/b.png"]
     (timed,) = json.loads(run("zoo", "bench", "pixels.onnx", "--repeat", "5", "--json").stdout)

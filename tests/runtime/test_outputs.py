@@ -26,7 +26,7 @@ def refuse() -> OnSkip:
 
 def test_small_pictures_go_in_many_at_once_and_large_ones_in_few(tmp_path: Path) -> None:
     for size, most in ((8, 64), (256, 5), (2048, 1)):
-        path = negative(tmp_path / "x.onnx", DataSpec("photos", 3, size, size))
+        path = negative(tmp_path / "x.onnx", DataSpec.of_images("photos", 3, size, size))
         folder = tmp_path / str(size)
         folder.mkdir()
         for index in range(most + 2):

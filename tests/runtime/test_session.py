@@ -264,7 +264,7 @@ def test_what_comes_out_is_held_against_the_promise(
 
 
 def test_one_word_is_one_size_on_the_way_in_and_out(tmp_path: Path) -> None:
-    image = Port.image("image", PHOTOS, any_size=True)
+    image = Port.image("image", PHOTOS.pictures, any_size=True)
     turned = describe("turn", [image], [replace(image, name="turned")])
     node = helper.make_node("Transpose", ["image"], ["turned"], perm=[0, 1, 3, 2])
     session = open_session(save(tmp_path / "turn.onnx", turned, [node]))
@@ -274,7 +274,7 @@ def test_one_word_is_one_size_on_the_way_in_and_out(tmp_path: Path) -> None:
 
 
 def test_one_word_is_one_size_on_all_inputs(tmp_path: Path) -> None:
-    image = Port.image("image", PHOTOS, any_size=True)
+    image = Port.image("image", PHOTOS.pictures, any_size=True)
     ports = [image, replace(image, name="other")]
     described = describe("first", ports, [replace(image, name="out")])
     node = helper.make_node("Neg", ["image"], ["out"])

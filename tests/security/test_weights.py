@@ -26,7 +26,7 @@ Change = Callable[[Header], object]
 def save(path: Path, name: str, **config: Any) -> Path:
     entry = find_model(name)
     kind = load_class(entry)
-    model = kind(kind.Config(**config), DataSpec("shirts", 1, 8, 8))
+    model = kind(kind.Config(**config), DataSpec.of_images("shirts", 1, 8, 8))
     save_weights(path, model, describe(model, entry))
     return path
 

@@ -21,7 +21,7 @@ from zoo.errors import PluginError, UnhealthyError, UsageError
 from zoo.training.config import Settings
 from zoo.training.trainer import Budget, StepResult, TrainState, setup_players, train_steps
 
-SPEC = DataSpec("dots", 1, 4, 4)
+SPEC = DataSpec.of_images("dots", 1, 4, 4)
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8)
 
 

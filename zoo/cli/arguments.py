@@ -205,10 +205,10 @@ def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) 
     spec = trained.identity.data
     return open_store(
         replace(source, two_domains=bool(spec.domains)),
-        size=(spec.height, spec.width),
-        channels=spec.channels,
-        fit=fit or spec.fit,
-        value_range=spec.value_range,
+        size=(spec.pictures.height, spec.pictures.width),
+        channels=spec.pictures.channels,
+        fit=fit or spec.pictures.fit,
+        value_range=spec.pictures.value_range,
         report=say,
     )
 

@@ -125,9 +125,10 @@ def _inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "modes", _counts(found.modes)
     if found.classes:
         yield "classes", _counts(found.classes)
-    yield "trains at", f"{spec.height}x{spec.width} {_colour(spec.channels)}, fit {spec.fit}"
-    if spec.value_range:
-        low, high = spec.value_range
+    images = spec.pictures
+    yield "trains at", f"{images.height}x{images.width} {images.colours}, fit {images.fit}"
+    if images.value_range:
+        low, high = images.value_range
         yield "values", f"{low:,.6g} becomes black, {high:,.6g} white"
     for note in found.notes:
         yield "note", note

@@ -153,7 +153,9 @@ def _spec(name: str) -> DataSpec:
 
     data = find_dataset(name)
     height, width = data.size or (64, 64)
-    return DataSpec(name, data.channels, height, width, data.classes, data.domains, data.licence)
+    return DataSpec.of_images(
+        name, data.channels, height, width, data.classes, data.domains, data.licence
+    )
 
 
 def _ports(ports: Iterable[Port]) -> str:

@@ -155,7 +155,7 @@ def _described(description: Description) -> Iterator[Row]:
             if port.classes:
                 yield f"{port.name} is one of", _names(port.classes)
     licence = f"; licence {data.licence}" if data.licence else ""
-    pictures = f"{data.channels} × {data.height} × {data.width}"
+    pictures = f"{data.pictures.channels} × {data.pictures.height} × {data.pictures.width}"
     yield "trained on", f"{data.name}, {pictures}{licence}"
     if data.domains:
         yield "domains", _names(data.domains)

@@ -125,7 +125,7 @@ def _decode_split(
         kept["a"] = kept["b"]
     entries: dict[str, Entry] = {}
     for name, side in sides.items():
-        shape = (len(kept[name]), spec.height, spec.width, spec.channels)
+        shape = (len(kept[name]), spec.pictures.height, spec.pictures.width, spec.pictures.channels)
         entries[name] = _entry(f"{split}-{name}", np.uint8, shape)
         if side.labels is not None:
             _write(folder / f"{split}-label", [side.labels[kept[name]].data])
@@ -221,7 +221,7 @@ def _from_array(
     side: Side, order: Indices, spec: DataSpec, split: str, decoded: Decoded
 ) -> Iterator[Block]:
     assert isinstance(side.pictures, np.ndarray)
-    size = spec.height, spec.width, spec.channels
+    size = spec.pictures.height, spec.pictures.width, spec.pictures.channels
     decoded.sizes[side.pictures.shape[1], side.pictures.shape[2]] += len(order)
     for start in range(0, len(order), BLOCK):
         chosen = order[start : start + BLOCK]
@@ -229,28 +229,28 @@ def _from_array(
         if pixels.dtype != np.uint8:
             for each in pixels:
                 _note_range(extremes(each), spec, split, decoded)
-            assert spec.value_range is not None
-            pixels = to_eight_bits(pixels, spec.value_range)
+            assert spec.pictures.value_range is not None
+            pixels = to_eight_bits(pixels, spec.pictures.value_range)
         if pixels.shape[1:] != size:
             grey = pixels.shape[3] == 1
             images = (Image.fromarray(each[:, :, 0] if grey else each) for each in pixels)
-            pixels = np.stack([fit(image, *size, spec.fit) for image in images])
+            pixels = np.stack([fit(image, *size, spec.pictures.fit) for image in images])
         yield chosen, pixels, []
 
 
 def _from_files(
     side: Side, order: Indices, spec: DataSpec, split: str, decoded: Decoded
 ) -> Iterator[Block]:
-    size = spec.height, spec.width, spec.channels
+    size = spec.pictures.height, spec.pictures.width, spec.pictures.channels
 
     def work(index: int) -> tuple[Pixels, Size, ValueRange | None] | Bad:
         path = side.pictures[index]
         try:
-            picture = decode_picture(path, side.half, spec.value_range)
+            picture = decode_picture(path, side.half, spec.pictures.value_range)
         except BadPictureError as problem:
             return path, problem.cause
         own = picture.height, picture.width
-        return fit(picture, *size, spec.fit), own, picture.info.get(VALUES)
+        return fit(picture, *size, spec.pictures.fit), own, picture.info.get(VALUES)
 
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(order), AT_ONCE):
@@ -271,10 +271,10 @@ def _from_files(
 
 def _note_range(values: ValueRange, spec: DataSpec, split: str, decoded: Decoded) -> None:
     """Take note of a picture of more than 8 bits whose values have these extremes."""
-    if spec.value_range is None:
+    if spec.pictures.value_range is None:
         raise UnknownRangeError
     decoded.deep = True
-    if values[0] < spec.value_range[0] or values[1] > spec.value_range[1]:
+    if values[0] < spec.pictures.value_range[0] or values[1] > spec.pictures.value_range[1]:
         decoded.beyond[split] += 1
 
 
@@ -362,9 +362,10 @@ class _ProgressLog:
     def __init__(self, total: int, spec: DataSpec, log: Callable[[str], None]) -> None:
         self._done, self._total, self._log = 0, total, log
         self._last = time.monotonic()
-        colours = "grey" if spec.channels == 1 else "RGB"
+        images = spec.pictures
         log(
-            f"decoding {total:,} pictures of {spec.name} to {spec.height}x{spec.width} {colours}; "
+            f"decoding {total:,} pictures of {spec.name} to {images.height}x{images.width} "
+            f"{images.colours}; "
             "the next time they are ready"
         )
 

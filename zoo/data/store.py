@@ -298,11 +298,11 @@ def _open_like(location: DataLocation, content: str, options: DecodeOptions) -> 
             continue
         spec = found.spec
         if (
-            options.size in {None, (spec.height, spec.width)}
-            and options.channels in {None, spec.channels}
+            options.size in {None, (spec.pictures.height, spec.pictures.width)}
+            and options.channels in {None, spec.pictures.channels}
             # pictures of bytes have no range
-            and (None in {options.value_range, spec.value_range}
-                 or options.value_range == spec.value_range)
+            and (None in {options.value_range, spec.pictures.value_range}
+                 or options.value_range == spec.pictures.value_range)
         ):  # fmt: skip
             return found
     return None
@@ -330,11 +330,11 @@ def _build(folder: Path, location: DataLocation, options: DecodeOptions, log: Lo
             listing = layouts.list_files(location, root, names)
             spec, notes = specify(location, listing, options)
             spec, decoded = _decode(listing, spec, temporary, log)
-            labelled = decoded.splits["train"].get("label")
+            images, labelled = spec.pictures, decoded.splits["train"].get("label")
             labels = _map(temporary, labelled) if labelled else None
             examples = [f"{location.shown(path, root)}: {why}" for path, why in decoded.bad]
             notes += (
-                *describe_cut(decoded.sizes, spec.height, spec.width, spec.fit),
+                *describe_cut(decoded.sizes, images.height, images.width, images.fit),
                 *describe_range(spec, decoded.beyond),
                 *describe_classes(class_counts(labels, spec)),
             )
@@ -368,9 +368,9 @@ def _decode(listing: Listing, spec: DataSpec, folder: Path, log: Log) -> tuple[D
         decoded = decode(listing, spec, folder, log)
     except UnknownRangeError:
         log("there are pictures of more than 8 bits; their values are measured first")
-        spec = replace(spec, value_range=measure_range(listing))
+        spec = spec.with_images(value_range=measure_range(listing))
         decoded = decode(listing, spec, folder, log)
-    return (spec if decoded.deep else replace(spec, value_range=None)), decoded
+    return (spec if decoded.deep else spec.with_images(value_range=None)), decoded
 
 
 def _publish(temporary: Path, folder: Path, location: DataLocation) -> None:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,8 @@ def specify(
             notes += [note] if note else []
     domains, classes = _domains(location, listing), _classes(location, listing)
     licence = row.licence if row else ""
-    spec = DataSpec(
-        location.name, channels, *size, classes, domains, licence, options.fit, options.value_range
-    )
-    return spec, tuple(notes)
+    spec = DataSpec.of_images(location.name, channels, *size, classes, domains, licence)
+    return spec.with_images(fit=options.fit, value_range=options.value_range), tuple(notes)
 
 
 def describe_range(spec: DataSpec, beyond: Mapping[str, int]) -> tuple[str, ...]:
@@ -85,11 +83,11 @@ def describe_range(spec: DataSpec, beyond: Mapping[str, int]) -> tuple[str, ...]
 
     `beyond` counts, by split, the pictures that have values beyond the range.
     """
-    if spec.value_range is None:
+    if spec.pictures.value_range is None:
         return ()
-    low, high = (f"{value:,.6g}" for value in spec.value_range)
+    low, high = (f"{value:,.6g}" for value in spec.pictures.value_range)
     found = []
-    if spec.value_range not in [(0.0, white) for white in USUAL_WHITES]:
+    if spec.pictures.value_range not in [(0.0, white) for white in USUAL_WHITES]:
         found.append(
             f"pictures of more than 8 bits: values from {low} to {high} become black to white"
         )
@@ -239,10 +237,11 @@ def inspect(location: DataLocation, options: DecodeOptions = DecodeOptions()) ->
             if (sides := listing.splits.get(split))
         }
         spec = statistics.with_range(spec)
+        images = spec.pictures
         sides = listing.splits["train"]  # pictures that cannot be read count as well
         classes = class_counts(sides["image"].labels if "image" in sides else None, spec)
         notes += (
-            *describe_cut(statistics.shapes, spec.height, spec.width, spec.fit),
+            *describe_cut(statistics.shapes, images.height, images.width, images.fit),
             *describe_range(spec, statistics.beyond(spec)),
             *describe_classes(classes),
         )
@@ -306,13 +305,14 @@ class _Statistics:
         """Return what the data is, with its value range where it is not of bytes."""
         deep = any(self._ranges.values())
         usual = range_over(self._ranges.get("train", ()))
-        return replace(spec, value_range=(spec.value_range or usual) if deep else None)
+        value_range = (spec.pictures.value_range or usual) if deep else None
+        return spec.with_images(value_range=value_range)
 
     def beyond(self, spec: DataSpec) -> Counter[str]:
         """Return how many pictures of each split have values beyond the range."""
-        if spec.value_range is None:
+        if spec.pictures.value_range is None:
             return Counter()
-        low, high = spec.value_range
+        low, high = spec.pictures.value_range
         counts = {
             split: sum(least < low or greatest > high for least, greatest in ranges)
             for split, ranges in self._ranges.items()

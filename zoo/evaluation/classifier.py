@@ -54,11 +54,11 @@ class Network(nn.Module):
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.seen = min(spec.height, LARGEST), min(spec.width, LARGEST)
+        self.seen = min(spec.pictures.height, LARGEST), min(spec.pictures.width, LARGEST)
         wide = FEATURES
         places = (self.seen[0] // 8) * (self.seen[1] // 8)
         self.layers = nn.Sequential(
-            *_convolution(spec.channels, wide),
+            *_convolution(spec.pictures.channels, wide),
             *_convolution(wide, 2 * wide),
             *_convolution(2 * wide, 4 * wide),
             nn.Flatten(),
@@ -118,7 +118,7 @@ def find_classifier(store: Store, log: Log) -> Classifier:
     spec = store.spec
     if "label" not in store.splits["train"] or len(spec.classes) < 2:
         raise UsageError(f"{spec.name} has no labels that a classifier could learn")
-    if min(spec.height, spec.width) < 8:
+    if min(spec.pictures.height, spec.pictures.width) < 8:
         raise UsageError(f"{spec.name}: images below 8×8 pixels are too small to be classified")
     path = cache_home() / "classifiers" / f"{_digest(store)}.safetensors"
     with torch.random.fork_rng(devices=[]):  # the noise of others is left as it is
@@ -173,7 +173,13 @@ def _fit(network: Network, split: Split) -> Network:
 def _digest(store: Store) -> str:
     """Return what changes when the images, the labels or the way of learning from them do."""
     spec = store.spec
-    facts = [VERSION, spec.channels, spec.height, spec.width, spec.classes]
+    facts = [
+        VERSION,
+        spec.pictures.channels,
+        spec.pictures.height,
+        spec.pictures.width,
+        spec.classes,
+    ]
     digest = hashlib.blake2b(repr(facts).encode(), digest_size=16)
     for split in (store.splits["train"], held_out(store)[1]):
         for name in ("image", "label"):

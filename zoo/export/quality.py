@@ -68,7 +68,7 @@ def _batches(
     port = next((each for each in graph.inputs if each.kind == "image"), None)
     if port is not None:
         numbers = int(np.prod([size for size in port.shape[1:] if isinstance(size, int)]))
-        numbers = max(numbers, model.data.pixels)
+        numbers = max(numbers, model.data.pictures.pixels)
         count = max(4, min(count, MAX_NUMBERS // numbers))
     whole = {
         wanted.name: _as_input(array, own, wanted)

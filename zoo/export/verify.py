@@ -167,7 +167,7 @@ def _rounding_errors(model: Model, variant: Graph, name: str, trial: Trial) -> d
 def example_inputs(model: Model, graph: Graph) -> Arrays:
     """Draw inputs that the graph could take, two rows of the size of the model's data."""
     generator = np.random.default_rng(0)
-    sizes = {"height": model.data.height, "width": model.data.width}
+    sizes = {"height": model.data.pictures.height, "width": model.data.pictures.width}
     return {port.name: draw_example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs}
 
 
@@ -192,7 +192,7 @@ def trials(data: DataSpec, graph: Graph) -> Iterator[Trial]:
 
     Other sizes are larger, smaller, odd and not square, one image each.
     """
-    height, width = data.height, data.width
+    height, width = data.pictures.height, data.pictures.width
     for port in graph.inputs:
         if port.kind == "image":  # the variant may have fixed another size
             height, width = (
@@ -202,7 +202,7 @@ def trials(data: DataSpec, graph: Graph) -> Iterator[Trial]:
     own = {"height": height, "width": width}
     fixed = graph.inputs[0].shape[0]
     for batch in [fixed] if isinstance(fixed, int) else BATCHES:
-        for seed in SEEDS if data.channels * height * width <= LARGE else SEEDS[:1]:
+        for seed in SEEDS if data.pictures.channels * height * width <= LARGE else SEEDS[:1]:
             yield Trial(RANDOM, batch, seed, own, is_kept=seed == 0 and batch in {2, fixed})
     for kind in (LOWEST, HIGHEST, ENDS):
         yield Trial(kind, 1, 0, own, is_kept=True)
@@ -235,7 +235,7 @@ def _run_both(
 
 
 def _unfit(data: DataSpec, name: str, trial: Trial, cause: str) -> ZooError:
-    learnt = trial.sizes == {"height": data.height, "width": data.width}
+    learnt = trial.sizes == {"height": data.pictures.height, "width": data.pictures.width}
     hint = "let the model pad and crop, or declare ports of the one size that it takes"
     return ZooError(
         f"graph {name!r} does not verify: it fails at {_in_words(trial)}",

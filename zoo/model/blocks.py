@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from zoo.ports import DataSpec
+from zoo.ports import Port
 
 SMALLEST_ERROR = 1e-10  # mean squared error that counts as none: 100 dB
 
@@ -119,12 +119,12 @@ class ImagePool(nn.Module):
 
     Args:
         size: images that the pool holds; 0 for none, so that images pass unchanged.
-        data: the shape of the images.
+        image: a port of such images, such as `data.image`.
     """
 
-    def __init__(self, size: int, data: DataSpec) -> None:
+    def __init__(self, size: int, image: Port) -> None:
         super().__init__()
-        empty = torch.zeros(size, data.channels, data.height, data.width)
+        empty = torch.zeros(size, image.channels, image.height, image.width)
         self.images: Tensor
         self.filled: Tensor
         self.register_buffer("images", empty, persistent=False)

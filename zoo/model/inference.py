@@ -68,7 +68,7 @@ def device_of(model: Model) -> torch.device:
 
 def evaluation_batch(data: DataSpec) -> int:
     """Return how many images of the data are evaluated at a time."""
-    return _rows_at_once(data.pixels)
+    return _rows_at_once(data.pictures.pixels)
 
 
 def _rows_at_once(numbers: int) -> int:

@@ -97,7 +97,8 @@ def draw_examples(
     `rows`, and `size` as height and width of images, count where the file leaves them open; the
     size is that of the data that the model was trained on, when not given.
     """
-    height, width = size or (description.identity.data.height, description.identity.data.width)
+    learnt = description.identity.data.pictures
+    height, width = size or (learnt.height, learnt.width)
     sizes = {"height": height, "width": width}
     generator = np.random.default_rng(seed)
     return {
@@ -234,11 +235,11 @@ class Session:
                 hint="smaller pictures, a smaller --batch-size, or a machine with more memory",
             )
         reason = short_message(problem)
-        data = self.description.identity.data
+        learnt = self.description.identity.data.pictures
         if _has_small_images(self, inputs):
             return RunError(
                 f"{self.path} could not be run on {taken}, most likely too small",
-                cause=f"it was trained on {data.height} x {data.width} pixels; {reason}",
+                cause=f"it was trained on {learnt.height} x {learnt.width} pixels; {reason}",
                 hint="larger pictures",
             )
         return RunError(f"{self.path} could not be run on {taken}", cause=reason)
@@ -345,6 +346,6 @@ def _has_small_images(session: Session, inputs: Mapping[str, NDArray[Any]]) -> b
         array = inputs[port.name]
         if port.kind == "image" and has_dynamic_size(port) and array.ndim == len(port.shape):
             height, width = replace(port, shape=array.shape).image_size
-            if int(height) < data.height or int(width) < data.width:
+            if int(height) < data.pictures.height or int(width) < data.pictures.width:
                 return True
     return False

@@ -212,8 +212,8 @@ class Job:
         return {
             "model": f"{self.entry.plugin.distribution}:{self.entry.card.name}",
             "data": self.data,
-            "size": [spec.height, spec.width],
-            "fit": spec.fit,
+            "size": [spec.pictures.height, spec.pictures.width],
+            "fit": spec.pictures.fit,
             "training": plain_options(self.settings),
             "options": plain_options(self.config),
         }

@@ -407,7 +407,7 @@ def plan(job: Job) -> Plan | None:
         data=job.data,
         training_images=batches.images,
         validation_images=length(splits["validation"]),
-        image=[spec.channels, spec.height, spec.width],
+        image=[spec.pictures.channels, spec.pictures.height, spec.pictures.width],
         parameters=sizes,
         device=str(device),
         precision=devices.precision(job.settings, device.type),

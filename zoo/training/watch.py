@@ -308,7 +308,7 @@ def record_activations(model: Model) -> Iterator[dict[str, tuple[Tensor, Tensor]
         def record(module: nn.Module, inputs: Any, outputs: Tensor) -> None:
             del module, inputs
             # what is as large as the image is its pixels, some of which never change
-            if outputs.ndim > 1 and outputs[0].numel() != model.data.pixels:
+            if outputs.ndim > 1 and outputs[0].numel() != model.data.pictures.pixels:
                 others = [dimension for dimension in range(outputs.ndim) if dimension != 1]
                 least, greatest = outputs.amin(dim=others).float(), outputs.amax(dim=others).float()
                 before = ranges.get(layer, (least, greatest))

@@ -82,7 +82,7 @@ class Autoencoder(Model):
     def __init__(self, config: AutoencoderConfig, data: DataSpec) -> None:
         super().__init__(config, data)
         activation = ACTIVATIONS[config.activation]
-        sizes = (data.pixels, *config.hidden)
+        sizes = (data.image.pixels, *config.hidden)
         self.encoder = nn.Sequential(
             nn.Flatten(),
             *mlp(*sizes, activation=activation),
@@ -90,8 +90,8 @@ class Autoencoder(Model):
         )
         self.decoder = nn.Sequential(
             *mlp(config.code_size, *reversed(config.hidden), activation=activation),
-            nn.Linear(config.hidden[0] if config.hidden else config.code_size, data.pixels),
-            nn.Unflatten(1, (data.channels, data.height, data.width)),
+            nn.Linear(config.hidden[0] if config.hidden else config.code_size, data.image.pixels),
+            nn.Unflatten(1, data.image.image_shape),
         )
 
     def players(self) -> Mapping[str, Player]:
@@ -131,9 +131,9 @@ class Autoencoder(Model):
         return self.decode(self.encoder(image))
 
     def graphs(self) -> Mapping[str, Graph]:
-        image = Port.image("image", self.data)
+        image = self.data.image
         code = Port.latent("code", self.config.code_size, prior=None)  # nothing draws codes
-        reconstruction = Port.image("reconstruction", self.data)
+        reconstruction = Port.image("reconstruction", self.data.image)
         return {
             "encode": Graph(self.encoder, [image], [code]),
             "decode": Graph(self.decode, [code], [image]),

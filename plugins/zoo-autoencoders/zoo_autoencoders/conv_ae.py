@@ -82,7 +82,7 @@ class Encoder(nn.Module):
         stride = 1 if self.pool else 2
         self.levels = nn.ModuleList(
             nn.Conv2d(before, after, kernel_size=3, stride=stride, padding=1)
-            for before, after in pairwise((data.channels, *config.channels))
+            for before, after in pairwise((data.image.channels, *config.channels))
         )
         self.to_code = nn.Conv2d(config.channels[-1], config.code_channels, kernel_size=1)
 
@@ -103,15 +103,15 @@ class Decoder(nn.Module):
     def __init__(self, config: ConvAutoencoderConfig, data: DataSpec) -> None:
         super().__init__()
         left, _, top, _ = border(data, levels=len(config.channels))
-        self.rows = slice(top, top + data.height)
-        self.columns = slice(left, left + data.width)
+        self.rows = slice(top, top + data.image.height)
+        self.columns = slice(left, left + data.image.width)
         self.unpool = config.upsampling == "unpool"
         self.from_code = nn.Conv2d(config.code_channels, config.channels[-1], kernel_size=1)
         self.levels = nn.ModuleList(
             nn.Conv2d(before, after, kernel_size=3, padding=1)
             if self.unpool
             else nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1)
-            for before, after in pairwise((*reversed(config.channels), data.channels))
+            for before, after in pairwise((*reversed(config.channels), data.image.channels))
         )
 
     def forward(self, code: Tensor, switches: Sequence[Tensor] = ()) -> Tensor:
@@ -171,10 +171,10 @@ class ConvAutoencoder(Model):
         return self.decode(*self.encoder(image))
 
     def graphs(self) -> Mapping[str, Graph]:
-        image = Port.image("image", self.data)
-        reconstruction = Port.image("reconstruction", self.data)
+        image = self.data.image
+        reconstruction = Port.image("reconstruction", self.data.image)
         scale = 2 ** len(self.config.channels)
-        height, width = -(-self.data.height // scale), -(-self.data.width // scale)
+        height, width = -(-image.height // scale), -(-image.width // scale)
         code = Port("code", "latent", ("batch", self.config.code_channels, height, width))
         graphs = {
             "encode": Graph(self.encode, [image], [code]),
@@ -187,7 +187,7 @@ class ConvAutoencoder(Model):
 
 def border(data: DataSpec, *, levels: int) -> tuple[int, int, int, int]:
     """Return the padding (left, right, top, bottom) up to the next multiples of 2^levels."""
-    wide, high = -data.width % 2**levels, -data.height % 2**levels
+    wide, high = -data.image.width % 2**levels, -data.image.height % 2**levels
     return wide // 2, wide - wide // 2, high // 2, high - high // 2
 
 
@@ -210,14 +210,14 @@ def check(config: ConvAutoencoderConfig, data: DataSpec) -> None:
         UsageError: no levels, more than the image has room for, or unpooling without pooling.
     """
     levels = len(config.channels)
-    side = min(data.height, data.width)
+    side = min(data.image.height, data.image.width)
     most = side.bit_length() - 1
     if most < 1:
         raise UsageError("conv-ae: the images are too small to be halved", hint="--size 32")
     if not 1 <= levels <= most:
         raise UsageError(
             f"conv-ae: {levels} levels (channels) do not fit images of "
-            f"{data.height}×{data.width} pixels",
+            f"{data.image.height}×{data.image.width} pixels",
             cause=f"every level halves the image; this one has room for 1 to {most}",
             hint=f"--set channels={','.join(map(str, config.channels[:most] or (16,)))}",
         )

@@ -79,11 +79,12 @@ class DenoisingAutoencoder(Model):
 
     def __init__(self, config: DenoisingAutoencoderConfig, data: DataSpec) -> None:
         super().__init__(config, data)
-        shape = (data.channels, data.height, data.width)
-        sizes = (data.pixels, *config.hidden, config.code_size)
+        sizes = (data.image.pixels, *config.hidden, config.code_size)
         self.encoder = nn.Sequential(nn.Flatten(), *mlp(*sizes))
         self.decoder = nn.Sequential(  # code -> logits of the clean pixels
-            *mlp(*reversed(sizes[1:])), nn.Linear(sizes[1], data.pixels), nn.Unflatten(1, shape)
+            *mlp(*reversed(sizes[1:])),
+            nn.Linear(sizes[1], data.image.pixels),
+            nn.Unflatten(1, data.image.image_shape),
         )
 
     def players(self) -> Mapping[str, Player]:
@@ -133,9 +134,9 @@ class DenoisingAutoencoder(Model):
         return self.denoise(self.corrupt(image, noise))
 
     def graphs(self) -> Mapping[str, Graph]:
-        image = Port.image("image", self.data)
-        noisy = Port.image("noisy", self.data)
-        denoised = Port.image("denoised", self.data)
+        image = self.data.image
+        noisy = Port.image("noisy", self.data.image)
+        denoised = Port.image("denoised", self.data.image)
         noise = self.noise_port()
         code = Port.latent("code", self.config.code_size, prior=None)
         return {
@@ -147,7 +148,7 @@ class DenoisingAutoencoder(Model):
 
     def noise_port(self) -> Port:
         """The noise that `corrupt` takes, with the prior that `draw_noise` draws from."""
-        shape = Port.image("noise", self.data).shape
+        shape = Port.image("noise", self.data.image).shape
         if self.config.noise == "gaussian":
             return Port("noise", "value", shape, prior="normal")
         return Port("noise", "value", shape, range=(0.0, 1.0), prior="uniform")

@@ -66,9 +66,11 @@ class SparseAutoencoder(Model):
     def __init__(self, config: SparseAutoencoderConfig, data: DataSpec) -> None:
         super().__init__(config, data)
         units = config.hidden_units
-        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(data.pixels, units), nn.Sigmoid())
+        self.encoder = nn.Sequential(
+            nn.Flatten(), nn.Linear(data.image.pixels, units), nn.Sigmoid()
+        )
         self.decoder = nn.Sequential(  # activations -> logits of the pixels
-            nn.Linear(units, data.pixels), nn.Unflatten(1, (data.channels, data.height, data.width))
+            nn.Linear(units, data.image.pixels), nn.Unflatten(1, data.image.image_shape)
         )
 
     def players(self) -> Mapping[str, Player]:
@@ -111,9 +113,9 @@ class SparseAutoencoder(Model):
         return self.decode(self.encoder(image))
 
     def graphs(self) -> Mapping[str, Graph]:
-        image = Port.image("image", self.data)
+        image = self.data.image
         code = Port.latent("code", self.config.hidden_units, prior=None)  # nothing draws codes
-        reconstruction = Port.image("reconstruction", self.data)
+        reconstruction = Port.image("reconstruction", self.data.image)
         return {
             "encode": Graph(self.encoder, [image], [code]),
             "decode": Graph(self.decode, [code], [image]),

@@ -89,13 +89,12 @@ class VAE(Model):
 
     def __init__(self, config: VAEConfig, data: DataSpec) -> None:
         super().__init__(config, data)
-        shape = (data.channels, data.height, data.width)
         sizes = (config.latent_size, *reversed(config.hidden))
-        self.encoder = Encoder((data.pixels, *config.hidden), config.latent_size)
+        self.encoder = Encoder((data.image.pixels, *config.hidden), config.latent_size)
         self.decoder = nn.Sequential(  # z -> logits of the pixels' means
             *mlp(*sizes, layer_norm=True),
-            nn.Linear(sizes[-1], data.pixels),
-            nn.Unflatten(1, shape),
+            nn.Linear(sizes[-1], data.image.pixels),
+            nn.Unflatten(1, data.image.image_shape),
         )
 
     def players(self) -> Mapping[str, Player]:
@@ -155,11 +154,11 @@ class VAE(Model):
         return self.decode(mu + torch.exp(0.5 * logvar) * noise)
 
     def graphs(self) -> Mapping[str, Graph]:
-        image = Port.image("image", self.data)
+        image = self.data.image
         latent = Port.latent("latent", self.config.latent_size)
         mu = Port.latent("mu", self.config.latent_size, prior=None)
         logvar = Port.latent("logvar", self.config.latent_size, prior=None)
-        reconstruction = Port.image("reconstruction", self.data)
+        reconstruction = Port.image("reconstruction", self.data.image)
         noise = Port.latent("noise", self.config.latent_size)
         return {
             "encode": Graph(self.encoder, [image], [mu, logvar]),

@@ -62,9 +62,11 @@ class Generator(nn.Module):
 
     def __init__(self, config: ConditionalGANConfig, data: DataSpec, levels: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(len(data.classes), config.embedding_size)
+        self.embedding = nn.Embedding(len(data.label.classes), config.embedding_size)
         inputs = config.latent_size + config.embedding_size
-        self.body = nn.Sequential(*way_up(inputs, data, features=config.features, levels=levels))
+        self.body = nn.Sequential(
+            *way_up(inputs, data.image, features=config.features, levels=levels)
+        )
 
     def forward(self, latent: Tensor, label: Tensor) -> Tensor:
         image: Tensor = self.body(torch.cat([latent, self.embedding(label)], dim=1))
@@ -76,11 +78,12 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: ConditionalGANConfig, data: DataSpec, levels: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(len(data.classes), data.height * data.width)
-        self.to_plane = nn.Unflatten(1, (1, data.height, data.width))
+        channels, height, width = data.image.image_shape
+        self.embedding = nn.Embedding(len(data.label.classes), height * width)
+        self.to_plane = nn.Unflatten(1, (1, height, width))
         self.body = nn.Sequential(
             *way_down(
-                data.channels + 1, data, features=config.features, levels=levels, batch_norm=True
+                channels + 1, data.image, features=config.features, levels=levels, batch_norm=True
             )
         )
 
@@ -99,12 +102,12 @@ class ConditionalGAN(Model):
 
     def __init__(self, config: ConditionalGANConfig, data: DataSpec) -> None:
         super().__init__(config, data)
-        if not data.classes:
+        if "label" not in data:
             raise UsageError(
                 "cgan learns from images with classes, and this data has none",
                 hint="zoo data list, or a folder with one folder a class",
             )
-        levels = levels_of(data, "cgan")
+        levels = levels_of(data.image, "cgan")
         self.generator = Generator(config, data, levels)
         self.discriminator = Discriminator(config, data, levels)
         self.apply(normal_weights)
@@ -129,7 +132,4 @@ class ConditionalGAN(Model):
 
     def graphs(self) -> Mapping[str, Graph]:
         latent = Port.latent("latent", self.config.latent_size)
-        label = Port.label("label", self.data.classes)
-        return {
-            "generate": Graph(self.generator, [latent, label], [Port.image("image", self.data)])
-        }
+        return {"generate": Graph(self.generator, [latent, self.data.label], [self.data.image])}

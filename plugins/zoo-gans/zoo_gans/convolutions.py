@@ -14,19 +14,19 @@ from itertools import pairwise, product
 
 from torch import nn
 
-from zoo import DataSpec, UsageError
+from zoo import Port, UsageError
 
 INNERMOST_SIDES = range(4, 8)
 MOST_LEVELS = 9  # images of up to 3,584 pixels a side
 
 
-def levels_of(data: DataSpec, model: str) -> int:
+def levels_of(image: Port, model: str) -> int:
     """Return n of images whose sides are 4…7 · 2ⁿ pixels, n ≥ 1 and the same for both sides.
 
     Raises:
-        UsageError: the images of `data` have other sides; names the nearest that `model` takes.
+        UsageError: the images have other sides; names the nearest that `model` takes.
     """
-    wanted = (data.height, data.width)
+    wanted = (image.height, image.width)
     fitting = {
         (high << levels, wide << levels): levels
         for levels in range(1, MOST_LEVELS + 1)
@@ -39,16 +39,16 @@ def levels_of(data: DataSpec, model: str) -> int:
     nearest = [max(smaller, key=sum)] if smaller else []
     nearest += [min(larger, key=sum)] if larger else []
     raise UsageError(
-        f"{model}: images of {data.height}×{data.width} pixels cannot be halved down to 4 to 7",
+        f"{model}: images of {image.height}×{image.width} pixels cannot be halved down to 4 to 7",
         cause="both sides must be 4, 5, 6 or 7 pixels doubled equally often, at least once",
         hint=" or ".join(f"--size {high}x{wide}" for high, wide in nearest),
     )
 
 
-def way_up(inputs: int, data: DataSpec, *, features: int, levels: int) -> list[nn.Module]:
+def way_up(inputs: int, image: Port, *, features: int, levels: int) -> list[nn.Module]:
     """Return the layers of a generator: (N, inputs) -> image (N, C, H, W) in [-1, 1]."""
     widths = [features << level for level in reversed(range(levels))]  # innermost first
-    innermost = (widths[0], data.height >> levels, data.width >> levels)
+    innermost = (widths[0], image.height >> levels, image.width >> levels)
     layers: list[nn.Module] = [
         nn.Linear(inputs, innermost[0] * innermost[1] * innermost[2], bias=False),
         nn.Unflatten(1, innermost),
@@ -61,18 +61,18 @@ def way_up(inputs: int, data: DataSpec, *, features: int, levels: int) -> list[n
             nn.BatchNorm2d(after),
             nn.ReLU(),
         ]
-    to_image = nn.ConvTranspose2d(features, data.channels, kernel_size=4, stride=2, padding=1)
+    to_image = nn.ConvTranspose2d(features, image.channels, kernel_size=4, stride=2, padding=1)
     return [*layers, to_image, nn.Tanh()]
 
 
 def way_down(
-    channels: int, data: DataSpec, *, features: int, levels: int, batch_norm: bool
+    channels: int, image: Port, *, features: int, levels: int, batch_norm: bool
 ) -> list[nn.Module]:
     """Return the layers of a discriminator or critic: (N, channels, H, W) -> one number each, (N,).
 
     Args:
         channels: maps that come in: those of the image and what else there is at its size.
-        data: says height and width.
+        image: says height and width.
         features: maps of the outermost level.
         levels: how often the image is halved.
         batch_norm: whether batch normalisation stands behind all convolutions but the first.
@@ -86,5 +86,5 @@ def way_down(
             *([nn.BatchNorm2d(after)] if normalised else []),
             nn.LeakyReLU(0.2),
         ]
-    innermost = widths[-1] * (data.height >> levels) * (data.width >> levels)
+    innermost = widths[-1] * (image.height >> levels) * (image.width >> levels)
     return [*layers, nn.Flatten(), nn.Linear(innermost, 1), nn.Flatten(0)]

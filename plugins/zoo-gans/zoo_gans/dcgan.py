@@ -69,14 +69,14 @@ class DCGAN(Model):
 
     def __init__(self, config: DCGANConfig, data: DataSpec) -> None:
         super().__init__(config, data)
-        levels, features = levels_of(data, "dcgan"), config.features
+        levels, features = levels_of(data.image, "dcgan"), config.features
         self.generator = nn.Sequential(
-            *way_up(config.latent_size, data, features=features, levels=levels)
+            *way_up(config.latent_size, data.image, features=features, levels=levels)
         )
         self.discriminator = nn.Sequential(
             *way_down(
-                data.channels,
-                data,
+                data.image.channels,
+                data.image,
                 features=features,
                 levels=levels,
                 batch_norm=not config.spectral_norm,
@@ -109,4 +109,4 @@ class DCGAN(Model):
 
     def graphs(self) -> Mapping[str, Graph]:
         latent = Port.latent("latent", self.config.latent_size)
-        return {"generate": Graph(self.generator, [latent], [Port.image("image", self.data)])}
+        return {"generate": Graph(self.generator, [latent], [self.data.image])}

@@ -63,12 +63,12 @@ class GAN(Model):
         super().__init__(config, data)
         leaky = partial(nn.LeakyReLU, 0.2)
         up = (config.latent_size, *config.hidden)
-        down = (data.pixels, *reversed(config.hidden))
+        down = (data.image.pixels, *reversed(config.hidden))
         self.generator = nn.Sequential(  # z -> x
             *mlp(*up, activation=leaky, layer_norm=True),
-            nn.Linear(up[-1], data.pixels),
+            nn.Linear(up[-1], data.image.pixels),
             nn.Tanh(),
-            nn.Unflatten(1, (data.channels, data.height, data.width)),
+            nn.Unflatten(1, data.image.image_shape),
         )
         self.discriminator = nn.Sequential(  # x -> logit of x being real, (N,)
             nn.Flatten(), *mlp(*down, activation=leaky), nn.Linear(down[-1], 1), nn.Flatten(0)
@@ -110,4 +110,4 @@ class GAN(Model):
 
     def graphs(self) -> Mapping[str, Graph]:
         latent = Port.latent("latent", self.config.latent_size)
-        return {"generate": Graph(self.generator, [latent], [Port.image("image", self.data)])}
+        return {"generate": Graph(self.generator, [latent], [self.data.image])}

@@ -61,12 +61,18 @@ class WGANGP(Model):
 
     def __init__(self, config: WGANGPConfig, data: DataSpec) -> None:
         super().__init__(config, data)
-        levels, features = levels_of(data, "wgan-gp"), config.features
+        levels, features = levels_of(data.image, "wgan-gp"), config.features
         self.generator = nn.Sequential(
-            *way_up(config.latent_size, data, features=features, levels=levels)
+            *way_up(config.latent_size, data.image, features=features, levels=levels)
         )
         self.critic = nn.Sequential(
-            *way_down(data.channels, data, features=features, levels=levels, batch_norm=False)
+            *way_down(
+                data.image.channels,
+                data.image,
+                features=features,
+                levels=levels,
+                batch_norm=False,
+            )
         )
 
     def players(self) -> Mapping[str, Player]:
@@ -115,4 +121,4 @@ class WGANGP(Model):
 
     def graphs(self) -> Mapping[str, Graph]:
         latent = Port.latent("latent", self.config.latent_size)
-        return {"generate": Graph(self.generator, [latent], [Port.image("image", self.data)])}
+        return {"generate": Graph(self.generator, [latent], [self.data.image])}

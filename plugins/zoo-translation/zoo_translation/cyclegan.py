@@ -194,14 +194,14 @@ class CycleGAN(Model):
     def __init__(self, config: CycleGANConfig, data: DataSpec) -> None:
         super().__init__(config, data)
         check_size(config, data)
-        blocks = config.blocks or (6 if min(data.height, data.width) < 256 else 9)
-        generator = partial(Generator, data.channels, config.features, blocks, skip=config.skip)
+        blocks = config.blocks or (6 if min(data.a.height, data.a.width) < 256 else 9)
+        generator = partial(Generator, data.a.channels, config.features, blocks, skip=config.skip)
         discriminator = partial(
-            Discriminator, data.channels, config.discriminator_features, config.patch_levels
+            Discriminator, data.a.channels, config.discriminator_features, config.patch_levels
         )
         self.a_to_b, self.b_to_a = generator(), generator()
         self.discriminator_a, self.discriminator_b = discriminator(), discriminator()
-        self.made_a, self.made_b = (ImagePool(config.pool_size, data) for _ in range(2))
+        self.made_a, self.made_b = (ImagePool(config.pool_size, data.a) for _ in range(2))
         self.apply(normal_weights)
 
     def players(self) -> Mapping[str, Player]:
@@ -263,7 +263,7 @@ class CycleGAN(Model):
 
     def graphs(self) -> Mapping[str, Graph]:
         a, b = self.data.sides
-        port = partial(Port.image, data=self.data, any_size=True)
+        port = partial(Port.image, like=self.data.a, any_size=True)
         from_a, to_a, cycled_a = (port(name, domain=a) for name in PORTS)
         from_b, to_b, cycled_b = (port(name, domain=b) for name in PORTS)
         return {
@@ -286,9 +286,9 @@ def check_size(config: CycleGANConfig, data: DataSpec) -> None:
         UsageError: the images are too small for that many levels.
     """
     smallest = 3 * 2**config.patch_levels
-    if min(data.height, data.width) < smallest:
+    if min(data.a.height, data.a.width) < smallest:
         raise UsageError(
-            f"images of {data.height}x{data.width} are too small for "
+            f"images of {data.a.height}x{data.a.width} are too small for "
             f"patch_levels={config.patch_levels}",
             hint=f"--size {max(smallest, 8)}, or fewer levels (--set patch_levels=2)",
         )

@@ -48,28 +48,32 @@ class ThreePlayers(Model):
 
     def __init__(self, config: ThreePlayersConfig, data: DataSpec) -> None:
         super().__init__(config, data)
-        shape = (data.channels, data.height, data.width)
+        shape = (data.pictures.channels, data.pictures.height, data.pictures.width)
         body: list[nn.Module] = []
-        channels = data.channels
+        channels = data.pictures.channels
         for kind in config.layers:
             if kind == "conv":
-                body += [nn.Unflatten(1, (channels, data.height, data.width))] if body else []
+                body += (
+                    [nn.Unflatten(1, (channels, data.pictures.height, data.pictures.width))]
+                    if body
+                    else []
+                )
                 body += [nn.Conv2d(channels, 4, 3, padding=1), nn.SiLU(), nn.Flatten()]
                 channels = 4
             else:
                 body += [
                     nn.Flatten(),
-                    nn.LazyLinear(channels * data.height * data.width),
+                    nn.LazyLinear(channels * data.pictures.height * data.pictures.width),
                     nn.SiLU(),
                 ]
         self.encoder = nn.Sequential(*body, nn.Flatten(), nn.LazyLinear(config.code), nn.Tanh())
         with torch.no_grad():
             self.encoder(torch.zeros(1, *shape))  # a lazy layer learns its size from what comes
         self.decoder = nn.Sequential(
-            nn.Linear(config.code, data.pixels), nn.Tanh(), nn.Unflatten(1, shape)
+            nn.Linear(config.code, data.pictures.pixels), nn.Tanh(), nn.Unflatten(1, shape)
         )
         dropout = [nn.Dropout(config.critic_dropout)] if config.critic_dropout else []
-        self.critic = nn.Sequential(nn.Flatten(), *dropout, nn.Linear(data.pixels, 1))
+        self.critic = nn.Sequential(nn.Flatten(), *dropout, nn.Linear(data.pictures.pixels, 1))
         self.prior = nn.Sequential(nn.Linear(config.code, config.code), nn.Tanh())
         self.rounds: Tensor
         self.register_buffer("rounds", torch.zeros((), dtype=torch.int64), persistent=False)
@@ -111,12 +115,15 @@ class ThreePlayers(Model):
         return self.decoder(self.prior(noise))
 
     def graphs(self) -> Mapping[str, Graph]:
-        image, again = Port.image("image", self.data), Port.image("again", self.data)
+        image, again = (
+            Port.image("image", self.data.pictures),
+            Port.image("again", self.data.pictures),
+        )
         real = Port("real", "value", ("batch", 1), range=(0.0, 1.0))
         noise = Port.latent("noise", self.config.code)
         return {
             "judge": Graph(self.judge, [image], [again, real]),
-            "generate": Graph(self.generate, [noise], [Port.image("image", self.data)]),
+            "generate": Graph(self.generate, [noise], [Port.image("image", self.data.pictures)]),
         }
 
 
