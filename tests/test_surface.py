@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import zoo
 from zoo import ports
-from zoo.catalog import card, dataset
+from zoo.catalog import dataset
 from zoo.catalog.plugins import Hooks
 
 RECORD = Path(__file__).with_name("surface.txt")
@@ -33,7 +33,7 @@ def surface() -> list[str]:
             lines.append(f"zoo.{name}{inspect.signature(found)}")
         else:
             lines.append(f"zoo.{name}: {type(found).__name__}")
-    for choice in (card.Task, card.Needs, dataset.Layout, ports.Kind, ports.Prior, ports.DType):
+    for choice in (dataset.Layout, ports.Kind, ports.Prior, ports.DType):
         lines.append(" | ".join(map(str, get_args(choice))))
     for name in sorted(vars(Hooks)):
         if name.startswith("zoo_"):

@@ -222,12 +222,15 @@ class DataSpec:
         """Return the specification of images in [-1, 1], of `channels` x `height` x `width`.
 
         With classes, there is a port ``label`` beside ``image``; with two domains, ports ``a`` and
-        ``b`` take its place.
+        ``b``, each in an order of its own, take its place.
         """
         image = Port("image", "image", ("batch", channels, height, width), range=(-1.0, 1.0))
         if domains:
             sides = zip("ab", domains, strict=True)
-            ports = tuple(replace(image, name=side, domain=domain) for side, domain in sides)
+            ports = tuple(
+                replace(image, name=side, domain=domain, order=order)
+                for order, (side, domain) in enumerate(sides)
+            )
             return cls(name, ports, licence)
         labels = (Port.label("label", classes),) if classes else ()
         return cls(name, (image, *labels), licence)
@@ -250,6 +253,11 @@ class DataSpec:
         return replace(self, ports=tuple(
             replace(port, **changes) if port.kind == "image" else port for port in self.ports
         ))  # fmt: skip
+
+    @property
+    def orders(self) -> dict[str, int]:
+        """The number of the order of each port's rows, by name of the port."""
+        return {port.name: port.order for port in self.ports}
 
     @property
     def pictures(self) -> Port:

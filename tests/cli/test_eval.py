@@ -110,7 +110,7 @@ def test_translations_are_compared_with_the_true_partners() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["cyclegan", "--data", "plain"], "learns from two domains"),
+        (["cyclegan", "--data", "plain"], "learns from a and b"),
         (["cyclegan", "--samples", "20"], "cannot be sampled"),
         (["dcgan", "--split", "test"], "no test split"),
     ],

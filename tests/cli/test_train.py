@@ -306,7 +306,7 @@ def test_grey_photos_of_any_size_train_at_the_size_that_is_asked_for() -> None:
         (["train", "vae", "--resume"], 3, "no run of 'vae'"),
         (["train", "--resume"], 3, "no runs in"),
         (["train", "--resume", "vae-7"], 3, "not found"),
-        (["train", "cyclegan", "--data", "fashion-mnist-small"], 2, "learns from two domains"),
+        (["train", "cyclegan", "--data", "fashion-mnist-small"], 2, "learns from a and b"),
         (["train", "vae", "--data", "emoji"], 2, "holds two domains"),
     ],
     ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else None,

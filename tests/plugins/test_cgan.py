@@ -85,6 +85,9 @@ def test_the_label_port_names_the_classes_of_the_data() -> None:
 
 
 def test_data_without_classes_is_refused() -> None:
-    assert find_model("cgan").card.needs == "labelled images"  # the trainer refuses others
+    assert find_model("cgan").card.needs == {
+        "image": "image",
+        "label": "label",
+    }  # the trainer refuses others
     with pytest.raises(UsageError, match="classes"):
         build(DataSpec.of_images("grey", channels=1, height=28, width=28))

@@ -25,7 +25,7 @@ SAMPLE = "        return self.generator(noise)\n"
 MOVE = '        yield Update("generator", fool=fool)\n'
 GRAPHS = """        return {"sample": Graph(self.sample, [noise], [image])}
 """
-WITH_REPEAT = """        old = [Port.image("first", self.data.pictures), Port.image("second", self.data.pictures)]
+WITH_REPEAT = """        old = [Port.image(name, self.data.image) for name in ("first", "second")]
         new = [Port.latent("noise", 4, prior=None), image]
         return {
             "sample": Graph(self.sample, [noise], [image]),

@@ -16,14 +16,18 @@ from zoo.errors import UsageError
 from zoo.training.config import check_data
 
 HOLDS = {
-    "images without labels": ("photos", ["photos"]),
-    "labelled images": ("pets", ["pets/cat", "pets/dog"]),
-    "two domains": ("cat2dog", ["cat2dog/trainA", "cat2dog/trainB"]),
+    "image": ("photos", ["photos"]),
+    "image and label": ("pets", ["pets/cat", "pets/dog"]),
+    "a and b": ("cat2dog", ["cat2dog/trainA", "cat2dog/trainB"]),
 }
 
 
+KINDS = {"image": "image", "label": "label", "a": "image", "b": "image"}
+
+
 def entry(needs: str) -> ModelEntry:
-    card = Card("toy", "a toy", "generation", "toy:Toy", Paper("", "", 2000, ""), needs)
+    ports = {name: KINDS[name] for name in needs.split(" and ")}
+    card = Card("toy", "a toy", "generation", "toy:Toy", Paper("", "", 2000, ""), ports)
     return ModelEntry(card, Plugin("zoo-toy", "1", "zoo_toy", (card,)))
 
 
@@ -37,15 +41,15 @@ def store(holds: str) -> Store:
 @pytest.mark.parametrize(
     ("needs", "holds", "is_enough"),
     [
-        ("images", "images without labels", True),
-        ("images", "labelled images", True),
-        ("images", "two domains", False),
-        ("labelled images", "images without labels", False),
-        ("labelled images", "labelled images", True),
-        ("labelled images", "two domains", False),
-        ("two domains", "images without labels", False),
-        ("two domains", "labelled images", False),
-        ("two domains", "two domains", True),
+        ("image", "image", True),
+        ("image", "image and label", True),
+        ("image", "a and b", False),
+        ("image and label", "image", False),
+        ("image and label", "image and label", True),
+        ("image and label", "a and b", False),
+        ("a and b", "image", False),
+        ("a and b", "image and label", False),
+        ("a and b", "a and b", True),
     ],
 )
 def test_data_must_hold_what_the_model_learns_from(needs, holds, is_enough) -> None:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 from zoo.errors import UsageError, did_you_mean
-
-Task = Literal["reconstruction", "generation", "translation"]
-Needs = Literal["images", "labelled images", "two domains"]
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # what models, data sets and plugins are called
 MAX_NAME = 40
@@ -63,10 +59,11 @@ class Card:
     Args:
         name: what users type, such as ``"my-model"``.
         summary: one line, without a full stop.
-        task: what the model is for.
+        task: what the model is for, in a word: ``reconstruction``, ``generation``,
+            ``translation``, or another of yours.
         model: dotted path of the class, ``"package.module:Class"``; imported only when needed.
         paper: where the model comes from.
-        needs: the data that training needs.
+        needs: the ports of data that training needs, by name and kind; its batches hold them.
         data: name of the data set used when the user names none; ``"distribution:name"`` where
             the name alone could mean another.
         presets: named sets of values for the options of model and trainer, and for ``size`` (the
@@ -75,20 +72,22 @@ class Card:
 
     name: str
     summary: str
-    task: Task
+    task: str
     model: str
     paper: Paper
-    needs: Needs = "images"
+    needs: Mapping[str, str] = field(default_factory=lambda: {"image": "image"})
     data: str = "fashion-mnist-small"
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name(self.name, "model")
         check_full_name(self.data, "data set")
-        if self.task not in get_args(Task):
-            raise ValueError(f"card {self.name!r}: task must be one of {get_args(Task)}")
-        if self.needs not in get_args(Needs):
-            raise ValueError(f"card {self.name!r}: needs must be one of {get_args(Needs)}")
+        check_name(self.task, "task")
+        if not isinstance(self.needs, Mapping) or not all(map(_is_word, self.needs.items())):
+            raise ValueError(
+                f"card {self.name!r}: needs must map names of ports to kinds, such as "
+                '{"image": "image", "label": "label"}'
+            )
         if not isinstance(self.summary, str) or not re.fullmatch(r"[^\r\n]{1,200}", self.summary):
             raise ValueError(f"card {self.name!r}: summary must be one line")
         if not isinstance(self.paper, Paper):
@@ -99,6 +98,11 @@ class Card:
                 raise ValueError(f"card {self.name!r}: preset {name!r} must map options to values")
         if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.model):
             raise ValueError(f"card {self.name!r}: model must read 'package.module:Class'")
+
+    @property
+    def needs_pairs_of_images(self) -> bool:
+        """Whether the model learns from two sets of images."""
+        return [*self.needs.values()].count("image") == 2
 
     def find_preset(self, name: str) -> Mapping[str, object]:
         """Return the values of a preset.
@@ -114,6 +118,10 @@ class Card:
             cause=has,
             hint=f"zoo show {self.name}",
         )
+
+
+def _is_word(need: tuple[object, object]) -> bool:
+    return all(isinstance(each, str) and each.isidentifier() for each in need)
 
 
 def _is_plain(value: object) -> bool:

@@ -189,7 +189,7 @@ def _open_data(
     from zoo.data.store import open_store
     from zoo.training.config import check_data
 
-    source = replace(fetch_source(data), two_domains=entry.card.needs == "two domains")
+    source = replace(fetch_source(data), two_domains=entry.card.needs_pairs_of_images)
     store = open_store(source, size=size, fit=fit, on_bad_image=settings.on_bad_image, report=say)
     check_data(entry, source.reference, store)
     return source.reference, store

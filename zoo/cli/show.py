@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.catalog.card import Task
 from zoo.catalog.lookup import (
     ModelEntry,
     find_dataset,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 @json_option
 def list_models(task: str | None, as_json: bool) -> None:
     """Show the models that are installed."""
-    tasks = get_args(Task)
+    tasks = sorted({entry.card.task for entry in installed_models()})
     if task is not None and task not in tasks:
         raise UsageError(
             f"unknown task {task[:40]!r}.{did_you_mean(task, tasks)}",
@@ -138,7 +137,7 @@ def _print_model(entry: ModelEntry, weights: Weights | None, size: str) -> None:
     click.echo(f"""\
 {card.name}: {card.summary}
 
-task       {card.task}; learns from {card.needs}, by default {card.data}
+task       {card.task}; learns from {" and ".join(card.needs)}, by default {card.data}
 plugin     {plugin.distribution} {plugin.version} ({card.model})
 paper      {card.paper.authors} {card.paper.year}, {card.paper.title}
            {card.paper.url}

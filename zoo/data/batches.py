@@ -15,8 +15,7 @@ from zoo.errors import UsageError
 Split = Mapping[str, "np.ndarray[Any, Any]"]
 Indices = NDArray[np.int64]
 
-# Arrays with one number share one order of their rows. In pairs, all arrays do.
-STREAMS = {"image": 0, "label": 0, "a": 0, "b": 1}
+ONE_ORDER: Mapping[str, int] = {}
 
 
 class Batches:
@@ -25,9 +24,10 @@ class Batches:
     Each step shares one batch among the ranks. Images that do not fill a last batch are left out
     of that epoch; every epoch leaves out others.
 
-    The two domains of a translation have orders that know nothing of each other, unless they are
-    paired. An epoch goes through the larger domain once, and through the smaller one again and
-    again, each time in a new order.
+    Arrays of one order stay aligned: row i of one belongs to row i of the other. The two domains of
+    a translation have orders that know nothing of each other, unless they are pairs. An epoch goes
+    through the larger domain once, and through the smaller one again and again, each time in a new
+    order.
 
     Args:
         split: ``image`` uint8 (N, H, W, C) and perhaps ``label`` (N,), or ``a`` and ``b`` uint8
@@ -36,7 +36,7 @@ class Batches:
             batch.
         seed: of the order.
         device: where the batches go.
-        paired: whether row i of ``a`` and row i of ``b`` show one thing and stay together.
+        orders: the number of the order of an array, by its name; 0 where it is not there.
         rank: of this process.
         ranks: processes that share each batch.
 
@@ -51,7 +51,7 @@ class Batches:
         *,
         seed: int,
         device: torch.device,
-        paired: bool = False,
+        orders: Mapping[str, int] = ONE_ORDER,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
@@ -67,8 +67,9 @@ class Batches:
         self.steps_per_epoch = self.images // self.batch_size
         self._split, self._seed, self._device = split, seed, device
         self._rank, self._ranks = rank, ranks
-        assert not paired or len({*map(len, split.values())}) == 1, "pairs have as many rows"
-        self._streams = dict.fromkeys(split, 0) if paired else STREAMS
+        self._orders = {name: orders.get(name, 0) for name in split}
+        sizes = {(self._orders[name], len(rows)) for name, rows in split.items()}
+        assert len(sizes) == len({*self._orders.values()}), "arrays of one order have as many rows"
 
     def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Tensor]]:
         """Yield this rank's share of the batches of an epoch, from the `first` one; all from 0."""
@@ -83,7 +84,7 @@ class Batches:
 
     def _order(self, name: str, epoch: int) -> Indices:
         """Return which row of an array stands at each place of an epoch."""
-        random = np.random.default_rng((self._seed, epoch, self._streams[name]))
+        random = np.random.default_rng((self._seed, epoch, self._orders[name]))
         rows, places = len(self._split[name]), self.steps_per_epoch * self.batch_size
         rounds = [random.permutation(rows) for _ in range(-(-places // rows))]
         return np.concatenate(rounds)[:places]

@@ -75,6 +75,8 @@ def specify(
     domains, classes = _domains(location, listing), _classes(location, listing)
     licence = row.licence if row else ""
     spec = DataSpec.of_images(location.name, channels, *size, classes, domains, licence)
+    if "train" in listing.pairs:
+        spec = spec.with_images(order=0)
     return spec.with_images(fit=options.fit, value_range=options.value_range), tuple(notes)
 
 

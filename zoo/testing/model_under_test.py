@@ -274,7 +274,7 @@ class ModelUnderTest:
     @made_once("training/data")
     def store(self) -> Store:
         """The card's own data set, decoded."""
-        wanted = self.card.needs == "two domains"
+        wanted = self.card.needs_pairs_of_images
         store = open_store(replace(locate_data(self.card.data), two_domains=wanted))
         check_data(self.entry, self.card.data, store)
         return store
@@ -401,8 +401,7 @@ class ModelUnderTest:
 
     def batches(self, size: int = BATCH) -> Batches:
         """Return the slice of data in batches."""
-        paired = "train" in self.store.pairs
-        return Batches(self.split, size, seed=0, device=CPU, paired=paired)
+        return Batches(self.split, size, seed=0, device=CPU, orders=self.spec.orders)
 
     def load_trained(self) -> Model:
         """Return a new model with the weights that the recorded training came to."""

@@ -223,13 +223,13 @@ class Job:
         return tomli_w.dumps(self.to_json())
 
 
-NEEDS = {  # the arrays that a model needs, and how the files of such data are laid out
-    "images": ({"image"}, "pictures in one folder"),
-    "labelled images": ({"image", "label"}, "a folder of pictures for each class"),
-    "two domains": (
-        {"a", "b"}, "two folders of pictures, one for each domain, or trainA and trainB"
-    ),
-}  # fmt: skip
+TWO_FOLDERS = "two folders of pictures, one for each domain, or trainA and trainB"
+HOW_FILES_LIE = {  # of data that has a port of that name
+    "image": "pictures in one folder",
+    "label": "a folder of pictures for each class",
+    "a": TWO_FOLDERS,
+    "b": TWO_FOLDERS,
+}
 
 
 def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train") -> None:
@@ -238,15 +238,14 @@ def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train")
     Raises:
         UsageError: some are missing.
     """
-    ports, (needed, layout) = set(store.splits[split]), NEEDS[entry.card.needs]
-    if needed <= ports:
+    ports, needs = store.splits[split], entry.card.needs
+    missing = [name for name in needs if name not in ports]
+    if not missing:
         return
-    labelled = "labelled images" if "label" in ports else "images without labels"
-    holds = "two domains" if "a" in ports else labelled
     what = repr(data) if split == "train" else f"the {split} split of {data!r}"
     raise UsageError(
-        f"{entry.card.name} learns from {entry.card.needs}; {what} holds {holds}",
-        cause=f"{entry.card.needs}: {layout}",
+        f"{entry.card.name} learns from {' and '.join(needs)}; {what} holds {' and '.join(ports)}",
+        cause=f"{missing[0]}: {HOW_FILES_LIE.get(missing[0], 'no layout of files gives it')}",
         hint="zoo data check PATH says what a folder holds",
     )
 

@@ -200,7 +200,7 @@ def setup_training(job: Job, fabric: Fabric) -> tuple[TrainState, Batches]:
         settings.batch_size,
         seed=settings.seed,
         device=fabric.device,
-        paired="train" in job.store.pairs,
+        orders=job.store.spec.orders,
         rank=fabric.global_rank,
         ranks=fabric.world_size,
     )

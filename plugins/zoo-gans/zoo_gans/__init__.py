@@ -62,7 +62,7 @@ CARDS = [
             2014,
             "https://arxiv.org/abs/1411.1784",
         ),
-        needs="labelled images",
+        needs={"image": "image", "label": "label"},
         presets={
             "tiny": {"size": 32, "features": 32, "epochs": 40, "batch_size": 64},
             "small": {

@@ -14,7 +14,7 @@ CARDS = [
             2017,
             "https://arxiv.org/abs/1703.10593",
         ),
-        needs="two domains",
+        needs={"a": "image", "b": "image"},
         data="emoji",
         presets={
             "tiny": {
