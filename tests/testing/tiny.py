@@ -56,15 +56,15 @@ class Tiny(Model):
 
     def __init__(self, config, data) -> None:
         super().__init__(config, data)
-        shape = (data.pictures.channels, data.pictures.height, data.pictures.width)
+        shape = data.image.image_shape
         self.generator = nn.Sequential(
-            nn.Linear(4, data.pictures.pixels),
+            nn.Linear(4, data.image.pixels),
             nn.Tanh(),
             nn.Unflatten(1, shape),
         )
         self.critic = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(data.pictures.pixels, config.width),
+            nn.Linear(data.image.pixels, config.width),
             nn.LeakyReLU(),
             nn.Linear(config.width, 1),
         )
@@ -93,7 +93,7 @@ class Tiny(Model):
         return self.generator(noise)
 
     def graphs(self) -> Mapping[str, Graph]:
-        noise, image = Port.latent("noise", 4), Port.image("image", self.data.pictures)
+        noise, image = Port.latent("noise", 4), self.data.image
         return {"sample": Graph(self.sample, [noise], [image])}
 '''
 

@@ -48,13 +48,13 @@ class ThreePlayers(Model):
 
     def __init__(self, config: ThreePlayersConfig, data: DataSpec) -> None:
         super().__init__(config, data)
-        shape = (data.pictures.channels, data.pictures.height, data.pictures.width)
+        shape = data.image.image_shape
         body: list[nn.Module] = []
-        channels = data.pictures.channels
+        channels = data.image.channels
         for kind in config.layers:
             if kind == "conv":
                 body += (
-                    [nn.Unflatten(1, (channels, data.pictures.height, data.pictures.width))]
+                    [nn.Unflatten(1, (channels, data.image.height, data.image.width))]
                     if body
                     else []
                 )
@@ -63,17 +63,17 @@ class ThreePlayers(Model):
             else:
                 body += [
                     nn.Flatten(),
-                    nn.LazyLinear(channels * data.pictures.height * data.pictures.width),
+                    nn.LazyLinear(channels * data.image.height * data.image.width),
                     nn.SiLU(),
                 ]
         self.encoder = nn.Sequential(*body, nn.Flatten(), nn.LazyLinear(config.code), nn.Tanh())
         with torch.no_grad():
             self.encoder(torch.zeros(1, *shape))  # a lazy layer learns its size from what comes
         self.decoder = nn.Sequential(
-            nn.Linear(config.code, data.pictures.pixels), nn.Tanh(), nn.Unflatten(1, shape)
+            nn.Linear(config.code, data.image.pixels), nn.Tanh(), nn.Unflatten(1, shape)
         )
         dropout = [nn.Dropout(config.critic_dropout)] if config.critic_dropout else []
-        self.critic = nn.Sequential(nn.Flatten(), *dropout, nn.Linear(data.pictures.pixels, 1))
+        self.critic = nn.Sequential(nn.Flatten(), *dropout, nn.Linear(data.image.pixels, 1))
         self.prior = nn.Sequential(nn.Linear(config.code, config.code), nn.Tanh())
         self.rounds: Tensor
         self.register_buffer("rounds", torch.zeros((), dtype=torch.int64), persistent=False)
@@ -116,14 +116,14 @@ class ThreePlayers(Model):
 
     def graphs(self) -> Mapping[str, Graph]:
         image, again = (
-            Port.image("image", self.data.pictures),
-            Port.image("again", self.data.pictures),
+            self.data.image,
+            Port.image("again", self.data.image),
         )
         real = Port("real", "value", ("batch", 1), range=(0.0, 1.0))
         noise = Port.latent("noise", self.config.code)
         return {
             "judge": Graph(self.judge, [image], [again, real]),
-            "generate": Graph(self.generate, [noise], [Port.image("image", self.data.pictures)]),
+            "generate": Graph(self.generate, [noise], [self.data.image]),
         }
 
 
