@@ -1,4 +1,4 @@
-"""Several plugins that entry one name: the plain one is refused, the full ones are understood."""
+"""Several plugins that offer one name: the plain one is refused, the full ones are understood."""
 
 from __future__ import annotations
 
@@ -85,6 +85,6 @@ def test_the_catalogues_own_data_keeps_its_name(site: dict[str, str]) -> None:
 
 
 def test_a_models_own_data_set_stays_its_default(site: dict[str, str]) -> None:
-    """Another plugin that entries data of the same name changes nothing for it."""
+    """Another plugin that offers data of the same name changes nothing for it."""
     rows = {row["name"]: row for row in zoo_json("list", **site)}
     assert rows["zoo-east:thing"]["data"] == "zoo-east:tones"

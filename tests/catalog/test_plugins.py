@@ -215,7 +215,7 @@ def test_a_first_party_name_stays_reserved_when_its_plugin_is_not_here(
     site: dict[str, str],
 ) -> None:
     said = error_of("show", "vae", code=3, **site | {"ZOO_PLUGINS": "zoo-rival"})
-    assert "zoo-autoencoders entries it" in said
+    assert "zoo-autoencoders offers it" in said
     listed = zoo_json("list", **site | {"ZOO_PLUGINS": "zoo-rival"})
     assert [row["name"] for row in listed] == ["zoo-rival:vae"]
 

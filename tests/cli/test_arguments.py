@@ -45,9 +45,8 @@ def test_a_run_keeps_its_fit_and_every_verb_uses_it() -> None:
     told = zoo("train", "conv-ae", *words, *SMALL).stderr
     assert "lose" not in told
     assert tomllib.loads(Path("runs/wide/config.toml").read_text())["fit"] == "contain"
-    assert (
-        json.loads(Path("runs/wide/run.json").read_text())["identity"]["data"]["fit"] == "contain"
-    )
+    data = json.loads(Path("runs/wide/run.json").read_text())["identity"]["data"]
+    assert data["ports"][0]["fit"] == "contain"
 
     for words, how in (((), "contain"), (("--fit", "stretch"), "stretch")):
         told = zoo("sample", "wide", "-n", "1", "-o", "page.png", *words).stderr
@@ -90,7 +89,7 @@ def test_deep_pictures_of_a_run_have_the_range_of_its_training() -> None:
     told = zoo("train", "conv-ae", "--data", "deep", "--name", "deep", *SMALL).stderr
     assert "0 to 1,400" in told
     info = json.loads(Path("runs/deep/run.json").read_text())
-    assert info["identity"]["data"]["value_range"] == [0, 1400]
+    assert info["identity"]["data"]["ports"][0]["value_range"] == [0, 1400]
     assert "0 to 700" in zoo("data", "check", "other").stdout
     told = zoo("sample", "deep", "--data", "other", "-n", "1", "-o", "page.png").stderr
     assert "0 to 1,400" in told

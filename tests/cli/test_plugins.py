@@ -38,7 +38,7 @@ def test_no_plugins_may_stand_anywhere_on_the_line() -> None:
         assert done.stdout == ""
         assert "left out: zoo-autoencoders, zoo-gans, zoo-translation" in done.stderr
     said = error_of("show", "vae", "--no-plugins", code=3)
-    assert "zoo-autoencoders entries it and is not loaded" in said
+    assert "zoo-autoencoders offers it and is not loaded" in said
     assert "--no-plugins" in error_of("train", "--", "--no-plugins", code=3), "a name after --"
 
 
@@ -48,7 +48,7 @@ def test_what_is_disabled_is_remembered_and_said(tmp_path: Path) -> None:
     )
     assert "disabled" in zoo("plugins", "list").stdout
     said = error_of("train", "dcgan", code=3)
-    assert "zoo-gans entries it and is not loaded: disabled" in said
+    assert "zoo-gans offers it and is not loaded: disabled" in said
     assert "zoo plugins enable zoo-gans" in said
     assert loaded() == ["zoo-autoencoders", "zoo-translation"]
     assert loaded(ZOO_HOME=str(tmp_path)) == FIRST_PARTY, "elsewhere it is not"

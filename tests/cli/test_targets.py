@@ -169,7 +169,7 @@ def test_an_export_is_verified_complete_and_says_what_it_is(tmp_path: Path) -> N
     assert set(manifest["files"]) == {"encode", "decode", "reconstruct", "sample"}
     assert not [path for path in folder.parent.iterdir() if path != folder], "nothing left beside"
     again = load_weights(folder / "model.safetensors")
-    assert again.header.step == 60
+    assert again.identity.step == 60
     with Image.open(folder / "pictures" / "decode.png") as image:
         assert image.size[0] > 200
 

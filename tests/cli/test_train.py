@@ -65,7 +65,7 @@ def test_the_configuration_of_a_run_reproduces_it_to_the_bit() -> None:
     zoo("train", "--config", "runs/vae-1/config.toml")
     first, second = (load_weights(Path(f"runs/vae-{n}/checkpoints/step-0000008/model.safetensors"))
                      for n in (1, 2))  # fmt: skip
-    assert first.header == second.header
+    assert first.identity == second.identity
     assert first.path.read_bytes() == second.path.read_bytes()
     config = tomllib.loads(Path("runs/vae-2/config.toml").read_text())
     assert config["options"]["lr"] == 5e-3
@@ -261,8 +261,7 @@ def test_grey_photos_of_any_size_train_at_the_size_that_is_asked_for() -> None:
     words = ["--size", "16x24", "--steps", "3", "--set", "hidden=16", "--batch-size", "4"]
     outcome = zoo_json("train", "vae", "--data", "photos", *words)
     info = json.loads(Path(outcome["path"], "run.json").read_text())
-    spec = info["identity"]["data"]
-    assert [spec["channels"], spec["height"], spec["width"]] == [3, 16, 24]
+    assert info["identity"]["data"]["ports"][0]["shape"] == ["batch", 3, 16, 24]
 
 
 @pytest.mark.parametrize(
@@ -349,10 +348,8 @@ def test_two_class_folders_are_two_domains_for_a_translator(tmp_path: Path) -> N
     words = ["--steps", "1", "--set", "blocks=1", "--set", "features=4",
              "--set", "discriminator_features=4"]  # fmt: skip
     zoo("train", "cyclegan", "--data", str(tmp_path / "animals"), *words, "--name", "c")
-    assert json.loads(Path("runs/c/run.json").read_text())["identity"]["data"]["domains"] == [
-        "horses",
-        "zebras",
-    ]
+    data = json.loads(Path("runs/c/run.json").read_text())["identity"]["data"]
+    assert [each["domain"] for each in data["ports"]] == ["horses", "zebras"]
     zoo("sample", "c", "-o", "there-and-back.png")
     save(tmp_path / "animals" / "donkeys" / "0.png", photo(0, 32, 32))
     said = error_of("train", "cyclegan", "--data", str(tmp_path / "animals"), *words, code=2)

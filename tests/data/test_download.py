@@ -270,14 +270,14 @@ def test_a_wrong_hash_is_refused_and_the_next_mirror_tried(server: Loopback) -> 
     ("body", "what", "told"),
     [
         (BODY[::-1], {}, "sha256"),
-        (BODY + b"more", {}, "entries 300004 bytes instead of 300000"),
+        (BODY + b"more", {}, "offers 300004 bytes instead of 300000"),
         (BODY + b"more" * 99, {"tells_length": False}, "more than the 300000 bytes"),
-        (BODY[:-1], {}, "entries 299999 bytes"),
+        (BODY[:-1], {}, "offers 299999 bytes"),
         (BODY[:-1], {"tells_length": False, "takes_ranges": False}, "ended after 299999 of 300000"),
         (b"", {"status": 500}, "HTTP 500"),
         (b"", {"status": 302, "location": "ftp://127.0.0.1/a"}, "protocol"),
         (b"", {"status": 302, "location": "/a"}, "redirects"),
-        (BODY, {"takes_ranges": True, "claims_length": 10**6}, "entries 1000000 bytes"),
+        (BODY, {"takes_ranges": True, "claims_length": 10**6}, "offers 1000000 bytes"),
     ],
 )
 def test_a_server_that_sends_something_else_leaves_no_file(

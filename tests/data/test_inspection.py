@@ -34,15 +34,11 @@ def test_a_folder_with_all_sorts_of_things():
         {"path": "photos/train/cat/5.png", "reason": "not a picture of a known format"}
     ]
     assert found.unused == 1
-    assert (
-        found.spec.pictures.height,
-        found.spec.pictures.width,
-        found.spec.pictures.channels,
-    ) == (64, 64, 3)
+    assert found.spec.image.image_shape == (3, 64, 64)
     assert any("64x64" in note for note in found.notes)
     again = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert again["splits"] == found.splits
-    assert again["spec"]["classes"] == ["cat", "dog"]
+    assert again["spec"]["ports"][1]["classes"] == ["cat", "dog"]
 
 
 def test_names_of_any_bytes_can_be_printed():

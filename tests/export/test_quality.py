@@ -142,7 +142,7 @@ def test_the_model_itself_stays_as_it_is(exported: Exported) -> None:
     mean_metrics(subject.model, batches)
     assert mean_metrics(model, batches) == before
     assert subject.model is not model
-    assert (subject.identity, subject.path) == (original.header, original.path)
+    assert (subject.identity, subject.path) == (original.identity, original.path)
 
 
 def test_every_graph_runs_its_file_whatever_its_function_is(exported: Exported) -> None:

@@ -423,7 +423,7 @@ def test_moved_data_keeps_the_domains_of_its_run() -> None:
     Path("cat2dog").rename("animals")
     zoo("train", "--resume", "run", "--steps", "2", "--data", "animals")
     info = json.loads(Path("runs/run/run.json").read_text())
-    assert info["identity"]["data"]["domains"] == ["cat", "dog"]
+    assert [each["domain"] for each in info["identity"]["data"]["ports"]] == ["cat", "dog"]
 
 
 def wait_for(path: Path) -> None:

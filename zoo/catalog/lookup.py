@@ -55,7 +55,7 @@ def find_model(name: str) -> ModelEntry:
     """Return the model called `name`, or ``distribution:name``.
 
     Raises:
-        NotFoundError: no installed plugin entries it.
+        NotFoundError: no installed plugin offers it.
         UsageError: several do, and the name does not say which.
     """
     found = installed_models()
@@ -64,7 +64,7 @@ def find_model(name: str) -> ModelEntry:
             return entry
     alike = [entry.full_name for entry in found if entry.card.name == name]
     if alike and name not in reserved_names():
-        raise UsageError(f"several plugins entry {name!r}", hint=" or ".join(alike))
+        raise UsageError(f"several plugins offer {name!r}", hint=" or ".join(alike))
     raise _no_model(name, alike)
 
 
@@ -202,7 +202,7 @@ def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
         others = f"; {' and '.join(alike)} is another model" if alike else ""
         return NotFoundError(
             missing,
-            cause=f"{known.distribution} entries it and is not installed{others}",
+            cause=f"{known.distribution} offers it and is not installed{others}",
             hint=known.how_to_install,
             code="model-not-found",
         )
@@ -210,7 +210,7 @@ def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
         is_disabled = here.left_out == DISABLED
         return NotFoundError(
             missing,
-            cause=f"{here.distribution} entries it and is not loaded: "
+            cause=f"{here.distribution} offers it and is not loaded: "
             f"{here.trouble or here.left_out}",
             hint=f"zoo plugins {'enable ' + here.distribution if is_disabled else 'list'}",
             code="model-not-found",

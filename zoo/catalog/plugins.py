@@ -3,7 +3,7 @@
 Every entry point is registered with a plugin manager of its own, so that a plugin that raises,
 misspells a hook, hangs or imports torch spoils nothing but its own row in `zoo plugins list`.
 
-A name that one plugin alone entries is its own. Names of first-party models and of the catalogue's
+A name that one plugin alone offers is its own. Names of first-party models and of the catalogue's
 data sets are reserved, whether they are installed or not. Whatever a plain name does not mean is
 called ``distribution:name``.
 
@@ -41,7 +41,7 @@ VARIABLE = "ZOO_PLUGINS"  # the only plugins that are wanted, with commas; empty
 DISABLED = "disabled"
 
 Entry = TypeVar("Entry", Card, Dataset)
-Claims = dict[str, set[str]]  # name -> the distributions that entry it
+Claims = dict[str, set[str]]  # name -> the distributions that offer it
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -259,7 +259,7 @@ def resolve_names(plugins: Sequence[Plugin]) -> tuple[Plugin, ...]:
 
 
 def _without_repeats(plugins: Sequence[Plugin]) -> list[Plugin]:
-    """Let only the first of several modules of one distribution entry a name."""
+    """Let only the first of several modules of one distribution offer a name."""
     seen: set[tuple[str, str, str]] = set()
     found = []
     for plugin in plugins:
@@ -269,7 +269,7 @@ def _without_repeats(plugins: Sequence[Plugin]) -> list[Plugin]:
         seen.update(offered)
         if repeated:
             kind, _, name = repeated[0]
-            trouble = f"another module of {plugin.distribution} entries {kind} {name!r} already"
+            trouble = f"another module of {plugin.distribution} offers {kind} {name!r} already"
             plugin = replace(plugin, models=(), datasets=(), trouble=trouble)  # noqa: PLW2901
         found.append(plugin)
     return found

@@ -233,7 +233,7 @@ class ResumedTraining:
 class ModelUnderTest:
     """One model, and what several checks need of it, made once."""
 
-    entry: ModelEntry  # its card, and the plugin that entries it
+    entry: ModelEntry  # its card, and the plugin that offers it
     package: Package  # the distribution that it comes with
     kept: dict[str, Any] = field(default_factory=dict)
 
