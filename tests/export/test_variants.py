@@ -130,7 +130,7 @@ def test_files_that_are_not_of_the_model_are_not_touched() -> None:
     export_bundle(trained(Conditional(ShiftConfig(), CLOTHES)), Path("out"))
     stays = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
     other = trained(translator())
-    other = replace(other, header=replace(other.identity, model="other"))
+    other = replace(other, identity=replace(other.identity, model="other"))
     with pytest.raises(UsageError, match="out holds an export of tests:shift"):
         export_bundle(other, Path("out"))
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == stays
