@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def test_what_was_not_found_is_told_apart_from_what_was_not_looked_for(alerted: 
 
 def test_a_healthy_run_is_called_so(alerted: Run) -> None:
     (alerted.path / "events.jsonl").unlink()
-    alerted.write_info(alerts=[], step=5000, planned_steps=5000)
+    identity = replace(alerted.identity, step=5000)
+    alerted.write_info(alerts=[], identity=identity, planned_steps=5000)
     told = words(zoo("doctor", "@last").stdout)
     assert "5,000 of 5,000 planned steps were done (100%)." in told
     assert "Looked for and not found: training diverged, mode collapse" in told

@@ -34,7 +34,7 @@ def test_a_stray_picture_does_not_change_the_size_of_all(tmp_path: Path) -> None
         Image.fromarray(np.full((32, 32), number, np.uint8)).save(tmp_path / f"{number}.png")
     Image.new("L", (80, 100)).save(tmp_path / "stray.png")
     spec = zoo_json("data", "check", str(tmp_path))["spec"]
-    assert [spec["height"], spec["width"]] == [32, 32]
+    assert spec["ports"][0]["shape"] == ["batch", 1, 32, 32]
 
 
 @pytest.mark.parametrize("verb", ["sample", "export"])

@@ -398,14 +398,16 @@ def test_a_picture_that_is_cut_is_told_and_keeps_the_size_of_the_file(command: Z
 
 
 def test_pictures_are_fitted_as_in_the_training(command: Zoo) -> None:
-    negative(Path("negative.onnx"), DataSpec.of_images("photos", 3, 32, 32, fit="stretch"))
+    negative(
+        Path("negative.onnx"), DataSpec.of_images("photos", 3, 32, 32).with_images(fit="stretch")
+    )
     photo(Path("wide.png"), 100, (64, 32))
     done = command.run("negative.onnx", "wide.png", "-o", "out.png")
     assert (done.err, pixels("out.png").shape) == ("", (32, 64, 3))
 
 
 def test_deep_pictures_have_the_range_of_the_training(command: Zoo) -> None:
-    spec = DataSpec.of_images("scans", 1, 16, 16, value_range=(1000.0, 3000.0))
+    spec = DataSpec.of_images("scans", 1, 16, 16).with_images(value_range=(1000.0, 3000.0))
     negative(Path("negative.onnx"), spec)
     Image.fromarray(np.full((16, 16), 2000, np.uint16)).save("scan.png")
     command.run("negative.onnx", "scan.png", "-o", "out.png")

@@ -124,15 +124,15 @@ def _facts(folder: Path) -> dict[str, Any]:
     """Return format, name and form of decoded data, as far as its description tells them."""
     try:
         description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-        spec = description["spec"]
-        fit = spec.get("fit", "cover")
-        grey = "grey" if spec["channels"] == 1 else "colour"
+        name, port = description["spec"]["name"], description["spec"]["ports"][0]
+        _, _, height, width = port["shape"]
+        colours = "grey" if port["colours"] == "grey" else "colour"
         rows = sum(max(each["shape"][0] for each in split.values())
                    for split in description["splits"].values())  # fmt: skip
         return {
             "format": description.get("format"),
-            "name": str(spec["name"]),
-            "form": f"{rows:,} of {spec['height']}x{spec['width']} {grey}, {fit}",
+            "name": str(name),
+            "form": f"{rows:,} of {height}x{width} {colours}, {port['fit']}",
         }
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
