@@ -20,7 +20,7 @@ from zoo.catalog.dataset import cache_home
 from zoo.data.download import ABANDONED, LOCK, PREFIX, RECORDS, store_home
 from zoo.errors import ZooError
 
-FORMAT = 3  # of decoded data and of how it comes about; data in another one is decoded anew
+FORMAT = 4  # of decoded data and of how it comes about; data in another one is decoded anew
 DESCRIPTION = "store.json"
 USED = "used.txt"  # where the data lay when it was last used; its time is that of the last use
 Kind = Literal["download", "decoded", "classifier", "unfinished"]
