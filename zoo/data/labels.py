@@ -27,6 +27,7 @@ FILE_COLUMNS = (
 LABEL_COLUMNS = (
     "label", "labels", "class", "class_name", "class_id", "category", "target", "species", "breed",
 )  # fmt: skip
+NO_LABELS = ("split", "set", "subset", "fold", "usage")  # columns of words that say something else
 MAX_TABLES = 100  # that are looked into; more of them are a table a picture
 PROBED_ROWS = 200  # of a table, half of which must name pictures
 FEW_WORDS = 100  # different words of a column that is taken for labels without being called so
@@ -65,12 +66,13 @@ def find_tables(root: Path, files: Files) -> list[LabelTable]:
     Raises:
         NotFoundError: a table that is called metadata is damaged.
     """
+    pictures = pictures_among(files)
     paths = [path for path in files if is_table(path)]
     if len(paths) > MAX_TABLES:
         paths = [path for path in paths if path.name.lower() in METADATA]
-    found = [_look_into(root / path) for path in paths]
-    pictures = [root / path for path in pictures_among(files)] if any(found) else []
-    return [each for each in found if each and _names_pictures(each, pictures)]
+    found = [_look_into(root / path) for path in paths] if pictures else []
+    splits = _splits(root, pictures) if any(found) else {}
+    return [each for each in found if each and _names_pictures(each, splits)]
 
 
 def list_metadata(root: Path, files: Files, tables: Sequence[LabelTable]) -> Listing:
@@ -94,14 +96,19 @@ def list_metadata(root: Path, files: Files, tables: Sequence[LabelTable]) -> Lis
     classes = _classes(found)
     number = {name: label for label, name in enumerate(classes)}
     listed: dict[str, dict[str, Side]] = {}
+    sure = found.labels.keys() - found.several
     for split in dict.fromkeys(split_by_path.values()):
-        named = [path for path, its in split_by_path.items() if its == split]
-        named = [path for path in named if path in found.labels and path not in found.several]
+        pictures = [path for path, its in split_by_path.items() if its == split]
+        named = [path for path in pictures if path in sure]
         labelled = [path for path in named if found.labels[path] in number]
         if labelled:
             labels = np.array([number[found.labels[path]] for path in labelled], np.int64)
             listed[split] = {"image": Side(labelled, labels)}
-        elif named and (split != "train" or not classes):
+        elif split != "train":
+            listed[split] = {"image": Side(named or pictures)}
+            if classes:
+                notes.append(f"the {len(pictures):,} pictures of the {split} split have no labels")
+        elif named and not classes:
             listed[split] = {"image": Side(named)}
     used = {path for sides in listed.values() for path in sides["image"].pictures}
     left_out = [path for path in split_by_path if path not in used]
@@ -126,12 +133,6 @@ def _look_into(path: Path) -> LabelTable | None:
         if is_metadata:
             raise
         return None
-    if is_metadata and not file:
-        raise NotFoundError(
-            f"{path} has no column file_name",
-            cause=f"its columns are {presentable(', '.join(table.columns[:8]))}",
-            hint=f"call the column of the pictures' paths file_name, or {path.parent}:folder",
-        )
     return LabelTable(table, file, label) if file and (label or is_metadata) else None
 
 
@@ -143,7 +144,7 @@ def _first(table: Table, names: Sequence[str]) -> str:
 
 def _column_of_words(table: Table, file: str) -> str:
     """Return the only column of few different words, each of which stands several times."""
-    columns = [each for each in table.columns if each != file]
+    columns = [each for each in table.columns if each != file and each.lower() not in NO_LABELS]
     words: dict[str, set[str]] = {each: set() for each in columns}
     count = 0
     for row in table.rows(columns):
@@ -160,11 +161,11 @@ def _column_of_words(table: Table, file: str) -> str:
     return few[0] if len(few) == 1 else ""
 
 
-def _names_pictures(each: LabelTable, pictures: Sequence[Path]) -> bool:
+def _names_pictures(each: LabelTable, splits: Mapping[Path, str]) -> bool:
     """Whether the first rows of a table name pictures that are there."""
     if each.is_metadata:
         return True
-    index = _Index(each.table.path, dict.fromkeys(pictures, ""))
+    index = _Index(each.table.path, splits)
     try:
         names = [name for (name,) in islice(each.table.rows([each.file]), PROBED_ROWS)]
     except NotFoundError:
@@ -247,7 +248,8 @@ def _splits(root: Path, pictures: Files) -> dict[Path, str]:
 
 def _classes(found: _Found) -> list[str]:
     """Return the different labels in order; whole numbers without fraction; none of fractions."""
-    words = {label for label in found.labels.values() if label.lower() not in {"", "nan"}}
+    sure = found.labels.keys() - found.several
+    words = {found.labels[path] for path in sure} - {"", "nan", "NaN"}
     if words and all(map(_is_number, words)):
         if not all(float(word).is_integer() for word in words):
             return []

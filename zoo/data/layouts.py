@@ -87,7 +87,7 @@ def read(
     if archives and not pictures_among(files):
         hint = f"an archive itself: {base / archives[0]}"
     asked = layout
-    tables = [] if root.is_file() else labels.find_tables(root, everything)
+    tables = labels.find_tables(root, everything) if layout in {None, "metadata"} else []
     layout = layout or _recognise(base, files, tables, two_domains=two_domains)
     if layout is None:
         raise NotFoundError(
@@ -264,7 +264,7 @@ def _doubts(listing: Listing, files: Files, tables: Sequence[labels.LabelTable])
     if listing.layout == "paired-folders":
         yield (
             f"pictures of one name in {' and '.join(listing.domains)} are taken for pairs "
-            "(:unpaired-folders takes the folders for two domains, :class-folders for classes)"
+            "(:unpaired-folders does not pair them)"
         )
     if listing.layout == "unpaired-folders" and domains.have_same_names(listing):
         yield (
