@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.pictures import fill, photo, save
-from tests.process import error_of, zoo_json
+from tests.process import error_of, zoo, zoo_json
 from zoo.data import tables
 from zoo.data.layouts import read
 from zoo.data.location import Listing, locate_data
@@ -98,7 +99,7 @@ def test_a_competition_with_a_table_for_training_only(tmp_path):
     listing = read(tmp_path)
     assert labelled(listing) == {"0.png": "a", "1.png": "b", "2.png": "a", "3.png": "b"}
     assert listing.splits["test"]["image"].labels is None
-    assert "the 3 pictures of the test split have no labels" in told(listing)
+    assert "the pictures of the test split have no labels" in told(listing)
 
 
 def test_a_table_above_the_folder_of_the_pictures(tmp_path):
@@ -119,6 +120,13 @@ def test_what_does_not_go_together_is_told(root):
                   "2 pictures have no label and are left out: 2.png, 3.png"):  # fmt: skip
         assert words in told(listing)
     assert "not used" not in told(listing)
+
+
+def test_labels_of_no_picture_are_an_error_that_says_why(root):
+    (root / "metadata.csv").write_text("file_name,label\n7.png,cat\n8.png,dog\n")
+    with pytest.raises(NotFoundError, match="no training picture has a label") as caught:
+        read(root)
+    assert "7.png, 8.png" in caught.value.cause
 
 
 def test_captions_alone_give_pictures_without_labels(root):
@@ -201,6 +209,24 @@ def test_a_huge_table_is_refused(root, monkeypatch):
     (root / "metadata.csv").write_text("file_name,label\n" + "0.png,cat\n" * 200)
     with pytest.raises(NotFoundError, match="larger than"):
         read(root)
+
+
+def test_a_pipe_and_a_broken_link_are_no_tables(root):
+    os.mkfifo(root / "labels.csv")
+    (root / "other.csv").symlink_to("nowhere")
+    assert read(root).layout == "folder"
+    os.mkfifo(root / "metadata.csv")
+    with pytest.raises(NotFoundError, match="no plain file"):
+        read(root)
+
+
+def test_labels_that_could_steer_the_terminal_become_harmless(root):
+    (root / "metadata.csv").write_text(
+        'file_name,label,"\x1b[2J"\n0.png,"a\x1b[31m\nb",x\n1.png,c,x\n"\x1b[0m",c,x\n'
+    )
+    done = zoo("data", "check", str(root))
+    assert "a_[31m_b: 1" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 def test_another_encoding_is_told(root):

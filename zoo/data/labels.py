@@ -44,11 +44,12 @@ class LabelTable:
     table: Table
     file: str  # the column with the names of the pictures
     label: str  # the column with their labels; empty where there is none
+    index: _Index  # finds the pictures
 
     @property
     def is_metadata(self) -> bool:
         """Whether it is called as the table of a folder of pictures usually is."""
-        return self.table.path.name.lower() in METADATA
+        return _is_metadata(self.table.path)
 
 
 @dataclass
@@ -67,52 +68,44 @@ def find_tables(root: Path, files: Files) -> list[LabelTable]:
         NotFoundError: a table that is called metadata is damaged.
     """
     pictures = pictures_among(files)
-    paths = [path for path in files if is_table(path)]
+    paths = [root / path for path in files if is_table(path)] if pictures else []
     if len(paths) > MAX_TABLES:
-        paths = [path for path in paths if path.name.lower() in METADATA]
-    found = [_look_into(root / path) for path in paths] if pictures else []
-    splits = _splits(root, pictures) if any(found) else {}
-    return [each for each in found if each and _names_pictures(each, splits)]
+        paths = [path for path in paths if _is_metadata(path)]
+    chosen = [columns for path in paths if (columns := _choose_columns(path))]
+    splits = _splits(root, pictures) if chosen else {}
+    tables = [LabelTable(*columns, _Index(columns[0].path, splits)) for columns in chosen]
+    return [each for each in tables if each.is_metadata or _names_pictures(each)]
 
 
-def list_metadata(root: Path, files: Files, tables: Sequence[LabelTable]) -> Listing:
-    """List pictures with the labels that tables have for them.
-
-    Args:
-        root: the folder that `files` are relative to.
-        files: of the data set.
-        tables: of `find_tables`.
+def list_metadata(root: Path, tables: Sequence[LabelTable]) -> Listing:
+    """List the pictures under `root` with the labels that tables have for them.
 
     Raises:
-        NotFoundError: a table is damaged or names files outside of its folder, or labels are too
-            many.
+        NotFoundError: a table is damaged or names files outside of its folder, or there are no
+            labels, or too many.
     """
-    split_by_path = _splits(root, pictures_among(files))
+    if not tables:
+        return Listing("metadata", {})
+    split_by_path = tables[0].index.splits
     found = _Found()
     notes: list[str] = []
     for each in tables:
-        _read_table(each, split_by_path, found)
+        _read_table(each, found)
         notes += _describe_table(each)
     classes = _classes(found)
-    number = {name: label for label, name in enumerate(classes)}
-    listed: dict[str, dict[str, Side]] = {}
-    sure = found.labels.keys() - found.several
-    for split in dict.fromkeys(split_by_path.values()):
-        pictures = [path for path, its in split_by_path.items() if its == split]
-        named = [path for path in pictures if path in sure]
-        labelled = [path for path in named if found.labels[path] in number]
-        if labelled:
-            labels = np.array([number[found.labels[path]] for path in labelled], np.int64)
-            listed[split] = {"image": Side(labelled, labels)}
-        elif split != "train":
-            listed[split] = {"image": Side(named or pictures)}
-            if classes:
-                notes.append(f"the {len(pictures):,} pictures of the {split} split have no labels")
-        elif named and not classes:
-            listed[split] = {"image": Side(named)}
+    listed = _labelled_sides(split_by_path, found, classes)
+    if classes:
+        bare = [split for split, sides in listed.items() if sides["image"].labels is None]
+        notes += [f"the pictures of the {split} split have no labels" for split in bare]
     used = {path for sides in listed.values() for path in sides["image"].pictures}
     left_out = [path for path in split_by_path if path not in used]
     notes += _describe_rest(found, left_out)
+    if "train" not in listed:
+        raise NotFoundError(
+            f"no training picture has a label in {tables[0].table.path}",
+            cause="; ".join(notes)[:300],
+            hint=f"{root}:folder takes the pictures without labels",
+        )
     names = tuple(map(presentable, classes))
     read = tuple(each.table.path for each in tables)
     return Listing(
@@ -120,20 +113,45 @@ def list_metadata(root: Path, files: Files, tables: Sequence[LabelTable]) -> Lis
     )
 
 
-def _look_into(path: Path) -> LabelTable | None:
-    """Return a table whose columns are called as those of labelled pictures are."""
-    is_metadata = path.name.lower() in METADATA
-    if not is_metadata and "submission" in path.name.lower():  # Kaggle's example of an answer
+def _labelled_sides(
+    split_by_path: Mapping[Path, str], found: _Found, classes: Sequence[str]
+) -> dict[str, dict[str, Side]]:
+    """Return the pictures with labels; of a split for testing without any, all of them."""
+    number = {name: label for label, name in enumerate(classes)}
+    of_split: dict[str, list[Path]] = {}
+    for path, split in split_by_path.items():
+        of_split.setdefault(split, []).append(path)
+    listed: dict[str, dict[str, Side]] = {}
+    for split, pictures in of_split.items():
+        named = [path for path in pictures if path in found.labels and path not in found.several]
+        labelled = [path for path in named if found.labels[path] in number]
+        if labelled:
+            labels = np.array([number[found.labels[path]] for path in labelled], np.int64)
+            listed[split] = {"image": Side(labelled, labels)}
+        elif split != "train":
+            listed[split] = {"image": Side(named or pictures)}
+        elif named and not classes:
+            listed[split] = {"image": Side(named)}
+    return listed
+
+
+def _choose_columns(path: Path) -> tuple[Table, str, str] | None:
+    """Return a table with its columns of files and labels; None where they are not so called."""
+    if "submission" in path.name.lower():  # Kaggle's example of an answer
         return None
     try:
         table = open_table(path)
         file = _first(table, FILE_COLUMNS)
         label = _first(table, LABEL_COLUMNS) or (_column_of_words(table, file) if file else "")
     except NotFoundError:
-        if is_metadata:
+        if _is_metadata(path):
             raise
         return None
-    return LabelTable(table, file, label) if file and (label or is_metadata) else None
+    return (table, file, label) if file and (label or _is_metadata(path)) else None
+
+
+def _is_metadata(path: Path) -> bool:
+    return path.name.lower() in METADATA
 
 
 def _first(table: Table, names: Sequence[str]) -> str:
@@ -161,25 +179,22 @@ def _column_of_words(table: Table, file: str) -> str:
     return few[0] if len(few) == 1 else ""
 
 
-def _names_pictures(each: LabelTable, splits: Mapping[Path, str]) -> bool:
+def _names_pictures(each: LabelTable) -> bool:
     """Whether the first rows of a table name pictures that are there."""
-    if each.is_metadata:
-        return True
-    index = _Index(each.table.path, splits)
     try:
         names = [name for (name,) in islice(each.table.rows([each.file]), PROBED_ROWS)]
     except NotFoundError:
         return False
-    return bool(names) and 2 * sum(index.find(name) is not None for name in names) >= len(names)
+    found = sum(each.index.find(name) is not None for name in names)
+    return bool(names) and 2 * found >= len(names)
 
 
-def _read_table(each: LabelTable, splits: Mapping[Path, str], found: _Found) -> None:
-    index = _Index(each.table.path, splits)
+def _read_table(each: LabelTable, found: _Found) -> None:
     for row in each.table.rows([each.file, each.label] if each.label else [each.file]):
         name, label = row[0], row[1] if each.label else ""
-        _check_inside(name, each.table.path)
-        path = index.find(name)
+        path = each.index.find(name)
         if path is None:
+            _check_inside(name, each.table.path)
             found.missing.append(name)
         elif found.labels.setdefault(path, label) != label:
             found.several.add(path)
@@ -194,14 +209,16 @@ class _Index:
     """
 
     def __init__(self, table: Path, splits: Mapping[Path, str]) -> None:
+        self.splits = splits  # of all pictures, by path
         word = split_of(re.split(r"[-_. ]", table.stem)[0])
         ours = [path for path, split in splits.items() if split == word] if word else []
         self._exact: dict[str, Path] = {}
         self._ends: dict[str, Path | None] = {}  # None where several pictures have that end
         for path in ours or splits:
-            if not path.is_relative_to(table.parent):
+            try:
+                parts = path.relative_to(table.parent).parts
+            except ValueError:
                 continue
-            parts = path.relative_to(table.parent).parts
             self._exact["/".join(parts)] = path
             for start in range(len(parts)):
                 end = "/".join(parts[start:])
@@ -210,6 +227,8 @@ class _Index:
 
     def find(self, name: str) -> Path | None:
         """Return the picture of a name; None where there is none, or where it may be several."""
+        if name in self._exact:
+            return self._exact[name]
         name = "/".join(part for part in name.replace("\\", "/").split("/") if part != ".")
         for known in (self._exact, self._ends):
             if known.get(name):
@@ -218,8 +237,8 @@ class _Index:
 
 
 def _without_suffix(name: str) -> str:
-    suffix = PurePosixPath(name).suffix
-    return name.removesuffix(suffix) if suffix.lower() in suffixes() else name
+    stem, dot, ending = name.rpartition(".")
+    return stem if f"{dot}{ending.lower()}" in suffixes() else name
 
 
 def _check_inside(name: str, table: Path) -> None:

@@ -96,7 +96,7 @@ def read(
             hint=hint,
         )
     if layout == "metadata":
-        listing = labels.list_metadata(root, everything, tables)
+        listing = labels.list_metadata(root, tables)
     else:
         listing = READERS[layout](base, files)
     if "train" not in listing.splits:

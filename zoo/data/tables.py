@@ -58,6 +58,8 @@ def open_table(path: Path) -> Table:
         NotFoundError: it cannot be read, is damaged, too large or has no heading.
     """
     with _reading(path):
+        if not path.is_file():
+            raise ValueError("it is no plain file")
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
         encoding = _encoding(path)
