@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import pty
@@ -14,8 +15,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
+from PIL import Image
 
 from tests.data.loopback import Loopback, loopback
 from tests.data.pictures import fill
@@ -307,3 +310,48 @@ def test_a_training_goes_on_when_its_data_is_removed_from_the_cache() -> None:
         assert process.poll() is None, "it was quicker than the removal"
         assert process.wait(60) == 0
     assert cached() == []
+
+
+def tiles(page: Path, size: int) -> list[list[int]]:
+    """Return the grey value of each picture of a page, row by row, without the white ones."""
+    with Image.open(page) as image:
+        pixels = np.asarray(image.convert("L")).astype(int)
+    columns = pixels.shape[1] // (size + 2)
+    left = pixels.shape[1] - columns * (size + 2)
+    return [
+        [value for value in row if value < 255]
+        for row in pixels[2 + size // 2 :: size + 2, left + size // 4 :: size + 2].tolist()
+    ]
+
+
+def test_the_page_shows_classes_in_rows_and_what_is_held_back_is_said(tmp_path: Path) -> None:
+    for name, value in (("cat", 10), ("dog", 60), ("owl", 110)):
+        for number in range(3):
+            path = Path("pets") / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (200, 200), value + number).save(path)
+    done = zoo("data", "check", "pets", "-o", "pages/pets.png")
+    assert "layout      class-folders" in done.stdout
+    assert "pages/pets.png" in done.stderr
+    assert tiles(Path("pages/pets.png"), 200) == [[10, 11, 12], [60, 61, 62], [110, 111, 112]]
+
+
+def test_the_page_shows_pairs_side_by_side_beside_damaged_ones() -> None:
+    for number in range(4):
+        for side, more in (("input", 0), ("target", 100)):
+            path = Path("pairs") / side / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (200, 200), number + more).save(path)
+    Path("pairs/target/2.png").write_bytes(b"")
+    zoo("data", "check", "pairs", "-o", "page.png")
+    with Image.open("page.png") as image:
+        row = np.asarray(image.convert("L"))[100, -3 * 402 :].tolist()
+    assert [value for value, _ in itertools.groupby(row) if value < 255] == [0, 100, 1, 101, 3, 103]
+
+
+def test_a_page_of_nothing_and_of_another_name_are_short_errors() -> None:
+    Path("bad").mkdir()
+    Path("bad/a.png").write_bytes(b"")
+    assert "bad" in error_of("data", "check", "bad", "-o", "page.png", code=3)
+    assert "page.jpg" in error_of("data", "check", "bad", "-o", "page.jpg", code=2)
+    assert zoo_json("data", "check", "bad")["bad"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -75,7 +74,7 @@ def test_a_healthy_run_is_called_so(alerted: Run) -> None:
     assert "5,000 of 5,000 planned steps were done (100%)." in told
     assert "Looked for and not found: training diverged, mode collapse" in told
     assert "Too early" not in told
-    alerted.write_info(step=60, unwatched={})
+    alerted.write_info(identity=replace(identity, step=60), unwatched={})
     assert "overfitting (3 validations); this run has 60 steps" in words(
         zoo("doctor", "@last").stdout
     )

@@ -306,7 +306,7 @@ def test_grey_photos_of_any_size_train_at_the_size_that_is_asked_for() -> None:
         (["train", "--resume"], 3, "no runs in"),
         (["train", "--resume", "vae-7"], 3, "not found"),
         (["train", "cyclegan", "--data", "fashion-mnist-small"], 2, "learns from a and b"),
-        (["train", "vae", "--data", "emoji"], 2, "holds two domains"),
+        (["train", "vae", "--data", "emoji"], 2, "holds a and b"),
     ],
     ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else None,
 )
@@ -354,5 +354,5 @@ def test_two_class_folders_are_two_domains_for_a_translator(tmp_path: Path) -> N
     save(tmp_path / "animals" / "donkeys" / "0.png", photo(0, 32, 32))
     said = error_of("train", "cyclegan", "--data", str(tmp_path / "animals"), *words, code=2)
     assert "two folders" in said
-    for word in ("two domains", "labelled images"):
+    for word in ("learns from a and b", "holds image and label"):
         assert word in said

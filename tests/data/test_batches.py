@@ -129,12 +129,17 @@ def test_pairs_stay_pairs_on_every_rank(count, ranks, epoch):
     assert seen != sorted(seen)
 
 
-def test_a_training_gets_its_pairs_as_pairs_beside_bad_ones():
+@pytest.mark.parametrize("bad", ["train/7.png", "train/input/7.png", "train/target/7.png"])
+def test_a_training_gets_its_pairs_as_pairs_beside_bad_ones(bad):
     for number in range(40):
         pair = Image.new("RGB", (32, 16), (number * 6, 0, 0))
         pair.paste((number * 6, 255, 0), (16, 0, 32, 16))
-        save(Path("pairs/train") / f"{number}.png", pair)
-    Path("pairs/train/7.png").write_bytes(b"broken")
+        if bad == "train/7.png":  # side by side
+            save(Path("pairs/train") / f"{number}.png", pair)
+        else:
+            save(Path("pairs/train/input") / f"{number}.png", pair.crop((0, 0, 16, 16)))
+            save(Path("pairs/train/target") / f"{number}.png", pair.crop((16, 0, 32, 16)))
+    Path("pairs", bad).write_bytes(b"broken")
     words = (
         "features=4",
         "blocks=1",

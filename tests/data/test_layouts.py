@@ -420,10 +420,25 @@ def test_hostile_npz_files_are_refused(root, header, body, monkeypatch):
     assert not Path("evil").exists()
 
 
-def test_npz_with_other_names_says_which(root):
-    np.savez(root / "data.npz", pics=COLOUR)
-    with pytest.raises(NotFoundError, match="it holds pics; x_train or"):
+def test_npz_of_any_names_gives_the_only_pictures_and_tells_the_rest(root):
+    np.savez(root / "data.npz", pics=COLOUR, ages=np.arange(4), text=np.array(["a"] * 4))
+    listing = read(root)
+    assert (listing.splits["train"]["image"].pictures == COLOUR).all()
+    assert "pics are read; not ages, text" in listing.notes[0]
+    np.savez(root / "data.npz", pics=COLOUR, masks=COLOUR[..., 0])
+    with pytest.raises(NotFoundError, match="masks, pics; x_train or"):
         read(root)
+    np.savez(root / "data.npz", ages=np.arange(4))
+    with pytest.raises(NotFoundError, match="it holds ages"):
+        read(root)
+
+
+@pytest.mark.parametrize("names", [("data", "target"), ("X", "y"), ("imgs", "labels")])
+def test_npz_names_that_are_usual_elsewhere(root, names):
+    np.savez(root / "data.npz", **dict(zip(names, (COLOUR, np.arange(4)), strict=True)), more=[1])
+    listing = read(root)
+    assert listing.splits["train"]["image"].labels.tolist() == [0, 1, 2, 3]
+    assert "not more" in listing.notes[0]
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 5), (4, 5, 5, 2), (4, 5, 5, 3, 1)])

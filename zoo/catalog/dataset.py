@@ -17,10 +17,12 @@ Layout = Literal[
     "folder",
     "class-folders",
     "unpaired-folders",
+    "paired-folders",
     "paired-side-by-side",
     "cifar-batches",
     "npz",
     "dataset-json",
+    "metadata",
 ]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 SPLITS = ("train", "validation", "test")

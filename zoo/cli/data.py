@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -92,17 +93,29 @@ def get_data(name: str, timeout: int, as_json: bool) -> None:
 @click.argument("data", metavar="NAME|PATH")
 @arguments.size_option
 @arguments.fit_option("cover")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PAGE.png",
+              help="Write a picture of examples: classes in rows, pairs side by side.")  # fmt: skip
 @arguments.json_option
-def check_data(data: str, size: str | None, fit: Fit | None, as_json: bool) -> None:
+def check_data(
+    data: str, size: str | None, fit: Fit | None, output: Path | None, as_json: bool
+) -> None:
     """Say what training would read of a data set, a folder or an archive.
 
     PATH:LAYOUT names the layout where it is not recognised.
     """
+    if output and output.suffix.lower() != ".png":
+        raise UsageError(f"{output} is no name for a PNG picture", hint="-o page.png")
     from zoo.data.survey import DecodeOptions, inspect
 
-    found = inspect(
-        arguments.fetch_source(data), DecodeOptions(arguments.read_size(size), fit=fit or "cover")
-    )
+    source = arguments.fetch_source(data)
+    found = inspect(source, DecodeOptions(arguments.read_size(size), fit=fit or "cover"))
+    if output:
+        from zoo.data.examples import draw_examples
+        from zoo.pictures import write_png
+
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_png(output, draw_examples(source, found.spec))
+        say(f"examples in {click.format_filename(output)}")
     if as_json:
         print_json(found.to_json())
         return

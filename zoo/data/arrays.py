@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.location import Listing, Side
+from zoo.data.location import Listing, Side, presentable
 from zoo.errors import NotFoundError, ZooError
 
 Pixels = NDArray[np.uint8]
@@ -41,6 +41,12 @@ NPZ_NAMES: Sequence[Mapping[str, tuple[str, str]]] = (
         "test": ("test_images", "test_labels"),
     },
     {"train": ("images", "labels")},
+    {"train": ("imgs", "labels")},
+    {"train": ("image", "label")},
+    {"train": ("data", "labels")},
+    {"train": ("data", "target")},
+    {"train": ("X", "y")},
+    {"train": ("x", "y")},
     {"train": ("arr_0", "arr_1")},  # as numpy calls arrays that were given no names
 )
 IDX = re.compile(r"(.*?)(train|t10k|test)-(images|labels)[-.]idx\d-ubyte(\.gz)?", re.IGNORECASE)
@@ -85,8 +91,9 @@ def list_npz(base: Path, files: Sequence[PurePath]) -> Listing:
     """List one npz file, or one of images and one of labels for each split."""
     archives = [base / path for path in files if path.suffix.lower() == ".npz"]
     named = {path: match for path in archives if (match := NPZ.fullmatch(path.name))}
+    notes: list[str] = []
     if len(archives) == 1 and not named:
-        read = _reading(archives[0], lambda: _read_npz_splits(archives[0]))
+        read = _reading(archives[0], lambda: _read_npz_splits(archives[0], notes))
     else:
         parts: dict[tuple[str, str], Path] = {}
         for path, match in named.items():
@@ -98,7 +105,7 @@ def list_npz(base: Path, files: Sequence[PurePath]) -> Listing:
             if kind == "images"
         }
     listed = {split: {"image": Side(*each)} for split, each in read.items()}
-    return Listing("npz", listed, _numbered(listed))
+    return Listing("npz", listed, _numbered(listed), notes=tuple(notes))
 
 
 def _read_idx(images: Path, labels: Path | None) -> Split:
@@ -170,24 +177,65 @@ def _read_idx_file(path: Path, dimensions: Sequence[int]) -> Pixels:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _read_npz_splits(path: Path) -> dict[str, Split]:
-    """Read the splits of an npz file whose arrays have one of the usual sets of names."""
+def _read_npz_splits(path: Path, notes: list[str]) -> dict[str, Split]:
+    """Read the splits of an npz file, by the names of its arrays.
+
+    What is not read is added to `notes`. Where no name is a usual one, the only array that can be
+    pictures is taken.
+    """
     with zipfile.ZipFile(path) as archive:
-        there = {name.removesuffix(".npy") for name in archive.namelist()}
-        for names in NPZ_NAMES:
-            if names["train"][0] in there:
-                break
-        else:
-            expected = " or ".join(names["train"][0] for names in NPZ_NAMES)
-            raise ValueError(f"it holds {', '.join(sorted(there)[:8])}; {expected} was expected")
+        files = [name for name in archive.namelist() if name.endswith(".npy")]
+        there = {name.removesuffix(".npy") for name in files}
+        names = _usual_names(there) or {"train": (_only_pictures(archive, there), "")}
         splits: dict[str, Split] = {}
+        used: set[str] = set()
         for split, (images, labels) in names.items():
             if images not in there:
                 continue
             pictures = _read_npz_array(archive, images)
             numbers = _read_npz_array(archive, labels) if labels in there else None
             splits[split] = _as_split(pictures, path, numbers, path)
+            used |= {images, labels}
+        left = sorted(there - used)
+        if left:
+            shown = ", ".join(presentable(name) for name in left[:8]) + (", …" if left[8:] else "")
+            read = ", ".join(presentable(name) for name in sorted(there & used))
+            notes.append(f"of the arrays in {presentable(path.name)}, {read} are read; not {shown}")
         return splits
+
+
+def _usual_names(there: set[str]) -> Mapping[str, tuple[str, str]] | None:
+    """Return the usual set of names that most of the arrays have, if one has its pictures."""
+    candidates = [names for names in NPZ_NAMES if names["train"][0] in there]
+    return max(
+        candidates,
+        key=lambda names: sum(name in there for pair in names.values() for name in pair),
+        default=None,
+    )
+
+
+def _only_pictures(archive: zipfile.ZipFile, there: set[str]) -> str:
+    """Return the name of the only array whose shape is that of pictures.
+
+    Raises:
+        ValueError: there is none, or several.
+    """
+    found = []
+    for name in sorted(there):
+        with archive.open(f"{name}.npy") as file:
+            shape, _, dtype = _read_identity(file, name)
+        is_grey = len(shape) == 3
+        is_in_channels = len(shape) == 4 and {shape[1], shape[3]} & {1, 3}
+        if dtype.kind in "iuf" and (is_grey or is_in_channels):
+            found.append(name)
+    if len(found) != 1:
+        several = (
+            f"several may be pictures: {', '.join(found[:8])}" if found else "none are pictures"
+        )
+        expected = " or ".join(dict.fromkeys(names["train"][0] for names in NPZ_NAMES))
+        shown = ", ".join(sorted(there)[:8])
+        raise ValueError(f"it holds {shown}; {several}; {expected} was expected")
+    return found[0]
 
 
 def _read_only_array(path: Path) -> NDArray[Any]:

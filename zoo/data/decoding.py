@@ -180,6 +180,20 @@ def decode_picture(path: Path, half: Half, value_range: ValueRange | None = None
     return picture.crop((start, 0, start + middle, picture.height))
 
 
+def decode_rows(side: Side, rows: Indices, spec: DataSpec) -> tuple[Indices, Pixels]:
+    """Decode some pictures of a side; those that cannot be read are left out.
+
+    Returns:
+        Which of the rows could be read, and their pixels (N, H, W, C).
+    """
+    blocks = _from_array if isinstance(side.pictures, np.ndarray) else _from_files
+    found = list(blocks(side, rows, spec, "train", Decoded()))
+    kept = np.concatenate([np.empty(0, np.int64), *(indices for indices, _, _ in found)])
+    images = spec.pictures
+    empty = np.empty((0, images.height, images.width, images.channels), np.uint8)
+    return kept, np.concatenate([empty, *(pixels for _, pixels, _ in found if len(pixels))])
+
+
 def validation_count(count: int) -> int:
     """Return how many of `count` training pictures are the validation split."""
     return min(MOST_HELD_OUT, max(1, round(HELD_OUT * count)))

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Literal, cast
 
@@ -283,10 +283,12 @@ class Listing:
     pairs: tuple[str, ...] = ()
     # sentences on what of the files is not used, or is read in a way that may surprise
     notes: tuple[str, ...] = ()
+    tables: tuple[Path, ...] = ()  # files that the labels were read from
+    left_out: tuple[Path, ...] = ()  # pictures that a note tells of
 
     def files(self) -> tuple[set[Path], bool]:
-        """Return the files of all pictures, and whether pictures come from arrays instead."""
-        used: set[Path] = set()
+        """Return the files that are read, and whether pictures come from arrays instead."""
+        used = set(self.tables)
         holds_arrays = False
         for sides in self.splits.values():
             for side in sides.values():
@@ -295,32 +297,3 @@ class Listing:
                 else:
                     used.update(side.pictures)
         return used, holds_arrays
-
-    def paired(self, splits: Sequence[str]) -> Listing:
-        """Return the listing with those of `splits` that it has brought into pairs, by file name.
-
-        Raises:
-            NotFoundError: a picture has no partner.
-        """
-        splits = [split for split in splits if {"a", "b"} == set(self.splits.get(split, ()))]
-        matched = {split: _matched(split, self.splits[split]) for split in splits}
-        return replace(self, splits={**self.splits, **matched}, pairs=(*self.pairs, *splits))
-
-
-def _matched(split: str, sides: Mapping[str, Side]) -> dict[str, Side]:
-    """Return both sides in the order of their pictures' names."""
-    named: dict[str, dict[str, Path]] = {}
-    for name, side in sides.items():
-        assert not isinstance(side.pictures, np.ndarray)
-        named[name] = {path.stem: path for path in side.pictures}
-        if len(named[name]) < len(side.pictures):
-            raise NotFoundError(
-                f"the {split} split should hold pairs; a name stands twice in {name}"
-            )
-    alone = sorted(named["a"].keys() ^ named["b"].keys())
-    if alone:
-        raise NotFoundError(
-            f"the {split} split should hold pairs of one name, but {len(alone)} have no partner",
-            cause=", ".join(alone[:5]),
-        )
-    return {name: Side([paths[stem] for stem in named["a"]]) for name, paths in named.items()}
