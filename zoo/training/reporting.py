@@ -316,13 +316,13 @@ class Reporter:
 
         def write(folder: Path) -> dict[str, Any]:
             save_weights(folder / "model.safetensors", self._model, identity)
-            optimisers = write_shared(folder, self._train_state, raw_weights)
+            players = write_shared(folder, self._train_state, raw_weights)
             for rank, state in enumerate(ranks):
                 write_bytes(folder / f"rank-{rank}.safetensors", state)
             return {
                 "cursor": asdict(result.cursor),
                 "ranks": len(ranks),
-                "optimisers": optimisers,
+                "players": players,
                 "reporter": {
                     "metrics": self.metrics,
                     "best": self._best,

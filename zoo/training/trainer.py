@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from zoo.data.batches import Batches
 from zoo.errors import PluginError
@@ -28,20 +28,46 @@ from zoo.training.monitors import AlertError, diverged
 MIN_STEPS_BETWEEN_VALIDATIONS = 20  # at ends of epochs: each validation also writes a checkpoint
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlayerState:
-    """A player during training: its parameters on the device and its optimiser."""
+    """A player during training: its parameters on the device, its optimiser, and its gradients.
 
+    A player whose networks are all frozen has no parameters, and its optimiser moves nothing.
+    """
+
+    player: Player
     parameters: list[nn.Parameter]
     optimiser: Optimizer
     learning_rates: list[float]
-    schedule: Callable[[float], float]
+    updates: int = 0  # since the optimiser has moved
+    gradients: list[Tensor | None] = field(default_factory=list)  # of these updates, where some are
 
     def set_learning_rates(self, progress: float) -> None:
         """Set the learning rates for the share of the training that is done."""
-        factor = self.schedule(progress)
+        factor = self.player.schedule(progress)
         for group, rate in zip(self.optimiser.param_groups, self.learning_rates, strict=True):
             group["lr"] = rate * factor
+
+    def set_gradients(self) -> None:
+        """Set the gradients to those of the updates since the optimiser has moved."""
+        self.optimiser.zero_grad(set_to_none=True)
+        # not left in the parameters, which another player may have as well
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=False):
+            parameter.grad = gradient
+
+    def move(self, norm: Tensor) -> None:
+        """Count an update; with the last of `accumulate`, step the optimiser.
+
+        `norm` is that of the gradients of all parameters together.
+        """
+        self.updates += 1
+        if self.updates < self.player.accumulate:
+            self.gradients = [each.grad for each in self.parameters]
+            return
+        if self.player.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.player.clip_norm, norm)
+        self.optimiser.step()
+        self.updates, self.gradients = 0, []
 
 
 @dataclass(frozen=True)
@@ -52,6 +78,7 @@ class TrainState:
     players: Mapping[str, PlayerState]
     fabric: Fabric
     autocast: AbstractContextManager[Any]
+    frozen: Sequence[nn.Module] = ()  # networks and their parts that have no trainable parameter
 
 
 def setup_players(
@@ -60,40 +87,61 @@ def setup_players(
     """Move the networks to the device, wrapped by Fabric, and build one optimiser per player.
 
     Raises:
-        PluginError: some parameter of the model belongs to no player, or to two.
+        PluginError: some parameter of the model belongs to no player, or to two that do not say so.
     """
     players = model.players()
     check_players(model, players)
+    model.progress = 0.0
     model.to(fabric.device)  # with what belongs to no player, such as a pool of images
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
+    names = {id(child): key for key, child in model.named_children()}
+    for network in {id(each): each for p in players.values() for each in p.modules}.values():
+        if id(network) not in names:
+            kind = type(network).__name__
+            raise contract_error(model, f"a player's {kind} is not an attribute of the model")
+        if any(each.requires_grad for each in network.parameters()):
+            setattr(model, names[id(network)], fabric.setup_module(network))
     states = {}
     for name, player in players.items():
-        for network in player.modules:
-            attributes = [key for key, child in model.named_children() if child is network]
-            if not attributes:
-                kind = type(network).__name__
-                raise contract_error(model, f"a player's {kind} is not an attribute of the model")
-            setattr(model, attributes[0], fabric.setup_module(network))
         parameters = list(parameters_of(player).values())
-        optimiser = fabric.setup_optimizers(player.optimiser(parameters))
+        # torch wants a parameter, or a group
+        made = player.optimiser(parameters) if parameters else SGD([{"params": []}])
+        optimiser = fabric.setup_optimizers(made)
         assert isinstance(optimiser, Optimizer)  # one goes in, one comes out
         rates = [group["lr"] for group in optimiser.param_groups]
-        states[name] = PlayerState(parameters, optimiser, rates, player.schedule)
-    return TrainState(model, states, fabric, autocast)
+        states[name] = PlayerState(player, parameters, optimiser, rates)
+    return TrainState(model, states, fabric, autocast, frozen_modules(model))
+
+
+def frozen_modules(model: Model) -> list[nn.Module]:
+    """Return the networks, and parts of networks, all of whose parameters are frozen."""
+    found = []
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(each.requires_grad for each in parameters):
+            found.append(module)
+    return found
 
 
 def check_players(model: Model, players: Mapping[str, Player]) -> None:
-    """Check that every parameter of the model belongs to exactly one player.
+    """Check that every trainable parameter of the model belongs to a player.
+
+    It may belong to several if all of these but one say that they share.
 
     Raises:
-        PluginError: one belongs to nobody or to two.
+        PluginError: one belongs to nobody, or to two players that do not say so.
     """
-    owners: dict[int, str] = {}
+    owners: dict[int, str] = {}  # the ones that do not share, where there are some
     for name, player in players.items():
         for key in parameters_of(player):
-            if key in owners:
-                raise contract_error(model, f"{owners[key]!r} and {name!r} share a parameter")
-            owners[key] = name
+            if key not in owners or players[owners[key]].shared:
+                owners[key] = name
+            elif not player.shared:
+                raise contract_error(
+                    model,
+                    f"{owners[key]!r} and {name!r} share a parameter, and neither is "
+                    "Player(..., shared=True)",
+                )
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in owners:
             raise contract_error(model, f"parameter {name!r} belongs to no player")
@@ -221,6 +269,7 @@ def train_steps(
     began = time.monotonic() - start.seconds
     step, progress = start.step, budget.progress(start.step, start.seconds)
     epochs_per_validation = math.ceil(MIN_STEPS_BETWEEN_VALIDATIONS / batches.steps_per_epoch)
+    state.model.progress = progress
     for epoch in itertools.count(start.epoch):
         first = start.batch if epoch == start.epoch else 0
         for index, batch in enumerate(batches.epoch(epoch, first), start=first + 1):
@@ -232,6 +281,7 @@ def train_steps(
             progress, signal, due = max_over_ranks(
                 state.fabric, budget.progress(step, seconds), stop_signal(), save_is_due(step)
             )
+            state.model.progress = progress
             ends = index == batches.steps_per_epoch
             validates = progress >= 1 or (ends and (epoch + 1) % epochs_per_validation == 0)
             cursor = Cursor(step, epoch + ends, 0 if ends else index, seconds)
@@ -254,11 +304,14 @@ def training_step(
     alone, so a forgotten ``detach`` may waste time but cannot change another player's network.
 
     Returns:
-        Every term as ``player/term``, and the norm of each player's gradient. If a player is
-        updated several times, both are means over its updates.
+        Every term as ``player/term``, and the norm of the gradient of each player that is not
+        frozen, before it is clipped. If a player is updated several times, both are means over its
+        updates.
     """
     terms, gradient_norms = Means(), Means()
     state.model.train()
+    for module in state.frozen:
+        module.eval()
     updates = state.model.training_step(batch)
     while True:
         with state.autocast:
@@ -271,18 +324,22 @@ def training_step(
             )
         values, norm = _apply_update(state, update, step)
         terms.add(values)
-        gradient_norms.add({update.player: norm})
+        if state.players[update.player].parameters:
+            gradient_norms.add({update.player: norm})
 
 
 def _apply_update(state: TrainState, update: Update, step: int) -> tuple[dict[str, float], float]:
     """Step the optimiser of one player; return the terms and the norm of the gradient.
 
-    Both are averaged over the ranks.
+    Both are averaged over the ranks. Where a player accumulates gradients, the norm is that of
+    their mean so far.
     """
     player = state.players[update.player]
     terms = torch.stack([term.float() for term in update.terms.values()])
-    player.optimiser.zero_grad(set_to_none=True)
-    state.fabric.backward(terms.sum(), inputs=player.parameters)
+    updates, loss = player.player.accumulate, terms.sum()
+    player.set_gradients()
+    if player.parameters:
+        state.fabric.backward(loss / updates if updates > 1 else loss, inputs=player.parameters)
     gradients = [each.grad for each in player.parameters if each.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients) if gradients else terms.new_zeros(())
     # What is not finite on one rank is not finite in the mean: all ranks stop alike.
@@ -290,8 +347,9 @@ def _apply_update(state: TrainState, update: Update, step: int) -> tuple[dict[st
     names = [f"{update.player}/{name}" for name in (*update.terms, "gradient norm")]
     values = dict(zip(names, means, strict=True))
     check_finite(values, step)
-    player.optimiser.step()
-    return values, values.pop(names[-1])
+    so_far = (player.updates + 1) / updates
+    player.move(norm)
+    return values, values.pop(names[-1]) / so_far
 
 
 def check_finite(values: Mapping[str, float], step: int) -> None:
