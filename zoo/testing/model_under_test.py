@@ -41,6 +41,7 @@ from zoo.testing.package_checks import Package
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint
 from zoo.training.config import Settings, check_data
+from zoo.training.players import TrainState, setup_players
 from zoo.training.state import (
     random_state,
     rank_state,
@@ -48,7 +49,7 @@ from zoo.training.state import (
     set_random_state,
     write_shared,
 )
-from zoo.training.trainer import Budget, Cursor, TrainState, setup_players, train_steps
+from zoo.training.trainer import Budget, Cursor, train_steps
 
 Made = TypeVar("Made")
 SLICE = 64  # images of the card's own data that the checks train on

@@ -30,7 +30,7 @@ from zoo.model.weights import in_plain_order, save_tensors
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged
 from zoo.training.config import Job
-from zoo.training.trainer import TrainState
+from zoo.training.players import TrainState
 
 GENERATORS = "generators"  # key of a rank's metadata
 PYTHON, NUMPY, TORCH, DEVICE = "python", "numpy", "torch", "device"  # keys of random generators

@@ -1,4 +1,4 @@
-"""The training loop: players with their optimisers, the steps they take, and when to stop.
+"""The training loop: the steps that the players take, and when to stop.
 
 It knows players, updates and batches, and names no model.
 """
@@ -8,161 +8,21 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch import Tensor
 
 from zoo.data.batches import Batches
-from zoo.errors import PluginError
-from zoo.model.contract import Batch, Model, Player, Update
+from zoo.model.contract import Batch, Model, Update
 from zoo.training.config import Settings
 from zoo.training.devices import max_over_ranks, mean_over_ranks
 from zoo.training.monitors import AlertError, diverged
+from zoo.training.players import TrainState, contract_error
 
 MIN_STEPS_BETWEEN_VALIDATIONS = 20  # at ends of epochs: each validation also writes a checkpoint
-
-
-@dataclass
-class PlayerState:
-    """A player during training: its parameters on the device, its optimiser, and its gradients.
-
-    A player whose networks are all frozen has no parameters, and its optimiser moves nothing.
-    """
-
-    player: Player
-    parameters: list[nn.Parameter]
-    optimiser: Optimizer
-    learning_rates: list[float]
-    updates: int = 0  # since the optimiser has moved
-    gradients: list[Tensor | None] = field(default_factory=list)  # of these updates, where some are
-
-    def set_learning_rates(self, progress: float) -> None:
-        """Set the learning rates for the share of the training that is done."""
-        factor = self.player.schedule(progress)
-        for group, rate in zip(self.optimiser.param_groups, self.learning_rates, strict=True):
-            group["lr"] = rate * factor
-
-    def set_gradients(self) -> None:
-        """Set the gradients to those of the updates since the optimiser has moved."""
-        self.optimiser.zero_grad(set_to_none=True)
-        # not left in the parameters, which another player may have as well
-        for parameter, gradient in zip(self.parameters, self.gradients, strict=False):
-            parameter.grad = gradient
-
-    def move(self, norm: Tensor) -> None:
-        """Count an update; with the last of `accumulate`, step the optimiser.
-
-        `norm` is that of the gradients of all parameters together.
-        """
-        self.updates += 1
-        if self.updates < self.player.accumulate:
-            self.gradients = [each.grad for each in self.parameters]
-            return
-        if self.player.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.player.clip_norm, norm)
-        self.optimiser.step()
-        self.updates, self.gradients = 0, []
-
-
-@dataclass(frozen=True)
-class TrainState:
-    """The model and its players on a device: all that a training step needs beside a batch."""
-
-    model: Model
-    players: Mapping[str, PlayerState]
-    fabric: Fabric
-    autocast: AbstractContextManager[Any]
-    frozen: Sequence[nn.Module] = ()  # networks and their parts that have no trainable parameter
-
-
-def setup_players(
-    model: Model, fabric: Fabric, autocast: AbstractContextManager[Any]
-) -> TrainState:
-    """Move the networks to the device, wrapped by Fabric, and build one optimiser per player.
-
-    Raises:
-        PluginError: some parameter of the model belongs to no player, or to two that do not say so.
-    """
-    players = model.players()
-    check_players(model, players)
-    model.progress = 0.0
-    model.to(fabric.device)  # with what belongs to no player, such as a pool of images
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
-    names = {id(child): key for key, child in model.named_children()}
-    for network in {id(each): each for p in players.values() for each in p.modules}.values():
-        if id(network) not in names:
-            kind = type(network).__name__
-            raise contract_error(model, f"a player's {kind} is not an attribute of the model")
-        if any(each.requires_grad for each in network.parameters()):
-            setattr(model, names[id(network)], fabric.setup_module(network))
-    states = {}
-    for name, player in players.items():
-        parameters = list(parameters_of(player).values())
-        # torch wants a parameter, or a group
-        made = player.optimiser(parameters) if parameters else SGD([{"params": []}])
-        optimiser = fabric.setup_optimizers(made)
-        assert isinstance(optimiser, Optimizer)  # one goes in, one comes out
-        rates = [group["lr"] for group in optimiser.param_groups]
-        states[name] = PlayerState(player, parameters, optimiser, rates)
-    return TrainState(model, states, fabric, autocast, frozen_modules(model))
-
-
-def frozen_modules(model: Model) -> list[nn.Module]:
-    """Return the networks, and parts of networks, all of whose parameters are frozen."""
-    found = []
-    for module in model.modules():
-        parameters = list(module.parameters())
-        if parameters and not any(each.requires_grad for each in parameters):
-            found.append(module)
-    return found
-
-
-def check_players(model: Model, players: Mapping[str, Player]) -> None:
-    """Check that every trainable parameter of the model belongs to a player.
-
-    It may belong to several if all of these but one say that they share.
-
-    Raises:
-        PluginError: one belongs to nobody, or to two players that do not say so.
-    """
-    owners: dict[int, str] = {}  # the ones that do not share, where there are some
-    for name, player in players.items():
-        for key in parameters_of(player):
-            if key not in owners or players[owners[key]].shared:
-                owners[key] = name
-            elif not player.shared:
-                raise contract_error(
-                    model,
-                    f"{owners[key]!r} and {name!r} share a parameter, and neither is "
-                    "Player(..., shared=True)",
-                )
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and id(parameter) not in owners:
-            raise contract_error(model, f"parameter {name!r} belongs to no player")
-
-
-def parameters_of(player: Player) -> dict[int, nn.Parameter]:
-    """Return the trainable parameters of a player, each once, by the identity of the tensor."""
-    return {
-        id(parameter): parameter
-        for module in player.modules
-        for parameter in module.parameters()
-        if parameter.requires_grad
-    }
-
-
-def contract_error(model: Model, why: str) -> PluginError:
-    """Return the error for a model that breaks the contract."""
-    return PluginError(
-        f"{type(model).__name__} ({type(model).__module__}) breaks the contract: {why}",
-        hint="see zoo/model/contract.py",
-    )
 
 
 @dataclass(frozen=True)
