@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,19 @@ def install(
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(site), *projects], check=True, timeout=120)
     return {"PYTHONPATH": str(site)}
+
+
+def install_stranger(folder: Path) -> dict[str, str]:
+    """Build the plugin in ``tests/stranger`` as a wheel and install it from there.
+
+    Returns:
+        Environment variables under which Python finds it.
+    """
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    offline = ["--no-deps", "--no-build-isolation"]
+    source = Path(__file__).parent / "stranger"
+    subprocess.run([*pip, "wheel", *offline, "-w", folder, source], check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([*pip, "install", *offline, "--target", folder / "site", wheel], check=True)
+    places = [str(folder / "site"), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, places))}

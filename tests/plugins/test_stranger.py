@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.installing import install_stranger
 from tests.process import zoo, zoo_json
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment in which the plugin is found, built and installed from a wheel."""
-    folder = tmp_path_factory.mktemp("stranger")
-    pip = [sys.executable, "-m", "pip", "--quiet"]
-    offline = ["--no-deps", "--no-build-isolation"]
-    source = PROJECT / "tests" / "stranger"
-    subprocess.run([*pip, "wheel", *offline, "-w", folder, source], check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    subprocess.run([*pip, "install", *offline, "--target", folder / "site", wheel], check=True)
-    return {"PYTHONPATH": str(folder / "site")}
+    return install_stranger(tmp_path_factory.mktemp("stranger"))
 
 
 def test_it_passes_every_check(site: dict[str, str]) -> None:

@@ -19,7 +19,8 @@ from zoo import DataSpec, Graph, Model, Player, Update, option
 from zoo.data.batches import Batches
 from zoo.errors import PluginError, UnhealthyError, UsageError
 from zoo.training.config import Settings
-from zoo.training.trainer import Budget, StepResult, TrainState, setup_players, train_steps
+from zoo.training.players import TrainState, setup_players
+from zoo.training.trainer import Budget, StepResult, train_steps
 
 SPEC = DataSpec.of_images("dots", 1, 4, 4)
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8)

@@ -32,7 +32,7 @@ def record_of(run: str) -> dict[str, Any]:
     state = json.loads((last / "state.json").read_text())
     found: dict[str, Any] = {
         "step": state["step"],
-        "optimisers": state["optimisers"],
+        "players": state["players"],
         "cursor": {**state["cursor"], "seconds": 0},
         "best": (folder / "checkpoints" / "best").exists()
         and (folder / "checkpoints" / "best").read_text(),

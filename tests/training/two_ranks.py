@@ -19,7 +19,8 @@ from zoo.data.batches import Batches
 from zoo.errors import UnhealthyError, ZooError
 from zoo.training import devices
 from zoo.training.config import Settings
-from zoo.training.trainer import Budget, setup_players, train_steps
+from zoo.training.players import setup_players
+from zoo.training.trainer import Budget, train_steps
 
 
 def main() -> None:

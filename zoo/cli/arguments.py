@@ -254,7 +254,7 @@ def load_target(target: str, data: str | None) -> Trained:
     """
     from zoo.data.location import check_data_is_there
 
-    path = _find_weights(target)
+    path = find_weights(target)
     say(f"using {path}")
     if data is not None:
         check_data_is_there(data)
@@ -267,8 +267,12 @@ def load_target(target: str, data: str | None) -> Trained:
     return trained
 
 
-def _find_weights(target: str) -> Path:
-    """Return the weight file of a path, of ``@last``, else of a run, else of a model."""
+def find_weights(target: str) -> Path:
+    """Return the weight file of a path, of ``@last``, else of a run, else of a model.
+
+    Raises:
+        NotFoundError: nothing of that name has weights.
+    """
     from zoo.catalog.lookup import find_model, installed_models
     from zoo.training.run import Run, all_runs, find_run
 

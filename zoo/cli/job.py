@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
-from zoo.cli.arguments import fetch_source, read_fit, read_size
+from zoo.cli.arguments import fetch_source, find_weights, read_fit, read_size
 from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
 from zoo.ports import Fit
@@ -108,12 +108,18 @@ def _layers(
     preset: str | None = None,
     assignments: Sequence[str] = (),
     duration: str | None = None,
+    rates: Sequence[str] = (),
     **flags: Any,
 ) -> tuple[list[dict[str, Any]], Any]:
     """Return the options that are asked for, the later ones stronger, and the preset's size."""
     from zoo.training.config import seconds
 
-    given = {key: value for key, value in flags.items() if value not in (None, False)}
+    given = {key: value for key, value in flags.items() if value not in (None, False, ())}
+    for rate in rates:
+        if "=" in rate:
+            given["learning_rates"] = (*given.get("learning_rates", ()), rate)
+        else:
+            given["lr"] = rate
     if duration is not None:
         given["max_seconds"] = seconds(duration)
     start = dict(entry.card.find_preset(preset)) if preset is not None else {}
@@ -125,7 +131,24 @@ def _layers(
         if not equals or not key:
             raise UsageError(f"--set {assignment[:60]!r} is not KEY=VALUE", hint="--set lr=1e-3")
         assigned[key.strip().replace("-", "_")] = value.strip()
-    return [start, in_file, given, assigned], usual_size
+    layers = [start, in_file, given, assigned]
+    for layer in layers:
+        if layer.get("init_from", "none") not in (None, "none"):
+            layer["init_from"] = str(_weights_to_start_from(str(layer["init_from"])))
+    return layers, usual_size
+
+
+def _weights_to_start_from(target: str) -> Path:
+    """Return the weight file of a run, a model or a path, as an absolute path.
+
+    Raises:
+        NotFoundError: there is none, or it is no safetensors file.
+    """
+    from zoo.model.tensors import look
+
+    path = find_weights(target).absolute()
+    look(path)  # what is misspelt is told before torch is imported
+    return path
 
 
 def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:

@@ -71,7 +71,12 @@ class GroupedCommand(click.Command):
               help="Set any option of model or trainer (see zoo show MODEL).")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE",
               help="Take all of it from a file, such as a run's config.toml.")  # fmt: skip
-@click.option("--lr", metavar="RATE", help="Learning rate, for models that have one.")
+@click.option("--init-from", metavar="TARGET|FILE", shell_complete=arguments.complete_targets,
+              help="Start from weights of a run, model or file, where they fit.")  # fmt: skip
+@click.option("--freeze", metavar="NETWORK", multiple=True,
+              help="Do not train this network, or the networks of this player.")  # fmt: skip
+@click.option("--lr", "rates", metavar="[NETWORK=]RATE", multiple=True,
+              help="Learning rate, for models that have one; or that of one network.")  # fmt: skip
 @click.option("--batch-size", metavar="N", help="Images a step.")
 @click.option("--ema", metavar="DECAY", help="Sample from averaged weights, such as 0.999.")
 @click.option(

@@ -28,25 +28,48 @@ class Player:
     An autoencoder has one player, a GAN two: its generator and its discriminator.
 
     Args:
-        modules: networks that are attributes of the model. Every parameter of the model belongs
-            to exactly one player, and networks are called as ``network(x)``, never through other
-            methods of theirs, so that the trainer can spread them over several devices.
+        modules: networks that are attributes of the model. Every parameter of the model that
+            requires a gradient belongs to exactly one player, and networks are called as
+            ``network(x)``, never through other methods of theirs, so that the trainer can spread
+            them over several devices.
         optimiser: takes the parameters and returns the optimiser, for example
             ``partial(torch.optim.Adam, lr=config.lr)``.
         schedule: factor of the learning rate by the share of the training that is done, in [0, 1].
         loss_at_random_guess: of a discriminator: the sum of its terms when it cannot tell real from
             generated images, 2 ln 2 for the logistic loss. None for other players, and where the
             terms have no such value, as those of a Wasserstein critic.
+        clip_norm: greatest norm of the gradient of all parameters together; a longer gradient is
+            scaled down to it before the optimiser moves them.
+        accumulate: updates of this player for one move of the optimiser, which takes the mean of
+            their gradients. Those that are left at the end of a training move nothing.
+        shared: whether networks of this player may belong to another one as well, with an optimiser
+            of its own. An adversarial autoencoder trains its encoder twice in a step: for
+            reconstruction, and as ``Player([self.encoder], adam, shared=True)``.
+
+    Raises:
+        ValueError: `clip_norm` is not above 0, or `accumulate` is no whole number above 0.
     """
 
     modules: Sequence[nn.Module]
     optimiser: Callable[[Iterable[nn.Parameter]], Optimizer]
     schedule: Callable[[float], float] = constant
     loss_at_random_guess: float | None = None
+    clip_norm: float | None = None
+    accumulate: int = 1
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm={self.clip_norm} must be above 0")
+        if not isinstance(self.accumulate, int) or self.accumulate < 1:
+            raise ValueError(f"accumulate={self.accumulate} must be a whole number above 0")
 
 
 class Update:
     """One step of one player's optimiser, which lowers the sum of the terms.
+
+    A player that has nothing to do in a phase of the training is not updated, and its optimiser
+    stays as it is.
 
     Args:
         player: name of the player; no other player's parameters change.
@@ -116,11 +139,22 @@ class Model(nn.Module, ABC):
     Subclasses set `Config` to a frozen dataclass whose fields are made by `zoo.option`, build
     their networks in ``__init__`` after ``super().__init__(config, data)``, and keep all state in
     those networks.
+
+    Parameters with ``requires_grad=False`` are frozen: they belong to no player and are saved with
+    the weights. A network all of whose parameters are frozen is in evaluation mode while the model
+    trains.
+
+    Attributes:
+        progress: share of the training that is done, in [0, 1]. The trainer sets it before each
+            step, and a resumed training has the same. It is 1 for a model that is not trained, such
+            as one that was loaded or is exported. What a graph depends on (the stage of a growing
+            network) belongs in a buffer, which is saved with the weights.
     """
 
     Config: ClassVar[type]
     training_defaults: ClassVar[Training] = Training()
     goal: ClassVar[Goal | None] = None
+    progress: float = 1.0
 
     def __init__(self, config: Any, data: DataSpec) -> None:
         super().__init__()

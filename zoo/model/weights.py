@@ -5,7 +5,7 @@ Nothing else is needed to build the model again: `load_weights` takes a path and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from torch import Tensor
 from zoo.atomic import write_bytes
 from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
-from zoo.errors import NotFoundError, PluginError, ZooError
+from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
 from zoo.identity import METADATA_KEY, Identity, WeightHeader, from_text, to_text
 from zoo.manifest import check_listed
 from zoo.model.contract import Model
 from zoo.model.tensors import Shape, damaged, look
-from zoo.options import configure, plain_options
+from zoo.options import configure, plain_options, show_value
 from zoo.ports import DataSpec
 
 
@@ -123,6 +123,73 @@ def load_weights(path: Path) -> Trained:
     _check_values(path, tensors, model.state_dict(), note)
     model.load_state_dict(tensors)
     return Trained(model.eval(), identity, path)
+
+
+@torch.no_grad()
+def init_from(model: Model, entry: ModelEntry, path: Path) -> list[str]:
+    """Copy the tensors of a weight file that a model has as well, of the same name and shape.
+
+    The file may be of another model, or of no model of the zoo's.
+
+    Returns:
+        In a few lines, how many were taken, and which tensors keep the values that they have.
+
+    Raises:
+        NotFoundError: the file is missing or damaged, or not the one that a manifest beside it
+            lists.
+        UsageError: nothing fits.
+    """
+    check_listed(path)
+    found, metadata = read_tensors(path)
+    path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path  # as shown
+    wanted = model.state_dict()
+    taken = [
+        name
+        for name, each in wanted.items()
+        if name in found
+        and found[name].shape == each.shape
+        and found[name].is_floating_point() == each.is_floating_point()
+    ]
+    origin = _origin(model, entry, read_identity(path) if METADATA_KEY in metadata else None)
+    if not any(wanted[name].is_floating_point() for name in taken):
+        raise UsageError(
+            f"nothing in {path} fits {entry.name}: no tensor of the same name and shape",
+            cause=origin or "the file is not of the zoo's, and names its tensors otherwise",
+            hint=f"zoo train {entry.name} without --init-from, or weights of {entry.name}",
+        )
+    for name in taken:
+        if not torch.isfinite(found[name]).all():
+            raise damaged(path, f"tensor {name!r} holds values that are not finite")
+        wanted[name].copy_(found[name])
+    lines = [f"starting from {len(taken)} of {len(wanted)} tensors, of {path}"]
+    for what, names in (
+        ("of another shape there, started anew", (wanted.keys() & found.keys()) - set(taken)),
+        ("not there, started anew", wanted.keys() - found.keys()),
+        ("only there, not used", found.keys() - wanted.keys()),
+    ):
+        lines += [f"  {what}: {_first_names(names)}"] if names else []
+    return [*lines, f"  {origin}"] if origin and len(taken) < len(wanted) else lines
+
+
+def _origin(model: Model, entry: ModelEntry, identity: Identity | None) -> str:
+    """Return of which other model, or with which other options, a file is; empty if of neither."""
+    if identity is None:
+        return ""
+    if identity.model != entry.card.name:
+        return f"it holds weights of {identity.model!r}"
+    own = plain_options(model.config)
+    others = [
+        f"{key}={show_value(tuple(value) if isinstance(value, list) else value)}"
+        for key, value in identity.config.items()
+        if own.get(key) != value
+    ]
+    return f"it was trained with --set {' --set '.join(others)}"[:200] if others else ""
+
+
+def _first_names(names: Iterable[str], most: int = 6) -> str:
+    """Return some names in a line, and how many there are beside these."""
+    first, rest = sorted(names)[:most], sorted(names)[most:]
+    return ", ".join(name[:60] for name in first) + (f" and {len(rest)} more" if rest else "")
 
 
 def read_identity(path: Path) -> Identity:

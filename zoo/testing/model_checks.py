@@ -34,7 +34,7 @@ from zoo.testing.model_under_test import (
 )
 from zoo.training.config import resolve
 from zoo.training.monitors import AlertError
-from zoo.training.trainer import check_players, parameters_of
+from zoo.training.players import check_players, parameters_of
 
 ODD = 3  # images of a batch that no usual batch size is a multiple of
 LONGEST_SUMMARY = 90  # characters; a row of `zoo list` has room for no more

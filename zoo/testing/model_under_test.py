@@ -41,6 +41,7 @@ from zoo.testing.package_checks import Package
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint
 from zoo.training.config import Settings, check_data
+from zoo.training.players import TrainState, setup_players
 from zoo.training.state import (
     random_state,
     rank_state,
@@ -48,7 +49,7 @@ from zoo.training.state import (
     set_random_state,
     write_shared,
 )
-from zoo.training.trainer import Budget, Cursor, TrainState, setup_players, train_steps
+from zoo.training.trainer import Budget, Cursor, train_steps
 
 Made = TypeVar("Made")
 SLICE = 64  # images of the card's own data that the checks train on
@@ -116,7 +117,7 @@ def attributes(model: Model) -> dict[tuple[str, type], str]:
     found = {}
     for module in model.modules():
         if not type(module).__module__.startswith(("torch.", "lightning_fabric.")):
-            for name in vars(module).keys() - OWN - {"config", "data", "training_step"}:
+            for name in vars(module).keys() - OWN - {"config", "data", "progress", "training_step"}:
                 found[name, type(module)] = repr(vars(module)[name])[:2000]
     return found
 
@@ -127,10 +128,10 @@ class _StepRecorder:
     def __init__(self, state: TrainState, record: TrainingRecord) -> None:
         self.state, self.record = state, record
         self.original_step = state.model.training_step
-        self.seen = {
-            name: [each.detach().clone() for each in player.parameters]
-            for name, player in state.players.items()
+        self.parameters = {
+            id(each): each for player in state.players.values() for each in player.parameters
         }
+        self.seen = {key: each.detach().clone() for key, each in self.parameters.items()}
 
     def training_step(self, batch: Batch) -> Iterator[Update]:
         updates = self.original_step(batch)
@@ -139,17 +140,15 @@ class _StepRecorder:
             update = next(updates, None)
             here = _line(updates) or source_line(self.original_step)
             self._note_foreign(
-                self._changed_players() - {last}, f"after {begin}, before {here}", here
+                self._changed() - self._own(last), f"after {begin}, before {here}", here
             )
             if update is None:
                 return
             self.record.where = here
             yield update
-            changed = self._changed_players()
-            self._note_foreign(
-                changed - {update.player}, f"by the update of {update.player!r}", here
-            )
-            if update.player in changed:
+            changed, own = self._changed(), self._own(update.player)
+            self._note_foreign(changed - own, f"by the update of {update.player!r}", here)
+            if changed & own:
                 self.record.moved.add(update.player)
             self.record.unreached -= {
                 _plain(name)
@@ -158,19 +157,24 @@ class _StepRecorder:
             }
             begin, last = here, update.player
 
-    def _changed_players(self) -> set[str]:
-        """Return the players whose parameters have changed since the last time."""
+    def _own(self, player: str) -> set[int]:
+        """Return the parameters of a player, by identity; of no player, none."""
+        state = self.state.players.get(player)
+        return {id(each) for each in state.parameters} if state else set()
+
+    def _changed(self) -> set[int]:
+        """Return the parameters that have changed since the last time, by identity."""
         found = set()
-        for name, player in self.state.players.items():
-            for index, parameter in enumerate(player.parameters):
-                if not torch.equal(self.seen[name][index], parameter):
-                    self.seen[name][index] = parameter.detach().clone()
-                    found.add(name)
+        for key, parameter in self.parameters.items():
+            if not torch.equal(self.seen[key], parameter):
+                self.seen[key] = parameter.detach().clone()
+                found.add(key)
         return found
 
-    def _note_foreign(self, changed: set[str], how: str, where: str) -> None:
+    def _note_foreign(self, changed: set[int], how: str, where: str) -> None:
         if changed and self.record.foreign_change is None:
-            who = " and ".join(repr(each) for each in sorted(changed))
+            players = [name for name in self.state.players if self._own(name) & changed]
+            who = " and ".join(repr(each) for each in sorted(players))
             self.record.foreign_change = f"the parameters of {who} were changed {how}", where
 
 
@@ -339,7 +343,7 @@ class ModelUnderTest:
     def _save(self, state: TrainState, folder: Path) -> Checkpoint:
         save_weights(folder / "model.safetensors", state.model, describe(state.model, self.entry))
         (folder / "rank-0.safetensors").write_bytes(rank_state(state))
-        content = {"step": SAVED, "ranks": 1, "optimisers": write_shared(folder, state, {})}
+        content = {"step": SAVED, "ranks": 1, "players": write_shared(folder, state, {})}
         return Checkpoint(folder, json.loads(json.dumps(content)))
 
     @made_once("training/builds")
@@ -358,7 +362,7 @@ class ModelUnderTest:
                 if not GRAPH_NAME.fullmatch(name):
                     raise Finding(f"graph {name!r} cannot name a file", self.place("graphs"))
                 try:
-                    about = describe_graph(trained, name, graph, weights_sha256="")
+                    about = describe_graph(trained, name, graph, weights_sha256="0" * 64)
                     export_graph(self.trained, graph, about, path)
                 except ZooError as problem:
                     where = innermost_line(problem, self.folder) or source_line(graph.function)

@@ -41,7 +41,7 @@ class _State(TypedDict):
     step: int
     ranks: int
     cursor: dict[str, int | float]
-    optimisers: dict[str, Any]
+    players: dict[str, Any]
     reporter: dict[str, Any]
     job: JobRecord
     environment: dict[str, str]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -69,6 +70,13 @@ class Settings:
         None, "decay of a moving average of all weights, for samples and exports; 0.999 is usual",
         above=0.0, below=1.0,
     )  # fmt: skip
+    init_from: str | None = option(
+        None, "run, model or weight file to start from; what does not fit in it starts anew"
+    )
+    freeze: tuple[str, ...] = option((), "networks, by name or player, that are not trained")
+    learning_rates: tuple[str, ...] = option(
+        (), "learning rates by network or player, such as encoder=1e-5; else the model's"
+    )
     checkpoint_every: str = option(
         "5m", "time or steps between checkpoints, 30s or 500, beside those of each validation"
     )
@@ -115,6 +123,7 @@ def resolve(
                 raise unknown_option(key, {**theirs, **ours})
     resolved = configure(Settings, settings)
     interval(resolved.checkpoint_every)
+    network_rates(resolved.learning_rates)
     for name in resolved.fail_on:
         if name not in {*MONITORS, "none"}:
             raise UsageError(
@@ -126,6 +135,25 @@ def resolve(
             "nothing says when to stop", hint="--epochs 20, --steps 1000 or --time 10m"
         )
     return configure(model_config, config), resolved
+
+
+def network_rates(texts: Sequence[str]) -> dict[str, float]:
+    """Return the learning rates of networks or players, by name, of texts ``NAME=RATE``.
+
+    Raises:
+        UsageError: a text is no such pair, or its rate is no number above 0.
+    """
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        with suppress(ValueError):
+            found[name] = float(value)
+        if not name or not 0 < found.get(name, 0) < math.inf:
+            raise UsageError(
+                f"learning_rates = {text[:40]!r} is not NETWORK=RATE, with a rate above 0",
+                hint="--lr encoder=1e-5",
+            )
+    return found
 
 
 def interval(text: str) -> tuple[float, float]:

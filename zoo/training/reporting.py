@@ -31,9 +31,10 @@ from zoo.training.checkpoint import Checkpoint, remove_leftovers, save_checkpoin
 from zoo.training.config import Job
 from zoo.training.curves import save_curves
 from zoo.training.monitors import MONITORS, Alert, AlertError
+from zoo.training.players import TrainState
 from zoo.training.run import Run
 from zoo.training.state import environment, write_shared
-from zoo.training.trainer import Means, StepResult, TrainState, WeightAverage, check_finite
+from zoo.training.trainer import Means, StepResult, WeightAverage, check_finite
 from zoo.training.watch import Watcher
 
 ROW_EVERY_STEPS = 20  # a row of metrics.jsonl is the mean of so many steps
@@ -316,13 +317,13 @@ class Reporter:
 
         def write(folder: Path) -> dict[str, Any]:
             save_weights(folder / "model.safetensors", self._model, identity)
-            optimisers = write_shared(folder, self._train_state, raw_weights)
+            players = write_shared(folder, self._train_state, raw_weights)
             for rank, state in enumerate(ranks):
                 write_bytes(folder / f"rank-{rank}.safetensors", state)
             return {
                 "cursor": asdict(result.cursor),
                 "ranks": len(ranks),
-                "optimisers": optimisers,
+                "players": players,
                 "reporter": {
                     "metrics": self.metrics,
                     "best": self._best,

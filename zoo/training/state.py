@@ -30,7 +30,7 @@ from zoo.model.weights import in_plain_order, save_tensors
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged
 from zoo.training.config import Job
-from zoo.training.trainer import TrainState
+from zoo.training.players import TrainState
 
 GENERATORS = "generators"  # key of a rank's metadata
 PYTHON, NUMPY, TORCH, DEVICE = "python", "numpy", "torch", "device"  # keys of random generators
@@ -42,22 +42,27 @@ def write_shared(
 ) -> dict[str, Any]:
     """Write what all ranks have in common beside the weights; return the part that is JSON.
 
-    That is the optimisers, and the weights as these left them, while the model holds averages.
+    That is the optimisers, the gradients that are not yet used, and the weights as the optimisers
+    left them, while the model holds averages.
 
     Raises:
         PluginError: the state of an optimiser holds something that is no number and no tensor.
     """
     tensors = {f"raw.{name}": tensor for name, tensor in raw_weights.items()}
-    optimisers = {}
+    players = {}
     for name, player in state.players.items():
+        parts = {
+            "optimiser": player.optimiser.state_dict(),
+            "updates": player.updates,
+            "gradients": player.gradients,
+        }
         try:
-            optimiser = player.optimiser.state_dict()
-            optimisers[name], more = flatten_state(optimiser, f"{name}.optimiser")
+            players[name], more = flatten_state(parts, name)
         except TypeError as problem:
             raise PluginError(f"the optimiser of {name!r} cannot be saved: {problem}") from None
         tensors |= more
     save_tensors(folder / "training.safetensors", tensors)
-    return optimisers
+    return players
 
 
 def rank_state(state: TrainState) -> bytes:
@@ -74,7 +79,7 @@ def rank_state(state: TrainState) -> bytes:
 
 @torch.no_grad()
 def restore(state: TrainState, checkpoint: Checkpoint, *, rank: int, ranks: int) -> None:
-    """Restore the model, the optimisers and the random generators from a checkpoint.
+    """Restore the model, its players and the random generators from a checkpoint.
 
     If the number of ranks was another one, every rank takes the buffers of the first, and keeps its
     own random generators.
@@ -91,8 +96,13 @@ def restore(state: TrainState, checkpoint: Checkpoint, *, rank: int, ranks: int)
             is_averaged = averaged and tensor.is_floating_point()
             _fill(tensor, shared[f"raw.{name}"] if is_averaged else weights[name], name)
         for name, player in state.players.items():
-            optimiser = unflatten_state(checkpoint.content["optimisers"][name], shared)
-            player.optimiser.load_state_dict(match_layout(optimiser, player.optimiser))
+            saved = unflatten_state(checkpoint.content["players"][name], shared)
+            player.optimiser.load_state_dict(match_layout(saved["optimiser"], player.optimiser))
+            player.updates = saved["updates"]
+            player.gradients = [
+                None if gradient is None else torch.empty_like(parameter).copy_(gradient)
+                for parameter, gradient in zip(player.parameters, saved["gradients"], strict=False)
+            ]
         same_ranks = ranks == checkpoint.ranks
         own, metadata = _read(path / f"rank-{rank if same_ranks else 0}.safetensors")
         for name, buffer in _buffers(state.model).items():

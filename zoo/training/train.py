@@ -31,12 +31,13 @@ from zoo.model.inference import (
     overview,
     samplers,
 )
-from zoo.model.weights import describe, save_weights
+from zoo.model.weights import describe, init_from, save_weights
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged, newest, set_aside
-from zoo.training.config import Job, interval
+from zoo.training.config import Job, interval, network_rates
 from zoo.training.launch import SecondSignal, exit_code
 from zoo.training.monitors import Alert, AlertError
+from zoo.training.players import TrainState, freeze, setup_players
 from zoo.training.reporting import PREVIEWS, Progress, Reporter
 from zoo.training.run import Run, Status, now
 from zoo.training.state import changed_environment, rank_state, restore, write_shared
@@ -44,8 +45,6 @@ from zoo.training.trainer import (
     MIN_STEPS_BETWEEN_VALIDATIONS,
     Budget,
     Cursor,
-    TrainState,
-    setup_players,
     train_steps,
 )
 from zoo.training.watch import measure_diversity
@@ -120,8 +119,8 @@ def _train_first_rank(
     stop_signal: Callable[[], int],
 ) -> TrainResult:
     """Train on the first rank, which writes the run folder."""
-    state, batches = setup_training(job, fabric)
     checkpoint, unusable = find_checkpoint(fabric, resumed)
+    state, batches = setup_training(job, fabric, log, is_new=checkpoint is None)
     run = resumed or Run.create(job.entry.card.name, name)
     with nullcontext() if resumed else run.held():
         changes = changed_environment(job, checkpoint, fabric) if checkpoint else []
@@ -166,8 +165,8 @@ def _train_other_rank(
     It exits without output if the first one reports the same error; else it prints one line.
     """
     try:
-        state, batches = setup_training(job, fabric)
         checkpoint, _ = find_checkpoint(fabric, resumed)
+        state, batches = setup_training(job, fabric, is_new=checkpoint is None)
         run_steps(job, state, batches, checkpoint, None, stop_signal)
     except AlertError as problem:  # which all ranks have
         raise SystemExit(problem.exit_code) from None
@@ -180,20 +179,30 @@ def _train_other_rank(
         raise
 
 
-def setup_training(job: Job, fabric: Fabric) -> tuple[TrainState, Batches]:
+def setup_training(
+    job: Job, fabric: Fabric, log: Log = lambda _: None, *, is_new: bool = True
+) -> tuple[TrainState, Batches]:
     """Build the model alike on every rank, and this rank's share of the batches.
 
-    Afterwards each rank draws random numbers of its own.
+    A new training starts from the weights of ``--init-from``, where these are given. Afterwards
+    each rank draws random numbers of its own.
 
     Raises:
-        UsageError: the batch cannot be shared by the ranks.
+        NotFoundError: the weights to start from are missing or damaged.
+        UsageError: the batch cannot be shared by the ranks, the weights to start from fit nowhere,
+            or there is no such network to freeze.
     """
     settings = job.settings
     fabric.seed_everything(settings.seed, verbose=False)
     kind = fabric.device.type
     is_mixed = devices.precision(settings, kind) == "bf16"
     autocast = torch.autocast(kind, torch.bfloat16, enabled=is_mixed)
-    state = setup_players(job.build(), fabric, autocast)
+    model = job.build()
+    freeze(model, settings.freeze)
+    if is_new and settings.init_from:
+        for line in init_from(model, job.entry, Path(settings.init_from)):
+            log(line)
+    state = setup_players(model, fabric, autocast, network_rates(settings.learning_rates))
     fabric.seed_everything(settings.seed + fabric.global_rank, verbose=False)
     batches = Batches(
         job.store.splits["train"],

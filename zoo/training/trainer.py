@@ -1,4 +1,4 @@
-"""The training loop: players with their optimisers, the steps they take, and when to stop.
+"""The training loop: the steps that the players take, and when to stop.
 
 It knows players, updates and batches, and names no model.
 """
@@ -9,112 +9,20 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from zoo.data.batches import Batches
-from zoo.errors import PluginError
-from zoo.model.contract import Batch, Model, Player, Update
+from zoo.model.contract import Batch, Model, Update
 from zoo.training.config import Settings
 from zoo.training.devices import max_over_ranks, mean_over_ranks
 from zoo.training.monitors import AlertError, diverged
+from zoo.training.players import TrainState, contract_error
 
 MIN_STEPS_BETWEEN_VALIDATIONS = 20  # at ends of epochs: each validation also writes a checkpoint
-
-
-@dataclass(frozen=True)
-class PlayerState:
-    """A player during training: its parameters on the device and its optimiser."""
-
-    parameters: list[nn.Parameter]
-    optimiser: Optimizer
-    learning_rates: list[float]
-    schedule: Callable[[float], float]
-
-    def set_learning_rates(self, progress: float) -> None:
-        """Set the learning rates for the share of the training that is done."""
-        factor = self.schedule(progress)
-        for group, rate in zip(self.optimiser.param_groups, self.learning_rates, strict=True):
-            group["lr"] = rate * factor
-
-
-@dataclass(frozen=True)
-class TrainState:
-    """The model and its players on a device: all that a training step needs beside a batch."""
-
-    model: Model
-    players: Mapping[str, PlayerState]
-    fabric: Fabric
-    autocast: AbstractContextManager[Any]
-
-
-def setup_players(
-    model: Model, fabric: Fabric, autocast: AbstractContextManager[Any]
-) -> TrainState:
-    """Move the networks to the device, wrapped by Fabric, and build one optimiser per player.
-
-    Raises:
-        PluginError: some parameter of the model belongs to no player, or to two.
-    """
-    players = model.players()
-    check_players(model, players)
-    model.to(fabric.device)  # with what belongs to no player, such as a pool of images
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
-    states = {}
-    for name, player in players.items():
-        for network in player.modules:
-            attributes = [key for key, child in model.named_children() if child is network]
-            if not attributes:
-                kind = type(network).__name__
-                raise contract_error(model, f"a player's {kind} is not an attribute of the model")
-            setattr(model, attributes[0], fabric.setup_module(network))
-        parameters = list(parameters_of(player).values())
-        optimiser = fabric.setup_optimizers(player.optimiser(parameters))
-        assert isinstance(optimiser, Optimizer)  # one goes in, one comes out
-        rates = [group["lr"] for group in optimiser.param_groups]
-        states[name] = PlayerState(parameters, optimiser, rates, player.schedule)
-    return TrainState(model, states, fabric, autocast)
-
-
-def check_players(model: Model, players: Mapping[str, Player]) -> None:
-    """Check that every parameter of the model belongs to exactly one player.
-
-    Raises:
-        PluginError: one belongs to nobody or to two.
-    """
-    owners: dict[int, str] = {}
-    for name, player in players.items():
-        for key in parameters_of(player):
-            if key in owners:
-                raise contract_error(model, f"{owners[key]!r} and {name!r} share a parameter")
-            owners[key] = name
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and id(parameter) not in owners:
-            raise contract_error(model, f"parameter {name!r} belongs to no player")
-
-
-def parameters_of(player: Player) -> dict[int, nn.Parameter]:
-    """Return the trainable parameters of a player, each once, by the identity of the tensor."""
-    return {
-        id(parameter): parameter
-        for module in player.modules
-        for parameter in module.parameters()
-        if parameter.requires_grad
-    }
-
-
-def contract_error(model: Model, why: str) -> PluginError:
-    """Return the error for a model that breaks the contract."""
-    return PluginError(
-        f"{type(model).__name__} ({type(model).__module__}) breaks the contract: {why}",
-        hint="see zoo/model/contract.py",
-    )
 
 
 @dataclass(frozen=True)
@@ -221,6 +129,7 @@ def train_steps(
     began = time.monotonic() - start.seconds
     step, progress = start.step, budget.progress(start.step, start.seconds)
     epochs_per_validation = math.ceil(MIN_STEPS_BETWEEN_VALIDATIONS / batches.steps_per_epoch)
+    state.model.progress = progress
     for epoch in itertools.count(start.epoch):
         first = start.batch if epoch == start.epoch else 0
         for index, batch in enumerate(batches.epoch(epoch, first), start=first + 1):
@@ -232,6 +141,7 @@ def train_steps(
             progress, signal, due = max_over_ranks(
                 state.fabric, budget.progress(step, seconds), stop_signal(), save_is_due(step)
             )
+            state.model.progress = progress
             ends = index == batches.steps_per_epoch
             validates = progress >= 1 or (ends and (epoch + 1) % epochs_per_validation == 0)
             cursor = Cursor(step, epoch + ends, 0 if ends else index, seconds)
@@ -254,11 +164,14 @@ def training_step(
     alone, so a forgotten ``detach`` may waste time but cannot change another player's network.
 
     Returns:
-        Every term as ``player/term``, and the norm of each player's gradient. If a player is
-        updated several times, both are means over its updates.
+        Every term as ``player/term``, and the norm of the gradient of each player that is not
+        frozen, before it is clipped. If a player is updated several times, both are means over its
+        updates.
     """
     terms, gradient_norms = Means(), Means()
     state.model.train()
+    for module in state.frozen:
+        module.eval()
     updates = state.model.training_step(batch)
     while True:
         with state.autocast:
@@ -271,18 +184,22 @@ def training_step(
             )
         values, norm = _apply_update(state, update, step)
         terms.add(values)
-        gradient_norms.add({update.player: norm})
+        if state.players[update.player].parameters:
+            gradient_norms.add({update.player: norm})
 
 
 def _apply_update(state: TrainState, update: Update, step: int) -> tuple[dict[str, float], float]:
     """Step the optimiser of one player; return the terms and the norm of the gradient.
 
-    Both are averaged over the ranks.
+    Both are averaged over the ranks. Where a player accumulates gradients, the norm is that of
+    their mean so far.
     """
     player = state.players[update.player]
     terms = torch.stack([term.float() for term in update.terms.values()])
-    player.optimiser.zero_grad(set_to_none=True)
-    state.fabric.backward(terms.sum(), inputs=player.parameters)
+    updates, loss = player.player.accumulate, terms.sum()
+    player.set_gradients()
+    if player.parameters:
+        state.fabric.backward(loss / updates if updates > 1 else loss, inputs=player.parameters)
     gradients = [each.grad for each in player.parameters if each.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients) if gradients else terms.new_zeros(())
     # What is not finite on one rank is not finite in the mean: all ranks stop alike.
@@ -290,8 +207,9 @@ def _apply_update(state: TrainState, update: Update, step: int) -> tuple[dict[st
     names = [f"{update.player}/{name}" for name in (*update.terms, "gradient norm")]
     values = dict(zip(names, means, strict=True))
     check_finite(values, step)
-    player.optimiser.step()
-    return values, values.pop(names[-1])
+    so_far = (player.updates + 1) / updates
+    player.move(norm)
+    return values, values.pop(names[-1]) / so_far
 
 
 def check_finite(values: Mapping[str, float], step: int) -> None:

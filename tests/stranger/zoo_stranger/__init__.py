@@ -1,4 +1,4 @@
-"""A model of three players, and a data set that lies in the package."""
+"""Two models of three players, and a data set that lies in the package."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import zoo
 
 @zoo.hookimpl
 def zoo_models() -> list[zoo.Card]:
-    """Return the card."""
+    """Return the cards."""
     return [
         zoo.Card(
             name="three-players",
@@ -22,7 +22,20 @@ def zoo_models() -> list[zoo.Card]:
             ),
             data="crosses",
             presets={"tiny": {"layers": "conv,linear", "epochs": 2}},
-        )
+        ),
+        zoo.Card(
+            name="adversarial-ae",
+            summary="an autoencoder whose codes are normally distributed, by a critic of them",
+            task="generation",
+            model="zoo_stranger.adversarial_ae:AdversarialAE",
+            paper=zoo.Paper(
+                "Adversarial Autoencoders",
+                "Makhzani et al.",
+                2015,
+                "https://arxiv.org/abs/1511.05644",
+            ),
+            data="crosses",
+        ),
     ]
 
 
