@@ -19,12 +19,13 @@ import numpy as np
 import torch
 
 from zoo.catalog.lookup import ModelEntry, find_dataset, installed_models, load_class
+from zoo.draws import draw_example
 from zoo.export.exporter import export_graph
 from zoo.export.metadata import describe_graph
 from zoo.model.contract import Graph, Model
 from zoo.model.weights import Trained, describe
 from zoo.ports import DataSpec
-from zoo.runtime.session import draw_example, open_session
+from zoo.runtime.session import open_session
 
 BATCHES = (1, 64)
 TURNS = 7

@@ -23,6 +23,7 @@ import zoo
 from zoo.atomic import OF_THE_DISK, write_text
 from zoo.data.batches import Batches, in_order, length
 from zoo.errors import InterruptedRunError, ZooError
+from zoo.model.checks import check_graphs
 from zoo.model.inference import (
     device_of,
     evaluation_batch,
@@ -186,6 +187,7 @@ def setup_training(job: Job, fabric: Fabric) -> tuple[TrainState, Batches]:
     Afterwards each rank draws random numbers of its own.
 
     Raises:
+        PluginError: a graph of the model does not give what its ports say.
         UsageError: the batch cannot be shared by the ranks.
     """
     settings = job.settings
@@ -193,7 +195,9 @@ def setup_training(job: Job, fabric: Fabric) -> tuple[TrainState, Batches]:
     kind = fabric.device.type
     is_mixed = devices.precision(settings, kind) == "bf16"
     autocast = torch.autocast(kind, torch.bfloat16, enabled=is_mixed)
-    state = setup_players(job.build(), fabric, autocast)
+    model = job.build().to(fabric.device)
+    check_graphs(model)
+    state = setup_players(model, fabric, autocast)
     fabric.seed_everything(settings.seed + fabric.global_rank, verbose=False)
     batches = Batches(
         job.store.splits["train"],

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zoo.data.batches import Batches
-from zoo.errors import PluginError
+from zoo.model.checks import checked_updates, contract_error, source_line
 from zoo.model.contract import Batch, Model, Player, Update
 from zoo.training.config import Settings
 from zoo.training.devices import max_over_ranks, mean_over_ranks
@@ -72,7 +72,11 @@ def setup_players(
             attributes = [key for key, child in model.named_children() if child is network]
             if not attributes:
                 kind = type(network).__name__
-                raise contract_error(model, f"a player's {kind} is not an attribute of the model")
+                raise contract_error(
+                    model,
+                    f"a player's {kind} is not an attribute of the model",
+                    where=source_line(model.players),
+                )
             setattr(model, attributes[0], fabric.setup_module(network))
         parameters = list(parameters_of(player).values())
         optimiser = fabric.setup_optimizers(player.optimiser(parameters))
@@ -92,11 +96,13 @@ def check_players(model: Model, players: Mapping[str, Player]) -> None:
     for name, player in players.items():
         for key in parameters_of(player):
             if key in owners:
-                raise contract_error(model, f"{owners[key]!r} and {name!r} share a parameter")
+                why = f"{owners[key]!r} and {name!r} share a parameter"
+                raise contract_error(model, why, where=source_line(model.players))
             owners[key] = name
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in owners:
-            raise contract_error(model, f"parameter {name!r} belongs to no player")
+            why = f"parameter {name!r} belongs to no player"
+            raise contract_error(model, why, where=source_line(model.players))
 
 
 def parameters_of(player: Player) -> dict[int, nn.Parameter]:
@@ -107,14 +113,6 @@ def parameters_of(player: Player) -> dict[int, nn.Parameter]:
         for parameter in module.parameters()
         if parameter.requires_grad
     }
-
-
-def contract_error(model: Model, why: str) -> PluginError:
-    """Return the error for a model that breaks the contract."""
-    return PluginError(
-        f"{type(model).__name__} ({type(model).__module__}) breaks the contract: {why}",
-        hint="see zoo/model/contract.py",
-    )
 
 
 @dataclass(frozen=True)
@@ -256,19 +254,19 @@ def training_step(
     Returns:
         Every term as ``player/term``, and the norm of each player's gradient. If a player is
         updated several times, both are means over its updates.
+
+    Raises:
+        PluginError: the training step yields no updates as the contract has them.
     """
     terms, gradient_norms = Means(), Means()
     state.model.train()
-    updates = state.model.training_step(batch)
+    with state.autocast:
+        updates = checked_updates(state.model, state.model.training_step(batch), state.players)
     while True:
         with state.autocast:
             update = next(updates, None)
         if update is None:
             return terms.means(), gradient_norms.means()
-        if update.player not in state.players:
-            raise contract_error(
-                state.model, f"an update is for {update.player!r}, not among players()"
-            )
         values, norm = _apply_update(state, update, step)
         terms.add(values)
         gradient_norms.add({update.player: norm})
