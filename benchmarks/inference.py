@@ -19,12 +19,13 @@ import numpy as np
 import torch
 
 from zoo.catalog.lookup import ModelEntry, find_dataset, installed_models, load_class
+from zoo.draws import draw_example
 from zoo.export.exporter import export_graph
 from zoo.export.metadata import describe_graph
 from zoo.model.contract import Graph, Model
 from zoo.model.weights import Trained, describe
 from zoo.ports import DataSpec
-from zoo.runtime.session import draw_example, open_session
+from zoo.runtime.session import open_session
 
 BATCHES = (1, 64)
 TURNS = 7
@@ -36,7 +37,7 @@ def build(entry: ModelEntry) -> Model:
     """Return a model of the size of its card's data, untrained."""
     data = find_dataset(entry.card.data)
     height, width = data.size or (64, 64)
-    spec = DataSpec(data.name, data.pictures.channels, height, width, data.classes, data.domains)
+    spec = DataSpec.of_images(data.name, data.channels, height, width, data.classes, data.domains)
     torch.manual_seed(0)
     model_class = load_class(entry)
     return model_class(model_class.Config(), spec).eval()

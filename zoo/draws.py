@@ -1,4 +1,4 @@
-"""Inputs that are not given: noise from the priors of ports, classes that a user names."""
+"""Inputs that are not given: noise from the priors of ports, examples, classes by their names."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ MOST_CLASSES = 10_000  # at once; the ranges of labels come from files of strang
 MOST_TOLD = 10  # classes that an error names
 LONGEST_TOLD = 40  # characters of a class that an error shows
 LONGEST_NUMBER = 18  # digits
+OPEN_SIZE = 16  # of a dimension whose size is not known
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -44,6 +45,31 @@ def draw(
         else np.concatenate([port.draw(count, generator)] * len(classes))
         for port in ports
     }
+
+
+def draw_example(
+    port: Port, rows: int, sizes: Mapping[str, int], generator: np.random.Generator
+) -> np.ndarray[Any, Any]:
+    """Draw values that a port could take, of the shape that `example_shape` gives it."""
+    shape = example_shape(port, rows, sizes)
+    if port.range is None or port.prior == "normal":
+        return generator.standard_normal(shape, np.float32).astype(port.dtype)
+    low, high = port.range
+    if port.dtype == "float32":
+        return (generator.random(shape, np.float32) * (high - low) + low).astype(port.dtype)
+    return generator.integers(int(low), int(high), shape, port.dtype, endpoint=True)
+
+
+def example_shape(port: Port, rows: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the shape of `rows` rows of a port; a batch that it fixes is what it is.
+
+    `sizes` fill by their words what the shape leaves open; what else is open is small, and of
+    sound one second.
+    """
+    batch, *others = port.shape
+    small = port.rate or OPEN_SIZE
+    first = batch if isinstance(batch, int) else rows
+    return first, *(sizes.get(each, small) if isinstance(each, str) else each for each in others)
 
 
 def read_classes(text: str, ports: Sequence[Port]) -> list[int]:

@@ -351,6 +351,15 @@ def has_dynamic_size(port: Port) -> bool:
     return any(isinstance(size, str) for size in port.shape[1:])
 
 
+def shapes_agree(promised: Sequence[int | str], found: Sequence[int | str | None]) -> bool:
+    """Whether two shapes have one rank and, where both are fixed, one size."""
+    return len(promised) == len(found) and all(
+        ours == theirs
+        for ours, theirs in zip(promised, found, strict=True)
+        if isinstance(ours, int) and isinstance(theirs, int)
+    )
+
+
 def numbers_in_a_row(port: Port) -> int:
     """Return how many numbers one row of a port holds; a size that may vary counts once."""
     return math.prod(size for size in port.shape[1:] if isinstance(size, int))

@@ -31,6 +31,7 @@ from tests.runtime.graphs import (
     labelled,
     mirrored,
     negative,
+    pixel_negative,
     save,
     translator,
 )
@@ -244,6 +245,46 @@ def test_the_file_that_leads_to_the_domain_is_run(command: Zoo, bundle: Path) ->
     assert command.run(path, "photo.png", "--to", "horse", "-o", "x.png").lines == ["x.png"]
 
 
+def test_a_folder_with_one_graph_is_run_by_its_plain_file(command: Zoo) -> None:
+    folder = Path("exports/reconstructor")
+    folder.mkdir(parents=True)
+    negative(folder / "a.batch-1.onnx", batch=1)
+    pixel_negative(folder / "a.uint8.onnx")
+    photo(Path("photo.png"), 100)
+    done = command.run(folder, "photo.png", "-o", "a.png")
+    assert (done.code, done.lines) == (0, ["a.png"])
+    assert f"using {folder}/a.batch-1.onnx" in done.err
+    negative(folder / "of-any-batch.onnx")
+    done = command.run(folder, "photo.png", "--json", "-o", "b.png")
+    assert json.loads(done.out)["file"] == f"{folder}/of-any-batch.onnx"
+
+
+def test_a_folder_with_several_graphs_is_answered_with_a_command_for_each(
+    command: Zoo, bundle: Path
+) -> None:
+    decoder(bundle / "decode.onnx")
+    negative(bundle / "negative.onnx")
+    done = command.run(bundle)
+    assert (done.code, done.out) == (2, "")
+    assert "4 graphs" in done.err
+    commands = [line.split("zoo run ")[1] for line in done.err.splitlines() if "zoo run " in line]
+    assert sorted(commands) == [
+        f"{bundle} --to horse photos/",
+        f"{bundle} --to zebra photos/",
+        f"{bundle}/decode.onnx",
+        f"{bundle}/negative.onnx photos/",
+    ]
+    photo(Path("photos/a.png"), 100)
+    for words in commands:
+        assert command.run(*words.split(), "-o", "out.png").code == 0, words
+    for number in range(4):
+        translator(bundle / f"more-{number}.onnx", "mule", f"zebra-{number}", graph=f"g{number}")
+    done = command.run(bundle)
+    assert "8 graphs" in done.err
+    assert f"and 4 more: zoo show {bundle}" in done.err
+    assert len(done.err.splitlines()) == 6
+
+
 TO_WRONG = {
     "no domain": ("exports/cyclegan", "--to horse"),
     "misspelt": ("exports/cyclegan --to zebre", "Did you mean 'zebra'?"),
@@ -251,7 +292,7 @@ TO_WRONG = {
     "the other way": ("exports/cyclegan/horse_to_zebra.onnx --to horse", "--to zebra"),
     "no translation": ("decode.onnx --to zebra", "leave --to out"),
     "empty domain": ("decode.onnx --to=", "leave --to out"),
-    "two ways": ("twice --to zebra", "horse_to_zebra.onnx, mule_to_zebra.onnx"),
+    "two ways": ("twice --to zebra", "zoo run twice/mule_to_zebra.onnx photos/"),
     "there and back": ("circle --to horse", "leave --to out"),
     "no graphs": ("photos --to zebra", "zoo export MODEL --onnx"),
     "only damaged graphs": ("damaged --to zebra", "damaged/x.onnx is not an ONNX file"),

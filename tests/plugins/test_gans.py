@@ -17,7 +17,8 @@ from tests.process import error_of
 from zoo import DataSpec, Model, UsageError
 from zoo.catalog.lookup import find_model, load_class
 from zoo.options import configure
-from zoo.training.trainer import setup_players, training_step
+from zoo.training.players import setup_players
+from zoo.training.trainer import training_step
 
 CLASSES = ("dress", "boot", "bag")
 CONVOLUTIONAL = pytest.mark.parametrize("name", ["dcgan", "cgan", "wgan-gp"])

@@ -251,6 +251,6 @@ def test_a_name_that_another_installed_plugin_has_is_a_finding(
     (card,) = find_model("vae").plugin.models[:1]
     theirs = Plugin("zoo-theirs", "1.0", "theirs", models=(replace(card, name="walrus"),))
     mine = Plugin("zoo-mine", "1.0", "mine", models=(replace(card, name="walrus"),))
-    monkeypatch.setattr(package_checks, "installed", lambda: (theirs, mine))
+    monkeypatch.setattr(package_checks, "installed_plugins", lambda: (theirs, mine))
     with pytest.raises(Finding, match="'walrus' belongs to zoo-theirs"):
         package_checks.reserved(Package("zoo-mine", [mine]))

@@ -26,7 +26,8 @@ from zoo.model.inference import mean_metrics
 from zoo.options import configure
 from zoo.records import typed
 from zoo.training.monitors import MONITORS, Alert, alert_history, diverged
-from zoo.training.trainer import Cursor, StepResult, setup_players, training_step
+from zoo.training.players import setup_players
+from zoo.training.trainer import Cursor, StepResult, training_step
 from zoo.training.watch import Validation, Watched, Watcher, measure_latent_kl
 
 CARDS = [f"{each.plugin.distribution}:{each.card.name}" for each in installed_models()]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -227,20 +230,50 @@ def test_players_that_do_not_share_out_the_parameters_are_refused(players, says)
         state_of(model)
 
 
-def test_an_update_for_nobody_is_refused() -> None:
-    class Stranger(Dots):
+class Named(NamedTuple):
+    """What a training step does wrong with a loss, and the word that the error must have."""
+
+    step: Callable[[Tensor], object]  # a generator function, or what returns at once
+    says: str
+
+
+def yields(make: Callable[[Tensor], object]) -> Callable[[Tensor], Iterator[object]]:
+    def step(loss: Tensor) -> Iterator[object]:
+        yield make(loss)
+
+    return step
+
+
+WRONG_STEPS = {
+    "returns an update": Named(lambda loss: Update("generator", loss=loss), "returns an Update"),
+    "returns a tensor": Named(lambda loss: loss, "returns a Tensor"),
+    "returns nothing": Named(lambda loss: None, "returns None"),
+    "returns a list": Named(lambda loss: [Update("generator", loss=loss)], "returns a list"),
+    "yields a tensor": Named(yields(lambda loss: loss), "yields a Tensor"),
+    "nobody's": Named(yields(lambda loss: Update("generater", loss=loss)), "mean 'generator'"),
+    "no term": Named(yields(lambda loss: Update("generator")), "no terms"),
+    "a float": Named(yields(lambda loss: Update("generator", kl=loss.item())), "'kl' .* a float"),
+    "an int": Named(yields(lambda loss: Update("generator", ok=loss, kl=1)), "'kl' .* an int"),
+    "None": Named(yields(lambda loss: Update("generator", kl=None)), "'kl' .* None"),
+    "a row": Named(yields(lambda loss: Update("generator", kl=loss.expand(3))), r"'kl' .* \(3,\)"),
+    "constant": Named(yields(lambda loss: Update("generator", kl=loss.detach())), "gradient: kl"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_STEPS.values(), ids=WRONG_STEPS)
+def test_what_is_no_update_is_refused_with_the_line_of_the_step(wrong: Named) -> None:
+    class Wrong(Dots):
         def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
-            yield Update("critic", loss=self.discriminator(batch["image"].flatten(1)).mean())
+            return wrong.step(self.generator(torch.randn(2, 3)).mean())  # type: ignore[return-value]
 
-    with pytest.raises(PluginError, match="'critic'"):
-        run_steps(Stranger(DotsConfig(), SPEC), 1)
-
-
-def test_an_update_needs_scalars() -> None:
-    with pytest.raises(ValueError, match="scalar"):
-        Update("critic", loss=torch.zeros(3))
-    with pytest.raises(ValueError, match="terms"):
-        Update("critic")
+    with pytest.raises(PluginError, match=wrong.says) as raised:
+        run_steps(Wrong(DotsConfig(), SPEC), 1)
+    line = re.search(r"test_trainer.py, line (\d+)", raised.value.message)
+    assert line, raised.value.message
+    text = Path(__file__).read_text(encoding="utf-8").splitlines()[int(line[1]) - 1]
+    assert ("return wrong.step" in text) == (" returns " in raised.value.message), text
+    assert ("yield make(loss)" in text) != (" returns " in raised.value.message), text
+    assert raised.value.hint
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_and_ranks_share_it() -> None:

@@ -21,7 +21,7 @@ from zoo.catalog.plugins import (
     installed_plugins,
 )
 from zoo.catalog.registry import KnownPlugin, normalised, reserved_names
-from zoo.cli.arguments import SuggestingChoice, json_option
+from zoo.cli.arguments import SuggestingChoice, data_option, json_option
 from zoo.cli.command import Verbs
 from zoo.cli.output import download_display, print_json, print_table, say
 from zoo.errors import NotFoundError, PluginError, ZooError, did_you_mean
@@ -169,18 +169,23 @@ def new(name: str, kind: str, output: Path | None, as_json: bool) -> None:
 
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[DIST|MODEL]...")
+@data_option("Data to check the models on [each card's own].")
 @json_option
-def check(names: tuple[str, ...], as_json: bool) -> None:
+def check(names: tuple[str, ...], data: str | None, as_json: bool) -> None:
     """Check that a plugin keeps what it promises; all but the zoo's own where none is named.
 
     Names are those of installed distributions or models. Each check passes, fails, is skipped, or
-    fails as its author expects. A model's own data set is downloaded if it is not here yet.
+    fails as its author expects. A data set of the catalogue is downloaded if it is not here yet.
     """
     distributions, entries = _choose(names)
+    if data is not None:
+        from zoo.data.location import check_data_is_there
+
+        check_data_is_there(data)
     if not distributions and not entries:
         say("no plugin but the zoo's own is installed; name one to check it all the same")
     outcomes = []
-    for outcome in _outcomes(distributions, entries):
+    for outcome in _outcomes(distributions, entries, data):
         outcomes.append(outcome)
         if not as_json:
             click.echo(f"{outcome.kind:<17} {outcome.subject}  {outcome.check}")
@@ -231,7 +236,10 @@ def _choose(names: tuple[str, ...]) -> tuple[set[str], dict[str, ModelEntry]]:
     return distributions, entries
 
 
-def _outcomes(distributions: set[str], entries: dict[str, ModelEntry]) -> Iterator[Outcome]:
+def _outcomes(
+    distributions: set[str], entries: dict[str, ModelEntry], data: str | None
+) -> Iterator[Outcome]:
+    """Put distributions and models to their checks, the models on data that the user names."""
     from zoo.testing.conformance import check_distribution, check_model
     from zoo.testing.model_under_test import ModelUnderTest
     from zoo.testing.package_checks import Package
@@ -239,7 +247,7 @@ def _outcomes(distributions: set[str], entries: dict[str, ModelEntry]) -> Iterat
     for name in sorted(distributions):
         yield from check_distribution(Package.called(name))
     for entry in entries.values():
-        yield from check_model(ModelUnderTest.of(entry))
+        yield from check_model(ModelUnderTest.of(entry, data))
 
 
 @click.command("search")

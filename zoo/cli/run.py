@@ -37,7 +37,9 @@ MAX_LOGGED = 5  # pictures left out that are named one by one
 @click.option("--class", "classes", metavar="CLASS",
               help="Name or number, several with commas, or all; the same noise for each."
               )  # fmt: skip
-@click.option("--to", metavar="DOMAIN", help="Where FILE is a folder: what to translate to.")
+@click.option(
+    "--to", metavar="DOMAIN", help="Where FILE is a folder of several graphs: what to translate to."
+)
 @click.option("-o", "--output", help="x.png, x.npz, a folder, or - for standard output.")
 @click.option("--batch-size", type=click.IntRange(1, 65536),
               help="Rows at once. [default: up to 64]")  # fmt: skip
@@ -52,10 +54,10 @@ MAX_LOGGED = 5  # pictures left out that are named one by one
 def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
     """Run an exported file; needs no torch and no plugin.
 
-    FILE is an .onnx file that `zoo export` wrote, or the folder with --to; it says itself what it
-    takes. INPUT is pictures, folders of pictures (with all below them), patterns in quotes, .npy
-    and .npz files of numbers, or - for one of these from standard input. What is not given is
-    drawn from its prior.
+    FILE is an .onnx file that `zoo export` wrote, or the folder where that holds one graph, or one
+    to the domain of --to; it says itself what it takes. INPUT is pictures, folders of pictures
+    (with all below them), patterns in quotes, .npy and .npz files of numbers, or - for one of these
+    from standard input. What is not given is drawn from its prior.
 
     Pictures that come out go to a folder, each by its own name, or in a grid; numbers go to an
     .npz file, or as JSON to stdout. What comes of a picture has its size, unless parts were cut off

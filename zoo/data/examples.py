@@ -48,8 +48,8 @@ def draw_examples(location: DataLocation, spec: DataSpec) -> Pixels:
             rows = [
                 row
                 for split in SPLITS
-                if (sides := listing.splits.get(split))
-                for row in _split_rows(split, sides, spec, paired=split in listing.pairs)
+                if (found := listing.splits.get(split))
+                for row in _split_rows(split, found, spec, paired=split in listing.pairs)
             ]
     rows = [(name, pictures) for name, pictures in rows if len(pictures)]
     if not rows:

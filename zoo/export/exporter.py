@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import warnings
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import PluginError, UsageError, ZooError
 from zoo.export.metadata import describe_graph
 from zoo.export.quality import (
     CalibrationData,
@@ -34,14 +36,14 @@ from zoo.export.verify import (
     check_onnx,
     describe_excess,
     draw_extreme,
-    example_inputs,
     trials,
     verify,
 )
 from zoo.identity import METADATA_KEY, Description, ExportedFile, Figures, FileFacts, to_text
 from zoo.manifest import facts_of
+from zoo.model.checks import line_in_package, line_of_graph, root_reason
 from zoo.model.contract import Graph, Model
-from zoo.model.inference import evaluating, run_in_torch
+from zoo.model.inference import evaluating, example_inputs, run_in_torch
 from zoo.model.weights import Trained
 from zoo.runtime.reference import Difference, Example, compare_outputs
 from zoo.runtime.session import Arrays, open_session
@@ -51,6 +53,8 @@ MAX_BYTES = 2**31 - 2**24  # of weights; a protocol buffer cannot be longer than
 OLDEST_TRIED = 12  # opset below which the exporter writes nothing
 RANDOM_OPERATORS = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
                     "Bernoulli", "Multinomial", "Dropout"}  # fmt: skip
+NOISY_LOGGERS = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes",
+                 "torch._dynamo", "onnxscript", "onnx_ir")  # fmt: skip
 TIMED_RUNS, WARMUP_RUNS = 15, 2  # of each file, to compare their speed
 REFERENCE_ROWS = 2  # of a file of reduced precision
 
@@ -340,7 +344,7 @@ def _export(model: Model, graph: Graph, description: Description, opset: int | N
     """Return the graph as torch's exporter writes it, in the opset where it can.
 
     Raises:
-        ZooError: the exporter cannot express the graph.
+        PluginError: the exporter cannot express the graph.
     """
     dimensions = {
         size: torch.export.Dim(size)
@@ -365,10 +369,15 @@ def _export(model: Model, graph: Graph, description: Description, opset: int | N
                 verbose=False,
             )
     except Exception as problem:
-        raise ZooError(
-            f"{_name(description)} cannot be exported: {_first_line(problem)}",
-            cause="it uses an operation that ONNX lacks, or fixes a size that the port leaves open",
-            hint="the same command with --debug shows where",
+        where = line_in_package(problem, model) or line_of_graph(model, graph)
+        reason = root_reason(problem)
+        cause = "it uses an operation that ONNX lacks, or fixes a size that the port leaves open"
+        if "data-dependent" in reason:
+            cause = "it decides by numbers in a tensor, which no graph can: torch.where, and no if"
+        raise PluginError(
+            f"{_name(description)} ({where}) cannot be exported: {reason}",
+            cause=cause,
+            hint="the same command with --debug shows all that torch says",
         ) from problem
     assert program is not None
     return program.model
@@ -407,19 +416,15 @@ def _check(model: ir.Model, description: Description) -> None:
         )
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801 - a context manager used like a function
-    """Keep the exporter's notes to programmers away from users."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes to programmers and its listings of programs away from users."""
+    for logger in NOISY_LOGGERS:
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
-        for logger in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir"):
-            logging.getLogger(logger).setLevel(logging.ERROR)
+        yield
 
 
 def _name(description: Description) -> str:
     return f"graph {description.graph!r} of {description.identity.model}"
-
-
-def _first_line(problem: Exception) -> str:
-    return next((line.strip() for line in str(problem).splitlines() if line.strip()), "")[:200]

@@ -12,11 +12,10 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.errors import PluginError, ZooError
-from zoo.export.verify import example_inputs
+from zoo.errors import PluginError
 from zoo.identity import Description
+from zoo.model.checks import check_graph
 from zoo.model.contract import Graph, Model
-from zoo.model.inference import evaluating
 from zoo.model.weights import Trained
 
 RUNNING_STATISTICS = "the running statistics of the training"
@@ -84,15 +83,7 @@ def _describe_layers(model: Model, name: str, graph: Graph) -> tuple[tuple[str, 
 
     handle = nn.modules.module.register_module_forward_hook(note)
     try:
-        with evaluating(model):
-            graph.function(*map(torch.from_numpy, example_inputs(model, graph).values()))
-    except Exception as problem:  # a network raises anything
-        reason = " ".join(str(problem).split())[:200] or type(problem).__name__
-        raise ZooError(
-            f"graph {name!r} of {type(model).__name__} fails on inputs such as its ports promise",
-            cause=reason,
-            hint="the same command with --debug shows where",
-        ) from problem
+        check_graph(model, name, graph)
     finally:
         handle.remove()
     words = dict.fromkeys(filter(None, map(_describe_normalisation, layers)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from zoo.draws import draw_example, example_shape
 from zoo.errors import NotFoundError, UsageError, ZooError
 from zoo.identity import Description
 from zoo.manifest import MANIFEST, check_listed, entry_of, facts_of, read_manifest
@@ -19,13 +20,12 @@ from zoo.ports import DataSpec, Port
 from zoo.runtime.bundles import open_graph
 from zoo.runtime.engine import NewerFormatError
 from zoo.runtime.reference import FOLDER, Difference, Example, compare_outputs, read_reference
-from zoo.runtime.session import Arrays, Session, draw_example, example_shape, open_session
+from zoo.runtime.session import Arrays, Session, open_session
 
 if TYPE_CHECKING:
     from zoo.model.contract import Graph, Model
 
 MAX_LOSS = "max_loss_percent"  # key in the checks of a file of reduced precision
-EXAMPLE_BATCH = 2  # the exporter would take a batch of one for a constant
 BATCHES = (1, 2, 5)
 SEEDS = (0, 1, 2)
 LARGE = 3 * 128 * 128  # numbers in an image beyond which one seed has to do; the gate takes seconds
@@ -162,13 +162,6 @@ def _rounding_errors(model: Model, variant: Graph, name: str, trial: Trial) -> d
         if moved > least:
             found[port.name] = moved
     return found
-
-
-def example_inputs(model: Model, graph: Graph) -> Arrays:
-    """Draw inputs that the graph could take, two rows of the size of the model's data."""
-    generator = np.random.default_rng(0)
-    sizes = {"height": model.data.pictures.height, "width": model.data.pictures.width}
-    return {port.name: draw_example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs}
 
 
 def draw_extreme(graph: Graph, trial: Trial) -> Arrays:

@@ -73,15 +73,10 @@ class Update:
 
     Args:
         player: name of the player; no other player's parameters change.
-        terms: named scalars, already weighted.
-
-    Raises:
-        ValueError: there is no term, or one is not a scalar.
+        terms: named scalar tensors, at least one, already weighted. The trainer checks them.
     """
 
     def __init__(self, player: str, **terms: Tensor) -> None:
-        if not terms or any(term.ndim for term in terms.values()):
-            raise ValueError(f"the update of {player!r} needs terms, each a scalar")
         self.player = player
         self.terms = terms
 
@@ -174,7 +169,8 @@ class Model(nn.Module, ABC):
 
         Args:
             batch: ``image`` (N, C, H, W) in [-1, 1] and, where the data has classes, ``label``
-                (N,) int64.
+                (N,) int64. Of two domains ``a`` and ``b`` in place of ``image``; their rows belong
+                together only where the data is pairs.
         """
 
     def validation_step(self, batch: Batch) -> Mapping[str, Tensor]:

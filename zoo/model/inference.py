@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from zoo import pictures
-from zoo.draws import class_labels, draw
+from zoo.draws import class_labels, draw, draw_example
 from zoo.errors import UsageError
 from zoo.model.contract import Batch, Graph, Model
 from zoo.ports import DataSpec, Port
@@ -28,6 +28,7 @@ Arrays = Mapping[str, Array]
 
 MOST_ROWS = 500  # evaluated at a time; without gradients they take little memory …
 MOST_NUMBERS = 2**21  # … unless they are large: in one port, whose layers hold many times that
+EXAMPLE_BATCH = 2  # the exporter would take a batch of one for a constant
 EVALUATION_SEED = 0  # noise of every evaluation, so that two evaluations can be compared
 
 SAMPLES = 64  # of an overview
@@ -104,6 +105,13 @@ def run_in_torch(model: Model, graph: Graph, inputs: Arrays) -> dict[str, Array]
             for port, tensor in zip(graph.outputs, outputs, strict=True):
                 found[port.name].append(tensor.to("cpu").numpy())
     return {key: np.concatenate(parts) for key, parts in found.items()}
+
+
+def example_inputs(model: Model, graph: Graph) -> dict[str, Array]:
+    """Draw inputs that the graph could take, two rows of the size of the model's data."""
+    generator = np.random.default_rng(0)
+    sizes = {"height": model.data.pictures.height, "width": model.data.pictures.width}
+    return {port.name: draw_example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs}
 
 
 def as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

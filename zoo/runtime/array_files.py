@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from zoo.atomic import replacing
 from zoo.errors import NotFoundError, UsageError
-from zoo.ports import Port, describe_port
-from zoo.runtime.session import Arrays, shapes_agree
+from zoo.ports import Port, describe_port, shapes_agree
+from zoo.runtime.session import Arrays
 
 if TYPE_CHECKING:
     from zoo.runtime.inputs import InputFile

@@ -1,7 +1,9 @@
-"""Finds the exported graph to run: a file, or the graph in a folder that translates to a domain."""
+"""Finds the exported graph to run: a file, or the one in a folder that is meant."""
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from zoo.runtime.session import Session, open_session
 from zoo.runtime.summary import read_summary
 
 Open = Callable[[Path], Session]
+MAX_COMMANDS = 5  # that an error shows
 
 
 class Described(NamedTuple):
@@ -25,7 +28,7 @@ class Described(NamedTuple):
 
 
 def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -> Session:
-    """Open an exported file, or the one in a folder whose pictures are of the domain `to`.
+    """Open an exported file, or the one graph in a folder, or the one that translates to `to`.
 
     Of several files of one graph, that is the plain one: of float32 numbers, any batch and size.
 
@@ -35,7 +38,7 @@ def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -
         opened: opens the file.
 
     Raises:
-        UsageError: no graph translates to the domain, several do, or a folder needs one.
+        UsageError: no graph translates to the domain, or a folder holds several that may be meant.
         NotFoundError: there is no such file, it is damaged, or a manifest beside it lists another.
         PluginError: onnxruntime is not installed, or cannot do what is wished for.
     """
@@ -50,39 +53,55 @@ def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -
     if not files:
         return opened(path)  # says what to do with a folder
     described = _usable(files)
-    domains = sorted({_target(description) for _, description in described} - {""})
-    if to is None:
-        if domains:
-            raise UsageError(
-                f"{path} is a folder with graphs to {' and to '.join(domains)}; which one?",
-                hint=f"zoo run {path} --to {domains[0]} photos/",
-            )
-        return opened(path)  # as above
-    found = [each for each in described if _translates_to(each.description, to)]
+    found = [each for each in described if to is None or _translates_to(each.description, to)]
     if not found:
-        raise _unknown(path, to, domains)
-    chosen, note = _choose(path, to, found)
-    session = opened(chosen)
-    return replace(session, notes=(*note, *session.notes))
+        domains = sorted({_target(each.description) for each in described} - {""})
+        raise _unknown(path, str(to), domains)
+    graphs: dict[tuple[str, str], list[Described]] = {}
+    for each in found:
+        key = each.description.identity.model, each.description.graph
+        graphs.setdefault(key, []).append(each)
+    if len(graphs) > 1:
+        raise _which(path, to, [_plainest(variants) for variants in graphs.values()])
+    chosen = _plainest(found)
+    session = opened(chosen.path)
+    if to is not None and _is_plain(chosen.description):
+        return session
+    return replace(session, notes=(f"using {chosen.path}", *session.notes))
 
 
-def _choose(folder: Path, to: str, found: Sequence[Described]) -> tuple[Path, tuple[str, ...]]:
-    """Return the file to take of one graph, and a note where that one is not plain.
+def _which(folder: Path, to: str | None, graphs: Sequence[Described]) -> UsageError:
+    """Return the error for a folder with several graphs, with the command that runs each."""
+    targets = Counter(_target(each.description) for each in graphs)
+    commands = []
+    for each in graphs:
+        target = _target(each.description)
+        needs = [port.kind for port in each.description.signature.required]
+        words = ["photos/" if kind == "image" else "numbers.npz" for kind in needs[:1]]
+        if target and targets[target] == 1:
+            commands.append(shlex.join(["zoo", "run", str(folder), "--to", target, *words]))
+        else:
+            commands.append(shlex.join(["zoo", "run", str(each.path), *words]))
+    if len(commands) > MAX_COMMANDS:
+        more = len(commands) - MAX_COMMANDS + 1
+        commands[MAX_COMMANDS - 1 :] = [
+            f"and {more} more: {shlex.join(['zoo', 'show', str(folder)])}"
+        ]
+    which = f" to {to[:40]}" if to else ""
+    return UsageError(
+        f"{folder} holds {len(graphs)} graphs{which}; which one?",
+        hint="\n       ".join(commands),
+        code="which-graph",
+    )
 
-    Raises:
-        UsageError: they are of several graphs.
-    """
-    if len({(each.description.identity.model, each.description.graph) for each in found}) > 1:
-        names = ", ".join(each.path.name for each in found)
-        raise UsageError(
-            f"{folder} holds several graphs to {to}: {names}", hint=f"zoo run {found[0].path}"
-        )
+
+def _plainest(found: Sequence[Described]) -> Described:
+    """Return the file to take of one graph: the plain one, else the first."""
     plain = [each for each in found if _is_plain(each.description)]
-    if not plain:
-        return found[0].path, (f"using {found[0].path}",)
     # a name says what is not the default, so the shortest is the most usual one
-    least = min(plain, key=lambda each: (_fixed_sizes(each.description), len(each.path.name)))
-    return least.path, ()
+    return min(
+        plain or found[:1], key=lambda each: (_fixed_sizes(each.description), len(each.path.name))
+    )
 
 
 def _is_plain(description: Description) -> bool:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.draws import draw_example
 from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
 from zoo.identity import METADATA_KEY, Description, from_text
-from zoo.ports import Port, has_dynamic_size
+from zoo.ports import Port, has_dynamic_size, shapes_agree
 from zoo.runtime.engine import (
     TIME_LIMIT,
     TooLongError,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 ELEMENT_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
 
-OPEN_SIZE = 16  # of a dimension whose size is not known
 Arrays = dict[str, NDArray[Any]]
 OUT_OF_MEMORY = ("bad_alloc", "Failed to alloc")  # in messages of ONNX Runtime
 
@@ -51,15 +51,6 @@ def check_ports(side: str, ports: Sequence[Port], arguments: Sequence[onnxruntim
                 f"it promises {side} {port.name} {port.dtype} {format_shape(port.shape)}, "
                 f"its graph has {argument.type} {format_shape(argument.shape)}"
             )
-
-
-def shapes_agree(promised: Sequence[int | str], found: Sequence[int | str | None]) -> bool:
-    """Whether two shapes have one rank and, where both are fixed, one size."""
-    return len(promised) == len(found) and all(
-        ours == theirs
-        for ours, theirs in zip(promised, found, strict=True)
-        if isinstance(ours, int) and isinstance(theirs, int)
-    )
 
 
 def dynamic_sizes(
@@ -105,31 +96,6 @@ def draw_examples(
         port.name: draw_example(port, rows, sizes, generator)
         for port in description.signature.inputs
     }
-
-
-def draw_example(
-    port: Port, rows: int, sizes: Mapping[str, int], generator: np.random.Generator
-) -> NDArray[Any]:
-    """Draw values that a port could take, of the shape that `example_shape` gives it."""
-    shape = example_shape(port, rows, sizes)
-    if port.range is None or port.prior == "normal":
-        return generator.standard_normal(shape, np.float32).astype(port.dtype)
-    low, high = port.range
-    if port.dtype == "float32":
-        return (generator.random(shape, np.float32) * (high - low) + low).astype(port.dtype)
-    return generator.integers(int(low), int(high), shape, port.dtype, endpoint=True)
-
-
-def example_shape(port: Port, rows: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """Return the shape of `rows` rows of a port; a batch that it fixes is what it is.
-
-    `sizes` fill by their words what the shape leaves open; what else is open is small, and of
-    sound one second.
-    """
-    batch, *others = port.shape
-    small = port.rate or OPEN_SIZE
-    first = batch if isinstance(batch, int) else rows
-    return first, *(sizes.get(each, small) if isinstance(each, str) else each for each in others)
 
 
 class RunError(ZooError):

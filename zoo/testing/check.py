@@ -10,32 +10,18 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from zoo.errors import ZooError
+from zoo.model.checks import BREAKS_CONTRACT, source_line
 from zoo.training.state import random_state, set_random_state
 
 Kind = Literal["passed", "failed", "skipped", "expected failure"]
 CPU = torch.device("cpu")
-
-
-def source_line(thing: Any) -> str:
-    """Return file and line of a function, a method, a class or an object's class."""
-    while isinstance(thing, partial):
-        thing = thing.func
-    if isinstance(thing, nn.Module):
-        thing = type(thing)
-    thing = inspect.unwrap(thing) if callable(thing) else type(thing)
-    try:
-        line = inspect.getsourcelines(thing)[1]
-        return f"{inspect.getsourcefile(thing)}, line {line}"
-    except (OSError, TypeError):  # built in, or its source is not there
-        return ""
+MOST_TOLD = 400  # characters of what was raised
 
 
 def line_containing(path: Path, *words: str) -> str:
@@ -79,7 +65,7 @@ class Finding(Exception):  # noqa: N818 - it is what a check has found
     """A promise that is not kept: what is wrong, and the file and line to look at."""
 
     def __init__(self, message: str, where: str = "") -> None:
-        super().__init__(f"{message} ({where})" if where else message)
+        super().__init__(f"{message} ({where})" if where and where not in message else message)
 
 
 class Skip(Exception):  # noqa: N818 - nothing went wrong
@@ -194,10 +180,17 @@ def _explain(problem: BaseException, thing: Any) -> str:
         return str(problem)
     where = innermost_line(problem, thing.folder)
     if isinstance(problem, ZooError):
-        message = f"{problem.message}; {problem.cause}" if problem.cause else problem.message
+        parts = [
+            problem.message,
+            problem.cause,
+            problem.hint if problem.code == BREAKS_CONTRACT else "",
+        ]
+        message = "; ".join(filter(None, parts))
     else:
         message = f"{type(problem).__name__}: {problem}"
-    return " ".join(message.split())[:400] + (f" ({where})" if where else "")
+    if not where or where in message:
+        return " ".join(message.split())[:MOST_TOLD]
+    return f"{' '.join(message.split())[:MOST_TOLD]} ({where})"
 
 
 def python_path() -> str:

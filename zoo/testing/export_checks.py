@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from zoo import pictures
+from zoo.draws import draw_example
+from zoo.model.checks import line_of_graph, unlike_ports
 from zoo.model.contract import Graph
 from zoo.model.inference import as_tuple, run_graph
 from zoo.ports import Port
 from zoo.runtime.reference import Example, write_reference
-from zoo.runtime.session import draw_example, shapes_agree
 from zoo.testing import run_without_plugin
-from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, python_path, source_line
+from zoo.testing.check import Check, Finding, PrerequisiteFailed, Skip, python_path
 from zoo.testing.model_under_test import ModelUnderTest
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
@@ -44,19 +45,18 @@ def inputs_of(model: ModelUnderTest, graph: Graph, *, count: int, seed: int) -> 
     return found
 
 
-def outputs_of(name: str, graph: Graph, inputs: Mapping[str, Any]) -> list[Tensor]:
+def outputs_of(
+    model: ModelUnderTest, name: str, graph: Graph, inputs: Mapping[str, Any]
+) -> list[Tensor]:
     """Run a graph's function as it is, in evaluation mode, and return what it gives.
 
-    `PrerequisiteFailed` if that is no tensor, or not as many as there are output ports.
+    `PrerequisiteFailed` if that is not what the ports say.
     """
     with torch.no_grad():
-        given = [torch.from_numpy(inputs[port.name]) for port in graph.inputs]
-        outputs = as_tuple(graph.function(*given))
-    if len(outputs) != len(graph.outputs) or not all(isinstance(each, Tensor) for each in outputs):
-        kinds = ", ".join(type(each).__name__ for each in outputs)
-        count = f"declares {len(graph.outputs)} outputs and gives {len(outputs)} ({kinds})"
-        raise PrerequisiteFailed("ports/outputs") from _finding(name, graph, f" {count}")
-    return list(outputs)
+        outputs = graph.function(*(torch.from_numpy(inputs[port.name]) for port in graph.inputs))
+    if wrong := unlike_ports(graph, inputs, outputs):
+        raise PrerequisiteFailed("ports/outputs") from _finding(model, name, graph, f": {wrong}")
+    return list(as_tuple(outputs))
 
 
 def _real(model: ModelUnderTest, port: Port, like: Any, generator: np.random.Generator) -> Any:
@@ -74,10 +74,11 @@ def outputs(model: ModelUnderTest) -> None:
     for name, graph in model.graphs.items():
         for count in BATCHES:
             inputs = inputs_of(model, graph, count=count, seed=count)
-            given = outputs_of(name, graph, inputs)
-            wrong = _unlike_declared(graph, inputs, given)
-            if wrong:
-                raise _finding(name, graph, f", batch of {count}: {wrong}")
+            given = outputs_of(model, name, graph, inputs)
+            for port, tensor in zip(graph.outputs, given, strict=True):
+                if not torch.isfinite(tensor).all():
+                    message = f", batch of {count}: {port.name!r} holds values that are not finite"
+                    raise _finding(model, name, graph, message)
 
 
 def ranges(model: ModelUnderTest) -> None:
@@ -93,7 +94,7 @@ def ranges(model: ModelUnderTest) -> None:
             for port in graph.inputs:
                 if port.prior == "normal":
                     inputs[port.name] = STRETCH * inputs[port.name]
-            _check_ranges(name, graph, inputs)
+            _check_ranges(model, name, graph, inputs)
 
 
 def repeatable(model: ModelUnderTest) -> None:
@@ -102,7 +103,7 @@ def repeatable(model: ModelUnderTest) -> None:
         varying = _random_output(model, name, graph)
         if varying:
             how = "each time; noise comes in through a port that has a prior"
-            raise _finding(name, graph, f" gives another {varying!r} {how}")
+            raise _finding(model, name, graph, f" gives another {varying!r} {how}")
 
 
 def rows(model: ModelUnderTest) -> None:
@@ -111,14 +112,14 @@ def rows(model: ModelUnderTest) -> None:
         if _random_output(model, name, graph):
             raise PrerequisiteFailed("ports/repeatable")
         inputs = inputs_of(model, graph, count=max(BATCHES), seed=0)
-        together = outputs_of(name, graph, inputs)
+        together = outputs_of(model, name, graph, inputs)
         last = {key: array[-1:] for key, array in inputs.items()}
-        alone = outputs_of(name, graph, last)
+        alone = outputs_of(model, name, graph, last)
         for port, one, other in zip(graph.outputs, together, alone, strict=True):
             gap = (one[-1:].double() - other.double()).abs().max().item()
             if not gap <= 10 * port.tolerance:
                 how = f"differs by {gap:.3g} when other rows stand beside it"
-                raise _finding(name, graph, f": {port.name!r} of a row {how}")
+                raise _finding(model, name, graph, f": {port.name!r} of a row {how}")
 
 
 def draws(model: ModelUnderTest) -> None:
@@ -136,44 +137,28 @@ def given(model: ModelUnderTest) -> None:
     _every_input_counts(model, maps, "something to the same kind of thing")
 
 
-def _unlike_declared(graph: Graph, inputs: Arrays, given: list[Tensor]) -> str:
-    """Return in words what is not as the ports say, or nothing."""
-    sizes: dict[int | str, int] = {}  # by the word for what varies
-    for port in graph.inputs:
-        sizes |= zip(port.shape, inputs[port.name].shape, strict=True)
-    for port, tensor in zip(graph.outputs, given, strict=True):
-        declared = tuple(sizes.get(size, size) for size in port.shape)
-        if not shapes_agree(declared, tensor.shape):
-            return f"{port.name!r} has shape {tuple(tensor.shape)}, declared {declared}"
-        if str(tensor.dtype) != f"torch.{port.dtype}":
-            return f"{port.name!r} is {tensor.dtype}, declared {port.dtype}"
-        if not torch.isfinite(tensor).all():
-            return f"{port.name!r} holds values that are not finite"
-    return ""
-
-
 def _random_output(model: ModelUnderTest, name: str, graph: Graph) -> str:
     """Return the first output that is not the same twice, or nothing."""
     inputs = inputs_of(model, graph, count=2, seed=0)
-    first, second = (outputs_of(name, graph, inputs) for _ in range(2))
+    first, second = (outputs_of(model, name, graph, inputs) for _ in range(2))
     for port, one, other in zip(graph.outputs, first, second, strict=True):
         if not torch.equal(one, other):
             return port.name
     return ""
 
 
-def _check_ranges(name: str, graph: Graph, inputs: Arrays) -> None:
-    for port, tensor in zip(graph.outputs, outputs_of(name, graph, inputs), strict=True):
+def _check_ranges(model: ModelUnderTest, name: str, graph: Graph, inputs: Arrays) -> None:
+    for port, tensor in zip(graph.outputs, outputs_of(model, name, graph, inputs), strict=True):
         if port.range is None:
             if port.kind == "image":
-                raise _finding(name, graph, f": the image {port.name!r} declares no range")
+                raise _finding(model, name, graph, f": the image {port.name!r} declares no range")
             continue
         low, high = port.range
         finite = tensor[torch.isfinite(tensor)].double()  # large weights may overflow
         if finite.numel() and not low - 1e-5 <= finite.min() <= finite.max() <= high + 1e-5:
             found = f"reaches from {finite.min():.3g} to {finite.max():.3g}"
             message = f": {port.name!r} {found}, declared [{low:g}, {high:g}]"
-            raise _finding(name, graph, message)
+            raise _finding(model, name, graph, message)
 
 
 def _every_input_counts(model: ModelUnderTest, fits: Callable[[Graph], bool], what: str) -> None:
@@ -183,15 +168,15 @@ def _every_input_counts(model: ModelUnderTest, fits: Callable[[Graph], bool], wh
         raise Skip(f"no graph takes {what}")
     for name, graph in chosen.items():
         first, second = (inputs_of(model, graph, count=8, seed=seed) for seed in (0, 1))
-        before = outputs_of(name, graph, first)
+        before = outputs_of(model, name, graph, first)
         for port, array in second.items():
-            after = outputs_of(name, graph, {**first, port: array})
+            after = outputs_of(model, name, graph, {**first, port: array})
             if all(map(torch.equal, before, after)):
-                raise _finding(name, graph, f" gives the same whatever comes in at {port!r}")
+                raise _finding(model, name, graph, f" gives the same whatever comes in at {port!r}")
 
 
-def _finding(name: str, graph: Graph, message: str) -> Finding:
-    return Finding(f"graph {name!r}{message}", source_line(graph.function))
+def _finding(model: ModelUnderTest, name: str, graph: Graph, message: str) -> Finding:
+    return Finding(f"graph {name!r}{message}", line_of_graph(model.trained, graph))
 
 
 def exports(model: ModelUnderTest) -> None:
@@ -222,8 +207,9 @@ def alone(model: ModelUnderTest) -> None:
         if done.returncode:
             lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
             name = lines[-1].partition(":")[0] if lines else ""
-            graph_place = source_line(model.graphs[name].function) if name in model.graphs else ""
-            raise Finding(" ".join(lines[-1:])[:300], graph_place or model.place("graphs"))
+            graph = model.graphs.get(name)
+            where = line_of_graph(model.trained, graph) if graph else model.place("graphs")
+            raise Finding(" ".join(lines[-1:])[:300], where)
 
 
 EXPORT_CHECKS = [

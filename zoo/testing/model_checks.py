@@ -1,4 +1,4 @@
-"""What must hold for a model: its card, and a training on a few images of the card's own data."""
+"""What must hold for a model: its card, and a training on a few images of a data set."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def presets(model: ModelUnderTest) -> None:
 
 
 def data(model: ModelUnderTest) -> None:
-    """The card's own data set can be had, and holds what the model learns from."""
+    """The data set, the card's own if no other is named, holds what the model learns from."""
     assert model.split
 
 
@@ -222,9 +222,9 @@ def weight_file(model: ModelUnderTest) -> None:
     for name, graph in model.graphs.items():
         inputs = inputs_of(model, graph, count=2, seed=0)
         with evaluating(model.trained):
-            before = outputs_of(name, graph, inputs)
+            before = outputs_of(model, name, graph, inputs)
         with evaluating(loaded):
-            after = outputs_of(name, loaded.graphs()[name], inputs)
+            after = outputs_of(model, name, loaded.graphs()[name], inputs)
         for port, one, other in zip(graph.outputs, before, after, strict=True):
             # not to the bit: after training, weights lie in another order in memory
             if not torch.allclose(one.double(), other.double(), rtol=1e-4, atol=1e-5):

@@ -32,11 +32,12 @@ from zoo.export.bundle import GRAPH_NAME
 from zoo.export.exporter import export_graph
 from zoo.export.metadata import describe_graph
 from zoo.export.verify import verify
+from zoo.model.checks import checked_updates, line_of_generator, line_of_graph, source_line
 from zoo.model.contract import Batch, Graph, Model, Update
 from zoo.model.weights import Trained, describe, save_weights
 from zoo.options import configure
 from zoo.ports import DataSpec
-from zoo.testing.check import CPU, Finding, PrerequisiteFailed, innermost_line, source_line
+from zoo.testing.check import CPU, Finding, PrerequisiteFailed, innermost_line
 from zoo.testing.package_checks import Package
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint
@@ -52,7 +53,7 @@ from zoo.training.state import (
 from zoo.training.trainer import Budget, Cursor, train_steps
 
 Made = TypeVar("Made")
-SLICE = 64  # images of the card's own data that the checks train on
+SLICE = 64  # images of the data that the checks train on
 BATCH = 2
 STEPS = 20
 START = Cursor()
@@ -134,11 +135,12 @@ class _StepRecorder:
         self.seen = {key: each.detach().clone() for key, each in self.parameters.items()}
 
     def training_step(self, batch: Batch) -> Iterator[Update]:
-        updates = self.original_step(batch)
+        original = self.original_step(batch)
+        updates = checked_updates(self.state.model, original, self.state.players)
         begin, last = source_line(self.original_step), ""
         while True:
             update = next(updates, None)
-            here = _line(updates) or source_line(self.original_step)
+            here = line_of_generator(original) or source_line(self.original_step)
             self._note_foreign(
                 self._changed() - self._own(last), f"after {begin}, before {here}", here
             )
@@ -176,15 +178,6 @@ class _StepRecorder:
             players = [name for name in self.state.players if self._own(name) & changed]
             who = " and ".join(repr(each) for each in sorted(players))
             self.record.foreign_change = f"the parameters of {who} were changed {how}", where
-
-
-def _line(updates: Any) -> str:
-    """Return file and line at which a generator has yielded."""
-    frame = getattr(updates, "gi_frame", None)
-    while getattr(updates, "gi_yieldfrom", None) is not None and frame is not None:
-        updates = updates.gi_yieldfrom
-        frame = getattr(updates, "gi_frame", frame)
-    return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else ""
 
 
 def _plain(name: str) -> str:
@@ -239,12 +232,13 @@ class ModelUnderTest:
 
     entry: ModelEntry  # its card, and the plugin that offers it
     package: Package  # the distribution that it comes with
+    other_data: str | None = None  # name or path of the data to check it on; None: its card's
     kept: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, entry: ModelEntry) -> ModelUnderTest:
-        """Return an installed model with its distribution."""
-        return cls(entry, Package.called(entry.plugin.distribution))
+    def of(cls, entry: ModelEntry, data: str | None = None) -> ModelUnderTest:
+        """Return an installed model with its distribution, on its card's data or on another."""
+        return cls(entry, Package.called(entry.plugin.distribution), data)
 
     @property
     def name(self) -> str:
@@ -277,20 +271,21 @@ class ModelUnderTest:
 
     @made_once("training/data")
     def store(self) -> Store:
-        """The card's own data set, decoded."""
+        """The data set, decoded: the card's own, if no other was named."""
+        place = self.other_data or self.card.data
         wanted = self.card.needs_pairs_of_images
-        store = open_store(replace(locate_data(self.card.data), two_domains=wanted))
-        check_data(self.entry, self.card.data, store)
+        store = open_store(replace(locate_data(place), two_domains=wanted))
+        check_data(self.entry, place, store)
         return store
 
     @property
     def spec(self) -> DataSpec:
-        """What the card's own data set holds."""
+        """What the data set holds."""
         return self.store.spec
 
     @property
     def split(self) -> Mapping[str, NDArray[Any]]:
-        """The first images of the card's own data set."""
+        """The first images of the data set."""
         return {name: rows[:SLICE] for name, rows in self.store.splits["train"].items()}
 
     @made_once("training/builds")
@@ -365,7 +360,9 @@ class ModelUnderTest:
                     about = describe_graph(trained, name, graph, weights_sha256="0" * 64)
                     export_graph(self.trained, graph, about, path)
                 except ZooError as problem:
-                    where = innermost_line(problem, self.folder) or source_line(graph.function)
+                    where = innermost_line(problem, self.folder) or line_of_graph(
+                        self.trained, graph
+                    )
                     raise Finding(problem.message, where) from problem
                 files[name] = path.read_bytes()
         return files
@@ -381,7 +378,9 @@ class ModelUnderTest:
                     verify(self.trained, self.graphs[name], path)
                 except ZooError as problem:
                     message = f"{problem.message}; {problem.cause}"
-                    raise Finding(message, source_line(self.graphs[name].function)) from problem
+                    raise Finding(
+                        message, line_of_graph(self.trained, self.graphs[name])
+                    ) from problem
         return self.exported
 
     def line_of_card(self, *words: str) -> str:

@@ -16,7 +16,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from zoo.errors import PluginError, UsageError, did_you_mean
+from zoo.errors import UsageError, did_you_mean
+from zoo.model.checks import contract_error, source_line
 from zoo.model.contract import Model, Player
 
 
@@ -98,7 +99,8 @@ def setup_players(
     for network in {id(each): each for p in players.values() for each in p.modules}.values():
         if id(network) not in names:
             kind = type(network).__name__
-            raise contract_error(model, f"a player's {kind} is not an attribute of the model")
+            why = f"a player's {kind} is not an attribute of the model"
+            raise contract_error(model, why, where=source_line(model.players))
         if any(each.requires_grad for each in network.parameters()):
             setattr(model, names[id(network)], fabric.setup_module(network))
     states = {}
@@ -219,14 +221,16 @@ def check_players(model: Model, players: Mapping[str, Player]) -> None:
             if key not in owners or players[owners[key]].shared:
                 owners[key] = name
             elif not player.shared:
+                why = f"{owners[key]!r} and {name!r} share a parameter"
                 raise contract_error(
                     model,
-                    f"{owners[key]!r} and {name!r} share a parameter, and neither is "
-                    "Player(..., shared=True)",
+                    f"{why}, and neither is Player(..., shared=True)",
+                    where=source_line(model.players),
                 )
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in owners:
-            raise contract_error(model, f"parameter {name!r} belongs to no player")
+            why = f"parameter {name!r} belongs to no player"
+            raise contract_error(model, why, where=source_line(model.players))
 
 
 def parameters_of(player: Player) -> dict[int, nn.Parameter]:
@@ -237,11 +241,3 @@ def parameters_of(player: Player) -> dict[int, nn.Parameter]:
         for parameter in module.parameters()
         if parameter.requires_grad
     }
-
-
-def contract_error(model: Model, why: str) -> PluginError:
-    """Return the error for a model that breaks the contract."""
-    return PluginError(
-        f"{type(model).__name__} ({type(model).__module__}) breaks the contract: {why}",
-        hint="see zoo/model/contract.py",
-    )

@@ -23,6 +23,7 @@ import zoo
 from zoo.atomic import OF_THE_DISK, write_text
 from zoo.data.batches import Batches, in_order, length
 from zoo.errors import InterruptedRunError, ZooError
+from zoo.model.checks import check_graphs
 from zoo.model.inference import (
     device_of,
     evaluation_batch,
@@ -191,13 +192,15 @@ def setup_training(
         NotFoundError: the weights to start from are missing or damaged.
         UsageError: the batch cannot be shared by the ranks, the weights to start from fit nowhere,
             or there is no such network to freeze.
+        PluginError: a graph of the model does not give what its ports say.
     """
     settings = job.settings
     fabric.seed_everything(settings.seed, verbose=False)
     kind = fabric.device.type
     is_mixed = devices.precision(settings, kind) == "bf16"
     autocast = torch.autocast(kind, torch.bfloat16, enabled=is_mixed)
-    model = job.build()
+    model = job.build().to(fabric.device)
+    check_graphs(model)
     freeze(model, settings.freeze)
     if is_new and settings.init_from:
         for line in init_from(model, job.entry, Path(settings.init_from)):

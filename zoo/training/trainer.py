@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from zoo.data.batches import Batches
+from zoo.model.checks import checked_updates
 from zoo.model.contract import Batch, Model, Update
 from zoo.training.config import Settings
 from zoo.training.devices import max_over_ranks, mean_over_ranks
 from zoo.training.monitors import AlertError, diverged
-from zoo.training.players import TrainState, contract_error
+from zoo.training.players import TrainState
 
 MIN_STEPS_BETWEEN_VALIDATIONS = 20  # at ends of epochs: each validation also writes a checkpoint
 
@@ -167,21 +168,21 @@ def training_step(
         Every term as ``player/term``, and the norm of the gradient of each player that is not
         frozen, before it is clipped. If a player is updated several times, both are means over its
         updates.
+
+    Raises:
+        PluginError: the training step yields no updates as the contract has them.
     """
     terms, gradient_norms = Means(), Means()
     state.model.train()
     for module in state.frozen:
         module.eval()
-    updates = state.model.training_step(batch)
+    with state.autocast:
+        updates = checked_updates(state.model, state.model.training_step(batch), state.players)
     while True:
         with state.autocast:
             update = next(updates, None)
         if update is None:
             return terms.means(), gradient_norms.means()
-        if update.player not in state.players:
-            raise contract_error(
-                state.model, f"an update is for {update.player!r}, not among players()"
-            )
         values, norm = _apply_update(state, update, step)
         terms.add(values)
         if state.players[update.player].parameters:

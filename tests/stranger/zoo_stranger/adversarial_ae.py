@@ -37,21 +37,22 @@ class AdversarialAE(Model):
 
     Config = AdversarialAEConfig
     config: AdversarialAEConfig
-    training_preset = Training(epochs=4, batch_size=16)
+    training_defaults = Training(epochs=4, batch_size=16)
     goal = Goal("error", "lowest")
 
     def __init__(self, config: AdversarialAEConfig, data: DataSpec) -> None:
         super().__init__(config, data)
-        shape = (data.channels, data.height, data.width)
-        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(data.pixels, config.code))
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(data.image.pixels, config.code))
         self.decoder = nn.Sequential(
-            nn.Linear(config.code, data.pixels), nn.Tanh(), nn.Unflatten(1, shape)
+            nn.Linear(config.code, data.image.pixels),
+            nn.Tanh(),
+            nn.Unflatten(1, data.image.image_shape),
         )
         self.discriminator = nn.Sequential(
             nn.Linear(config.code, 16), nn.LeakyReLU(), nn.Linear(16, 1)
         )
         self.features = nn.Sequential(
-            nn.Flatten(), nn.Linear(data.pixels, 4), nn.BatchNorm1d(4), nn.Dropout()
+            nn.Flatten(), nn.Linear(data.image.pixels, 4), nn.BatchNorm1d(4), nn.Dropout()
         ).requires_grad_(False)
 
     def players(self) -> Mapping[str, Player]:
@@ -94,4 +95,4 @@ class AdversarialAE(Model):
 
     def graphs(self) -> Mapping[str, Graph]:
         latent = Port.latent("latent", self.config.code)
-        return {"generate": Graph(self.generate, [latent], [Port.image("image", self.data)])}
+        return {"generate": Graph(self.generate, [latent], [self.data.image])}
