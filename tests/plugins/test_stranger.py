@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from tests.data.pictures import fill
 from tests.installing import install_stranger
 from tests.process import zoo, zoo_json
+from zoo.pictures import grid
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +44,22 @@ def test_it_is_trained_exported_and_run_like_any_other(site: dict[str, str]) -> 
     )
     with_data = zoo_json("eval", "three-players", **site)
     assert "error" in with_data["metrics"]
+
+
+def test_a_graph_takes_pictures_of_other_colours_and_sizes_than_the_data(
+    site: dict[str, str], tmp_path: Path
+) -> None:
+    """What a small grey picture becomes is shown, measured, verified and run like all else."""
+    fill(Path("photos/train"), 24, height=16, width=20)
+    fill(Path("photos/test"), 8, first=50, height=16, width=20)
+    words = ["--data", "photos", "--steps", "6", "--batch-size", "8", "--name", "restored"]
+    outcome = zoo_json("train", "restorer", *words, **site)
+    page = np.asarray(Image.open(Path(outcome["path"], "samples", "step-0000006-restore.png")))
+    rows = ["input", "restore", "data"]
+    blank = np.zeros((len(rows), 16, 20, 3), np.uint8)  # of one picture that was held out
+    assert page.shape == grid(blank, 1, rows).shape
+    for words in (["--half"], ["--io", "uint8"], []):
+        zoo("export", "restored", "--onnx", "-o", "restored", *words, **site)
+    zoo("sample", "restored", "-n", "4", **site)
+    zoo("run", "restored/restorer-photos.restore.onnx", "photos/test/50.png", "-o", "out", **site)
+    assert Image.open("out/50.png").mode == "RGB"

@@ -18,14 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
-from PIL import Image
 from torch import Tensor, nn
 
 from zoo import pictures
 from zoo.draws import draw
 from zoo.errors import UsageError
 from zoo.model.contract import Graph, Model
-from zoo.model.inference import images_for, run_graph
+from zoo.model.inference import as_port_takes, images_for, run_graph
 from zoo.model.weights import Trained
 from zoo.ports import Port
 from zoo.runtime.outputs import pixels_to_port
@@ -119,7 +118,8 @@ def _computed(
             pixels = _spread_out(model, needed[0], images, count)
             inputs = draw([each for each in graph.inputs if each.prior], len(pixels), seed=0)
             assert needed[0].range is not None
-            inputs[needed[0].name] = pictures.to_values(pixels, *needed[0].range)
+            taken = as_port_takes(pixels, needed[0])
+            inputs[needed[0].name] = pictures.to_values(taken, *needed[0].range)
             return run_graph(model, giver, inputs)[port.name]
     raise UsageError(
         f"graph {name!r} takes {port.name}, which nothing draws and no other graph gives",
@@ -132,15 +132,7 @@ def _as_input(array: NDArray[Any], own: Port, wanted: Port) -> NDArray[Any]:
     """Return images at the size and in the numbers of the variant; other arrays as they are."""
     if array.dtype != np.uint8 or own.kind != "image":
         return array
-    size = wanted.image_size
-    height, width = (ours if isinstance(ours, int) else theirs
-                     for ours, theirs in zip(size, array.shape[1:3], strict=True))  # fmt: skip
-    if (height, width) != array.shape[1:3]:
-        array = np.stack([
-            pictures.fit(Image.fromarray(each.squeeze()), height, width, array.shape[3])
-            for each in array
-        ])  # fmt: skip
-    return pixels_to_port(array, wanted)
+    return pixels_to_port(as_port_takes(array, wanted), wanted)
 
 
 @dataclass(frozen=True)

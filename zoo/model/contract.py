@@ -29,8 +29,8 @@ class Player:
 
     Args:
         modules: networks that are attributes of the model. Every parameter of the model that
-            requires a gradient belongs to exactly one player, and networks are called as
-            ``network(x)``, never through other methods of theirs, so that the trainer can spread
+            requires a gradient belongs to one player, or to several that say `shared`. Networks
+            are called as ``network(x)``, never through other methods of theirs, so that the trainer can spread
             them over several devices.
         optimiser: takes the parameters and returns the optimiser, for example
             ``partial(torch.optim.Adam, lr=config.lr)``.

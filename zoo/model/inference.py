@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zoo import pictures
@@ -193,7 +194,8 @@ def comparison(
 
     Beside each row stands what it is: ``input`` or the domain, or the graph that made it. A graph
     from one domain to the other is followed by the graph back, where the model has one: input,
-    translated, cycled back. The images are a split of data, ``image`` or ``a`` and ``b``; of each
+    translated, cycled back. Where the input of a graph is smaller than the data, or grey, the data
+    follow what is made of it. The images are a split of data, ``image`` or ``a`` and ``b``; of each
     set `count` are shown, or fewer where there are fewer.
 
     Raises:
@@ -209,26 +211,60 @@ def comparison(
     for name in names:
         there = domains_of(graphs[name])
         back = [each for each in mappers(model) if domains_of(graphs[each]) == there[::-1]]
-        sets.append(some_of(given[name], count))
+        real = some_of(given[name], count)
+        sets.append(as_port_takes(real, graphs[name].signature.required[0]))
         labels.append(pictures.legible(there[0], "input"))
         for each in (name, *(back[:1] if all(there) else [])):
             sets.append(map_images(model, each, sets[-1]))
             labels.append(pictures.legible(each, "output"))
+        if sets[-2].shape != real.shape and not all(there):
+            sets.append(real)
+            labels.append("data")
     columns = min(COLUMNS, count)
-    page = pictures.interleave(*sets, columns=columns)
+    page = pictures.interleave(*_of_one_size(sets), columns=columns)
     return pictures.grid(page, columns, labels * (len(page) // columns // len(sets)))
 
 
 def map_images(model: Model, name: str, images: Array) -> Array:
     """Return what a graph from image to image makes of images.
 
-    Inputs beside the image are drawn from their priors.
+    The images are brought to the channels and the size that the graph takes. Inputs beside them are
+    drawn from their priors.
     """
     graph = model.graphs()[name]
     (given,) = graph.signature.required
     inputs = draw([port for port in graph.inputs if port is not given], len(images), seed=0)
-    inputs[given.name] = pictures.to_values(images, *(given.range or (-1.0, 1.0)))
+    taken = as_port_takes(images, given)
+    inputs[given.name] = pictures.to_values(taken, *(given.range or (-1.0, 1.0)))
     return _first_output(model, name, inputs)
+
+
+def as_port_takes(images: Array, port: Port) -> Array:
+    """Return images, uint8 (N, H, W, C), in the channels and the size of a port.
+
+    A size that may vary stays the images' own. Pictures of other proportions are cut off.
+    """
+    own = images.shape[1:3]
+    height, width = (
+        wanted if isinstance(wanted, int) else there
+        for wanted, there in zip(port.image_size, own, strict=True)
+    )
+    if (height, width, port.channels) == images.shape[1:]:
+        return images
+    return np.stack([
+        pictures.fit(Image.fromarray(each), height, width, port.channels)
+        for each in (images[..., 0] if images.shape[3] == 1 else images)
+    ])  # fmt: skip
+
+
+def _of_one_size(sets: Sequence[Array]) -> list[Array]:
+    """Return sets of images at the size of the largest, their pixels repeated."""
+    height, width = (max(each.shape[side] for each in sets) for side in (1, 2))
+    rows, columns = np.arange(height), np.arange(width)
+    return [
+        each[:, rows * each.shape[1] // height][:, :, columns * each.shape[2] // width]
+        for each in sets
+    ]
 
 
 def images_for(model: Model, port: Port, images: Mapping[str, Array]) -> Array:

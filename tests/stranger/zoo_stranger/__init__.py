@@ -1,4 +1,4 @@
-"""Two models of three players, and a data set that lies in the package."""
+"""Models that use the contract in unusual ways, and a data set that lies in the package."""
 
 from pathlib import Path
 
@@ -33,6 +33,19 @@ def zoo_models() -> list[zoo.Card]:
                 "Makhzani et al.",
                 2015,
                 "https://arxiv.org/abs/1511.05644",
+            ),
+            data="crosses",
+        ),
+        zoo.Card(
+            name="restorer",
+            summary="small grey pictures become large and coloured ones",
+            task="restoration",
+            model="zoo_stranger.restorer:Restorer",
+            paper=zoo.Paper(
+                "Learning a Deep Convolutional Network for Image Super-Resolution",
+                "Dong et al.",
+                2014,
+                "https://arxiv.org/abs/1501.00092",
             ),
             data="crosses",
         ),
