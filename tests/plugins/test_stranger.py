@@ -54,7 +54,8 @@ def test_a_graph_takes_pictures_of_other_colours_and_sizes_than_the_data(
     fill(Path("photos/test"), 8, first=50, height=16, width=20)
     words = ["--data", "photos", "--steps", "6", "--batch-size", "8", "--name", "restored"]
     outcome = zoo_json("train", "restorer", *words, **site)
-    page = np.asarray(Image.open(Path(outcome["path"], "samples", "step-0000006-restore.png")))
+    with Image.open(Path(outcome["path"], "samples", "step-0000006-restore.png")) as picture:
+        page = np.asarray(picture)
     rows = ["input", "restore", "data"]
     blank = np.zeros((len(rows), 16, 20, 3), np.uint8)  # of one picture that was held out
     assert page.shape == grid(blank, 1, rows).shape
@@ -62,4 +63,5 @@ def test_a_graph_takes_pictures_of_other_colours_and_sizes_than_the_data(
         zoo("export", "restored", "--onnx", "-o", "restored", *words, **site)
     zoo("sample", "restored", "-n", "4", **site)
     zoo("run", "restored/restorer-photos.restore.onnx", "photos/test/50.png", "-o", "out", **site)
-    assert Image.open("out/50.png").mode == "RGB"
+    with Image.open("out/50.png") as picture:
+        assert picture.mode == "RGB"

@@ -30,8 +30,8 @@ class Player:
     Args:
         modules: networks that are attributes of the model. Every parameter of the model that
             requires a gradient belongs to one player, or to several that say `shared`. Networks
-            are called as ``network(x)``, never through other methods of theirs, so that the trainer can spread
-            them over several devices.
+            are called as ``network(x)``, never through other methods of theirs, so that the trainer
+            can spread them over several devices.
         optimiser: takes the parameters and returns the optimiser, for example
             ``partial(torch.optim.Adam, lr=config.lr)``.
         schedule: factor of the learning rate by the share of the training that is done, in [0, 1].
