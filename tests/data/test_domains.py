@@ -164,7 +164,7 @@ def test_pairs_are_in_step_in_every_split_and_batch(layout):
     for arrays in store.splits.values():
         assert in_step({side: arrays[side].astype(int) for side in "ab"})
     batches = Batches(
-        store.splits["train"], 8, seed=1, device=torch.device("cpu"), paired="train" in store.pairs
+        store.splits["train"], 8, seed=1, device=torch.device("cpu"), orders=store.spec.orders
     )
     seen = [batch for epoch in range(2) for batch in batches.epoch(epoch)]
     seen += in_order(store.splits["test"], 4, torch.device("cpu"))

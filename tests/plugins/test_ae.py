@@ -48,7 +48,7 @@ def test_hidden_layers_beat_pca_of_the_same_code_size() -> None:
     list(train(model, images, steps=400, batch_size=50))
     with torch.no_grad():
         mse = model.eval().validation_step({"image": images})["mse"].item()
-    assert mse * SMALL.pixels < 0.8 * error_of_pca(images, size)
+    assert mse * SMALL.pictures.pixels < 0.8 * error_of_pca(images, size)
 
 
 def test_losses_are_their_equations_summed_over_pixels() -> None:

@@ -11,7 +11,12 @@ from zoo import DataSpec, Update, UsageError
 from zoo.catalog.lookup import find_model
 from zoo.options import configure, options_of
 
-SPEC = DataSpec.of_images("photos", 3, 32, 32, domains=("horse", "zebra"))
+
+def photos(height: int, width: int) -> DataSpec:
+    return DataSpec.of_images("photos", 3, height, width, domains=("horse", "zebra"))
+
+
+SPEC = photos(32, 32)
 
 
 def build(data: DataSpec = SPEC, **options: object) -> CycleGAN:
@@ -90,7 +95,7 @@ def test_the_papers_preset_has_the_papers_networks() -> None:
     """Parameters of the networks of Zhu et al. at 256 pixels, without biases before a norm."""
     preset = find_model("cyclegan").card.find_preset("paper")
     of_model = {key: preset[key] for key in preset if key in options_of(CycleGANConfig)}
-    model = CycleGAN(configure(CycleGANConfig, of_model), DataSpec.of_images("photos", 3, 256, 256))
+    model = CycleGAN(configure(CycleGANConfig, of_model), photos(256, 256))
     residual = 9 * 2 * 256 * 256 * 9
     down = 3 * 64 * 49 + 64 * 128 * 9 + 128 * 256 * 9
     assert count(model.a_to_b) == down + residual + 256 * 128 * 9 + 128 * 64 * 9 + 64 * 3 * 49 + 3
@@ -138,7 +143,7 @@ def test_with_a_skip_what_is_added_is_nothing_at_first() -> None:
 
 def test_blocks_follow_from_the_size_unless_they_are_given() -> None:
     def blocks(pixels: int, **options: object) -> int:
-        data = DataSpec.of_images("x", 3, pixels, pixels)
+        data = photos(pixels, pixels)
         model = CycleGAN(configure(CycleGANConfig, {"features": 1, **options}), data)
         return sum(type(layer).__name__ == "Residual" for layer in model.a_to_b.layers)
 
@@ -147,9 +152,9 @@ def test_blocks_follow_from_the_size_unless_they_are_given() -> None:
 
 def test_images_without_a_single_patch_are_refused() -> None:
     with pytest.raises(UsageError, match="too small for patch_levels=3") as raised:
-        build(DataSpec.of_images("x", 3, 16, 40), patch_levels=3)
+        build(photos(16, 40), patch_levels=3)
     assert "--size 24" in raised.value.hint
-    model = build(DataSpec.of_images("x", 3, 24, 40), patch_levels=3)
+    model = build(photos(24, 40), patch_levels=3)
     assert model.discriminator_a(torch.rand(1, 3, 24, 40)).numel() > 0
 
 
@@ -159,5 +164,5 @@ def test_graphs_speak_of_the_domains() -> None:
     ports = graphs["horse_to_zebra"].inputs[0], graphs["horse_to_zebra"].outputs[0]
     assert [port.domain for port in ports] == ["horse", "zebra"]
     assert [port.shape for port in ports] == [("batch", 3, "height", "width")] * 2
-    nameless = build(DataSpec.of_images("x", 1, 32, 32))
+    nameless = build(DataSpec.of_images("x", 1, 32, 32, domains=("夏", "冬")))
     assert list(nameless.graphs()) == ["a_to_b", "b_to_a", "a_cycle", "b_cycle"]

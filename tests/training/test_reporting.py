@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from zoo.cli.job import create_job
+from zoo.model.weights import describe
 from zoo.training import devices
 from zoo.training.monitors import MONITORS, diverged
 from zoo.training.reporting import Progress, Reporter
@@ -26,7 +27,9 @@ def reporter() -> Iterator[Reporter]:
     run = Run.create("ae")
     with run.held(), Progress(1) as progress:
         reporter = Reporter(job, run, state, progress, tensorboard=False)
-        run.start(created=now(), model="ae", data=job.data, alerts=[])
+        run.start(
+            created=now(), identity=describe(state.model, job.entry), data=job.data, alerts=[]
+        )
         yield reporter
 
 

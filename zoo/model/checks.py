@@ -122,7 +122,7 @@ def checked_updates(model: Model, updates: object, players: Collection[str]) -> 
                 return
             updates = end.value  # returned behind a yield, and lost
             break
-        wrong, hint = _breach_of_update(update, players)
+        wrong, hint = _fault_of_update(model, update, players)
         if wrong:
             raise contract_error(model, wrong, where=line_of_generator(updates), hint=hint)
         yield update
@@ -135,7 +135,7 @@ def checked_updates(model: Model, updates: object, players: Collection[str]) -> 
     )
 
 
-def _breach_of_update(update: object, players: Collection[str]) -> tuple[str, str]:
+def _fault_of_update(model: Model, update: object, players: Collection[str]) -> tuple[str, str]:
     """Return what is wrong with what was yielded, and what to write instead; or nothing."""
     if not isinstance(update, Update):
         why = f"training_step yields {_kind(update)}, not a zoo.Update"
@@ -156,10 +156,16 @@ def _breach_of_update(update: object, players: Collection[str]) -> tuple[str, st
         if term.ndim:
             why = f"the term {key!r} {whose} has shape {tuple(term.shape)}, not ()"
             return why, f"{key}={key}.mean(), or .sum(): a term is a scalar"
-    if not any(term.requires_grad for term in update.terms.values()):
+    if not any(term.requires_grad for term in update.terms.values()) and _is_trained(model, name):
         why = f"no term {whose} has a gradient: {', '.join(update.terms)}"
         return why, "leave out .detach(), .item() or torch.no_grad() where the terms are made"
     return "", ""
+
+
+def _is_trained(model: Model, player: str) -> bool:
+    """Whether a player has parameters that are not frozen."""
+    modules = model.players()[player].modules
+    return any(each.requires_grad for module in modules for each in module.parameters())
 
 
 def _example_of_yield(players: Collection[str]) -> str:
