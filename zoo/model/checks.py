@@ -1,4 +1,4 @@
-"""Whether a model keeps the contract; a breach is told with the file and line of its author."""
+"""Whether a model keeps the contract; what breaks it is told with the author's file and line."""
 
 from __future__ import annotations
 
