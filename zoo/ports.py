@@ -28,7 +28,7 @@ MAX_NAMES = 100_000
 MAX_RATE = 10**7  # hertz
 
 
-def as_word(name: str) -> str:
+def slugify(name: str) -> str:
     """Return a name as a part of file names: small letters without accents, digits, hyphens."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:40]
@@ -280,7 +280,7 @@ class DataSpec:
 
         Lower-case letters, digits and hyphens; ``a`` and ``b`` where the domains give no two words.
         """
-        words = [as_word(name) for name in self.domains]
+        words = [slugify(name) for name in self.domains]
         first, second = words if len(words) == 2 and all(words) else ("a", "b")
         return (first, second) if first != second else ("a", "b")
 

@@ -28,7 +28,7 @@ from zoo.identity import ExportedFile, Identity, Manifest
 from zoo.manifest import MANIFEST, facts_of, read_manifest
 from zoo.model.inference import overview, samplers
 from zoo.model.weights import Trained
-from zoo.ports import Signature, as_word, describe_port, translates_to
+from zoo.ports import Signature, describe_port, slugify, translates_to
 from zoo.records import to_plain
 from zoo.runtime.reference import FOLDER, Difference, write_reference
 from zoo.runtime.session import Session, open_session
@@ -173,7 +173,7 @@ def _private_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 def file_name(identity: Identity, graph: str, variant: Variant) -> str:
     """Return the file name of a graph: ``vae-fashion-mnist.decode.uint8.onnx``."""
-    words = "-".join(filter(None, (as_word(identity.model), as_word(identity.data.name))))
+    words = "-".join(filter(None, (slugify(identity.model), slugify(identity.data.name))))
     return f"{words}.{graph}{variant.suffix}.onnx"
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.identity import Description
 from zoo.manifest import check_listed
-from zoo.ports import as_word, has_dynamic_size, translates_to
+from zoo.ports import has_dynamic_size, slugify, translates_to
 from zoo.runtime.session import Session, open_session
 from zoo.runtime.summary import read_summary
 
@@ -146,7 +146,7 @@ def _usable(files: Sequence[Path]) -> list[Described]:
 
 def _translates_to(description: Description, to: str) -> bool:
     domain = _target(description)
-    return bool(to) and (domain.casefold() == to.casefold() or domain == as_word(to))
+    return bool(to) and (domain.casefold() == to.casefold() or domain == slugify(to))
 
 
 def _unknown(path: Path, to: str, domains: list[str]) -> UsageError:
