@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.ports import DataSpec, Port, Signature
+from zoo.identity import check_signature
+from zoo.ports import RANKS, DataSpec, Port, Signature
 from zoo.records import to_plain, typed
 
 SPEC = DataSpec.of_images("shirts", 1, 28, 28, ("shirt", "shoe"))
@@ -59,6 +61,36 @@ def test_a_port_with_one_odd_field_is_a_port_or_a_value_error(field: str, value:
         return
     assert isinstance(port.shape, tuple)
     assert port.tolerance > 0
+
+
+def test_what_nobody_supplies_is_drawn_or_the_default() -> None:
+    generator = np.random.default_rng(0)
+    state = Port("state", "values", ("batch", 3), prior="zeros")
+    strength = Port("strength", "values", ("batch",), default=0.5)
+    code = Port("code", "values", ("batch", 3))
+    assert not state.draw(2, generator).any()
+    assert (strength.draw(2, generator) == 0.5).all()
+    assert Signature((state, strength, code), (IMAGE,)).required == (code,)
+
+
+def test_a_step_of_a_loop_is_told_by_its_ports() -> None:
+    code = Port("code", "values", ("batch", 3), prior="zeros", next="code_after")
+    after = Port("code_after", "values", ("batch", 3))
+    step = Signature((code,), (after,), rounds=4)
+    assert step.is_step
+    assert not Signature((LATENT,), (IMAGE,)).is_step
+    check_signature(step)
+    first = replace(code, prior=None)  # has no first value
+    wide = replace(after, shape=("batch", 4))
+    for wrong in (
+        Signature((first,), (after,)),
+        Signature((code,), (wide,)),
+        Signature((code,), (replace(after, name="other"),)),
+        Signature((code,), (after,), rounds=0),
+        Signature((LATENT,), (IMAGE,), rounds=3),
+    ):
+        with pytest.raises(ValueError, match="unusable"):
+            check_signature(wrong)
 
 
 def test_draws_follow_the_prior_and_the_seed() -> None:
@@ -110,10 +142,10 @@ def test_sides_are_words_that_files_can_be_called_by(
 @pytest.mark.parametrize(
     ("kind", "rate"),
     [("audio", None), ("audio", 0), ("audio", float("inf")), ("audio", True), ("image", 44_100),
-     ("value", float("inf"))],
+     ("values", float("inf"))],
 )  # fmt: skip
 def test_audio_alone_has_a_rate(kind: Any, rate: Any) -> None:
-    shape = ("batch", 1, 4, 4) if kind == "image" else ("batch", 16)
+    shape = ("batch", *[4] * (RANKS.get(kind, 2) - 1))
     with pytest.raises(ValueError, match="rate of port 'x'"):
         Port("x", kind, shape, rate=rate)
-    assert typed(to_plain(Port("x", "audio", ("batch", 16), rate=44_100)), Port).rate == 44_100
+    assert typed(to_plain(Port("x", "audio", ("batch", 1, 16), rate=44_100)), Port).rate == 44_100

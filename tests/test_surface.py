@@ -33,7 +33,7 @@ def surface() -> list[str]:
             lines.append(f"zoo.{name}{inspect.signature(found)}")
         else:
             lines.append(f"zoo.{name}: {type(found).__name__}")
-    for choice in (dataset.Layout, ports.Kind, ports.Prior, ports.DType):
+    for choice in (dataset.Layout, ports.Prior, ports.DType):
         lines.append(" | ".join(map(str, get_args(choice))))
     for name in sorted(vars(Hooks)):
         if name.startswith("zoo_"):

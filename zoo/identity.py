@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta
 
-from zoo.ports import DataSpec, Signature, describe_port, numbers_in_a_row
+from zoo.ports import MAX_ROUNDS, DataSpec, Signature, describe_port, numbers_in_a_row
 from zoo.records import to_plain, typed
 
 Schema = Literal[3]
@@ -205,6 +205,17 @@ def check_signature(signature: Signature) -> None:
             domain = port.domain == "" or _is_printable_name(port.domain)
             _require(domain, f"domain of port {port.name!r}")
             _require(numbers_in_a_row(port) <= MAX_ITEM, f"size of port {port.name!r}")
+    outputs = {port.name: port for port in signature.outputs}
+    for port in signature.inputs:
+        fed = outputs.get(port.next)
+        _require(
+            not port.next
+            or (fed is not None and fed.dtype == port.dtype and fed.shape == port.shape),
+            f"next of port {port.name!r}: no output {port.next!r} of its shape and dtype",
+        )
+        _require(not port.next or port.is_drawn, f"port {port.name!r}: no first value")
+    rounds = signature.rounds
+    _require(rounds is None or (signature.is_step and 0 < rounds <= MAX_ROUNDS), "number of rounds")
 
 
 def _is_printable_name(value: object) -> bool:

@@ -16,16 +16,20 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 if TYPE_CHECKING:
     import numpy as np
 
-Kind = Literal["image", "latent", "label", "audio", "value"]
-Prior = Literal["normal", "uniform"]
+Prior = Literal["normal", "uniform", "zeros"]
 DType = Literal["float32", "int64", "uint8"]
 Fit = Literal["cover", "contain", "stretch"]
 Layout = Literal["NCHW", "NHWC"]
 
 MAX_DIMENSION = 2**20
-MAX_PIXELS = 2**26  # numbers in one image, about 4,700 × 4,700 in colour
+MAX_NUMBERS = 2**26  # in one row, which is a picture of about 4,700 × 4,700 in colour
 MAX_NAMES = 100_000
 MAX_RATE = 10**7  # hertz
+MAX_ROUNDS = 10**6
+
+# Dimensions of the ports of a kind, the batch included; of another kind they are free.
+RANKS = {"image": 4, "audio": 3, "volume": 5}
+RATED = frozenset({"audio"})  # kinds whose numbers are a signal in time, of so many a second
 
 
 def slugify(name: str) -> str:
@@ -40,29 +44,32 @@ class Port:
 
     Args:
         name: name of the tensor in the graph.
-        kind: what the numbers are.
+        kind: what the numbers are: one of `zoo.modalities`, or ``latent``, or a plugin's own word.
         shape: dimensions, batch first; a word is a dimension that may vary.
         dtype: type of the numbers.
         range: smallest and greatest value, both included, or None where unbounded.
-        prior: distribution that an input may be drawn from: standard normal, or uniform over
-            `range`; None for what somebody must supply.
-        classes: names of a label's classes.
+        prior: distribution that an input may be drawn from: standard normal, uniform over `range`,
+            or zeros; None for what somebody must supply.
+        classes: names of a label's classes, or the symbols of text.
         domain: which of the data's two domains the images are of; empty where there is one.
         layout: order of an image's dimensions: channels before height and width, or after.
-        rate: samples a second of an audio port, in hertz; None for other kinds.
+        rate: samples a second of sound, in hertz; None for other numbers.
         tolerance: greatest absolute difference between the exported graph and the model.
         order: of a port of data: rows of ports with the same number belong together, as an image
             and its label do; two unpaired domains have two orders.
         fit: of images of data: how pictures of other proportions were brought to the size.
         value_range: of images of data: the values in the files that became black and white, where
             they have more than 8 bits; None where they are bytes.
+        default: number that fills an input which nobody supplies, such as a temperature.
+        next: of an input, the output that is this input in the next round. A graph with such a
+            port is one step of a loop; what it gets in the first round is drawn or the default.
 
     Attributes:
         colours: of an image, ``"grey"`` or ``"RGB"`` by its channels; empty for other numbers.
     """
 
     name: str
-    kind: Kind
+    kind: str
     shape: tuple[int | str, ...]
     dtype: DType = "float32"
     range: tuple[float, float] | None = None
@@ -75,28 +82,33 @@ class Port:
     order: int = 0
     fit: Fit = "cover"
     value_range: tuple[float, float] | None = None
+    default: float | None = None
+    next: str = ""
     colours: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         _require(isinstance(self.name, str) and self.name.isidentifier(), "port name")
-        _require(self.kind in get_args(Kind), f"kind of port {self.name!r}")
+        _require(_is_word(self.kind), f"kind of port {self.name!r}")
         _require(self.dtype in get_args(DType), f"dtype of port {self.name!r}")
         _require(self.prior in (*get_args(Prior), None), f"prior of port {self.name!r}")
         _require(self.prior != "uniform" or self.range is not None, "range of a uniform prior")
         _require(_is_shape(self.shape), f"shape of port {self.name!r}")
-        _require(self.kind != "image" or len(self.shape) == 4, "shape of an image port")
+        rank = RANKS.get(self.kind, len(self.shape))
+        _require(len(self.shape) == rank, f"shape of port {self.name!r}: {rank} dimensions")
+        _require(self.default is None or _is_number(self.default), f"default of {self.name!r}")
+        _require(self.next == "" or _is_word(self.next), f"next of port {self.name!r}")
         _require(self.layout in get_args(Layout), f"layout of port {self.name!r}")
         for span in (self.range, self.value_range):
             _require(span is None or _is_range(span), f"range of port {self.name!r}")
         _require(self.fit in get_args(Fit), f"fit of port {self.name!r}")
         _require(_is_integer(self.order) and self.order >= 0, f"order of port {self.name!r}")
-        _require(self.kind != "image" or numbers_in_a_row(self) <= MAX_PIXELS, "size of images")
+        _require(numbers_in_a_row(self) <= MAX_NUMBERS, f"size of port {self.name!r}")
         has_rate = _is_integer(self.rate) and 0 < (self.rate or 0) <= MAX_RATE
-        rate_is_usable = has_rate if self.kind == "audio" else self.rate is None
+        rate_is_usable = has_rate if self.kind in RATED else self.rate is None
         _require(rate_is_usable, f"rate of port {self.name!r}")
         names_are_usable = _are_names(self.classes) and _are_names((self.domain,))
         _require(names_are_usable, f"names in port {self.name!r}")
-        channels = self.shape[1 if self.layout == "NCHW" else 3] if self.kind == "image" else 0
+        channels = self.shape[1 if self.layout == "NCHW" else 3] if len(self.shape) == 4 else 0
         colours = "grey" if channels == 1 else "RGB" if channels == 3 else ""
         object.__setattr__(self, "colours", colours)
         _require(
@@ -167,17 +179,26 @@ class Port:
         height, width = self.shape[2:] if self.layout == "NCHW" else self.shape[1:3]
         return height, width
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether an input is filled without anybody: from its prior, or with its default."""
+        return self.prior is not None or self.default is not None
+
     def draw(self, count: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
-        """Draw `count` values from the port's prior: (count, …) in the port's dtype.
+        """Draw `count` values from the port's prior, or its default: (count, …) in its dtype.
 
         Raises:
-            ValueError: the port has no prior, or a dimension other than the batch varies.
+            ValueError: the port has neither, or a dimension other than the batch varies.
         """
         shape = (count, *(size for size in self.shape[1:] if isinstance(size, int)))
-        if self.prior is None or len(shape) != len(self.shape):
+        if not self.is_drawn or len(shape) != len(self.shape):
             raise ValueError(f"port {self.name!r} has no prior of a fixed shape")
+        import numpy as np  # noqa: PLC0415 - `zoo list` needs ports and no numbers
+
         if self.prior == "normal":
             return generator.standard_normal(shape).astype(self.dtype)
+        if self.prior != "uniform":
+            return np.full(shape, self.default or 0, self.dtype)
         assert self.range is not None
         low, high = self.range
         if self.dtype == "int64":
@@ -291,15 +312,28 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """The inputs and outputs of one graph, and what they make possible."""
+    """The inputs and outputs of one graph, and what they make possible.
+
+    Args:
+        inputs: what goes in.
+        outputs: what comes out.
+        rounds: of one step of a loop, the rounds that a sample takes unless somebody asks for
+            another number; None where it is no step, or the number is free.
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    rounds: int | None = None
 
     @property
     def required(self) -> tuple[Port, ...]:
-        """The inputs that somebody must supply, because they have no prior."""
-        return tuple(port for port in self.inputs if port.prior is None)
+        """The inputs that somebody must supply, because they have no prior and no default."""
+        return tuple(port for port in self.inputs if not port.is_drawn)
+
+    @property
+    def is_step(self) -> bool:
+        """Whether the graph is one step of a loop: an output becomes an input of the next round."""
+        return any(port.next for port in self.inputs)
 
     @property
     def can_sample(self) -> bool:
@@ -319,15 +353,20 @@ class Signature:
 def describe_port(port: Port) -> str:
     """Return a port in words: ``label (batch), uniform in [0, 9], 10 classes``."""
     words = [f"{port.name} ({', '.join(map(str, port.shape))})"]
-    if port.kind not in {port.name, "value"}:
+    if port.kind not in {port.name, "values"}:
         words = [f"{port.kind} {words[0]}"]
     span = f" in [{port.range[0]:g}, {port.range[1]:g}]" if port.range else ""
     if port.dtype == "uint8":
         span = f" of uint8{span}"
     if port.prior is None:
         words[0] += span
+        words += [] if port.default is None else [f"{port.default:g} unless given"]
     else:
-        words.append("standard normal" if port.prior == "normal" else "uniform" + span)
+        words.append(
+            {"normal": "standard normal", "zeros": "zeros"}.get(port.prior, "uniform" + span)
+        )
+    if port.next:
+        words.append(f"then {port.next} of the round before")
     if port.domain:
         words.append(f"of {port.domain}")
     if port.classes:
@@ -363,6 +402,14 @@ def shapes_agree(promised: Sequence[int | str], found: Sequence[int | str | None
 def numbers_in_a_row(port: Port) -> int:
     """Return how many numbers one row of a port holds; a size that may vary counts once."""
     return math.prod(size for size in port.shape[1:] if isinstance(size, int))
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and value.isidentifier() and len(value) <= 100
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_integer(value: object) -> bool:

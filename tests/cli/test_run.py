@@ -762,7 +762,7 @@ def test_pictures_of_several_sizes_do_not_go_into_one_array(command: Zoo) -> Non
 
 def test_numbers_of_an_open_size_are_bounded_when_they_come(command: Zoo) -> None:
     image = Port.image("image", PHOTOS.pictures, any_size=True)
-    heights = Port("heights", "value", image.shape)
+    heights = Port("heights", "values", image.shape)
     node = helper.make_node("Neg", ["image"], ["heights"])
     save(Path("heights.onnx"), describe("heights", [image], [heights]), [node])
     photo(Path("small.png"), 7, (2, 1))

@@ -109,7 +109,7 @@ def test_any_number_of_pictures_goes_through_batches_of_four(
 
 
 def test_what_fills_a_batch_up_is_like_the_rest_of_it(command: Zoo) -> None:
-    values = Port("values", "value", (4, 2))
+    values = Port("values", "values", (4, 2))
     described = describe("log", [values], [replace(values, name="logs")])
     save(Path("log.onnx"), described, [helper.make_node("Log", ["values"], ["logs"])])
     np.save("values.npy", np.full((5, 2), np.e))

@@ -140,7 +140,7 @@ def test_classes_domains_layout_and_rate_are_told() -> None:
 
     shape = ("batch", "height", "width", 3)
     pixels = Port("image", "image", shape, "uint8", (0.0, 255.0), layout="NHWC", tolerance=1.0)
-    sound = Port("sound", "audio", ("batch", 100), rate=22050)
+    sound = Port("sound", "audio", ("batch", 1, 100), rate=22050)
     described = describe(
         "hear", [pixels, sound], [replace(pixels, name="y"), replace(sound, name="z")]
     )

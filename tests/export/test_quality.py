@@ -201,7 +201,7 @@ def test_what_a_file_does_not_take_the_model_computes_itself(
 
 def test_half_arithmetic_is_measured_where_every_operator_rounds_to_sixteen_bits() -> None:
     """exp(15) is no number of 16 bits; ONNX Runtime on a CPU computes it in 32 all the same."""
-    ports = Port.latent("latent", 4), Port("value", "value", ("batch", 4))
+    ports = Port.latent("latent", 4), Port("value", "values", ("batch", 4))
     about = graphs.describe("softplus", ports[:1], ports[1:])
     nodes = [
         helper.make_node("Mul", ["latent", "three"], ["large"]),

@@ -156,7 +156,7 @@ WRONG: dict[str, Any] = {
     "weights_sha256": "abc",
 }
 WRONG_PORT: dict[str, Any] = {
-    "kind": "smell",
+    "kind": 3,
     "shape": [{}],
     "dtype": "float64",
     "range": [0],

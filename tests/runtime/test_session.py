@@ -24,7 +24,7 @@ from zoo.runtime.screening import read_tensor, screen
 from zoo.runtime.session import open_session
 
 LATENT = Port.latent("latent", 20)
-VALUE = Port("value", "value", ("batch", 20))
+VALUE = Port("value", "values", ("batch", 20))
 
 
 def one_node(path: Path, node: onnx.NodeProto, constants: Any = None, **how: Any) -> Path:

@@ -87,7 +87,7 @@ def _inputs(
 ) -> Iterator[tuple[Port, Port, NDArray[Any]]]:
     """Yield each port, its port in the variant, and its rows; images are uint8 pixels."""
     own_ports = model.graphs()[name].inputs
-    drawn = draw([port for port in own_ports if port.prior], count, seed)
+    drawn = draw([port for port in own_ports if port.is_drawn], count, seed)
     for own, wanted in zip(own_ports, graph.inputs, strict=True):
         if own.name in drawn:
             yield own, wanted, drawn[own.name]
@@ -116,7 +116,7 @@ def _computed(
         gives = any((each.name, each.shape) == (port.name, port.shape) for each in graph.outputs)
         if gives and len(needed) == 1 and needed[0].kind == "image":
             pixels = _spread_out(model, needed[0], images, count)
-            inputs = draw([each for each in graph.inputs if each.prior], len(pixels), seed=0)
+            inputs = draw([each for each in graph.inputs if each.is_drawn], len(pixels), seed=0)
             assert needed[0].range is not None
             taken = as_port_takes(pixels, needed[0])
             inputs[needed[0].name] = pictures.to_values(taken, *needed[0].range)

@@ -91,16 +91,19 @@ class Graph:
             several). It draws nothing at random: noise comes in through a port that has a prior.
         inputs: what goes in.
         outputs: what comes out.
+        rounds: of a graph that is one step of a loop (an input names an output as its `next`),
+            the rounds of one sample unless somebody asks for another number.
     """
 
     function: Callable[..., Tensor | tuple[Tensor, ...]]
     inputs: Sequence[Port]
     outputs: Sequence[Port]
+    rounds: int | None = None
 
     @property
     def signature(self) -> Signature:
         """The graph as everything outside the model sees it."""
-        return Signature(tuple(self.inputs), tuple(self.outputs))
+        return Signature(tuple(self.inputs), tuple(self.outputs), self.rounds)
 
 
 @dataclass(frozen=True)

@@ -324,7 +324,7 @@ def _port_for_pictures(session: Session, places: Sequence[InputFile], arrays: Ar
     for port in free:
         if is_pictorial(port):
             return port
-    drawable = all(port.prior for port in free)
+    drawable = all(port.is_drawn for port in free)
     raise UsageError(
         f"{places[0]}: {session.description.graph} takes no pictures",
         cause=session.description.takes,
@@ -347,7 +347,7 @@ def _draw_rows(
         UsageError: a port has no prior, the classes do not fit, or it is too much at once.
     """
     for port in ports:
-        if port.prior is None:
+        if not port.is_drawn:
             wanted = "a picture or a folder" if is_pictorial(port) else "an .npy or .npz file"
             example = "photo.png folder/ -o out/" if is_pictorial(port) else "codes.npz"
             raise UsageError(

@@ -150,5 +150,5 @@ class DenoisingAutoencoder(Model):
         """The noise that `corrupt` takes, with the prior that `draw_noise` draws from."""
         shape = Port.image("noise", self.data.image).shape
         if self.config.noise == "gaussian":
-            return Port("noise", "value", shape, prior="normal")
-        return Port("noise", "value", shape, range=(0.0, 1.0), prior="uniform")
+            return Port("noise", "values", shape, prior="normal")
+        return Port("noise", "values", shape, range=(0.0, 1.0), prior="uniform")
