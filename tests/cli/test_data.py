@@ -207,8 +207,8 @@ def test_the_cache_is_listed_with_size_use_and_source() -> None:
     found = cached()
     assert [(each["kind"], each["name"]) for each in found] == [("decoded", "photos")] * 2
     assert {each["form"] for each in found} == {
-        "6 of 8x8 colour, cover",
-        "6 of 16x16 colour, stretch",
+        "6 of 8x8 RGB, fit cover",
+        "6 of 16x16 RGB, fit stretch",
     }
     for each in found:
         assert each["source"] == str(Path("photos").absolute())

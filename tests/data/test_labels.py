@@ -18,13 +18,14 @@ from zoo.data.layouts import read
 from zoo.data.location import Listing, locate_data
 from zoo.data.store import open_store
 from zoo.errors import NotFoundError
+from zoo.modalities.text import as_text
 
 
 def labelled(listing: Listing, split: str = "train") -> dict[str, str]:
     """Return the class of each picture, by its name."""
     side = listing.splits[split]["image"]
     assert side.labels is not None
-    named = zip(side.pictures, side.labels, strict=True)
+    named = zip(side.items, side.labels, strict=True)
     return {path.name: listing.classes[label] for path, label in named}
 
 
@@ -70,7 +71,8 @@ def test_metadata_as_json_lines(root):
     (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     listing = read(root)
     assert labelled(listing) == WANTED
-    assert "not used yet: box, text" in told(listing)
+    assert list(listing.ports) == ["text"]
+    assert "column box is not used" in told(listing)
 
 
 def test_splits_and_folders_as_hugging_face_has_them(tmp_path):
@@ -133,8 +135,10 @@ def test_captions_alone_give_pictures_without_labels(root):
     (root / "metadata.csv").write_text('file_name,text\n0.png,a cat\n1.png,"a dog, wet"\n')
     listing = read(root)
     assert listing.classes == ()
-    assert len(listing.splits["train"]["image"].pictures) == 2
-    assert "not used yet: text" in told(listing)
+    assert len(listing.splits["train"]["image"].items) == 2
+    caption = listing.ports["text"]
+    rows = listing.splits["train"]["image"].beside["text"]
+    assert [as_text(row, caption.classes) for row in rows] == ["a cat", "a dog, wet"]
     (root / "metadata.csv").write_text("file_name,label\n0.png,0.5\n1.png,0.25\n")
     assert read(root).splits["train"]["image"].labels is None
 
@@ -178,7 +182,7 @@ def test_paths_that_leave_the_folder_are_refused(root, name, file):
         read(root)
     said = error_of("data", "check", str(root), code=3)
     assert "secret" in said or "C:" in said
-    assert len(read(root, "folder").splits["train"]["image"].pictures) == 4
+    assert len(read(root, "folder").splits["train"]["image"].items) == 4
 
 
 @pytest.mark.parametrize(
@@ -201,7 +205,7 @@ def test_damaged_metadata_is_refused_with_its_place(root, file, content, cause):
     error = caught.value
     assert cause in f"{error.message} {error.cause}"
     assert ":folder" in error.hint
-    assert len(read(root, "folder").splits["train"]["image"].pictures) == 4
+    assert len(read(root, "folder").splits["train"]["image"].items) == 4
 
 
 def test_a_huge_table_is_refused(root, monkeypatch):
@@ -259,7 +263,7 @@ def test_arbitrary_bytes_are_read_or_refused(root, name, place, noise):
         return
     json.dumps(listing.notes).encode()
     side = listing.splits["train"]["image"]
-    assert set(side.pictures) <= set(root.glob("*.png"))
+    assert set(side.items) <= set(root.glob("*.png"))
 
 
 def test_labels_reach_the_training_with_their_pictures(root):

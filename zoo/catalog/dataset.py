@@ -23,6 +23,8 @@ Layout = Literal[
     "npz",
     "dataset-json",
     "metadata",
+    "text",
+    "table",
 ]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 SPLITS = ("train", "validation", "test")

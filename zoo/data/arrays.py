@@ -19,8 +19,9 @@ from typing import Any, BinaryIO, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.location import Listing, Side, presentable
+from zoo.data.location import Listing, presentable
 from zoo.errors import NotFoundError, ZooError
+from zoo.modalities.base import Side
 
 Pixels = NDArray[np.uint8]
 Pictures = NDArray[Any]  # bytes, or other numbers that are yet to be brought to bytes

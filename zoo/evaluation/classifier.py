@@ -93,7 +93,7 @@ class Classifier:
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of every class, (N, K), for images (N, H, W, C)."""
         size = evaluation_batch(self.network.spec)
-        batches = in_order({"image": images}, size, torch.device("cpu"))
+        batches = in_order({"image": images}, self.network.spec, size, torch.device("cpu"))
         with torch.no_grad():
             parts = [self.network(batch["image"]).softmax(dim=1).numpy() for batch in batches]
         return np.concatenate(parts)
@@ -153,7 +153,7 @@ def _train(store: Store, log: Log) -> Classifier:
 
 def _fit(network: Network, split: Split) -> Network:
     """Train with AdamW, a one-cycle rate and cross-entropy."""
-    batches = Batches(split, BATCH, seed=SEED, device=torch.device("cpu"))
+    batches = Batches(split, network.spec, BATCH, seed=SEED, device=torch.device("cpu"))
     images = batches.images
     shown = min(max(PASSES * images, FEWEST_SHOWN), MOST_SHOWN, MOST_PASSES * images)
     steps = shown // batches.batch_size

@@ -318,7 +318,7 @@ def render_card(identity: Identity, files: Collection[ExportedFile]) -> str:
         f"# {identity.model}",
         "",
         f"Trained with {identity.distribution} {identity.version} on {spec.name} "
-        f"({' × '.join(map(str, spec.pictures.image_shape))}), {identity.step:,} steps.",
+        f"({' × '.join(map(str, spec.ports[0].shape[1:]))}), {identity.step:,} steps.",
         "",
         _licences(identity),
         "",

@@ -161,12 +161,12 @@ class GraphExporter:
                 run_in_torch(model, graph, example_inputs(model, graph))
             except Exception as problem:  # a network raises anything on a size not made for it
                 reason = " ".join(str(problem).split())[:200] or type(problem).__name__
-                learnt = model.data.pictures
+                learnt = model.data.sizes
                 raise UsageError(
                     f"--size {size[0]}x{size[1]}: {name} of {self.trained.identity.model} does not "
                     "take pictures of that size",
                     cause=reason,
-                    hint=f"--size {learnt.height}x{learnt.width}, as it was trained on",
+                    hint=f"--size {learnt['height']}x{learnt['width']}, as it was trained on",
                 ) from problem
         return graph
 

@@ -26,7 +26,7 @@ from zoo.errors import UsageError
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import as_port_takes, images_for, run_graph
 from zoo.model.weights import Trained
-from zoo.ports import Port
+from zoo.ports import Port, numbers_in_a_row
 from zoo.runtime.outputs import pixels_to_port
 from zoo.runtime.reference import Difference, compare_outputs
 from zoo.runtime.session import Arrays, Session, pad_rows
@@ -64,10 +64,9 @@ def _batches(
     model: Model, name: str, graph: Graph, images: Images | None, count: int, seed: int
 ) -> list[Arrays]:
     """Return batches of inputs by port name, of at most `count` rows in all."""
-    port = next((each for each in graph.inputs if each.kind == "image"), None)
-    if port is not None:
-        numbers = int(np.prod([size for size in port.shape[1:] if isinstance(size, int)]))
-        numbers = max(numbers, model.data.pictures.pixels)
+    real = [each for each in graph.inputs if not each.is_drawn]
+    if real:
+        numbers = max(model.data.numbers, *map(numbers_in_a_row, real))
         count = max(4, min(count, MAX_NUMBERS // numbers))
     whole = {
         wanted.name: _as_input(array, own, wanted)

@@ -181,30 +181,28 @@ def _values(port: Port, trial: Trial, generator: np.random.Generator) -> np.ndar
 
 
 def trials(data: DataSpec, graph: Graph) -> Iterator[Trial]:
-    """Yield all batch sizes and extremes at the data's image size and, where it may vary, others.
+    """Yield all batch sizes and extremes at the data's sizes and, where they may vary, others.
 
-    Other sizes are larger, smaller, odd and not square, one image each.
+    Other sizes are larger, smaller, odd and not square, one row each.
     """
-    height, width = data.pictures.height, data.pictures.width
-    for port in graph.inputs:
-        if port.kind == "image":  # the variant may have fixed another size
-            height, width = (
-                ours if isinstance(ours, int) else theirs
-                for ours, theirs in zip(port.image_size, (height, width), strict=True)
-            )
-    own = {"height": height, "width": width}
+    own = dict(data.sizes)
+    for port in graph.inputs:  # the variant may have fixed another size
+        own |= {word: size for word, size in port.sizes.items() if isinstance(size, int)}
     fixed = graph.inputs[0].shape[0]
     for batch in [fixed] if isinstance(fixed, int) else BATCHES:
-        for seed in SEEDS if data.pictures.channels * height * width <= LARGE else SEEDS[:1]:
+        for seed in SEEDS if data.numbers <= LARGE else SEEDS[:1]:
             yield Trial(RANDOM, batch, seed, own, is_kept=seed == 0 and batch in {2, fixed})
     for kind in (LOWEST, HIGHEST, ENDS):
         yield Trial(kind, 1, 0, own, is_kept=True)
-    if not {"height", "width"} & {size for port in graph.inputs for size in port.shape}:
+    if not own.keys() & {size for port in graph.inputs for size in port.shape}:
         return
-    others = [(height + 3, width + 5), (2 * height - 1, width), (height - height // 4, width - 1)]
-    for number, (high, wide) in enumerate(others):
-        sizes = {"height": high, "width": max(1, wide)}
-        yield Trial(RANDOM, 1, 0, sizes, is_kept=number == 0)
+    first = next(iter(own))
+    larger = {word: size + 3 + 2 * place for place, (word, size) in enumerate(own.items())}
+    longer = {**own, first: 2 * own[first] - 1}
+    smaller = {word: max(1, size - 1) for word, size in own.items()}
+    smaller[first] = own[first] - own[first] // 4
+    for sizes in (larger, longer, smaller):
+        yield Trial(RANDOM, 1, 0, sizes, is_kept=sizes is larger)
 
 
 def _run_both(
@@ -228,7 +226,7 @@ def _run_both(
 
 
 def _unfit(data: DataSpec, name: str, trial: Trial, cause: str) -> ZooError:
-    learnt = trial.sizes == {"height": data.pictures.height, "width": data.pictures.width}
+    learnt = trial.sizes == data.sizes
     hint = "let the model pad and crop, or declare ports of the one size that it takes"
     return ZooError(
         f"graph {name!r} does not verify: it fails at {_in_words(trial)}",
@@ -238,7 +236,8 @@ def _unfit(data: DataSpec, name: str, trial: Trial, cause: str) -> ZooError:
 
 
 def _in_words(trial: Trial) -> str:
-    size = f"batch {trial.batch}, {trial.sizes['height']} × {trial.sizes['width']} pixels"
+    words = "".join(f", {word} {size}" for word, size in trial.sizes.items())
+    size = f"batch {trial.batch}{words}"
     return size if trial.kind == RANDOM else f"{size}, {trial.kind}"
 
 

@@ -295,8 +295,8 @@ def prepare_feed(
         arrays=arrays | dict(drawn.arrays),
         pictures=pictures,
         port=port,
-        fit=data.pictures.fit,
-        value_range=data.pictures.value_range,
+        fit=data.ports[0].fit,
+        value_range=data.ports[0].value_range,
         files=(*files, *(picture.file for picture in pictures)),
         notes=notes,
     )

@@ -88,9 +88,8 @@ def draw_examples(
     `rows`, and `size` as height and width of images, count where the file leaves them open; the
     size is that of the data that the model was trained on, when not given.
     """
-    learnt = description.identity.data.pictures
-    height, width = size or (learnt.height, learnt.width)
-    sizes = {"height": height, "width": width}
+    asked = dict(zip(("height", "width"), size, strict=True)) if size else {}
+    sizes = {**description.identity.data.sizes, **asked}
     generator = np.random.default_rng(seed)
     return {
         port.name: draw_example(port, rows, sizes, generator)
@@ -201,12 +200,13 @@ class Session:
                 hint="smaller pictures, a smaller --batch-size, or a machine with more memory",
             )
         reason = short_message(problem)
-        learnt = self.description.identity.data.pictures
-        if _has_small_images(self, inputs):
+        if _is_small(self, inputs):
+            learnt = self.description.identity.data.sizes
+            words = ", ".join(f"{word} {size}" for word, size in learnt.items())
             return RunError(
                 f"{self.path} could not be run on {taken}, most likely too small",
-                cause=f"it was trained on {learnt.height} x {learnt.width} pixels; {reason}",
-                hint="larger pictures",
+                cause=f"it was trained with {words}; {reason}",
+                hint="larger inputs",
             )
         return RunError(f"{self.path} could not be run on {taken}", cause=reason)
 
@@ -305,13 +305,13 @@ def _open(
     return session
 
 
-def _has_small_images(session: Session, inputs: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether images of an open size are smaller than those that the model was trained on."""
-    data = session.description.identity.data
+def _is_small(session: Session, inputs: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether an input of an open size is smaller than the data that the model was trained on."""
+    learnt = session.description.identity.data.sizes
     for port in session.description.signature.inputs:
         array = inputs[port.name]
-        if port.kind == "image" and has_dynamic_size(port) and array.ndim == len(port.shape):
-            height, width = replace(port, shape=array.shape).image_size
-            if int(height) < data.pictures.height or int(width) < data.pictures.width:
-                return True
+        if has_dynamic_size(port) and array.ndim == len(port.shape):
+            for word, size in replace(port, shape=array.shape).sizes.items():
+                if int(size) < learnt.get(word, 0):
+                    return True
     return False

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 from zoo.atomic import as_json, building, write_json
 from zoo.errors import NotFoundError
@@ -30,8 +30,10 @@ class JobRecord(TypedDict):
 
     model: str
     data: str
-    size: list[int]
-    fit: Fit
+    size: NotRequired[list[int]]
+    fit: NotRequired[Fit]
+    length: NotRequired[int]
+    rate: NotRequired[int]
     training: dict[str, Any]
     options: dict[str, Any]
 

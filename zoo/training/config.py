@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 import tomli_w
 
 from zoo.catalog.lookup import datasets
 from zoo.data.location import locate_data
+from zoo.data.survey import decode_options
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
+from zoo.modalities import modality_of
 from zoo.options import configure, option, options_of, plain_options, show_value, unknown_option
 from zoo.records import WrongTypeError, read_toml, typed
 from zoo.training.checkpoint import JobRecord, saved_job
@@ -39,6 +41,8 @@ class Configuration(TypedDict, total=False):
     data: str
     size: int | str | list[int]
     fit: str
+    length: int
+    rate: int
     training: dict[str, Any]
     options: dict[str, Any]
 
@@ -92,6 +96,7 @@ class Settings:
     )
 
 
+DATA_OPTIONS = ("size", "fit", "length", "rate")  # what is asked of decoded data
 BUDGETS = ("epochs", "steps", "max_seconds")
 MAY_CHANGE = {*BUDGETS, "devices", "checkpoint_every", "keep", "fail_on"}  # of a resumed run
 
@@ -236,19 +241,24 @@ class Job:
 
     def to_json(self) -> JobRecord:
         """Return the content of the configuration file that asks for this training again."""
-        spec = self.store.spec
-        return {
+        used = {name for port in self.store.spec.ports for name in modality_of(port).options}
+        options = vars(decode_options(self.store.spec))
+        record: dict[str, Any] = {
             "model": f"{self.entry.plugin.distribution}:{self.entry.card.name}",
             "data": self.data,
-            "size": [spec.pictures.height, spec.pictures.width],
-            "fit": spec.pictures.fit,
+            **{name: _plain(options[name]) for name in DATA_OPTIONS if name in used},
             "training": plain_options(self.settings),
             "options": plain_options(self.config),
         }
+        return cast("JobRecord", record)
 
     def to_toml(self) -> str:
         """Return the configuration file that asks for this training again."""
         return tomli_w.dumps(self.to_json())
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 TWO_FOLDERS = "two folders of pictures, one for each domain, or trainA and trainB"
