@@ -317,12 +317,16 @@ def _require_enough(decoded: Decoded, spec: DataSpec) -> None:
     for name, entry in decoded.splits.get("train", {}).items():
         if entry["shape"][0] < 2:
             side = f" on side {name}" if name in "ab" else ""
-            raise NotFoundError(f"{spec.name} has a single training picture{side}; 2 is the least")
+            raise NotFoundError(
+                f"{spec.name} has a single training picture{side}; 2 is the least",
+                code="too-few-pictures",
+            )
     if "train" not in decoded.splits:
         raise NotFoundError(
             f"{spec.name} has no training picture that can be read",
             cause=f"{decoded.bad[0][0].name}: {decoded.bad[0][1]}" if decoded.bad else "",
             hint="zoo data check with the same path",
+            code="too-few-pictures",
         )
 
 
