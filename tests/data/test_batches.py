@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.pictures import save
+from tests.errors import raises
 from zoo.cli.job import create_job
 from zoo.data.batches import Batches, common_rows, in_order, length
 from zoo.errors import UsageError
@@ -198,8 +199,8 @@ def test_images_are_scaled_and_keep_channels_last():
 
 def test_what_cannot_be_shared_is_told():
     split = {"a": numbered(2), "b": numbered(1)}
-    with pytest.raises(UsageError, match="cannot be shared by 2 devices") as caught:
+    with raises(UsageError, "bad-batch-size", 3, "2 devices") as caught:
         Batches(split, data_of(split), 3, seed=0, device=CPU, ranks=2)
     assert caught.value.hint == "--batch-size 4"
-    with pytest.raises(UsageError, match="too few for 3 devices"):
+    with raises(UsageError, "too-many-devices", 2, "3 devices"):
         Batches(split, data_of(split), 3, seed=0, device=CPU, ranks=3)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from tests.data.pictures import fill, photo, save
+from tests.errors import raises
 from zoo.data.batches import Batches, in_order
 from zoo.data.layouts import read
 from zoo.data.location import Listing, locate_data
@@ -102,7 +103,7 @@ def test_names_of_which_few_agree_are_no_pairs(tmp_path):
     assert len(names(read(tmp_path, "paired-folders"))) == 2
     for path in (tmp_path / "B").iterdir():
         path.rename(path.with_stem(f"x{path.stem}"))
-    with pytest.raises(NotFoundError, match="the same names"):
+    with raises(NotFoundError, "bad-layout", tmp_path, "paired-folders"):
         read(tmp_path, "paired-folders")
 
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.pictures import fill, photo, save
+from tests.errors import raises
 from tests.process import error_of, zoo, zoo_json
 from zoo.data import tables
 from zoo.data.layouts import read
@@ -126,9 +127,8 @@ def test_what_does_not_go_together_is_told(root):
 
 def test_labels_of_no_picture_are_an_error_that_says_why(root):
     (root / "metadata.csv").write_text("file_name,label\n7.png,cat\n8.png,dog\n")
-    with pytest.raises(NotFoundError, match="no training picture has a label") as caught:
+    with raises(NotFoundError, "bad-labels", root / "metadata.csv", "7.png", "8.png"):
         read(root)
-    assert "7.png, 8.png" in caught.value.cause
 
 
 def test_captions_alone_give_pictures_without_labels(root):
@@ -178,7 +178,7 @@ def test_paths_that_leave_the_folder_are_refused(root, name, file):
     if file.endswith("csv"):
         lines = ["file_name,label", *(f"{row['file_name']},a" for row in rows)]
     (root / file).write_text("\n".join(lines))
-    with pytest.raises(NotFoundError, match="outside of its folder"):
+    with raises(NotFoundError, "bad-labels", file):
         read(root)
     said = error_of("data", "check", str(root), code=3)
     assert "secret" in said or "C:" in said
@@ -186,32 +186,30 @@ def test_paths_that_leave_the_folder_are_refused(root, name, file):
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "cause"),
+    ("file", "content", "place"),
     [
-        ("metadata.csv", b"file_name,label\n0.png,cat,dog,owl\n", "line 2 has 4 values"),
+        ("metadata.csv", b"file_name,label\n0.png,cat,dog,owl\n", "line 2"),
         ("metadata.csv", b'file_name,label\n"0.png,cat\n', "unexpected end"),
-        ("metadata.csv", b"file_name,label,label\n0.png,cat,dog\n", "one name"),
+        ("metadata.csv", b"file_name,label,label\n0.png,cat,dog\n", "label"),
         ("metadata.csv", b"\xff\xfef\0i", "metadata.csv"),
-        ("metadata.csv", b"file_name,label\n0.png," + b"x" * 200_000, "field larger"),
+        ("metadata.csv", b"file_name,label\n0.png," + b"x" * 200_000, "metadata.csv"),
         ("metadata.jsonl", b'{"file_name": "0.png"}\n{"file', "line 2"),
-        ("metadata.jsonl", b"[1]\n", "line 1 is no JSON object"),
+        ("metadata.jsonl", b"[1]\n", "line 1"),
         ("metadata.jsonl", b"[" * 100_000, "line 1"),
     ],
 )
-def test_damaged_metadata_is_refused_with_its_place(root, file, content, cause):
+def test_damaged_metadata_is_refused_with_its_place(root, file, content, place):
     (root / file).write_bytes(content)
-    with pytest.raises(NotFoundError) as caught:
+    with raises(NotFoundError, "bad-data", root / file, place) as caught:
         read(root)
-    error = caught.value
-    assert cause in f"{error.message} {error.cause}"
-    assert ":folder" in error.hint
+    assert ":folder" in caught.value.hint
     assert len(read(root, "folder").splits["train"]["image"].items) == 4
 
 
 def test_a_huge_table_is_refused(root, monkeypatch):
     monkeypatch.setattr(tables, "MAX_BYTES", 1000)
     (root / "metadata.csv").write_text("file_name,label\n" + "0.png,cat\n" * 200)
-    with pytest.raises(NotFoundError, match="larger than"):
+    with raises(NotFoundError, "bad-data", root / "metadata.csv"):
         read(root)
 
 
@@ -220,7 +218,7 @@ def test_a_pipe_and_a_broken_link_are_no_tables(root):
     (root / "other.csv").symlink_to("nowhere")
     assert read(root).layout == "folder"
     os.mkfifo(root / "metadata.csv")
-    with pytest.raises(NotFoundError, match="no plain file"):
+    with raises(NotFoundError, "bad-data", root / "metadata.csv"):
         read(root)
 
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.pictures import fill, idx, photo, save, write_mnist
+from tests.errors import raises
 from zoo.catalog.dataset import LAYOUTS
 from zoo.data.layouts import read
 from zoo.data.location import Listing
@@ -171,7 +172,7 @@ def test_labels_of_a_dataset_json(root):
     assert read(root).layout == "class-folders"
     for damaged in ("{", '{"labels": [["a", -1]]}', '{"labels": [["a", true]]}', '{"labels": 3}'):
         (root / "dataset.json").write_text(damaged)
-        with pytest.raises(NotFoundError, match=r"dataset\.json"):
+        with raises(NotFoundError, "bad-labels", "dataset.json"):
             read(root)
 
 
@@ -236,7 +237,7 @@ def test_idx_packed_and_plain_side_by_side_are_one_set(root):
 def test_two_sets_of_idx_files_in_one_folder(root):
     for prefix in ("emnist-letters-", "emnist-digits-"):
         (root / f"{prefix}train-images-idx3-ubyte").write_bytes(idx(np.zeros((2, 4, 4), np.uint8)))
-    with pytest.raises(NotFoundError, match="several sets"):
+    with raises(NotFoundError, "bad-layout", "emnist-letters", "emnist-digits"):
         read(root)
 
 
@@ -321,29 +322,25 @@ def test_nothing_known_says_what_is_there(root):
     for name in ("a.csv", "b.csv", "notes.txt", "deep/c.parquet"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("x")
-    with pytest.raises(NotFoundError) as caught:
+    with raises(NotFoundError, "bad-layout", root, "2 .csv", *LAYOUTS):
         read(root)
-    text = str(caught.value)
-    assert "2 .csv" in text
-    assert "folders deep" in text
-    assert all(layout in text for layout in LAYOUTS)
 
 
 def test_an_empty_folder(root):
-    with pytest.raises(NotFoundError, match="no files"):
+    with raises(NotFoundError, "bad-layout", root):
         read(root)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_wrong_layout_says_what_it_expects(root, layout):
     (root / "notes.txt").write_text("x")
-    with pytest.raises(NotFoundError, match=f"not laid out as {layout}: .* expected"):
+    with raises(NotFoundError, "bad-layout", root, layout, "1 .txt"):
         read(root, layout)
 
 
 def test_unpaired_needs_both_sides(root):
     fill(root / "trainA", 3)
-    with pytest.raises(NotFoundError, match="trainA and trainB"):
+    with raises(NotFoundError, "bad-layout", "trainA", "trainB"):
         read(root, "unpaired-folders")
 
 
@@ -363,9 +360,8 @@ HOSTILE = {
 def test_hostile_idx_files_are_refused(root, content, packed):
     name = "train-images-idx3-ubyte" + (".gz" if packed else "")
     (root / name).write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(NotFoundError, match="cannot read") as caught:
+    with raises(NotFoundError, "bad-data", name):
         read(root)
-    assert name in caught.value.message
 
 
 def test_forged_headers_take_no_memory(root):
@@ -379,7 +375,7 @@ def test_forged_headers_take_no_memory(root):
     )
     tracemalloc.start()
     for name in ("idx", "npz"):
-        with pytest.raises(NotFoundError, match="size"):
+        with raises(NotFoundError, "bad-data", root / name):
             read(root / name)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -389,7 +385,7 @@ def test_forged_headers_take_no_memory(root):
 def test_labels_that_do_not_fit_the_pictures(root):
     write_mnist(root, packed=False)
     (root / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(19, np.uint8)))
-    with pytest.raises(NotFoundError, match="for 20 pictures"):
+    with raises(NotFoundError, "bad-data", "train-labels-idx1-ubyte", 19, 20):
         read(root)
 
 
@@ -415,7 +411,7 @@ def npz(path: Path, header: bytes, body: bytes = b"") -> None:
 def test_hostile_npz_files_are_refused(root, header, body, monkeypatch):
     monkeypatch.setattr("zoo.data.arrays.MAX_DEFLATE", 100)  # the bomb is a harmless one
     npz(root / "data.npz", header, body)
-    with pytest.raises(NotFoundError, match=r"data\.npz"):
+    with raises(NotFoundError, "bad-data", root / "data.npz"):
         read(root)
     assert not Path("evil").exists()
 
@@ -426,10 +422,10 @@ def test_npz_of_any_names_gives_the_only_pictures_and_tells_the_rest(root):
     assert (listing.splits["train"]["image"].items == COLOUR).all()
     assert "pics are read; not ages, text" in listing.notes[0]
     np.savez(root / "data.npz", pics=COLOUR, masks=COLOUR[..., 0])
-    with pytest.raises(NotFoundError, match="masks, pics; x_train or"):
+    with raises(NotFoundError, "bad-data", "masks", "pics", "x_train"):
         read(root)
     np.savez(root / "data.npz", ages=np.arange(4))
-    with pytest.raises(NotFoundError, match="it holds ages"):
+    with raises(NotFoundError, "bad-data", "ages"):
         read(root)
 
 
@@ -444,7 +440,7 @@ def test_npz_names_that_are_usual_elsewhere(root, names):
 @pytest.mark.parametrize("shape", [(4,), (4, 5), (4, 5, 5, 2), (4, 5, 5, 3, 1)])
 def test_arrays_that_are_no_pictures(root, shape):
     np.savez(root / "data.npz", images=np.zeros(shape, np.uint8))
-    with pytest.raises(NotFoundError, match="shape"):
+    with raises(NotFoundError, "bad-data", root / "data.npz", shape):
         read(root)
 
 
@@ -453,13 +449,13 @@ def test_arrays_that_are_no_pictures(root, shape):
 )
 def test_labels_that_are_none(root, labels):
     np.savez(root / "data.npz", images=COLOUR, labels=labels)
-    with pytest.raises(NotFoundError, match="labels"):
+    with raises(NotFoundError, "bad-data", root / "data.npz", "labels"):
         read(root)
 
 
 def test_a_cut_cifar_batch(root):
     (root / "data_batch_1.bin").write_bytes(bytes(3073 * 2 - 1))
-    with pytest.raises(NotFoundError, match="no multiple of 3073"):
+    with raises(NotFoundError, "bad-data", root / "data_batch_1.bin", 3073):
         read(root)
 
 

@@ -139,6 +139,7 @@ def read_fit(text: object) -> Fit:
         raise UsageError(
             f"{word!r} is no way to fit pictures.{did_you_mean(word, FITS)}",
             hint=f"--fit {'|'.join(FITS)}",
+            code="bad-value",
         )
     return text
 
@@ -178,6 +179,7 @@ def read_size(text: object) -> tuple[int, int] | None:
         raise UsageError(
             f"{str(text)[:40]!r} is not an image size",
             hint="--size 64, or --size 64x96 (8 to 4096)",
+            code="bad-value",
         )
     return height, width
 
@@ -218,6 +220,7 @@ def source_for(trained: Trained, data: str | None) -> DataLocation:
         raise NotFoundError(
             f"run {run.name!r} is damaged: run.json does not say its data",
             hint="the same command with --data NAME|PATH",
+            code="damaged-run",
         )
     return fetch_source(find_data(run, trained_on))
 
@@ -249,7 +252,9 @@ def open_held_out(
     chosen = split or ("test" if "test" in store.splits else "validation")
     if chosen not in store.splits:
         raise UsageError(
-            f"{store.spec.name} has no {chosen} split", hint=f"--split {' or '.join(store.splits)}"
+            f"{store.spec.name} has no {chosen} split",
+            hint=f"--split {' or '.join(store.splits)}",
+            code="no-such-split",
         )
     for each in ("train", chosen):
         check_data(installed_model_of(trained.identity, trained.path), source.name, store, each)

@@ -112,7 +112,9 @@ def check_data(
     PATH:LAYOUT names the layout where it is not recognised.
     """
     if output and output.suffix.lower() != ".png":
-        raise UsageError(f"{output} is no name for a PNG picture", hint="-o page.png")
+        raise UsageError(
+            f"{output} is no name for a PNG picture", hint="-o page.png", code="bad-output"
+        )
     from zoo.data.survey import inspect
 
     source = arguments.fetch_source(data)
@@ -200,6 +202,7 @@ def remove_data(
         raise UsageError(
             "what shall be removed?",
             hint="zoo data list --cached, then a name or an id; or --unused-for 30, --stale, --all",
+            code="missing-argument",
         )
     removed: list[Cached] = []
     refused: ZooError | None = None
@@ -234,6 +237,7 @@ def _to_remove(names: tuple[str, ...], *, unused_for: float | None, stale: bool)
             raise NotFoundError(
                 f"nothing in the cache is called {name[:60]!r}.{did_you_mean(name, known)}",
                 hint="zoo data list --cached",
+                code="data-not-found",
             )
     return [
         each

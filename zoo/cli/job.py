@@ -35,12 +35,15 @@ def create_job(
     file = read_config(config) if config else {}
     name = model or file.get("model")
     if name is None:
-        raise UsageError("which model?", hint="zoo list, then zoo train MODEL")
+        raise UsageError(
+            "which model?", hint="zoo list, then zoo train MODEL", code="missing-argument"
+        )
     entry = find_model(str(name))
     if "model" in file and not entry.is_called(str(file["model"])):
         raise UsageError(
             f"{config} is for {file['model']!r}, not for {name!r}",
             hint=f"zoo train --config {config}",
+            code="bad-config",
         )
     layers, usual = _layers(entry, file, **options)
     place = str(data if data is not None else file.get("data", entry.card.data))
@@ -137,7 +140,11 @@ def _layers(
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set {assignment[:60]!r} is not KEY=VALUE", hint="--set lr=1e-3")
+            raise UsageError(
+                f"--set {assignment[:60]!r} is not KEY=VALUE",
+                hint="--set lr=1e-3",
+                code="bad-value",
+            )
         assigned[key.strip().replace("-", "_")] = value.strip()
     layers = [start, in_file, given, assigned]
     for layer in layers:
@@ -197,6 +204,7 @@ def _installed(model: str, run: Run) -> ModelEntry:
         raise PluginError(
             f"run {run.name!r} needs model {name!r}, which no installed plugin provides",
             hint=install_command(distribution),
+            code="missing-plugin",
         ) from None
 
 
@@ -210,7 +218,9 @@ def find_resumed(wanted: str, model: str | None) -> Run:
     for run in reversed(all_runs()):
         if run.identity and run.identity.model == name:
             return run
-    raise NotFoundError(f"no run of {name!r} here", hint=f"zoo train {name}, or zoo runs")
+    raise NotFoundError(
+        f"no run of {name!r} here", hint=f"zoo train {name}, or zoo runs", code="run-not-found"
+    )
 
 
 def _open_data(

@@ -52,7 +52,7 @@ def show_place(word: str, *, as_json: bool) -> None:
     try:
         files = sorted(path.glob("*.onnx")) if path.is_dir() else []
     except OSError as problem:
-        raise NotFoundError(f"{word[:60]!r}: {problem.strerror}") from None
+        raise NotFoundError(f"{word[:60]!r}: {problem.strerror}", code="cannot-read") from None
     if not path.is_dir():
         summary = _read(path)
         if as_json:
@@ -64,7 +64,7 @@ def show_place(word: str, *, as_json: bool) -> None:
     else:
         below = next(iter(sorted(path.glob("*/*.onnx"))), None)
         hint = f"zoo show {below.parent}" if below else "zoo export MODEL --onnx"
-        raise NotFoundError(f"{path} holds no .onnx file", hint=hint)
+        raise NotFoundError(f"{path} holds no .onnx file", hint=hint, code="file-not-found")
 
 
 def _read(path: Path) -> Summary:

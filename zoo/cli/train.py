@@ -172,7 +172,9 @@ def _start_process(retries: int) -> None:
 def _dry_run(resume: str | None, options: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what a training would do and how long it would take."""
     if resume is not None:
-        raise UsageError("--dry-run is for a new run", hint="zoo runs show RUN")
+        raise UsageError(
+            "--dry-run is for a new run", hint="zoo runs show RUN", code="conflicting-options"
+        )
     from zoo.cli.job import create_job
 
     job = create_job(**options)
@@ -233,6 +235,7 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
                     f"run {run.name} has {reached[key]:,.0f} {unit} already, so that "
                     f"{value:,.0f} leave nothing to train",
                     hint=f"zoo train --resume {run.name} {BUDGET_OPTIONS[key]} of more than that",
+                    code="nothing-to-train",
                 )
     if new:
         words = ", ".join(f"{key} = {value}" for key, value in new.items())

@@ -68,6 +68,7 @@ def list_idx(base: Path, files: Sequence[PurePath]) -> Listing:
             raise NotFoundError(
                 f"{base} holds several sets: {there.name} and {path.name}",
                 hint="put each into a folder of its own",
+                code="bad-layout",
             )
     listed = {}
     for split in ("train", "test"):
@@ -315,4 +316,6 @@ def _reading(path: Path, read: Callable[[], Result]) -> Result:
 
 
 def _damaged(path: Path, cause: str) -> NotFoundError:
-    return NotFoundError(f"cannot read {path}", cause=" ".join(cause.split())[:200])
+    return NotFoundError(
+        f"cannot read {path}", cause=" ".join(cause.split())[:200], code="bad-data"
+    )

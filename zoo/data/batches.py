@@ -60,10 +60,14 @@ class Batches:
             raise UsageError(
                 f"a batch of {batch_size} cannot be shared by {ranks} devices",
                 hint=f"--batch-size {(batch_size // ranks + 1) * ranks}",
+                code="bad-batch-size",
             )
         self.images = length(split)
         if self.images < ranks:
-            raise UsageError(f"{self.images} training images are too few for {ranks} devices")
+            raise UsageError(
+                f"{self.images} training images are too few for {ranks} devices",
+                code="too-many-devices",
+            )
         self.batch_size = min(batch_size, self.images - self.images % ranks)
         self.steps_per_epoch = self.images // self.batch_size
         self._split, self._seed, self._device = split, seed, device

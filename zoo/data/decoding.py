@@ -191,12 +191,16 @@ def _require_enough(decoded: Decoded, spec: DataSpec) -> None:
         if entry["shape"][0] < 2:
             side = f" on side {name}" if name in "ab" else ""
             item = _items(spec)[:-1]
-            raise NotFoundError(f"{spec.name} has a single training {item}{side}; 2 is the least")
+            raise NotFoundError(
+                f"{spec.name} has a single training {item}{side}; 2 is the least",
+                code="too-few-rows",
+            )
     if "train" not in decoded.splits:
         raise NotFoundError(
             f"{spec.name} has no training {_items(spec)[:-1]} that can be read",
             cause=f"{decoded.bad[0][0].name}: {decoded.bad[0][1]}" if decoded.bad else "",
             hint="zoo data check with the same path",
+            code="too-few-rows",
         )
 
 

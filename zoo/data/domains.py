@@ -230,13 +230,15 @@ def _matched(split: str, sides: Mapping[str, Side]) -> dict[str, Side]:
         named[name] = {path.stem: path for path in side.items}
         if len(named[name]) < len(side.items):
             raise NotFoundError(
-                f"the {split} split should hold pairs; a name stands twice in {name}"
+                f"the {split} split should hold pairs; a name stands twice in {name}",
+                code="unpaired",
             )
     alone = sorted(named["a"].keys() ^ named["b"].keys())
     if alone:
         raise NotFoundError(
             f"the {split} split should hold pairs of one name, but {len(alone)} have no partner",
             cause=", ".join(alone[:5]),
+            code="unpaired",
         )
     return {
         name: replace(sides[name], items=[paths[stem] for stem in named["a"]])

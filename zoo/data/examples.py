@@ -57,7 +57,9 @@ def draw_examples(location: DataLocation, spec: DataSpec, options: DecodeOptions
             ]
     rows = [(name, pictures) for name, pictures in rows if len(pictures)]
     if not rows:
-        raise NotFoundError(f"none of the examples of {location.name} can be read")
+        raise NotFoundError(
+            f"none of the examples of {location.name} can be read", code="bad-picture"
+        )
     return _lay_out(rows, PAIR_COLUMNS if listing.pairs else COLUMNS)
 
 

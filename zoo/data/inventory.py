@@ -83,6 +83,7 @@ def remove(item: Cached) -> None:
         raise ZooError(
             f"{item.path} cannot be removed: {problem.strerror or problem}",
             hint="end the processes that use it" if os.name == "nt" else "",
+            code="cannot-write",
         ) from problem
 
 
@@ -194,7 +195,9 @@ def _remove_download(folder: Path) -> None:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ZooError(f"{folder} is being downloaded by another process") from None
+        raise ZooError(
+            f"{folder} is being downloaded by another process", code="being-downloaded"
+        ) from None
     except (OSError, NotImplementedError):  # a file system without locks
         pass
     try:

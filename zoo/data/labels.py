@@ -120,6 +120,7 @@ def list_metadata(root: Path, tables: Sequence[LabelTable], options: DecodeOptio
             f"no training {modality_of(kind).items[:-1]} has a label in {tables[0].table.path}",
             cause="; ".join(notes)[:300],
             hint=f"{root}:folder takes the pictures without labels",
+            code="bad-labels",
         )
     names = tuple(map(presentable, classes))
     read = tuple(each.table.path for each in tables)
@@ -316,6 +317,7 @@ def _check_inside(name: str, table: Path) -> None:
             f"{table} names a file outside of its folder: {presentable(name)[:100]}",
             cause="paths are relative to the folder of the table, and stay below it",
             hint=f"{table.parent}:folder takes the pictures without labels",
+            code="bad-labels",
         )
 
 
@@ -344,7 +346,7 @@ def _classes(found: _Found) -> list[str]:
         found.labels = {path: whole.get(label, "") for path, label in found.labels.items()}
         words = set(whole.values())
     if len(words) > arrays.MAX_CLASSES:
-        raise NotFoundError(f"the tables have {len(words):,} different labels")
+        raise NotFoundError(f"the tables have {len(words):,} different labels", code="bad-labels")
     return sorted(words, key=natural)
 
 
@@ -384,6 +386,7 @@ def list_dataset_json(base: Path, files: Files) -> Listing:
             f"{base / LABELS_FILE} has a label for none of the pictures",
             cause="it names other files",
             hint=f"{base}:folder takes the pictures without labels",
+            code="bad-labels",
         )
     side = {"image": Side([base / path for path in pictures], labels)}
     classes = tuple(map(str, range(int(labels.max()) + 1)))
@@ -418,5 +421,6 @@ def _labels_in(path: Path) -> dict[str, int]:
             f"cannot read the labels in {path}",
             cause=" ".join(str(problem).split())[:200],
             hint=f"{path.parent}:folder takes the pictures without labels",
+            code="bad-labels",
         ) from None
     return found

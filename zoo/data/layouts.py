@@ -105,6 +105,7 @@ def read(
             f"no data set recognised in {root}",
             cause=describe_files([*files, *others]),
             hint=hint,
+            code="bad-layout",
         )
     if layout == "metadata":
         listing = labels.list_metadata(root, found, options)
@@ -119,6 +120,7 @@ def read(
             f"{root} is not laid out as {layout}: {EXPECTED[layout]} expected",
             cause=describe_files([*files, *others]),
             hint=hint,
+            code="bad-layout",
         )
     if two_domains and layout == "class-folders" and len(listing.classes) == 2:
         unpaired = domains.list_unpaired(base, files)

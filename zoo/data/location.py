@@ -129,7 +129,7 @@ def check_data_is_there(text: str) -> None:
 
 def _look_up(text: str) -> tuple[Dataset | Path, Layout | None]:
     if not text:
-        raise UsageError("the data set has no name", hint="zoo data list")
+        raise UsageError("the data set has no name", hint="zoo data list", code="bad-value")
     place, layout = _split_layout(text)
     dataset = dataset_called(place)
     if dataset:
@@ -144,6 +144,7 @@ def _look_up(text: str) -> tuple[Dataset | Path, Layout | None]:
             f"{place} is no data set",
             cause=f"a folder, or a file that ends in {', '.join([*SUFFIXES, *whole])}, is one",
             hint="the folder that holds it",
+            code="bad-value",
         )
     return path, layout
 
@@ -159,6 +160,7 @@ def _split_layout(text: str) -> tuple[str, Layout | None]:
         raise UsageError(
             f"unknown layout {word[:40]!r}.{did_you_mean(word, LAYOUTS)}",
             hint=f"one of: {', '.join(LAYOUTS)}",
+            code="bad-value",
         )
     return text, None
 
@@ -168,7 +170,7 @@ def _expand(text: str) -> Path:
         path = Path(text).expanduser()
         path.exists()
     except (RuntimeError, ValueError, OSError) as problem:  # no such user; a NUL; a name too long
-        raise UsageError(f"{text[:60]!r} cannot be a path: {problem}") from None
+        raise UsageError(f"{text[:60]!r} cannot be a path: {problem}", code="bad-path") from None
     return path
 
 
@@ -210,7 +212,7 @@ def list_folder(folder: Path) -> list[FoundFile]:
         return sorted(_walk(str(folder), b"", set()))
     except OSError as problem:
         raise NotFoundError(
-            f"cannot read {problem.filename}", cause=problem.strerror or ""
+            f"cannot read {problem.filename}", cause=problem.strerror or "", code="cannot-read"
         ) from None
 
 

@@ -212,7 +212,9 @@ def open_store(
         _build(folder, location, options, log)
         store = _open(folder, location)
         if store is None:
-            raise ZooError(f"the decoded data in {folder} cannot be read back")
+            raise ZooError(
+                f"the decoded data in {folder} cannot be read back", code="cache-unusable"
+            )
     for note in store.notes:
         log(note)
     _check_bad_images(store, location, on_bad_image, log)
@@ -333,6 +335,7 @@ def _build(folder: Path, location: DataLocation, options: DecodeOptions, log: Lo
         raise ZooError(
             f"the decoded data cannot be written to {folder.parent}: {problem.strerror or problem}",
             hint="make room, or put the cache elsewhere with ZOO_HOME=/another/folder",
+            code="cache-unusable",
         ) from problem
 
 
@@ -375,5 +378,6 @@ def _check_bad_images(store: Store, location: DataLocation, policy: OnBadImage, 
             cause=few,
             hint=f"zoo data check {location.name if location.dataset else location.path}, "
             "or --on-bad-image skip to leave them out",
+            code="bad-picture",
         )
     log(f"{unreadable} and are left out: {few}")

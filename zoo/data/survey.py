@@ -144,6 +144,7 @@ def _classes(location: DataLocation, listing: Listing) -> tuple[str, ...]:
         raise NotFoundError(
             f"{location.name} has {len(listing.classes)} classes; {len(named)} are catalogued",
             cause="the files are others than those of the catalogue",
+            code="bad-labels",
         )
     return named or listing.classes
 

@@ -274,4 +274,5 @@ def _reading(path: Path) -> Iterator[None]:
             f"cannot read the table {path}",
             cause=" ".join(cause.split())[:200],
             hint=f"repair it, or {path.parent}:folder takes the pictures without labels",
+            code="bad-data",
         ) from None

@@ -117,9 +117,14 @@ def find_classifier(store: Store, log: Log) -> Classifier:
     """
     spec = store.spec
     if "label" not in store.splits["train"] or len(spec.classes) < 2:
-        raise UsageError(f"{spec.name} has no labels that a classifier could learn")
+        raise UsageError(
+            f"{spec.name} has no labels that a classifier could learn", code="no-labels"
+        )
     if min(spec.pictures.height, spec.pictures.width) < 8:
-        raise UsageError(f"{spec.name}: images below 8×8 pixels are too small to be classified")
+        raise UsageError(
+            f"{spec.name}: images below 8×8 pixels are too small to be classified",
+            code="wrong-size",
+        )
     path = cache_home() / "classifiers" / f"{_digest(store)}.safetensors"
     with torch.random.fork_rng(devices=[]):  # the noise of others is left as it is
         found = _load(path, spec)
@@ -198,6 +203,7 @@ def _save(path: Path, classifier: Classifier) -> None:
         raise ZooError(
             f"the classifier cannot be written to {path.parent}: {problem}",
             hint="make room, or put the cache elsewhere with ZOO_HOME=/another/folder",
+            code="cache-unusable",
         ) from problem
 
 

@@ -100,7 +100,7 @@ def _spread_out(model: Model, port: Port, images: Images | None, count: int) -> 
     """Return images of the port's domain, evenly spread over a split."""
     if images is None:
         raise UsageError("this needs pictures such as the model was trained on",
-                         hint="--data NAME|PATH")  # fmt: skip
+                         hint="--data NAME|PATH", code="which-data")  # fmt: skip
     given = images_for(model, port, images)
     places = np.linspace(0, len(given) - 1, min(count, len(given))).round().astype(int)
     return np.asarray(given[places])
@@ -124,6 +124,7 @@ def _computed(
         f"graph {name!r} takes {port.name}, which nothing draws and no other graph gives",
         cause="a file of reduced precision is made and measured with real inputs",
         hint="leave --half, --half-arithmetic and --int8 out",
+        code="does-not-apply",
     )
 
 

@@ -104,6 +104,7 @@ def verify(model: Model, graph: Graph, path: Path) -> Verified:
                     f"graph {name!r} does not verify: {excess}, at {_in_words(trial)}",
                     cause="the graph depends on the batch or on training mode, or is unstable",
                     hint="no file was written; the port's tolerance is the model's to declare",
+                    code="not-verified",
                 )
         if errors:
             ill_conditioned.append(trial.kind)
@@ -125,11 +126,13 @@ def _open_for_verification(path: Path) -> Session:
         raise UsageError(
             f"{path.name} cannot be verified here: {problem.found}",
             hint=f"{problem.export}, or leave --opset out; or pip install --upgrade onnxruntime",
+            code="newer-format",
         ) from problem
     except NotFoundError as problem:
         raise ZooError(
             f"{path.name} does not verify: {problem.cause or problem.message}",
             cause="it fixes a size that its port leaves open, or gives another shape or dtype",
+            code="not-verified",
         ) from problem
 
 
@@ -232,6 +235,7 @@ def _unfit(data: DataSpec, name: str, trial: Trial, cause: str) -> ZooError:
         f"graph {name!r} does not verify: it fails at {_in_words(trial)}",
         cause=cause,
         hint="" if learnt else hint,
+        code="not-verified",
     )
 
 
@@ -254,7 +258,9 @@ def check_onnx(path: Path) -> None:
     try:
         onnx.checker.check_model(path, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
-        raise ZooError(f"{path.name} is not valid ONNX: {problem}") from problem
+        raise ZooError(
+            f"{path.name} is not valid ONNX: {problem}", code="not-verified"
+        ) from problem
 
 
 def exported_files(folder: Path) -> list[Path]:
@@ -270,6 +276,7 @@ def exported_files(folder: Path) -> list[Path]:
             f"{folder} is no folder that zoo export wrote",
             cause=f"its {MANIFEST} is missing or damaged: {problem}",
             hint="zoo export MODEL --onnx",
+            code="not-an-export",
         ) from None
     return [folder / entry.file for entry in files.values()]
 
@@ -300,6 +307,7 @@ def verify_again(path: Path) -> tuple[dict[str, Difference], str]:
                 f"{_reference_of(path)} does not hold as many rows of outputs as of inputs",
                 cause="it is damaged, or was exchanged together with the manifest",
                 hint="zoo export MODEL --onnx",
+                code="damaged-export",
             )
     limits = _max_losses(path, description)
     differences, words = {}, []
@@ -314,6 +322,7 @@ def verify_again(path: Path) -> tuple[dict[str, Difference], str]:
                 f"{path} does not do here what it did when it was exported: {excess}",
                 cause="another version of ONNX Runtime, or a fault of this machine",
                 hint="update onnxruntime; the manifest says with which version it was written",
+                code="not-verified",
             )
         if limit is None:
             greatest = f"{difference.greatest:.2g}, at most {port.tolerance:g}"
@@ -377,4 +386,5 @@ def _reference_of(path: Path) -> Path:
         f"{path} cannot be checked: {problem}",
         cause="a file is checked in the folder that it was exported to, or a copy of it all",
         hint="zoo export MODEL --onnx",
+        code="damaged-export",
     )

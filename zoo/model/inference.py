@@ -279,7 +279,8 @@ def images_for(model: Model, port: Port, images: Mapping[str, Array]) -> Array:
         return next(iter(images.values()))
     if "b" not in images:
         raise UsageError(
-            f"{model.data.name} has two domains; this data has one set of images for {port.domain}"
+            f"{model.data.name} has two domains; this data has one set of images for {port.domain}",
+            code="does-not-apply",
         )
     return images[model.data.side_of(port.domain)]
 

@@ -64,7 +64,9 @@ def dynamic_sizes(
     for port in ports:
         for word, size in zip(port.shape[1:], inputs[port.name].shape[1:], strict=False):
             if isinstance(word, str) and found.setdefault(word, size) != size:
-                raise UsageError(f"the inputs differ in {word}: {found[word]} and {size}")
+                raise UsageError(
+                    f"the inputs differ in {word}: {found[word]} and {size}", code="bad-input"
+                )
     return found
 
 
@@ -99,6 +101,8 @@ def draw_examples(
 
 class RunError(ZooError):
     """A graph failed on its inputs, which may be too large or too small for it."""
+
+    code = "run-failed"
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ class Session:
             raise RunError(
                 f"{self.path}: {count} runs were not done after {time_limit():,.0f} s",
                 hint=f"--repeat 1, or {TIME_LIMIT}=SECONDS before the command",
+                code="time-limit",
             ) from None
 
     def _failure(self, problem: Exception, inputs: Mapping[str, NDArray[Any]]) -> RunError:
@@ -193,11 +198,13 @@ class Session:
             return RunError(
                 f"{self.path} was not done with {taken} after {time_limit():,.0f} s",
                 hint=f"{TIME_LIMIT}=SECONDS before the command allows more",
+                code="time-limit",
             )
         if any(sign in str(problem) for sign in OUT_OF_MEMORY):
             return RunError(
                 f"{self.path}: not enough memory for {taken}",
                 hint="smaller pictures, a smaller --batch-size, or a machine with more memory",
+                code="out-of-memory",
             )
         reason = short_message(problem)
         if _is_small(self, inputs):
@@ -218,11 +225,13 @@ class Session:
                 f"{self.path} gave {port.name} of shape {output.shape} "
                 f"where {format_shape(promised)} is promised",
                 cause="the file was not written by zoo, or is damaged",
+                code="bad-onnx",
             )
         if not np.isfinite(output).all():
             raise NotFoundError(
                 f"{self.path} gave {port.name} with values that are not numbers",
                 cause="its weights are damaged, or its inputs far from what it was trained on",
+                code="bad-onnx",
             )
 
 
@@ -284,13 +293,16 @@ def _open(
                 f"{path} does not say what it takes and gives",
                 cause="it is an ONNX file, but not one that zoo wrote",
                 hint="zoo export MODEL --onnx",
+                code="bad-onnx",
             )
         description = from_text(text, Description)
         check_ports("input", description.signature.inputs, engine.get_inputs())
         check_ports("output", description.signature.outputs, engine.get_outputs())
     except ValueError as problem:  # also where text in the file is no UTF-8
         raise NotFoundError(
-            f"{path}: what it says of itself cannot be used", cause=short_message(problem)
+            f"{path}: what it says of itself cannot be used",
+            cause=short_message(problem),
+            code="bad-onnx",
         ) from None
     session = Session(path, description, engine, provider)
     if provider != "cpu":
@@ -301,6 +313,7 @@ def _open(
                 f"the provider {provider} cannot run {path}",
                 cause=f"{problem.message}; {problem.cause}"[:300],
                 hint="--provider auto, or --provider cpu",
+                code="provider-unavailable",
             ) from None
     return session
 

@@ -133,6 +133,7 @@ def newest(run: Run) -> tuple[Checkpoint | None, dict[Path, str]]:
     raise NotFoundError(
         f"all checkpoints of run {run.name!r} are damaged; {next(iter(unusable.values()))}",
         hint=f"zoo train --config {run.path}/config.toml starts again from the beginning",
+        code="damaged-checkpoint",
     )
 
 
@@ -165,7 +166,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def damaged(path: Path, why: str) -> NotFoundError:
     """Return the error for a checkpoint that cannot be used."""
-    return NotFoundError(f"checkpoint {path} is damaged: {' '.join(why.split())[:200]}")
+    return NotFoundError(
+        f"checkpoint {path} is damaged: {' '.join(why.split())[:200]}", code="damaged-checkpoint"
+    )
 
 
 def set_aside(path: Path) -> Path:

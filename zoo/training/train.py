@@ -237,6 +237,7 @@ def find_checkpoint(
         raise ZooError(
             "the ranks would go on from different checkpoints",
             cause="they do not see the same folder runs/, or another process writes there",
+            code="ranks-differ",
         )
     return checkpoint, unusable
 
@@ -354,12 +355,14 @@ def _explain(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
             f"run {run.name!r} cannot be written: {problem.strerror or problem}",
             cause="the disk is full or cannot be written; earlier checkpoints are undamaged",
             hint=f"free some space, then {resume}",
+            code="cannot-write",
         )
     if fabric.world_size > 1 and devices.is_lost_rank(problem):
         return ZooError(
             "a rank was lost, and the training with it",
             cause="another of its processes ended, or its machine cannot be reached",
             hint=f"{resume}, or --retries 3 to resume automatically; see {run.path}/log.txt",
+            code="rank-lost",
         )
     return problem
 
