@@ -173,7 +173,7 @@ def _write(
 
 def _log_choices(session: Session, feed: Feed) -> None:
     """Say what was chosen for the user; what large pictures need must fit into the memory."""
-    from zoo.runtime.outputs import notes_on_sizes
+    from zoo.runtime.estimates import notes_on_sizes
 
     for note in (*session.notes, *feed.notes):
         say(note)
