@@ -266,7 +266,7 @@ def _rounds(
         partial(run_in_torch, model, graph),
         graph.signature,
         inputs,
-        rounds=rounds or default_rounds(graph),
+        rounds=(graph.signature.is_step and rounds) or default_rounds(graph),
         seed=seed,
         given=frozenset(given),
         rows=rows,
