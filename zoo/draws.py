@@ -1,4 +1,4 @@
-"""Inputs that are not given: noise from the priors of ports, examples, classes by their names."""
+"""Inputs without files: noise from the priors of ports, examples, classes and values by name."""
 
 from __future__ import annotations
 
@@ -45,6 +45,78 @@ def draw(
         else np.concatenate([port.draw(count, generator)] * len(classes))
         for port in ports
     }
+
+
+def read_values(assignments: Sequence[str], ports: Sequence[Port]) -> Arrays:
+    """Read what a user wrote after ``--set``: ``PORT=VALUE``, several times; one row for each port.
+
+    A value is a number, which fills a port of one number a row or one that has a default; the name
+    of a class, of a label; or text, of a port of text. Text for a symbol that goes round in a loop
+    is a sequence, (1, symbols), of which one goes in a round.
+
+    Raises:
+        UsageError: there is no such port, it takes no such value, or it is set twice.
+    """
+    by_name = {port.name: port for port in ports}
+    found: Arrays = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise UsageError(f"--set {_shown(assignment)!r} is not PORT=VALUE")
+        if name not in by_name:
+            raise UsageError(
+                f"--set {_shown(name)}: no input is called that.{did_you_mean(name, by_name)}",
+                cause=f"the inputs are {', '.join(by_name)}",
+            )
+        if name in found:
+            raise UsageError(f"--set {name} stands there twice")
+        port = by_name[name]
+        found[name] = _symbols(port, value) if port.kind == "text" else _number(port, value)
+    return found
+
+
+def _number(port: Port, text: str) -> np.ndarray[Any, Any]:
+    """Return one row of a port, filled with a number or the number of a class."""
+    numbers = [size for size in port.shape[1:] if size != 1]
+    if port.default is None and numbers:
+        shape = ", ".join(map(str, port.shape))
+        raise UsageError(
+            f"--set {port.name} takes no single number: it is ({shape})", hint="an .npz file"
+        )
+    if any(isinstance(size, str) for size in port.shape[1:]):
+        raise UsageError(f"--set {port.name}: its size is open", hint="an .npz file")
+    if port.kind == "label" and port.classes:
+        value = float(read_classes(text, [port])[0])
+    else:
+        try:
+            value = float(text)
+        except ValueError:
+            raise UsageError(f"--set {port.name}={_shown(text)} is no number") from None
+    low, high = port.range or (-np.inf, np.inf)
+    if not (np.isfinite(value) and low <= value <= high):
+        raise UsageError(f"--set {port.name}={_shown(text)} is outside of [{low:g}, {high:g}]")
+    if port.dtype != "float32" and not value.is_integer():
+        raise UsageError(f"--set {port.name}={_shown(text)} is no whole number")
+    return np.full((1, *(int(size) for size in port.shape[1:])), value, port.dtype)
+
+
+def _symbols(port: Port, text: str) -> np.ndarray[Any, Any]:
+    """Return text as the numbers of its symbols: (1, symbols), or (1,) for a port of one symbol."""
+    places = {symbol: number for number, symbol in enumerate(port.classes)}
+    unknown = sorted({symbol for symbol in text if symbol not in places})
+    if unknown or not text:
+        raise UsageError(
+            f"--set {port.name}: " + (f"it has no {unknown[0]!r}" if unknown else "it is empty"),
+            cause=f"its symbols are {_shown(''.join(port.classes))!r}",
+        )
+    found = np.array([[places[symbol] for symbol in text]], port.dtype)
+    if len(port.shape) == 1 and port.next:
+        return found
+    wanted = port.shape[1] if len(port.shape) == 2 else 1
+    if isinstance(wanted, int) and found.shape[1] != wanted:
+        raise UsageError(f"--set {port.name} takes {wanted} symbols, not {found.shape[1]}")
+    return found if len(port.shape) == 2 else found[:, 0]
 
 
 def draw_example(

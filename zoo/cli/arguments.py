@@ -129,6 +129,24 @@ def session_options(verb: Verb) -> Verb:
     return verb
 
 
+def loop_options(verb: Verb) -> Verb:
+    """Declare --set of a port, and --rounds and --every of a graph that is one step of a loop."""
+    from zoo.ports import MAX_ROUNDS
+
+    options = (
+        click.option("--set", "assignments", metavar="PORT=VALUE", multiple=True,
+                     help="A number, a class or text for an input; several times."),
+        click.option("--rounds", type=click.IntRange(1, MAX_ROUNDS), metavar="N",
+                     help="Of one step of a loop. [default: as the model says]"),
+        click.option("--every", type=click.IntRange(1, MAX_ROUNDS), metavar="N",
+                     help="Show every Nth round: in a .png side by side, one line a sample; in a "
+                     ".webp as an animation. [default: the last one; of a .webp, up to 60]"),
+    )  # fmt: skip
+    for option in reversed(options):
+        verb = option(verb)
+    return verb
+
+
 # What the words mean.
 
 

@@ -307,6 +307,10 @@ def _report_graph(name: str, graph: ExportedGraph) -> Iterator[str]:
             yield f"measured {name}/{output} against the float file: {words}"
         else:
             words = f"greatest difference {difference.greatest:.2g}, mean {difference.mean:.2g}"
+            checks = graph.checks[output]
+            if "rounds" in checks:
+                after = checks["greatest_after_rounds"]
+                words += f"; {after:.2g} after {checks['rounds']:.0f} rounds"
             yield f"verified {name}/{output}: {words}"
     if graph.savings and graph.savings.size == 1:
         yield f"{name}: nothing to simplify, the file is as large as the plain one"

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +14,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from zoo.cli.arguments import FIT_HELP, FITS, SuggestingChoice, json_option, session_options
+from zoo.cli.arguments import (
+    FIT_HELP,
+    FITS,
+    SuggestingChoice,
+    json_option,
+    loop_options,
+    session_options,
+)
 from zoo.cli.output import print_json, say
 from zoo.errors import UsageError
 
@@ -21,10 +29,13 @@ if TYPE_CHECKING:
     from zoo.pictures import BadPictureError
     from zoo.ports import Fit
     from zoo.runtime.inputs import Feed
-    from zoo.runtime.outputs import OriginalPicture, Result, Target
+    from zoo.runtime.loops import Loop
+    from zoo.runtime.outputs import OriginalPicture, Result
     from zoo.runtime.session import Session
+    from zoo.runtime.targets import Target
 
-LONG = 200  # rows; what takes longer shows a bar on a terminal
+LONG = 200  # rows, or rounds of rows; what takes longer shows a bar on a terminal
+INTERRUPTED = 130  # exit code
 MAX_LOGGED = 5  # pictures left out that are named one by one
 
 
@@ -37,10 +48,11 @@ MAX_LOGGED = 5  # pictures left out that are named one by one
 @click.option("--class", "classes", metavar="CLASS",
               help="Name or number, several with commas, or all; the same noise for each."
               )  # fmt: skip
+@loop_options
 @click.option(
     "--to", metavar="DOMAIN", help="Where FILE is a folder of several graphs: what to translate to."
 )
-@click.option("-o", "--output", help="x.png, x.npz, a folder, or - for standard output.")
+@click.option("-o", "--output", help="x.png, x.webp, x.npz, a folder, or - for standard output.")
 @click.option("--batch-size", type=click.IntRange(1, 65536),
               help="Rows at once. [default: up to 64]")  # fmt: skip
 @click.option("--fit", type=SuggestingChoice(FITS),
@@ -65,6 +77,10 @@ def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
     an error when you name it, and left out with a word when a folder holds it. The folder for
     results is not read, unless what you name is in it.
 
+    A file that is one step of a loop is run --rounds times. A .png shows the last round or, with
+    --every N, every Nth round side by side; a .webp is an animation of them. Ctrl-C ends the loop
+    and writes what there is.
+
     \b
     zoo run clothes.decode.onnx -n 16 --seed 0 -o grid.png
     zoo run clothes.reconstruct.onnx photo.png folder/ 'more/*.jpg' -o out/
@@ -72,17 +88,19 @@ def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
     zoo run clothes.decode.onnx codes.npz -o grid.png
     zoo run digits.generate.onnx --class all -o grid.png
     zoo run exports/horses photos/ --to zebra -o out/
+    zoo run clothes.denoise.onnx -n 16 --rounds 50 --every 10 -o strip.png
+    zoo run dream.step.onnx photo.png --rounds 100 --set strength=0.5 -o dream.webp
     cat photo.png | zoo run clothes.reconstruct.onnx - -o - > out.png
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     if output == "-":
         _check_standard_output(as_json)
     facts = _run(file, output, **options)
-    if output == "-":
-        return
-    if facts["outputs"] and not as_json:
+    if output != "-" and facts["outputs"] and not as_json:
         click.echo("\n".join(facts["outputs"]))
-    else:
+    elif output != "-":
         print_json(facts)
+    if facts.get("stopped"):
+        raise SystemExit(INTERRUPTED)
 
 
 def _run(
@@ -96,44 +114,66 @@ def _run(
     count: int | None,
     seed: int,
     classes: str | None,
+    assignments: Sequence[str],
+    rounds: int | None,
+    every: int | None,
     **session_options: Any,
 ) -> dict[str, Any]:
     """Write what comes out of a file, and return what ``--json`` prints."""
+    from zoo.draws import read_values
+    from zoo.loops import choose_rounds
     from zoo.runtime.bundles import open_graph
     from zoo.runtime.engine import bounded_memory
     from zoo.runtime.inputs import find_inputs, prepare_feed, with_sizing
-    from zoo.runtime.outputs import choose_target, run_batches
+    from zoo.runtime.loops import Loop
+    from zoo.runtime.outputs import run_batches
     from zoo.runtime.session import open_session
+    from zoo.runtime.targets import choose_target
 
     started = time.monotonic()
     bad: list[BadPictureError] = []
-    originals: list[OriginalPicture] = []
+    done: list[Result] = []
     with bounded_memory():  # a file of a stranger may ask for any amount as soon as it is opened
         session = open_graph(Path(file), to, partial(open_session, **session_options))
         _log_other_version(session)
+        signature = session.description.signature
+        rounds = choose_rounds(signature, rounds, session.path.name)
         place = Path(output or session.path.stem)
         given = find_inputs(inputs, _standard_input(inputs), place)
         feed = prepare_feed(
-            session, given, count=count, seed=seed, classes=classes, leave_out=place
-        )
+            session, given, count=count, seed=seed, classes=classes, leave_out=place,
+            values=read_values(assignments, signature.inputs),
+        )  # fmt: skip
         feed = with_sizing(session, feed, fit, size)
-        target = choose_target(session, feed, output)
+        target = choose_target(session, feed, output, rounds, every)
+        loop = None if rounds is None else Loop(rounds, seed, target.shown)
         _log_choices(session, feed)
-        results = run_batches(session, feed, bad.append, batch_size)
-        paths, numbers = _write(_with_bar(results, feed, originals), session, target, feed)
+        results = run_batches(session, feed, bad.append, batch_size, loop)
+        paths, numbers = _write(_with_bar(results, feed, done, loop), session, target, feed)
     _log_skipped(bad, feed.count)
-    _log_sizes(originals, session, feed)
-    return {
+    _log_sizes([original for result in done for original in result.originals], session, feed)
+    facts = {
         "file": click.format_filename(session.path),
         "model": session.description.identity.model,
         "graph": session.description.graph,
         "provider": session.provider,
         "outputs": paths,
-        "count": feed.count - len(bad),
+        "count": sum(len(result.names) for result in done),
         "left_out": len(bad),
         "seconds": round(time.monotonic() - started, 3),
         **numbers,
     }
+    return facts | _rounds_of(loop)
+
+
+def _rounds_of(loop: Loop | None) -> dict[str, Any]:
+    """Return what ``--json`` prints of a loop; say so where Ctrl-C has ended it."""
+    if loop is None:
+        return {}
+    if loop.stopped is not None:
+        say(f"stopped in round {loop.stopped + 1:,} of {loop.rounds:,}; what there was is written")
+    stopped = loop.stopped is not None
+    return {"rounds": loop.stopped if stopped else loop.rounds, "stopped": stopped}
 
 
 def _log_other_version(session: Session) -> None:
@@ -156,7 +196,8 @@ def _write(
     results: Iterable[Result], session: Session, target: Target, feed: Feed
 ) -> tuple[list[str], dict[str, Any]]:
     """Write results where they go; return the files, and the numbers that are to be printed."""
-    from zoo.runtime.outputs import MAX_PRINTED, NAMES, join_results, keeps_size, write_results
+    from zoo.runtime.outputs import NAMES, join_results, keeps_size, write_results
+    from zoo.runtime.targets import MAX_PRINTED
 
     if target.kind == "json":
         names, values = join_results(results, MAX_PRINTED)
@@ -173,7 +214,7 @@ def _write(
 
 def _log_choices(session: Session, feed: Feed) -> None:
     """Say what was chosen for the user; what large pictures need must fit into the memory."""
-    from zoo.runtime.outputs import notes_on_sizes
+    from zoo.runtime.estimates import notes_on_sizes
 
     for note in (*session.notes, *feed.notes):
         say(note)
@@ -233,18 +274,22 @@ def _standard_input(inputs: Sequence[str]) -> BinaryIO | None:
 
 
 def _with_bar(
-    results: Iterable[Result], feed: Feed, originals: list[OriginalPicture]
+    results: Iterable[Result], feed: Feed, done: list[Result], loop: Loop | None
 ) -> Iterator[Result]:
-    """Pass results on and note what their pictures were; on a terminal, show how far a run is."""
+    """Pass results on and note them without their numbers; show how far a run is on a terminal."""
     from zoo.ports import has_dynamic_size
 
     photos = feed.port is not None and has_dynamic_size(feed.port)  # one may take minutes
-    hidden = not sys.stderr.isatty() or feed.count < (2 if photos else LONG)
-    with click.progressbar(length=feed.count, file=sys.stderr, hidden=hidden) as bar:
+    length = feed.count * (loop.rounds if loop else 1)
+    hidden = not sys.stderr.isatty() or length < (2 if photos else LONG)
+    with click.progressbar(length=length, file=sys.stderr, hidden=hidden) as bar:
+        if loop:
+            loop.tick = bar.update
         for result in results:
-            originals += result.originals
+            done.append(replace(result, outputs={}, shown=()))
             yield result
-            bar.update(len(result.names))
+            if not loop:
+                bar.update(len(result.names))
 
 
 def _log_skipped(bad: Sequence[BadPictureError], count: int) -> None:

@@ -143,6 +143,9 @@ def _described(description: Description) -> Iterator[Row]:
     package = f"{identity.distribution} {identity.version}"
     yield "model", f"{identity.model} of {package}, {identity.step:,} steps"
     yield "graph", description.graph
+    if description.signature.is_step:
+        rounds = description.signature.rounds
+        yield "step of a loop", f"{rounds:,} rounds unless --rounds N" if rounds else "--rounds N"
     for side, ports in (
         ("takes", description.signature.inputs),
         ("gives", description.signature.outputs),

@@ -19,6 +19,7 @@ from zoo.data.store import Store
 from zoo.evaluation.classes import classify_samples
 from zoo.model.contract import Model
 from zoo.model.inference import (
+    affordable_samples,
     device_of,
     domains_of,
     evaluation_batch,
@@ -31,7 +32,8 @@ from zoo.model.weights import Trained
 
 Pixels = NDArray[np.uint8]
 
-SAMPLES = 1000  # that are classified
+SAMPLES = 1000  # that are classified …
+MOST_ROUNDS = 100_000  # … or fewer, where each takes many rounds of a loop
 AT_ONCE = 64  # images; the numbers of more take memory without need
 
 
@@ -61,8 +63,9 @@ def compute_metrics(
     for way in measure_pairs(trained.model, store, split):
         yield Metric(f"error_{way.source}_to_{way.target}", way.error, "lowest", way.graph)
     if needs_classifier(trained, store, split):
-        samples = classify_samples(trained, store, split, SAMPLES, log).samples
         graph = samplers(trained.model)[0]
+        count = affordable_samples(trained.model.graphs()[graph], SAMPLES, MOST_ROUNDS)
+        samples = classify_samples(trained, store, split, count, log).samples
         yield Metric("recognisable", sum(samples.recognisable), "highest", graph)
 
 

@@ -362,8 +362,11 @@ def _licences(identity: Identity) -> str:
 
 def _example(name: str, signature: Signature) -> str:
     """Return example arguments of ``zoo run``, for the folder of the bundle."""
+    rounds = " --rounds 10" if signature.is_step and signature.rounds is None else ""
     if signature.can_sample:
         labels = any(port.kind == "label" for port in signature.inputs)
-        return f"{name} {'--class all' if labels else '-n 16'} -o grid.png"
+        return f"{name} {'--class all' if labels else '-n 16'}{rounds} -o grid.png"
     domain = translates_to(signature)
-    return f". photos/ --to {domain} -o {domain}/" if domain else f"{name} photo.png -o out/"
+    if domain:
+        return f". photos/ --to {domain}{rounds} -o {domain}/"
+    return f"{name} photo.png{rounds} -o out/"

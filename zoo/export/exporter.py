@@ -33,8 +33,8 @@ from zoo.export.quality import (
 from zoo.export.variants import Variant, apply_variant, write_variant
 from zoo.export.verify import (
     MAX_LOSS,
+    Verified,
     check_onnx,
-    describe_excess,
     draw_extreme,
     trials,
     verify,
@@ -45,7 +45,7 @@ from zoo.model.checks import line_in_package, line_of_graph, root_reason
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import evaluating, example_inputs, run_in_torch
 from zoo.model.weights import Trained
-from zoo.runtime.reference import Difference, Example, compare_outputs
+from zoo.runtime.reference import Difference, Example, compare_outputs, describe_excess
 from zoo.runtime.session import Arrays, open_session
 from zoo.runtime.timing import measure_speed
 
@@ -182,6 +182,7 @@ class GraphExporter:
                 "mean": found.differences[port.name].mean,
                 "trials": found.trials,
                 "ill_conditioned_trials": len(found.ill_conditioned),
+                **_figures_of_rounds(found, port.name),
             }
             for port in graph.outputs
         }
@@ -280,6 +281,13 @@ class GraphExporter:
                     "no file was written",
                     code="quality-loss",
                 )
+
+
+def _figures_of_rounds(found: Verified, output: str) -> dict[str, float]:
+    """Return the figures of the rounds of a loop for the manifest; nothing for another graph."""
+    if not found.rounds:
+        return {}
+    return {"rounds": found.rounds, "greatest_after_rounds": found.after_rounds[output].greatest}
 
 
 def _savings(plain: Path, path: Path, losses: Mapping[str, QualityLoss]) -> Savings:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import log10
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from torch import Tensor, nn
 from zoo import pictures
 from zoo.draws import draw
 from zoo.errors import UsageError
+from zoo.loops import drive, shown_rounds
 from zoo.model.contract import Graph, Model
-from zoo.model.inference import as_port_takes, images_for, run_graph
+from zoo.model.inference import as_port_takes, default_rounds, images_for, run_graph
 from zoo.model.weights import Trained
 from zoo.ports import Port, numbers_in_a_row
 from zoo.runtime.outputs import pixels_to_port
@@ -33,11 +35,13 @@ from zoo.runtime.session import Arrays, Session, pad_rows
 
 Images = Mapping[str, NDArray[Any]]  # uint8 (N, H, W, C), by name of the array
 Batch = Mapping[str, NDArray[Any]]  # inputs by port name
+Inputs = tuple[Port, Port, NDArray[Any]]  # a port, the same in the variant, and its rows
 
 CALIBRATION_ROWS, CALIBRATION_SEED = 128, 1
 MEASUREMENT_ROWS, MEASUREMENT_SEED = 64, 2
 MAX_NUMBERS = 2**24  # of an image port, over all rows: larger images get fewer
 BATCH = 8
+ROUNDS = 16  # of a loop, whose inputs are among the rows
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,10 @@ def _batches(
     if real:
         numbers = max(model.data.numbers, *map(numbers_in_a_row, real))
         count = max(4, min(count, MAX_NUMBERS // numbers))
-    whole = {
-        wanted.name: _as_input(array, own, wanted)
-        for own, wanted, array in _inputs(model, name, graph, images, count, seed)
-    }
+    rows = list(_inputs(model, name, graph, images, count, seed))
+    if graph.signature.is_step:
+        rows = _along_the_loop(model, name, rows, seed)
+    whole = {wanted.name: _as_input(array, own, wanted) for own, wanted, array in rows}
     batch = graph.inputs[0].shape[0]
     size = batch if isinstance(batch, int) else BATCH
     count = min(map(len, whole.values()))
@@ -81,9 +85,30 @@ def _batches(
     ]
 
 
+def _along_the_loop(model: Model, name: str, rows: Sequence[Inputs], seed: int) -> list[Inputs]:
+    """Return as many rows as go into a step of a loop in some of its rounds, evenly spaced.
+
+    What goes into the first round alone would not tell what flows through the graph later.
+    """
+    own_graph = model.graphs()[name]
+    chosen = shown_rounds(default_rounds(own_graph), most=ROUNDS)
+    count = max(1, min(len(array) for *_, array in rows) // len(chosen))
+    first = {own.name: _as_input(array[:count], own, own) for own, _, array in rows}
+    driven = drive(
+        partial(run_graph, model, name), own_graph.signature, first, rounds=chosen[-1], seed=seed
+    )
+    inputs = [each.inputs for each in driven if each.number in chosen]
+    return [
+        (own, wanted, np.concatenate([each[own.name] for each in inputs]))
+        if array.dtype != np.uint8
+        else (own, wanted, np.concatenate([array[:count]] * len(chosen)))
+        for own, wanted, array in rows
+    ]
+
+
 def _inputs(
     model: Model, name: str, graph: Graph, images: Images | None, count: int, seed: int
-) -> Iterator[tuple[Port, Port, NDArray[Any]]]:
+) -> Iterator[Inputs]:
     """Yield each port, its port in the variant, and its rows; images are uint8 pixels."""
     own_ports = model.graphs()[name].inputs
     drawn = draw([port for port in own_ports if port.is_drawn], count, seed)

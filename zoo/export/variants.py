@@ -105,20 +105,36 @@ class Variant:
 def apply_variant(graph: Graph, variant: Variant) -> Graph:
     """Return the graph with the ports of the variant; its numbers stay float32.
 
+    What goes round in a loop stays as it is: rounding to pixels would add up over the rounds.
+
     Raises:
         UsageError: a size is wanted that the graph does not take.
     """
     inputs = [_sized(port, variant) for port in graph.inputs]
     outputs = [_sized(port, variant) for port in graph.outputs]
     if variant.io == "float":
-        return Graph(graph.function, inputs, outputs)
+        return replace(graph, inputs=inputs, outputs=outputs)
+    round_again = {port.next for port in inputs}
+    taken = [_is_picture(port) and port.prior != "normal" and not port.next for port in inputs]
+    given_back = [_is_picture(port) and port.name not in round_again for port in outputs]
 
     def function(*given: Tensor) -> tuple[Tensor, ...]:
-        values = [_to_values(each, port) for each, port in zip(given, inputs, strict=True)]
+        values = [
+            _to_values(each, port) if is_pixels else each
+            for each, port, is_pixels in zip(given, inputs, taken, strict=True)
+        ]
         results = as_tuple(graph.function(*values))
-        return tuple(_to_pixels(each, port) for each, port in zip(results, outputs, strict=True))
+        return tuple(
+            _to_pixels(each, port) if is_pixels else each
+            for each, port, is_pixels in zip(results, outputs, given_back, strict=True)
+        )
 
-    return Graph(function, _all_as_pixels(inputs), _all_as_pixels(outputs))
+    return replace(
+        graph,
+        function=function,
+        inputs=_with_pixels(inputs, taken),
+        outputs=_with_pixels(outputs, given_back),
+    )
 
 
 def _sized(port: Port, variant: Variant) -> Port:
@@ -144,8 +160,11 @@ def _sized(port: Port, variant: Variant) -> Port:
     return replace(port, shape=tuple(sizes.get(each, each) for each in port.shape))
 
 
-def _all_as_pixels(ports: Sequence[Port]) -> list[Port]:
-    return [_as_pixels(port) if _is_picture(port) else port for port in ports]
+def _with_pixels(ports: Sequence[Port], are_pixels: Sequence[bool]) -> list[Port]:
+    return [
+        _as_pixels(port) if is_pixels else port
+        for port, is_pixels in zip(ports, are_pixels, strict=True)
+    ]
 
 
 def _is_picture(port: Port) -> bool:
@@ -165,18 +184,14 @@ def _as_pixels(port: Port) -> Port:
 
 
 def _to_values(given: Tensor, port: Port) -> Tensor:
-    """Pixels (N, H, W, C) -> numbers (N, C, H, W) in the range of the port; others as they are."""
-    if not _is_picture(port):
-        return given
+    """Pixels (N, H, W, C) -> numbers (N, C, H, W) in the range of the port."""
     assert port.range is not None
     low, high = port.range
     return given.permute(0, 3, 1, 2).to(torch.float32) * ((high - low) / 255) + low
 
 
 def _to_pixels(result: Tensor, port: Port) -> Tensor:
-    """Numbers (N, C, H, W) in the range of the port -> pixels (N, H, W, C); others as they are."""
-    if not _is_picture(port):
-        return result
+    """Numbers (N, C, H, W) in the range of the port -> pixels (N, H, W, C)."""
     assert port.range is not None
     low, high = port.range
     scaled = (result.clamp(low, high) - low) * (255 / (high - low))

@@ -14,12 +14,20 @@ import numpy as np
 
 from zoo.draws import draw_example, example_shape
 from zoo.errors import NotFoundError, UsageError, ZooError
+from zoo.export.rounds import compare_rounds
 from zoo.identity import Description
 from zoo.manifest import MANIFEST, check_listed, entry_of, facts_of, read_manifest
 from zoo.ports import DataSpec, Port
 from zoo.runtime.bundles import open_graph
 from zoo.runtime.engine import NewerFormatError
-from zoo.runtime.reference import FOLDER, Difference, Example, compare_outputs, read_reference
+from zoo.runtime.reference import (
+    FOLDER,
+    Difference,
+    Example,
+    compare_outputs,
+    describe_excess,
+    read_reference,
+)
 from zoo.runtime.session import Arrays, Session, open_session
 
 if TYPE_CHECKING:
@@ -65,12 +73,16 @@ class Verified(NamedTuple):
         ill_conditioned: kinds of inputs on which the model amplifies rounding errors beyond its
             tolerance, so that the file may differ by as much; they are not among the trials.
         examples: some inputs, with the outputs of the model, for the reference file.
+        rounds: of one step of a loop, how many rounds were compared; 0 for another graph.
+        after_rounds: how far model and file are apart after them, by output.
     """
 
     differences: dict[str, Difference]
     trials: int
     ill_conditioned: list[str]
     examples: list[Example]
+    rounds: int
+    after_rounds: dict[str, Difference]
 
 
 def verify(model: Model, graph: Graph, path: Path) -> Verified:
@@ -114,7 +126,9 @@ def verify(model: Model, graph: Graph, path: Path) -> Verified:
         if trial.is_kept:
             kept.append(Example(inputs, wanted))
     differences = {port.name: compare_outputs(port, pairs[port.name]) for port in graph.outputs}
-    return Verified(differences, len(pairs[graph.outputs[0].name]), ill_conditioned, kept)
+    rounds, after_rounds = compare_rounds(model, graph, session)
+    trials_done = len(pairs[graph.outputs[0].name])
+    return Verified(differences, trials_done, ill_conditioned, kept, rounds, after_rounds)
 
 
 def _open_for_verification(path: Path) -> Session:
@@ -330,22 +344,6 @@ def verify_again(path: Path) -> tuple[dict[str, Difference], str]:
         else:
             words.append(f"{port.name} loses {difference.loss:.2g} %, at most {limit:g} %")
     return differences, "; ".join(words)
-
-
-def describe_excess(port: Port, difference: Difference, max_loss: float | None) -> str:
-    """Return in words by how much an output differs more than it may; empty if it does not.
-
-    A float32 file, where `max_loss` is None, may differ by the tolerance of the port; one of
-    reduced precision may lose `max_loss` percent.
-    """
-    if max_loss is None:
-        if difference.greatest <= port.tolerance:
-            return ""
-        differs = f"{difference.greatest:.3g}, more than {port.tolerance:g}"
-        return f"output {port.name!r} differs by {differs}"
-    if difference.loss <= max_loss:
-        return ""
-    return f"output {port.name!r} loses {difference.loss:.3g} %, more than {max_loss:g} %"
 
 
 def _max_losses(path: Path, description: Description) -> dict[str, float]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import PluginError, did_you_mean
+from zoo.identity import check_signature
 from zoo.model.contract import Graph, Model, Update
 from zoo.model.inference import Arrays, as_tuple, device_of, evaluating, example_inputs
 from zoo.ports import shapes_agree
@@ -185,8 +186,17 @@ def check_graph(model: Model, name: str, graph: Graph) -> None:
 
     Raises:
         PluginError: the graph fails, or gives another number of outputs, another shape or another
-            dtype than its ports say.
+            dtype than its ports say; or its ports do not fit one another, as those of a loop must.
     """
+    try:
+        check_signature(graph.signature)
+    except ValueError as problem:
+        raise contract_error(
+            model,
+            f"graph {name!r}: {problem}",
+            where=line_of_graph(model, graph),
+            hint="correct the ports of the graph",
+        ) from None
     inputs = example_inputs(model, graph)
     device = device_of(model)
     try:

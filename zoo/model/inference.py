@@ -1,8 +1,8 @@
 """Using a model without training it: its graphs on arrays, its metrics, pictures of what it does.
 
 A graph whose inputs all have a prior is drawn from noise; one from image to image is shown on
-images that somebody gives, and on the way back where the model has one. Images are uint8
-(N, H, W, C).
+images that somebody gives, and on the way back where the model has one. One that is a step of a
+loop is run for its rounds. Images are uint8 (N, H, W, C).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from torch import Tensor
 from zoo import pictures
 from zoo.draws import class_labels, draw, draw_example
 from zoo.errors import UsageError
+from zoo.loops import drive
 from zoo.model.contract import Batch, Graph, Model
 from zoo.ports import DataSpec, Port
 
@@ -36,6 +39,9 @@ SAMPLES = 64  # of an overview
 SHOWN = 24  # images of an overview that go through a graph
 COLUMNS = 8
 MOST_CLASSES = 10  # rows of an overview that asks for classes
+FREE_ROUNDS = 16  # of a step of a loop that says no number, where nobody asks for one
+MOST_ROUNDS = 6400  # of all samples together, where previews and monitors drive a loop …
+FEWEST_SAMPLES = 8  # … but so many samples are drawn, however many rounds each takes
 ROUNDING = 1e-4  # grey levels; one pixel of a million that differs by one makes ten times as much
 
 
@@ -168,13 +174,30 @@ def overview(model: Model, name: str, images: Mapping[str, Array]) -> Array:
     """
     graph = model.graphs()[name]
     if not graph.signature.can_sample:
-        return comparison(model, [name], images, SHOWN)
+        return comparison(model, [name], images, affordable_samples(graph, SHOWN))
     labels = [port for port in graph.inputs if port.kind == "label" and port.classes]
     if len(labels) != 1:
-        return pictures.grid(draw_samples(model, name, count=SAMPLES, seed=0), COLUMNS)
+        count = affordable_samples(graph, SAMPLES)
+        return pictures.grid(draw_samples(model, name, count=count, seed=0), COLUMNS)
     classes = range(min(MOST_CLASSES, len(labels[0].classes)))
-    samples = draw_samples(model, name, count=COLUMNS, seed=0, classes=classes)
-    return pictures.grid(samples, COLUMNS, class_labels(classes, graph.inputs))
+    columns = max(1, affordable_samples(graph, COLUMNS * len(classes)) // len(classes))
+    samples = draw_samples(model, name, count=columns, seed=0, classes=classes)
+    return pictures.grid(samples, columns, class_labels(classes, graph.inputs))
+
+
+def affordable_samples(graph: Graph, most: int, budget: int = MOST_ROUNDS) -> int:
+    """Return how many samples to draw of a graph: fewer than `most` where each takes many rounds.
+
+    The rounds of all samples together are at most the budget, but `FEWEST_SAMPLES` are drawn
+    always. Their rounds are not cut short: what a loop has begun is no sample yet.
+    """
+    rounds = default_rounds(graph)
+    return min(most, max(FEWEST_SAMPLES, budget // rounds))
+
+
+def default_rounds(graph: Graph) -> int:
+    """Return how many rounds a sample of a graph takes when nobody says: 1 where it is no step."""
+    return (graph.rounds or FREE_ROUNDS) if graph.signature.is_step else 1
 
 
 def draw_samples(
@@ -185,12 +208,82 @@ def draw_samples(
     Of the classes that are asked for by number there are `count` each, with the same noise, class
     after class.
     """
-    ports = model.graphs()[name].inputs
-    return _first_output(model, name, draw(ports, count, seed, classes))
+    for pixels in sample_rounds(model, name, count=count, seed=seed, classes=classes):
+        last = pixels
+    return last
+
+
+def sample_rounds(
+    model: Model,
+    name: str,
+    *,
+    count: int,
+    seed: int,
+    classes: Sequence[int] | None = None,
+    values: Arrays | None = None,
+    rounds: int | None = None,
+) -> Iterator[Array]:
+    """Yield the pictures that `draw_samples` returns; of a step of a loop, those of every round.
+
+    Args:
+        model: with the graph.
+        name: of the graph.
+        count: samples, or samples of each class.
+        seed: of the noise.
+        classes: numbers of classes that are asked for.
+        values: one row for each input that is not drawn, as `zoo.draws.read_values` returns them.
+        rounds: of a step of a loop; its own number, when not given.
+    """
+    values = values or {}
+    graph = model.graphs()[name]
+    ports = [_at_size_of_data(model, port) for port in graph.inputs if port.name not in values]
+    inputs = draw(ports, count, seed, classes)
+    total = count * (1 if classes is None else len(classes))
+    inputs |= {key: np.repeat(row, total, axis=0) for key, row in values.items()}
+    rows = [row % count for row in range(total)]
+    yield from _rounds(model, graph, inputs, values, seed=seed, rows=rows, rounds=rounds)
+
+
+def _at_size_of_data(model: Model, port: Port) -> Port:
+    """Return a port whose height and width, where they may vary, are those of the data."""
+    sizes = {"height": model.data.pictures.height, "width": model.data.pictures.width}
+    batch, *others = port.shape
+    shape = (sizes.get(each, each) if isinstance(each, str) else each for each in others)
+    return replace(port, shape=(batch, *shape))
+
+
+def _rounds(
+    model: Model,
+    graph: Graph,
+    inputs: dict[str, Array],
+    given: Iterable[str],
+    *,
+    seed: int = 0,
+    rows: Sequence[int] | None = None,
+    rounds: int | None = None,
+) -> Iterator[Array]:
+    """Yield the first output as pictures, of every round where the graph is a step of a loop."""
+    port = graph.outputs[0]
+    driven = drive(
+        partial(run_in_torch, model, graph),
+        graph.signature,
+        inputs,
+        rounds=(graph.signature.is_step and rounds) or default_rounds(graph),
+        seed=seed,
+        given=frozenset(given),
+        rows=rows,
+    )
+    for each in driven:
+        yield pictures.to_pixels(each.outputs[port.name], *(port.range or (-1.0, 1.0)))
 
 
 def comparison(
-    model: Model, names: Sequence[str], images: Mapping[str, Array], count: int
+    model: Model,
+    names: Sequence[str],
+    images: Mapping[str, Array],
+    count: int,
+    *,
+    rounds: int | None = None,
 ) -> Array:
     """Return images in rows, under each row what graphs make of it, uint8 (H, W, C).
 
@@ -198,7 +291,7 @@ def comparison(
     from one domain to the other is followed by the graph back, where the model has one: input,
     translated, cycled back. Where the input of a graph is smaller than the data, or grey, the data
     follow what is made of it. The images are a split of data, ``image`` or ``a`` and ``b``; of each
-    set `count` are shown, or fewer where there are fewer.
+    set `count` are shown, or fewer where there are fewer. `rounds` are those of steps of a loop.
 
     Raises:
         UsageError: a graph is for one of two domains, and the data has one set of images.
@@ -217,7 +310,7 @@ def comparison(
         sets.append(as_port_takes(real, graphs[name].signature.required[0]))
         labels.append(pictures.legible(there[0], "input"))
         for each in (name, *(back[:1] if all(there) else [])):
-            sets.append(map_images(model, each, sets[-1]))
+            sets.append(map_images(model, each, sets[-1], rounds=rounds))
             labels.append(pictures.legible(each, "output"))
         if sets[-2].shape != real.shape and not all(there):
             sets.append(real)
@@ -227,18 +320,20 @@ def comparison(
     return pictures.grid(page, columns, labels * (len(page) // columns // len(sets)))
 
 
-def map_images(model: Model, name: str, images: Array) -> Array:
+def map_images(model: Model, name: str, images: Array, *, rounds: int | None = None) -> Array:
     """Return what a graph from image to image makes of images.
 
     The images are brought to the channels and the size that the graph takes. Inputs beside them are
-    drawn from their priors.
+    drawn from their priors. A step of a loop is run for `rounds`, or its own number of them.
     """
     graph = model.graphs()[name]
     (given,) = graph.signature.required
     inputs = draw([port for port in graph.inputs if port is not given], len(images), seed=0)
     taken = as_port_takes(images, given)
     inputs[given.name] = pictures.to_values(taken, *(given.range or (-1.0, 1.0)))
-    return _first_output(model, name, inputs)
+    for pixels in _rounds(model, graph, inputs, [given.name], rounds=rounds):
+        last = pixels
+    return last
 
 
 def as_port_takes(images: Array, port: Port) -> Array:
@@ -283,12 +378,6 @@ def images_for(model: Model, port: Port, images: Mapping[str, Array]) -> Array:
             code="does-not-apply",
         )
     return images[model.data.side_of(port.domain)]
-
-
-def _first_output(model: Model, name: str, inputs: dict[str, Array]) -> Array:
-    port = model.graphs()[name].outputs[0]
-    values = run_graph(model, name, inputs)[port.name]
-    return pictures.to_pixels(values, *(port.range or (-1.0, 1.0)))
 
 
 def relative_distances(images: Array, real: Array) -> tuple[float, float] | None:

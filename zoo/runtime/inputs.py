@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import takewhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, Literal, NoReturn
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -27,6 +29,7 @@ ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 NPZ_BEGINNING = b"PK"  # no picture begins so
 LONGEST_WORD = 40  # characters; of some scripts, each takes four of a file system's 255 bytes
 MAX_DRAWN = 2**27  # numbers that are drawn at once, half a gigabyte
+NOTHING: Mapping[str, NDArray[Any]] = MappingProxyType({})
 DEFAULT_COUNT = 16
 DEFAULT_COLUMNS = 8  # of each class, where there are several
 
@@ -96,6 +99,11 @@ class Feed:
     labels: tuple[str, ...] = ()  # to write beside the rows of each class in a grid; or none
     files: tuple[InputFile, ...] = ()  # every one that is read
     notes: tuple[str, ...] = ()  # choices made for the user, to be logged
+    given: frozenset[str] = frozenset()  # names of the ports that nothing was drawn for
+
+    def draw_of(self, row: int) -> int:
+        """The number of a row's draws: rows of several classes share those of the first class."""
+        return row % (self.count // len(self.classes)) if self.classes else row
 
     def size_for(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width that a picture of these is brought to."""
@@ -267,8 +275,9 @@ def prepare_feed(
     seed: int = 0,
     classes: str | None = None,
     leave_out: Path | None = None,
+    values: Mapping[str, NDArray[Any]] = NOTHING,
 ) -> Feed:
-    """Find an input for every port: the given files first, then draws from the priors.
+    """Find an input for every port: given files and values first, then draws from the priors.
 
     Args:
         session: the graph.
@@ -277,16 +286,18 @@ def prepare_feed(
         seed: of the draws; the same seed and count draw the same rows.
         classes: of the label that is drawn, as `zoo.draws.read_classes` takes them.
         leave_out: a folder whose pictures are not read, because results go there.
+        values: by port, one row for all, as `zoo.draws.read_values` returns them.
 
     Raises:
         UsageError: too much, too little or the wrong thing is given; says what the graph takes.
         NotFoundError: what is given is damaged or empty.
     """
-    inputs = session.description.signature.inputs
+    inputs = [port for port in session.description.signature.inputs if port.name not in values]
     files = [file for file in given if file.holds_arrays]
     arrays, notes = _read_inputs(files, inputs)
     places = [file for file in given if not file.holds_arrays]
-    port = _port_for_pictures(session, places, arrays) if places else None
+    free = [port for port in inputs if port.name not in arrays]
+    port = _port_for_pictures(session, places, free) if places else None
     pictures = find_pictures(places, leave_out)
     data = session.description.identity.data
     rows = {len(array) for array in arrays.values()} | ({len(pictures)} if pictures else set())
@@ -300,9 +311,10 @@ def prepare_feed(
             hint="leave -n out",
             code="conflicting-options",
         )
-    ports = [each for each in inputs if each.name not in arrays and each is not port]
+    ports = [each for each in free if each is not port]
     given_rows = rows.pop() if rows else None
     drawn = _draw_rows(session, ports, rows=given_rows, count=count, seed=seed, classes=classes)
+    arrays |= {name: np.repeat(row, drawn.count, axis=0) for name, row in values.items()}
     return replace(
         drawn,
         arrays=arrays | dict(drawn.arrays),
@@ -312,6 +324,7 @@ def prepare_feed(
         value_range=data.ports[0].value_range,
         files=(*files, *(picture.file for picture in pictures)),
         notes=notes,
+        given=frozenset({*arrays, *([port.name] if port else [])}),
     )
 
 
@@ -331,9 +344,8 @@ def _read_inputs(
     return arrays, tuple(notes)
 
 
-def _port_for_pictures(session: Session, places: Sequence[InputFile], arrays: Arrays) -> Port:
-    """Return the first input that takes pictures and has no array; `UsageError` if none does."""
-    free = [port for port in session.description.signature.inputs if port.name not in arrays]
+def _port_for_pictures(session: Session, places: Sequence[InputFile], free: Sequence[Port]) -> Port:
+    """Return the first free input that takes pictures; `UsageError` if none does."""
     for port in free:
         if is_pictorial(port):
             return port

@@ -1,24 +1,22 @@
 """Runs a graph on its inputs in batches, and writes what comes out.
 
-That is one picture, a grid, a folder of pictures, a file of arrays, or JSON.
+That is one picture, a grid, a folder of pictures, a file of arrays, or JSON; of the rounds of a
+loop, also an animation or a strip.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import UsageError, ZooError
+from zoo.animations import strip, write_webp
+from zoo.errors import UsageError
 from zoo.pictures import (
-    MEGAPIXEL,
     BadPictureError,
     Pixels,
     grid,
@@ -29,20 +27,15 @@ from zoo.pictures import (
 )
 from zoo.ports import Fit, Port, Signature, has_dynamic_size, is_pictorial, numbers_in_a_row
 from zoo.runtime.array_files import write_arrays
-from zoo.runtime.engine import free_memory, peak_memory
-from zoo.runtime.inputs import PIPE, Feed, Picture
-from zoo.runtime.session import Arrays, RunError, Session, draw_examples
+from zoo.runtime.inputs import Feed
+from zoo.runtime.loops import Loop, compute
+from zoo.runtime.session import Arrays, RunError, Session
+from zoo.runtime.targets import MAX_HELD, Target
 
-MAX_HELD = 2**27  # numbers of a grid or a file of arrays, half a gigabyte
-MAX_PRINTED = 2**20  # numbers in JSON on stdout, some twenty megabytes
-MOST = {"grid": MAX_HELD, "arrays": MAX_HELD, "json": MAX_PRINTED}
 NAMES = "names"  # of the array in an .npz file, and the list in JSON, that says which row is which
 MAX_ROWS = 64  # of a batch
 MAX_NUMBERS = 2**20  # in the widest port of a batch; layers inside the graph hold many times that
 MAX_REASONS = 2  # in the error when no picture can be read
-LARGE = 2 * MEGAPIXEL  # pixels of a picture from which an estimate is worth its time
-TRIAL = 512  # pixels a side, of the picture that is tried
-FAR = 3  # times as large as the pictures of the training, or as small, along a side
 OnSkip = Callable[[BadPictureError], None]
 
 
@@ -70,12 +63,19 @@ class Result:
     names: tuple[str, ...]
     outputs: Arrays
     originals: tuple[OriginalPicture, ...] = ()
+    shown: tuple[NDArray[Any], ...] = ()  # the first output of the rounds that are shown
 
 
 def run_batches(
-    session: Session, feed: Feed, on_skip: OnSkip, batch_size: int | None = None
+    session: Session,
+    feed: Feed,
+    on_skip: OnSkip,
+    batch_size: int | None = None,
+    loop: Loop | None = None,
 ) -> Iterator[Result]:
-    """Run the graph on all rows, batch by batch, in their order.
+    """Run the graph on all rows, batch by batch, in their order; each for all rounds of a loop.
+
+    Ctrl-C in a loop ends it with what there is, if there is anything; `loop.stopped` says so.
 
     A picture that the user named and that cannot be read is an error; one that was found in a
     folder is reported and left out. So are those that a graph for all sizes fails on.
@@ -85,13 +85,14 @@ def run_batches(
         feed: all rows.
         on_skip: called with the error of every picture that is left out.
         batch_size: rows of a batch, at most; by default what the file fixes, or as memory allows.
+        loop: of a step graph.
 
     Raises:
         BadPictureError: a named picture cannot be read, or no picture can.
         RunError: the graph fails.
     """
     if feed.port is None:
-        yield from _array_batches(session, feed, batch_size or _rows_at_once(session, 1))
+        yield from _array_batches(session, feed, batch_size or _rows_at_once(session, 1), loop)
         return
     done, failed = 0, None
     reasons: list[str] = []
@@ -106,14 +107,18 @@ def run_batches(
         inputs = {name: array[rows_in_part] for name, array in feed.arrays.items()}
         inputs[feed.port.name] = pixels_to_port(np.stack([each.pixels for each in part]), feed.port)
         try:
-            outputs = session.run(inputs)
+            computed = compute(session, feed, loop, inputs, rows_in_part)
         except RunError as problem:
             failed = problem
             _leave_out(feed, rows_in_part, problem, on_skip)
             continue
-        done += len(part)
-        originals = tuple(each.original for each in part)
-        yield Result(tuple(map(feed.name, rows_in_part)), outputs, originals)
+        if computed:
+            done += len(part)
+            originals = tuple(each.original for each in part)
+            names = tuple(map(feed.name, rows_in_part))
+            yield Result(names, computed.outputs, originals, computed.shown)
+        if loop and _has_stopped(loop, done):
+            return
     if done == 0:
         if failed:
             raise failed
@@ -122,12 +127,25 @@ def run_batches(
         )
 
 
-def _array_batches(session: Session, feed: Feed, size: int) -> Iterator[Result]:
+def _array_batches(session: Session, feed: Feed, size: int, loop: Loop | None) -> Iterator[Result]:
     """Run the graph on inputs that are in memory, `size` rows at once."""
+    done = 0
     for start in range(0, feed.count, size):
         rows = range(start, min(start + size, feed.count))
         inputs = {name: array[start : rows.stop] for name, array in feed.arrays.items()}
-        yield Result(tuple(map(feed.name, rows)), session.run(inputs))
+        if computed := compute(session, feed, loop, inputs, rows):
+            done += len(rows)
+            names = tuple(map(feed.name, rows))
+            yield Result(names, computed.outputs, shown=computed.shown)
+        if loop and _has_stopped(loop, done):
+            return
+
+
+def _has_stopped(loop: Loop, done: int) -> bool:
+    """Whether Ctrl-C has ended a loop; raises it again where not one row has come out."""
+    if loop.stopped is not None and done == 0:
+        raise KeyboardInterrupt
+    return loop.stopped is not None
 
 
 def _leave_out(feed: Feed, rows: Sequence[int], problem: RunError, on_skip: OnSkip) -> None:
@@ -198,121 +216,6 @@ def port_to_pixels(values: NDArray[Any], port: Port) -> Pixels:
     return to_pixels(values if port.layout == "NCHW" else values.transpose(0, 3, 1, 2), *port.range)
 
 
-def notes_on_sizes(session: Session, feed: Feed) -> list[str]:
-    """Return notes on pictures whose size is open: unlike the training's, and what they will take.
-
-    Their sizes are read from their headers.
-
-    Raises:
-        ZooError: there is less memory than the largest picture takes, which the user named.
-        RunError: the graph fails on a small picture.
-    """
-    if feed.port is None or not has_dynamic_size(feed.port):
-        return []
-    sizes = []
-    for picture in feed.pictures:
-        try:
-            size = picture.file.picture_size()
-        except BadPictureError:  # reported when it is read
-            continue
-        sizes.append((feed.size_for(*size), picture))
-    if not sizes:
-        return []
-    largest, picture = max(sizes, key=lambda each: math.prod(each[0]))
-    smallest, _ = min(sizes, key=lambda each: math.prod(each[0]))
-    notes = [_far_from_training(session, largest, smallest), _estimate(session, picture, *largest)]
-    return [note for note in notes if note]
-
-
-def _far_from_training(
-    session: Session, largest: tuple[int, int], smallest: tuple[int, int]
-) -> str:
-    """Return a note if pictures are far larger or smaller than in the training; else nothing."""
-    learnt = session.description.identity.data.sizes
-    if "height" not in learnt:
-        return ""
-    usual = min(learnt["height"], learnt["width"])
-    most, least = min(largest) / usual, min(smallest) / usual
-    if most < FAR and least > 1 / FAR:
-        return ""
-    far = f"{most:.0f} times as large" if most >= FAR else f"{1 / least:.0f} times as small"
-    return (
-        f"pictures are up to {far} as those of the training, {learnt['height']}x{learnt['width']}, "
-        f"where results may be poor; --size {usual} scales them to that size"
-    )
-
-
-def _estimate(session: Session, picture: Picture, height: int, width: int) -> str:
-    """Return a note on memory and time for the largest picture, if it is large; else nothing.
-
-    A small picture is run to find out. Where the system does not tell how much memory a process
-    holds, only the time is said.
-    """
-    if height * width < LARGE:
-        return ""
-    inputs = draw_examples(session.description, rows=1, size=(TRIAL, TRIAL))
-    times = height * width / TRIAL**2
-    started = time.perf_counter()
-    peak = peak_memory(lambda: session.run(inputs))
-    seconds = (time.perf_counter() - started) * times
-    note = f"{picture.file}, {height}x{width}, takes about {seconds:,.0f} s"
-    if peak is None:
-        return note
-    needed, free = peak * times, free_memory()
-    note += f" and {needed / 2**30:.1f} GiB of memory"
-    if free is None or needed <= free:
-        return f"{note}; --size N computes with smaller pictures"
-    note += f"; {free / 2**30:.1f} GiB are free"
-    if not picture.named:  # it is left out when its turn comes, and holds up no other
-        return note
-    fitting = int((0.5 * free / needed) ** 0.5 * min(height, width))
-    raise ZooError(note, hint=f"--size {max(8, fitting // 8 * 8)} computes with smaller pictures")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is written, and where; `path` is None for standard output.
-
-    A grid has as many `columns` as there are rows of a class, and a label for each class; None and
-    none for a square.
-    """
-
-    kind: Literal["picture", "grid", "folder", "arrays", "json"]
-    path: Path | None = None
-    columns: int | None = None
-    labels: tuple[str, ...] = ()
-
-
-def choose_target(session: Session, feed: Feed, output: str | None) -> Target:
-    """Decide what is written, and where.
-
-    `output` is what the user asked for: ``x.png``, ``x.npz`` or a folder; ``-`` for what would be
-    in ``x.png`` or, where no pictures come out, ``x.npz``, to standard output; None for a grid or
-    folder named like the graph's file, or JSON where no pictures come out.
-
-    Raises:
-        UsageError: the graph does not give that, it would not fit, or an input would be lost.
-    """
-    target = _decide(session, feed, output)
-    outputs = session.description.signature.outputs
-    held = outputs[:1] if target.kind == "grid" else outputs
-    numbers = feed.count * sum(map(numbers_in_a_row, held))
-    if numbers > MOST.get(target.kind, numbers):
-        instead = "-o folder/" if is_pictorial(outputs[0]) else "-o codes.npz, in parts"
-        where = "JSON" if target.kind == "json" else f"one file, {_destination(output)}"
-        raise UsageError(
-            f"{feed.count} rows are too many for {where}", hint=instead, code="too-many"
-        )
-    if target.kind == "picture" and feed.count > 1:
-        raise UsageError(
-            f"{feed.count} pictures do not go into one file, {_destination(output)}",
-            hint=f"-o {session.path.stem}/",
-            code="bad-output",
-        )
-    _protect_inputs(feed, target)
-    return target
-
-
 def write_results(
     results: Iterable[Result], port: Port, target: Target, pipe: BinaryIO, fit: Fit | None = None
 ) -> list[Path]:
@@ -334,6 +237,8 @@ def write_results(
             target.path.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(target.path or pipe, {NAMES: np.array(names), **values})
         return [target.path] if target.path else []
+    if target.shown:
+        return _write_rounds(list(results), port, target, pipe, fit)
     pictures = [each for result in results for each in _pictures(result, port, fit)]
     _require_one_size([each.shape for each in pictures])
     page = pictures[0]
@@ -343,6 +248,34 @@ def write_results(
         write_png(pipe, page)
         return []
     return [_write(target.path, page)]
+
+
+def _write_rounds(
+    results: Sequence[Result], port: Port, target: Target, pipe: BinaryIO, fit: Fit | None
+) -> list[Path]:
+    """Write the rounds that are shown, as an animation or as a strip; return the file."""
+    rounds = []
+    for number in range(max(len(result.shown) for result in results)):
+        pictures = [
+            each
+            for result in results  # the last batch may have been stopped
+            for each in _to_pictures(
+                result.shown[min(number, len(result.shown) - 1)], result, port, fit
+            )
+        ]
+        _require_one_size([each.shape for each in pictures])
+        rounds.append(np.stack(pictures))
+    if target.path is not None:
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+    if target.kind == "animation":
+        is_photo = len(rounds[0]) == 1 and results[0].originals
+        pages = [
+            each[0] if is_photo else grid(each, target.columns, target.labels) for each in rounds
+        ]
+        write_webp(target.path or pipe, pages)
+    else:
+        write_png(target.path or pipe, strip(rounds, target.labels))
+    return [target.path] if target.path else []
 
 
 def join_results(results: Iterable[Result], most: int) -> tuple[list[str], Arrays]:
@@ -369,59 +302,6 @@ def join_results(results: Iterable[Result], most: int) -> tuple[list[str], Array
     return names, joined
 
 
-def _decide(session: Session, feed: Feed, output: str | None) -> Target:
-    pictures_come_out = is_pictorial(session.description.signature.outputs[0])
-    stem = session.path.stem  # never a name from inside the file
-    if output in {None, PIPE} and not pictures_come_out:
-        return Target("json" if output is None else "arrays")
-    if output is None:
-        return Target("folder", Path(stem)) if feed.pictures else _grid(Path(f"{stem}.png"), feed)
-    if output == PIPE:
-        return Target("picture") if feed.pictures else _grid(None, feed)
-    path = Path(output)
-    suffix = path.suffix.lower()
-    is_folder = path.is_dir() or output.endswith((os.sep, "/")) or not suffix
-    if suffix == ".npz" and not is_folder:
-        return Target("arrays", path)
-    if not is_folder and suffix != ".png":
-        raise UsageError(
-            f"-o {output}: pictures are written as .png or into a folder, numbers as .npz",
-            hint=f"-o {output}/ for a folder",
-            code="bad-output",
-        )
-    if not pictures_come_out:
-        raise UsageError(
-            f"-o {output}: no pictures come out; {session.description.gives}",
-            hint="-o codes.npz, or no -o for JSON",
-            code="bad-output",
-        )
-    if is_folder:
-        return Target("folder", path)
-    return Target("picture", path) if feed.pictures else _grid(path, feed)
-
-
-def _grid(path: Path | None, feed: Feed) -> Target:
-    """Return a square of rows or, where there are several classes, a line for each."""
-    classes = len(feed.classes)
-    if classes < 2:
-        return Target("grid", path)
-    return Target("grid", path, feed.count // classes, feed.labels)
-
-
-def _protect_inputs(feed: Feed, target: Target) -> None:
-    if target.path is None:
-        return
-    written: Iterable[Path] = [target.path]
-    if target.kind == "folder":
-        written = (target.path / f"{picture.name}.png" for picture in feed.pictures)
-    inputs = {file.path.resolve() for file in feed.files if file.content is None}
-    for path in written:
-        if path.exists() and path.resolve() in inputs:
-            raise UsageError(
-                f"{path} is an input and would be overwritten", hint="another -o", code="bad-output"
-            )
-
-
 def keeps_size(signature: Signature, port: Port) -> bool:
     """Whether the first output is a picture of the size of an input port."""
     output = signature.outputs[0]
@@ -430,7 +310,14 @@ def keeps_size(signature: Signature, port: Port) -> bool:
 
 def _pictures(result: Result, port: Port, fit: Fit | None) -> Sequence[Pixels]:
     """Return outputs as pixels (H, W, C), of the size of the input pictures if `fit` is given."""
-    pixels = port_to_pixels(result.outputs[port.name], port)
+    return _to_pictures(result.outputs[port.name], result, port, fit)
+
+
+def _to_pictures(
+    values: NDArray[Any], result: Result, port: Port, fit: Fit | None
+) -> Sequence[Pixels]:
+    """Return numbers of a port, for the rows of a result, as `_pictures` does."""
+    pixels = port_to_pixels(values, port)
     if fit is None or not result.originals:
         return list(pixels)
     return [
@@ -452,7 +339,3 @@ def _require_one_size(shapes: Sequence[tuple[int, ...]]) -> None:
             hint="-o folder/ writes each by itself",
             code="bad-output",
         )
-
-
-def _destination(output: str | None) -> str:
-    return "standard output" if output == PIPE else str(output)

@@ -61,6 +61,22 @@ def compare_outputs(port: Port, pairs: Iterable[tuple[NDArray[Any], NDArray[Any]
     return Difference(greatest, total / count, loss)
 
 
+def describe_excess(port: Port, difference: Difference, max_loss: float | None) -> str:
+    """Return in words by how much an output differs more than it may; empty if it does not.
+
+    A float32 file, where `max_loss` is None, may differ by the tolerance of the port; one of
+    reduced precision may lose `max_loss` percent.
+    """
+    if max_loss is None:
+        if difference.greatest <= port.tolerance:
+            return ""
+        differs = f"{difference.greatest:.3g}, more than {port.tolerance:g}"
+        return f"output {port.name!r} differs by {differs}"
+    if difference.loss <= max_loss:
+        return ""
+    return f"output {port.name!r} loses {difference.loss:.3g} %, more than {max_loss:g} %"
+
+
 def write_reference(path: Path, examples: Iterable[Example]) -> None:
     """Write examples as an ``.npz`` file: ``0.input.latent``, ``0.output.image``, ``1.…``."""
     arrays: dict[str, NDArray[Any]] = {}

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from zoo.data.batches import common_rows, in_order
 from zoo.model.contract import Goal, Graph, Model
 from zoo.model.inference import (
+    affordable_samples,
     device_of,
     draw_samples,
     evaluating,
@@ -253,19 +254,22 @@ class Watcher:
 def measure_diversity(model: Model, held_out: Split) -> list[Diversity]:
     """Measure how different the pictures are that the model samples, or translates.
 
-    Where classes are asked for, each is compared with real images of its own.
+    Where classes are asked for, each is compared with real images of its own; of a step of a loop,
+    whose samples take many rounds, a few of all classes together.
     """
     graphs = model.graphs()
     found = []
     for name in samplers(model):
-        if classes := _classes(graphs[name], held_out):
+        is_step = graphs[name].signature.is_step
+        if not is_step and (classes := _classes(graphs[name], held_out)):
             for number, label in classes:
                 places = some_of(np.flatnonzero(held_out["label"] == number), IMAGES_OF_A_CLASS)
                 real = np.asarray(held_out["image"][places])
                 made = draw_samples(model, name, count=len(real), seed=0, classes=[number])
                 found.append(_compare(name, label, made, real, sampled=True))
         else:
-            real = some_of(next(iter(held_out.values())), _affordable(model))
+            count = affordable_samples(graphs[name], _affordable(model))
+            real = some_of(next(iter(held_out.values())), count)
             made = draw_samples(model, name, count=len(real), seed=0)
             found.append(_compare(name, "", made, real, sampled=True))
     for name in mappers(model):
@@ -273,7 +277,8 @@ def measure_diversity(model: Model, held_out: Split) -> list[Diversity]:
         (port,), made_domain = graph.signature.required, graph.outputs[0].domain
         given = images_for(model, port, held_out)
         wanted = images_for(model, graph.outputs[0], held_out) if made_domain else given
-        inputs = some_of(given, min(len(given), len(wanted), _affordable(model)))
+        count = affordable_samples(graph, _affordable(model))
+        inputs = some_of(given, min(len(given), len(wanted), count))
         made = map_images(model, name, inputs)
         if made_domain:  # a reconstruction has a loss of its own
             found.append(_compare(name, "", made, some_of(wanted, len(made)), sampled=False))

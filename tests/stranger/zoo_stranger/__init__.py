@@ -49,6 +49,19 @@ def zoo_models() -> list[zoo.Card]:
             ),
             data="crosses",
         ),
+        zoo.Card(
+            name="refiner",
+            summary="noise becomes the mean picture, round after round",
+            task="generation",
+            model="zoo_stranger.refiner:Refiner",
+            paper=zoo.Paper(
+                "Bayesian Learning via Stochastic Gradient Langevin Dynamics",
+                "Welling and Teh",
+                2011,
+                "https://www.stats.ox.ac.uk/~teh/research/compstats/WelTeh2011a.pdf",
+            ),
+            data="crosses",
+        ),
     ]
 
 

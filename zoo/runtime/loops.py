@@ -1,0 +1,108 @@
+"""A step graph on ONNX Runtime: runs its rounds on a batch, and keeps what there is on Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.loops import drive, is_sequence, join_rounds
+from zoo.runtime.inputs import Feed
+from zoo.runtime.session import Arrays, Session
+
+
+@dataclass
+class Loop:
+    """How many rounds a step graph is run for, and what became of it.
+
+    Attributes:
+        rounds: how many.
+        seed: of what is drawn after the first round.
+        shown: rounds whose first output is kept, for an animation or a strip.
+        tick: called after each round with the number of rows.
+        stopped: the round that was done last when Ctrl-C ended the loop; None if nothing did.
+    """
+
+    rounds: int
+    seed: int
+    shown: tuple[int, ...] = ()
+    tick: Callable[[int], object] = bool
+    stopped: int | None = None
+
+
+class Computed(NamedTuple):
+    """What came of a batch: its outputs, and the first output of the rounds that are shown."""
+
+    outputs: Arrays
+    shown: tuple[NDArray[Any], ...] = ()
+
+
+def compute(
+    session: Session, feed: Feed, loop: Loop | None, inputs: Arrays, rows: Sequence[int]
+) -> Computed | None:
+    """Run a batch: once, or for all rounds of a loop. Returns None if Ctrl-C came before any round.
+
+    After Ctrl-C in a later round, what there is comes out, and `loop.stopped` says so.
+
+    Args:
+        session: the graph.
+        feed: all rows.
+        loop: of a step graph.
+        inputs: of the batch.
+        rows: which of all rows the batch holds.
+
+    Raises:
+        RunError: the graph fails.
+    """
+    if loop is None:
+        return Computed(session.run(inputs))
+    signature = session.description.signature
+    first, *_ = signature.outputs
+    sequences: dict[str, list[NDArray[Any]]] = {
+        port.name: [] for port in signature.outputs if is_sequence(port)
+    }
+    outputs: Arrays = {}
+    shown: list[NDArray[Any]] = []
+    done = 0
+    driven = drive(
+        session.run,
+        signature,
+        inputs,
+        rounds=loop.rounds,
+        seed=loop.seed,
+        given=feed.given,
+        rows=[feed.draw_of(row) for row in rows],
+    )
+    try:
+        for done, _, outputs in driven:
+            for name, parts in sequences.items():
+                parts.append(outputs[name])
+            if done in loop.shown:
+                shown.append(outputs[first.name])
+            loop.tick(len(rows))
+    except KeyboardInterrupt:
+        loop.stopped = done
+        if not outputs:
+            return None
+        if loop.shown and done not in loop.shown:
+            shown.append(outputs[first.name])
+    for port in signature.outputs:
+        if parts := sequences.get(port.name, []):
+            joined = join_rounds(port, parts)
+            outputs = {**outputs, port.name: _with_beginning(session, port.name, inputs, joined)}
+    return Computed(outputs, tuple(shown))
+
+
+def _with_beginning(
+    session: Session, output: str, inputs: Arrays, joined: NDArray[Any]
+) -> NDArray[Any]:
+    """Return a sequence with what was given of it in the place of what came out meanwhile."""
+    for port in session.description.signature.inputs:
+        given = inputs[port.name]
+        if port.next == output and given.ndim > len(port.shape):
+            fed = min(given.shape[1], joined.shape[1])
+            return np.concatenate([given[:, :fed], joined[:, fed - 1 :]], axis=1)
+    return joined
