@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from zoo_translation.pix2pix import Pix2Pix, Pix2PixConfig, UNet
 
-from tests.process import error_of
+from tests.process import error_of, zoo
 from zoo import DataSpec, Update, UsageError
 from zoo.catalog.lookup import find_model
 from zoo.cli.job import create_job
@@ -193,6 +193,12 @@ def test_the_graph_speaks_of_the_domains_in_the_direction_that_is_asked_for() ->
     assert [graph.inputs[0].domain, graph.outputs[0].domain] == ["line", "colour"]
     assert list(build(direction="b-to-a").graphs()) == ["colour_to_line"]
     assert list(build(pairs(domains=("夏", "冬"))).graphs()) == ["a_to_b"]
+
+
+def test_it_can_be_shown_on_its_default_data() -> None:
+    shown = zoo("show", "pix2pix").stdout
+    assert "line_to_colour" in shown
+    assert "by default openmoji" in shown
 
 
 def test_what_comes_down_is_beside_what_comes_up() -> None:

@@ -69,8 +69,9 @@ CARDS = [
                 "features": 24,
                 "discriminator_features": 24,
                 "patch_levels": 2,
+                "lr": 5e-4,
                 "batch_size": 8,
-                "epochs": 10,
+                "epochs": 8,
             },
             "small": {
                 "size": 64,
