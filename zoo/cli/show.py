@@ -153,9 +153,11 @@ def _spec(name: str) -> DataSpec:
 
     data = find_dataset(name)
     height, width = data.size or (64, 64)
-    return DataSpec.of_images(
+    spec = DataSpec.of_images(
         name, data.channels, height, width, data.classes, data.domains, data.licence
     )
+    is_paired = data.layout.startswith("paired-") or "train" in data.pairs
+    return spec.with_images(order=0) if is_paired else spec
 
 
 def _ports(ports: Iterable[Port]) -> str:
