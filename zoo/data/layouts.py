@@ -157,7 +157,7 @@ def _holds_more_in_arrays(base: Path, files: Files) -> bool:
 
 
 def _read_folder(base: Path, files: Files) -> Listing:
-    splits, _ = by_split(files)
+    splits = domains.by_side(files) or by_split(files)[0]
     return Listing(
         "folder", {name: {"image": Side([base / path for path in splits[name]])} for name in splits}
     )
