@@ -38,7 +38,7 @@ CORE = "zoo-core"  # the distribution of the command
 SCHEMA = 1
 MAX_FILE_BYTES = 2**20
 MAX_DOTS = 60  # in one line; the time of tomllib is quadratic in the parts of a dotted key
-PLAIN_KEYS = ("channels",)
+PLAIN_KEYS = ("channels", "embedded")
 LIST_KEYS = ("size", "classes", "domains", "pairs")
 KINDS = {"dataset": "data set", "weights": "weights of", "plugin": "plugin"}  # in words
 
@@ -262,17 +262,15 @@ def _dataset(name: str, row: Mapping[str, Any], _: str) -> Dataset:
     mirrors = _list(row, "mirrors")
     values = {key: row[key] for key in PLAIN_KEYS if key in row}
     values |= {key: _list(row, key) for key in LIST_KEYS if key in row}
-    embedded = row.get("embedded", False)
-    if isinstance(embedded, str):
-        check_name(embedded, f"data set {name!r}: embedded")
-        embedded = Path(embedded)
+    if isinstance(where := values.get("embedded"), str):
+        check_name(where, f"data set {name[:60]!r}: embedded")
+        values["embedded"] = Path(where)
     return Dataset(
         name=name,
         summary=row.get("summary", ""),
         layout=row.get("layout", ""),
         licence=row.get("licence", ""),
         files=tuple(_remote_file(entry, mirrors) for entry in _list(row, "files")),
-        embedded=embedded,
         **values,
     )
 
