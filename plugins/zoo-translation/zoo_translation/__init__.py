@@ -50,8 +50,8 @@ CARDS = [
     ),
     Card(
         name="colouriser",
-        summary="Colours for grey pictures, learnt from pictures in colour",
-        task="colourisation",
+        summary="colours for grey pictures, learnt from pictures in colour",
+        task="restoration",
         model="zoo_translation.colouriser:Colouriser",
         paper=Paper(
             "Colorful Image Colorization",
@@ -76,7 +76,7 @@ CARDS = [
     Card(
         name="super-resolution",
         summary="SRResNet and SRGAN: small pictures enlarged two or four times",
-        task="super-resolution",
+        task="restoration",
         model="zoo_translation.super_resolution:SuperResolution",
         paper=Paper(
             "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
