@@ -61,15 +61,15 @@ CARDS = [
         ),
         data="emoji-mixed",
         presets={
-            "tiny": {"size": 32, "features": 24, "batch_size": 16, "epochs": 30},
-            "small": {"size": 64, "features": 32, "batch_size": 16, "epochs": 40},
+            "tiny": {"size": 32, "features": 24, "batch_size": 16, "epochs": 20, "ema": 0.99},
+            "small": {"size": 64, "features": 32, "batch_size": 16, "epochs": 20, "ema": 0.99},
             "adversarial": {
                 "size": 32,
-                "features": 32,
+                "features": 24,
                 "loss": "adversarial",
                 "batch_size": 16,
-                "epochs": 40,
-                "ema": 0.995,
+                "epochs": 30,
+                "ema": 0.99,
             },
         },
     ),
@@ -87,7 +87,7 @@ CARDS = [
         data="emoji-mixed",
         presets={
             "tiny": {"size": 32, "features": 24, "blocks": 4, "batch_size": 16, "epochs": 30},
-            "small": {"size": 64, "features": 32, "blocks": 8, "batch_size": 16, "epochs": 60},
+            "small": {"size": 64, "features": 32, "blocks": 8, "batch_size": 16, "epochs": 30},
             "paper": {
                 "size": 96,
                 "factor": 4,

@@ -78,7 +78,7 @@ class ColouriserConfig:
     )  # fmt: skip
     flip: bool = option(True, "mirror half of the images")
     lr: float = option(
-        2e-3, "greatest learning rate of Adam; a tenth of it with a discriminator", above=0.0,
+        1e-3, "greatest learning rate of Adam; a fifth of it with a discriminator", above=0.0,
         at_most=1.0,
     )  # fmt: skip
 
@@ -151,7 +151,7 @@ class Colouriser(Model):
 
     Config = ColouriserConfig
     config: ColouriserConfig
-    training_defaults = Training(epochs=40, batch_size=16)
+    training_defaults = Training(epochs=20, batch_size=16)
     goal = Goal("error", "lowest")
 
     def __init__(self, config: ColouriserConfig, data: DataSpec) -> None:
@@ -167,7 +167,7 @@ class Colouriser(Model):
         if self.config.loss == "regression":
             adam = partial(torch.optim.Adam, lr=lr, fused=True)
             return {"colouriser": Player([self.network], adam, one_cycle)}
-        adam = partial(torch.optim.Adam, lr=lr / 10, betas=(0.5, 0.999), fused=True)
+        adam = partial(torch.optim.Adam, lr=lr / 5, betas=(0.5, 0.999), fused=True)
         return {
             "colouriser": Player([self.network], adam),
             "discriminator": Player([self.discriminator], adam, loss_at_random_guess=log(2)),

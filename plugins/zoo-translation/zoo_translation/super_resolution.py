@@ -150,7 +150,7 @@ class SuperResolution(Model):
 
     Config = SuperResolutionConfig
     config: SuperResolutionConfig
-    training_defaults = Training(epochs=60, batch_size=16)
+    training_defaults = Training(epochs=30, batch_size=16)
     goal = Goal("psnr", "highest")
 
     def __init__(self, config: SuperResolutionConfig, data: DataSpec) -> None:
