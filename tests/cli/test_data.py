@@ -72,7 +72,7 @@ def test_the_list_names_every_data_set_and_what_it_costs(toy: Path) -> None:
 
 def test_the_list_as_json_has_the_facts() -> None:
     found = rows()
-    assert len(found) == 17
+    assert len(found) == 18
     assert found["horse2zebra"] == {
         "name": "horse2zebra",
         "summary": "Horses and zebras",

@@ -88,6 +88,18 @@ def test_unpaired_folders(root):
     assert counts == {("train", "a"): 3, ("train", "b"): 4, ("test", "a"): 1, ("test", "b"): 2}
 
 
+def test_two_domains_are_one_folder_when_said(root):
+    for name, count in (("trainA", 3), ("trainB", 4), ("testA", 1), ("testB", 2)):
+        fill(root / "horse2zebra" / name, count)
+    listing = read(root, "folder")
+    assert {split: len(names(listing, split)) for split in listing.splits} == {
+        "train": 7,
+        "test": 3,
+    }
+    (root / "horse2zebra" / "trainB").rename(root / "horse2zebra" / "zebras")
+    assert len(names(read(root, "folder"), "train")) == 10  # no two domains: all of it
+
+
 @pytest.mark.parametrize("width", [19, 20, 21])
 def test_halves_are_pairs_for_a_model_of_two_domains_only_and_it_is_told(root, width):
     fill(root / "train", 3, height=10, width=width)

@@ -119,7 +119,8 @@ class Dataset:
             of one name, without its suffix, show one thing on both sides.
         files: what to download; empty for embedded data.
         embedded: what holds the data, where nothing is downloaded: of a plugin, a folder of its
-            package, such as ``Path(__file__).parent / "tones"``; True for zoo-core's own.
+            package, such as ``Path(__file__).parent / "tones"``; True for zoo-core's own of that
+            name, a relative path for zoo-core's own of another name.
     """
 
     name: str

@@ -262,6 +262,9 @@ def _dataset(name: str, row: Mapping[str, Any], _: str) -> Dataset:
     mirrors = _list(row, "mirrors")
     values = {key: row[key] for key in PLAIN_KEYS if key in row}
     values |= {key: _list(row, key) for key in LIST_KEYS if key in row}
+    if isinstance(where := values.get("embedded"), str):
+        check_name(where, f"data set {name[:60]!r}: embedded")
+        values["embedded"] = Path(where)
     return Dataset(
         name=name,
         summary=row.get("summary", ""),

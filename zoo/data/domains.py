@@ -114,6 +114,21 @@ def list_unpaired(base: Path, files: Files) -> Listing:
     return Listing("unpaired-folders", listed, domains=found.names)
 
 
+def by_side(files: Files) -> dict[str, list[PurePath]]:
+    """Return what lies in ``trainA``, ``trainB``, ``testA`` … by split, both sides together.
+
+    Nothing, where ``trainA`` or ``trainB`` is missing.
+    """
+    splits: dict[str, list[PurePath]] = {}
+    sides = set()
+    for path in pictures_among(files):
+        folder = path.parts[0].lower()
+        if len(path.parts) > 1 and folder in SIDES:
+            sides.add(SIDES[folder])
+            splits.setdefault(SIDES[folder][0], []).append(path)
+    return splits if {("train", "a"), ("train", "b")} <= sides else {}
+
+
 def in_pairs(listing: Listing, splits: Sequence[str]) -> Listing:
     """Return a listing with those of `splits` that it has brought into pairs, by file name.
 

@@ -49,8 +49,8 @@ def data_folder(row: Downloadable) -> Path:
     """
     if not row.embedded:
         return cache_home() / row.folder
-    own = Path(__file__).parent / "embedded" / Path(row.folder).name
-    folder = row.embedded if isinstance(row.embedded, Path) else own
+    place = row.embedded if isinstance(row.embedded, Path) else Path(row.folder).name
+    folder = Path(__file__).parent / "embedded" / place  # an absolute path is a plugin's own
     if not folder.is_dir():
         raise NotFoundError(
             f"{row.title} should lie inside the package, at {folder}",

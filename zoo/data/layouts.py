@@ -176,7 +176,7 @@ def _holds_more_in_arrays(base: Path, files: Files) -> bool:
 
 
 def _read_folder(base: Path, files: Files) -> Listing:
-    splits, _ = by_split(files)
+    splits = domains.by_side(files) or by_split(files)[0]
     kind = kind_of(files)
     return Listing(
         "folder",

@@ -290,8 +290,10 @@ def comparison(
     Beside each row stands what it is: ``input`` or the domain, or the graph that made it. A graph
     from one domain to the other is followed by the graph back, where the model has one: input,
     translated, cycled back. Where the input of a graph is smaller than the data, or grey, the data
-    follow what is made of it. The images are a split of data, ``image`` or ``a`` and ``b``; of each
-    set `count` are shown, or fewer where there are fewer. `rounds` are those of steps of a loop.
+    follow what is made of it; so they do for a graph that enlarges pictures of any size, which is
+    shown on pictures made smaller. The images are a split of data, ``image`` or ``a`` and ``b``; of
+    each set `count` are shown, or fewer where there are fewer. `rounds` are those of steps of a
+    loop.
 
     Raises:
         UsageError: a graph is for one of two domains, and the data has one set of images.
@@ -307,7 +309,7 @@ def comparison(
         there = domains_of(graphs[name])
         back = [each for each in mappers(model) if domains_of(graphs[each]) == there[::-1]]
         real = some_of(given[name], count)
-        sets.append(as_port_takes(real, graphs[name].signature.required[0]))
+        sets.append(_made_smaller(model, name, real))
         labels.append(pictures.legible(there[0], "input"))
         for each in (name, *(back[:1] if all(there) else [])):
             sets.append(map_images(model, each, sets[-1], rounds=rounds))
@@ -352,6 +354,23 @@ def as_port_takes(images: Array, port: Port) -> Array:
         pictures.fit(Image.fromarray(each), height, width, port.channels)
         for each in (images[..., 0] if images.shape[3] == 1 else images)
     ])  # fmt: skip
+
+
+def _made_smaller(model: Model, name: str, images: Array) -> Array:
+    """Return images as a graph takes them, so small that what comes out is not larger than they.
+
+    Each pixel is the mean of those in its place. Only a graph that leaves the size open enlarges
+    pictures beyond their own size.
+    """
+    taken = as_port_takes(images, model.graphs()[name].signature.required[0])
+    factor = map_images(model, name, taken[:1]).shape[1] // images.shape[1]
+    if factor < 2:
+        return taken
+    smaller = [
+        np.asarray(Image.fromarray(each).reduce(factor))
+        for each in (taken[..., 0] if taken.shape[3] == 1 else taken)
+    ]
+    return np.stack(smaller).reshape(len(taken), *smaller[0].shape[:2], taken.shape[3])
 
 
 def _of_one_size(sets: Sequence[Array]) -> list[Array]:

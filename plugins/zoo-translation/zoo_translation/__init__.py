@@ -91,6 +91,61 @@ CARDS = [
             },
         },
     ),
+    Card(
+        name="colouriser",
+        summary="colours for grey pictures, learnt from pictures in colour",
+        task="restoration",
+        model="zoo_translation.colouriser:Colouriser",
+        paper=Paper(
+            "Colorful Image Colorization",
+            "Zhang et al.",
+            2016,
+            "https://arxiv.org/abs/1603.08511",
+        ),
+        data="emoji-mixed",
+        presets={
+            "tiny": {"size": 32, "features": 24, "batch_size": 16, "epochs": 20, "ema": 0.99},
+            "small": {"size": 64, "features": 32, "batch_size": 16, "epochs": 20, "ema": 0.99},
+            "adversarial": {
+                "size": 32,
+                "features": 24,
+                "loss": "adversarial",
+                "batch_size": 16,
+                "epochs": 30,
+                "ema": 0.99,
+            },
+        },
+    ),
+    Card(
+        name="super-resolution",
+        summary="SRResNet and SRGAN: small pictures enlarged two or four times",
+        task="restoration",
+        model="zoo_translation.super_resolution:SuperResolution",
+        paper=Paper(
+            "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
+            "Ledig et al.",
+            2017,
+            "https://arxiv.org/abs/1609.04802",
+        ),
+        data="emoji-mixed",
+        presets={
+            "tiny": {"size": 32, "features": 24, "blocks": 4, "batch_size": 16, "epochs": 30},
+            "small": {"size": 64, "features": 32, "blocks": 8, "batch_size": 16, "epochs": 30},
+            "paper": {
+                "size": 96,
+                "factor": 4,
+                "features": 64,
+                "blocks": 16,
+                "batch_norm": True,
+                "loss": "mse",
+                "adversarial": 1e-3,
+                "discriminator_features": 64,
+                "lr": 1e-4,
+                "batch_size": 16,
+                "epochs": 100,
+            },
+        },
+    ),
 ]
 
 
