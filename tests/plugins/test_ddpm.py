@@ -31,14 +31,15 @@ def build(data: DataSpec = SMALL, **options: object) -> DDPM:
 def sample(model: DDPM, count: int) -> Tensor:
     """Run the step graph for its rounds, as its ports say."""
     graph = model.graphs()["denoise"]
-    x, t, noise = graph.inputs
-    assert (x.next, t.next, noise.next) == ("next_x", "next_t", "")
+    x, t, noise, eta = graph.inputs
+    assert (x.next, t.next, noise.next, eta.next) == ("next_x", "next_t", "", "")
     shape = (count, *model.data.image.image_shape)
     state, time = torch.randn(shape), torch.full((count,), int(t.default or 0))
+    each = torch.full((count,), eta.default)
     assert graph.rounds is not None
     with torch.no_grad():
         for _ in range(graph.rounds):
-            image, state, time = graph.function(state, time, torch.randn(shape))
+            image, state, time = graph.function(state, time, torch.randn(shape), each)
     assert not time.any(), "the last round ends at t = 0"
     assert image.equal(state)
     return image
@@ -91,14 +92,14 @@ def test_diffused_images_have_the_mean_and_variance_of_equation_4(schedule: str)
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_a_step_with_all_noise_is_the_posterior_of_equation_7(schedule: str) -> None:
-    model = build(schedule=schedule, sampling_steps=1000, eta=1.0)
+    model = build(schedule=schedule, sampling_steps=1000)
     image = torch.rand(7, 1, 8, 8) * 2 - 1
     model.denoiser = TrueNoise(model, image)  # type: ignore[assignment]
     t = torch.tensor([1, 2, 3, 50, 500, 900, 990])
     torch.manual_seed(2)
     x, z = torch.randn(2, 7, 1, 8, 8)
-    _, mean, earlier = model.denoise(x, t, torch.zeros_like(z))
-    _, drawn, _ = model.denoise(x, t, z)
+    _, mean, earlier = model.denoise(x, t, torch.zeros_like(z), torch.ones(7))
+    _, drawn, _ = model.denoise(x, t, z, torch.ones(7))
     assert earlier.equal(t - 1)
     table = alpha_bar(schedule, 1000)
     now, then = (table[each].view(-1, 1, 1, 1) for each in (t, t - 1))
@@ -124,20 +125,21 @@ def test_without_eta_noise_makes_no_difference() -> None:
     t = torch.tensor([1, 500, 1000])
 
     def differs(eta: float) -> bool:
-        model = build(eta=eta).eval()
+        model = build().eval()
         with torch.no_grad():
-            return not model.denoise(x, t, z)[1].equal(model.denoise(x, t, -z)[1])
+            one, other = (model.denoise(x, t, noise, torch.full((3,), eta)) for noise in (z, -z))
+        return not one[1].equal(other[1])
 
     assert [differs(eta) for eta in (0.0, 1.0)] == [False, True]
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_more_rounds_than_there_are_steps_change_nothing(schedule: str) -> None:
-    model = build(schedule=schedule, eta=1.0)
+    model = build(schedule=schedule)
     image = torch.rand(2, 1, 8, 8) * 2 - 1
     with torch.no_grad():
         found, x, t = model.denoise(
-            image, torch.zeros(2, dtype=torch.int64), torch.randn(image.shape)
+            image, torch.zeros(2, dtype=torch.int64), torch.randn(image.shape), torch.ones(2)
         )
     torch.testing.assert_close(found, image)
     torch.testing.assert_close(x, image)
@@ -216,7 +218,7 @@ def test_every_size_that_fits_is_denoised_and_every_parameter_learns(
         n for n, each in model.named_parameters() if each.grad is None or not each.grad.any()
     ] == []
     for output, port in zip(
-        model.denoise(image, torch.tensor([1, 2, 500, 1000]), image),
+        model.denoise(image, torch.tensor([1, 2, 500, 1000]), image, torch.ones(4)),
         model.graphs()["denoise"].outputs,
         strict=True,
     ):

@@ -15,7 +15,7 @@ Sampling starts at x_T ~ N(0, 1) and goes from t to an earlier s (DDIM, eq. 12 a
     x_s = √ᾱ_s x̂_0 + √(1 - ᾱ_s - σ²) ε̂ + σ z,   σ² = η² (1 - ᾱ_s) / (1 - ᾱ_t) (1 - ᾱ_t / ᾱ_s)
 where ε̂ is the noise that leads from x̂_0 to x_t. With η = 1 and s = t - 1 this is a draw from the
 posterior of eq. 7, as in algorithm 2 of Ho et al. with their smaller variance β̃_t; with η = 0 it is
-deterministic, and 50 steps are enough. The exported graph `denoise` is one such step.
+deterministic, and 50 steps are enough. The graph `denoise` is one such step; η is an input of it.
 
 Departures from the paper: normalisation in groups of 8, attention at the lowest resolution instead
 of at 16×16 pixels, and with `patch` a network that sees squares of pixels as channels, as a quicker
@@ -50,7 +50,10 @@ class DDPMConfig:
         50, "steps from noise to image, at most T; the paper takes T", at_least=1, at_most=10_000
     )
     eta: float = option(
-        0.0, "η, noise added while sampling: 0 none, 1 as in the paper", at_least=0.0, at_most=1.0
+        0.0,
+        "η unless given: noise added in sampling, 0 none, 1 as in the paper",
+        at_least=0.0,
+        at_most=1.0,
     )
     features: int = option(64, "maps at the highest resolution", at_least=4, at_most=1024)
     multiples: tuple[int, ...] = option(
@@ -75,8 +78,7 @@ class DDPM(Model):
     signal_level: Tensor  # √ᾱ_t
     noise_level: Tensor  # √(1 - ᾱ_t)
     earlier: Tensor  # s
-    direction: Tensor  # √(1 - ᾱ_s - σ²)
-    sigma: Tensor  # σ
+    sigma: Tensor  # σ at η = 1
 
     def __init__(self, config: DDPMConfig, data: DataSpec) -> None:
         super().__init__(config, data)
@@ -96,11 +98,9 @@ class DDPM(Model):
         earlier = earlier_steps(config.timesteps, config.sampling_steps)
         self.register_buffer("earlier", earlier, persistent=False)
         then = now[earlier]
-        # σ² = η² (1 - ᾱ_s) / (1 - ᾱ_t) (1 - ᾱ_t / ᾱ_s), and 0 at t = 0
-        variance = config.eta**2 * (1 - then) / (1 - now).clamp(min=1e-9) * (1 - now / then)
+        # σ² = (1 - ᾱ_s) / (1 - ᾱ_t) (1 - ᾱ_t / ᾱ_s), and 0 at t = 0
+        variance = (1 - then) / (1 - now).clamp(min=1e-9) * (1 - now / then)
         self.register_buffer("sigma", variance.sqrt().float(), persistent=False)
-        direction = (1 - then - variance).clamp(min=0).sqrt().float()
-        self.register_buffer("direction", direction, persistent=False)
 
     def players(self) -> Mapping[str, Player]:
         adam = partial(torch.optim.Adam, lr=self.config.lr, fused=True)
@@ -123,20 +123,20 @@ class DDPM(Model):
         """x_0, t, ε -> x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε."""
         return at(t, self.signal_level) * image + at(t, self.noise_level) * noise
 
-    def denoise(self, x: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x_t, t, z -> x_s clipped to [-1, 1], x_s, s; at t = 0, x_0 stays what it is."""
+    def denoise(
+        self, x: Tensor, t: Tensor, noise: Tensor, eta: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x_t, t, z, η -> x_s clipped to [-1, 1], x_s, s; at t = 0, x_0 stays what it is."""
         epsilon = self.denoiser(x, t).float()
         s = self.earlier[t]
         # x̂_0 = (x_t - √(1 - ᾱ_t) ε_θ) / √ᾱ_t
         image = ((x - at(t, self.noise_level) * epsilon) / at(t, self.signal_level)).clamp(-1, 1)
         # the noise between the clipped x̂_0 and x_t
         epsilon = (x - at(t, self.signal_level) * image) / at(t, self.noise_level).clamp(min=1e-3)
+        sigma = eta[:, None, None, None] * at(t, self.sigma)
+        direction = (at(s, self.noise_level) ** 2 - sigma**2).clamp(min=0).sqrt()
         # x_s = √ᾱ_s x̂_0 + √(1 - ᾱ_s - σ²) ε̂ + σ z
-        x = (
-            at(s, self.signal_level) * image
-            + at(t, self.direction) * epsilon
-            + at(t, self.sigma) * noise
-        )
+        x = at(s, self.signal_level) * image + direction * epsilon + sigma * noise
         return x.clamp(-1, 1), x, s
 
     def graphs(self) -> Mapping[str, Graph]:
@@ -144,12 +144,14 @@ class DDPM(Model):
         x = Port("x", "latent", shape, prior="normal", next="next_x")
         t = Port("t", "values", ("batch",), "int64", range=(0, last), default=last, next="next_t")
         noise = Port("noise", "latent", shape, prior="normal")
+        eta = Port("eta", "values", ("batch",), range=(0.0, 1.0), default=self.config.eta)
         outputs = [
             self.data.image,
             Port("next_x", "latent", shape),
             Port("next_t", "values", ("batch",), "int64", range=(0, last)),
         ]
-        return {"denoise": Graph(self.denoise, [x, t, noise], outputs, self.config.sampling_steps)}
+        rounds = self.config.sampling_steps
+        return {"denoise": Graph(self.denoise, [x, t, noise, eta], outputs, rounds)}
 
 
 def alpha_bar(schedule: str, steps: int) -> Tensor:
