@@ -85,7 +85,9 @@ def read_classes(text: str, ports: Sequence[Port]) -> list[int]:
     low, high = label.range or (0, len(label.classes) - 1)
     numbers = range(int(low), int(high) + 1)
     if not numbers:
-        raise UsageError(f"{label.name} does not say which classes there are")
+        raise UsageError(
+            f"{label.name} does not say which classes there are", code="does-not-apply"
+        )
     if text.strip().casefold() == "all":
         _limit(numbers.stop - numbers.start)  # len() has a limit of its own
         return list(numbers)
@@ -119,11 +121,17 @@ def _label(ports: Sequence[Port]) -> Port:
     if not labels:
         names = ", ".join(port.name for port in ports) or "nothing"
         raise UsageError(
-            "--class: there is no class to choose", cause=f"no label is drawn here, but {names}"
+            "--class: there is no class to choose",
+            cause=f"no label is drawn here, but {names}",
+            code="does-not-apply",
         )
     if len(labels) > 1:
         names = ", ".join(port.name for port in labels)
-        raise UsageError("--class: there is more than one label to choose for", cause=names)
+        raise UsageError(
+            "--class: there is more than one label to choose for",
+            cause=names,
+            code="does-not-apply",
+        )
     return labels[0]
 
 
@@ -146,7 +154,9 @@ def _find(word: str, names: Mapping[str, int], numbers: range) -> int | None:
 def _limit(count: int) -> None:
     if count > MOST_CLASSES:
         raise UsageError(
-            f"{count:,} classes are too many at once", cause=f"at most {MOST_CLASSES:,}"
+            f"{count:,} classes are too many at once",
+            cause=f"at most {MOST_CLASSES:,}",
+            code="too-many",
         )
 
 

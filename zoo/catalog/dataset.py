@@ -23,6 +23,8 @@ Layout = Literal[
     "npz",
     "dataset-json",
     "metadata",
+    "text",
+    "table",
 ]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 SPLITS = ("train", "validation", "test")
@@ -196,7 +198,9 @@ def cache_home() -> Path:
     try:
         return Path(named).expanduser().absolute()
     except RuntimeError as problem:
-        raise UsageError(f"ZOO_HOME={named} cannot be used: {problem}") from None
+        raise UsageError(
+            f"ZOO_HOME={named} cannot be used: {problem}", code="bad-environment"
+        ) from None
 
 
 def is_url(address: str) -> bool:

@@ -50,7 +50,9 @@ def verb(
     images, each above what becomes of it; where there is a way back, also that.
     """
     if output.suffix.lower() != ".png":
-        raise UsageError(f"{output} is no name for a PNG picture", hint="-o grid.png")
+        raise UsageError(
+            f"{output} is no name for a PNG picture", hint="-o grid.png", code="bad-output"
+        )
     trained = arguments.load_target(target, data)
     from zoo import pictures
     from zoo.model.inference import mappers, samplers
@@ -60,12 +62,15 @@ def verb(
             raise UsageError(
                 f"{trained.identity.model} draws from noise and needs no data",
                 hint=f"zoo sample {target}",
+                code="does-not-apply",
             )
         count = count or (OF_A_CLASS if classes else SAMPLES)
         page, count = _draw(trained, count, seed, classes)
     elif mappers(trained.model):
         if classes is not None:
-            raise UsageError(f"{trained.identity.model} has no classes to choose from")
+            raise UsageError(
+                f"{trained.identity.model} has no classes to choose from", code="does-not-apply"
+            )
         count = count or SHOWN
         page = _compare(trained, count, data, fit)
     else:
@@ -89,6 +94,7 @@ def _no_pictures(trained: Trained) -> UsageError:
         f"{trained.identity.model} makes no pictures of noise, or of pictures, alone",
         cause="; ".join(needs),
         hint="zoo export and zoo run, which takes numbers from .npz files",
+        code="does-not-apply",
     )
 
 
@@ -106,7 +112,9 @@ def _draw(trained: Trained, count: int, seed: int, classes: str | None) -> tuple
     chosen = read_classes(classes, ports)
     if len(chosen) * count > MOST_SAMPLES:
         raise UsageError(
-            f"{count} of each of {len(chosen)} classes are too many", hint="fewer, or fewer classes"
+            f"{count} of each of {len(chosen)} classes are too many",
+            hint="fewer, or fewer classes",
+            code="too-many",
         )
     samples = draw_samples(model, name, count=count, seed=seed, classes=chosen)
     if len(chosen) == 1:

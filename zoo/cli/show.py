@@ -38,6 +38,7 @@ def list_models(task: str | None, as_json: bool) -> None:
         raise UsageError(
             f"unknown task {task[:40]!r}.{did_you_mean(task, tasks)}",
             hint=f"one of: {', '.join(tasks)}",
+            code="bad-value",
         )
     found = [entry for entry in installed_models() if task in (None, entry.card.task)]
     if as_json:

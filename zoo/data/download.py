@@ -56,6 +56,7 @@ def data_folder(row: Downloadable) -> Path:
             f"{row.title} should lie inside the package, at {folder}",
             cause="the installation is damaged, or a plugin without the folder says it has one",
             hint="zoo plugins list says which plugins there are; install that one again",
+            code="data-not-found",
         )
     return folder
 
@@ -75,6 +76,7 @@ def make_folder(folder: Path) -> None:
         raise ZooError(
             f"the cache folder {folder} cannot be used: {problem}",
             hint="ZOO_HOME=/a/folder/of/yours before the command puts the cache elsewhere",
+            code="cache-unusable",
         )
 
 
@@ -236,6 +238,7 @@ def fetch(
         raise ZooError(
             f"{row.title} could not be written to {folder}: {problem.strerror or problem}",
             hint="make room, or put the cache elsewhere with ZOO_HOME=/another/folder",
+            code="cache-unusable",
         ) from problem
     return folder
 

@@ -70,7 +70,7 @@ def device_of(model: Model) -> torch.device:
 
 def evaluation_batch(data: DataSpec) -> int:
     """Return how many images of the data are evaluated at a time."""
-    return _rows_at_once(data.pictures.pixels)
+    return _rows_at_once(data.numbers)
 
 
 def _rows_at_once(numbers: int) -> int:
@@ -111,8 +111,10 @@ def run_in_torch(model: Model, graph: Graph, inputs: Arrays) -> dict[str, Array]
 def example_inputs(model: Model, graph: Graph) -> dict[str, Array]:
     """Draw inputs that the graph could take, two rows of the size of the model's data."""
     generator = np.random.default_rng(0)
-    sizes = {"height": model.data.pictures.height, "width": model.data.pictures.width}
-    return {port.name: draw_example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs}
+    return {
+        port.name: draw_example(port, EXAMPLE_BATCH, model.data.sizes, generator)
+        for port in graph.inputs
+    }
 
 
 def as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -277,7 +279,8 @@ def images_for(model: Model, port: Port, images: Mapping[str, Array]) -> Array:
         return next(iter(images.values()))
     if "b" not in images:
         raise UsageError(
-            f"{model.data.name} has two domains; this data has one set of images for {port.domain}"
+            f"{model.data.name} has two domains; this data has one set of images for {port.domain}",
+            code="does-not-apply",
         )
     return images[model.data.side_of(port.domain)]
 

@@ -228,14 +228,16 @@ def _far_from_training(
     session: Session, largest: tuple[int, int], smallest: tuple[int, int]
 ) -> str:
     """Return a note if pictures are far larger or smaller than in the training; else nothing."""
-    learnt = session.description.identity.data.pictures
-    usual = min(learnt.height, learnt.width)
+    learnt = session.description.identity.data.sizes
+    if "height" not in learnt:
+        return ""
+    usual = min(learnt["height"], learnt["width"])
     most, least = min(largest) / usual, min(smallest) / usual
     if most < FAR and least > 1 / FAR:
         return ""
     far = f"{most:.0f} times as large" if most >= FAR else f"{1 / least:.0f} times as small"
     return (
-        f"pictures are up to {far} as those of the training, {learnt.height}x{learnt.width}, "
+        f"pictures are up to {far} as those of the training, {learnt['height']}x{learnt['width']}, "
         f"where results may be poor; --size {usual} scales them to that size"
     )
 
@@ -298,11 +300,14 @@ def choose_target(session: Session, feed: Feed, output: str | None) -> Target:
     if numbers > MOST.get(target.kind, numbers):
         instead = "-o folder/" if is_pictorial(outputs[0]) else "-o codes.npz, in parts"
         where = "JSON" if target.kind == "json" else f"one file, {_destination(output)}"
-        raise UsageError(f"{feed.count} rows are too many for {where}", hint=instead)
+        raise UsageError(
+            f"{feed.count} rows are too many for {where}", hint=instead, code="too-many"
+        )
     if target.kind == "picture" and feed.count > 1:
         raise UsageError(
             f"{feed.count} pictures do not go into one file, {_destination(output)}",
             hint=f"-o {session.path.stem}/",
+            code="bad-output",
         )
     _protect_inputs(feed, target)
     return target
@@ -352,6 +357,7 @@ def join_results(results: Iterable[Result], most: int) -> tuple[list[str], Array
             raise UsageError(
                 f"the results are too large for one file: more than {most:,} numbers",
                 hint="fewer or smaller inputs at once",
+                code="too-many",
             )
         whole.append(result)
     names = [name for result in whole for name in result.names]
@@ -381,11 +387,13 @@ def _decide(session: Session, feed: Feed, output: str | None) -> Target:
         raise UsageError(
             f"-o {output}: pictures are written as .png or into a folder, numbers as .npz",
             hint=f"-o {output}/ for a folder",
+            code="bad-output",
         )
     if not pictures_come_out:
         raise UsageError(
             f"-o {output}: no pictures come out; {session.description.gives}",
             hint="-o codes.npz, or no -o for JSON",
+            code="bad-output",
         )
     if is_folder:
         return Target("folder", path)
@@ -409,7 +417,9 @@ def _protect_inputs(feed: Feed, target: Target) -> None:
     inputs = {file.path.resolve() for file in feed.files if file.content is None}
     for path in written:
         if path.exists() and path.resolve() in inputs:
-            raise UsageError(f"{path} is an input and would be overwritten", hint="another -o")
+            raise UsageError(
+                f"{path} is an input and would be overwritten", hint="another -o", code="bad-output"
+            )
 
 
 def keeps_size(signature: Signature, port: Port) -> bool:
@@ -438,7 +448,9 @@ def _write(path: Path, pixels: Pixels) -> Path:
 def _require_one_size(shapes: Sequence[tuple[int, ...]]) -> None:
     if len(set(shapes)) > 1:
         raise UsageError(
-            "the results have different sizes", hint="-o folder/ writes each by itself"
+            "the results have different sizes",
+            hint="-o folder/ writes each by itself",
+            code="bad-output",
         )
 
 

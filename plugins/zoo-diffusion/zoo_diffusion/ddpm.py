@@ -15,7 +15,7 @@ Sampling starts at x_T ~ N(0, 1) and goes from t to an earlier s (DDIM, eq. 12 a
     x_s = √ᾱ_s x̂_0 + √(1 - ᾱ_s - σ²) ε̂ + σ z,   σ² = η² (1 - ᾱ_s) / (1 - ᾱ_t) (1 - ᾱ_t / ᾱ_s)
 where ε̂ is the noise that leads from x̂_0 to x_t. With η = 1 and s = t - 1 this is a draw from the
 posterior of eq. 7, as in algorithm 2 of Ho et al. with their smaller variance β̃_t; with η = 0 it is
-deterministic, and 50 steps are enough. The graph `denoise` is one such step; η is an input of it.
+deterministic. The graph `denoise` is one such step, and η an input of it.
 
 Departures from the paper: normalisation in groups of 8, attention at the lowest resolution instead
 of at 16×16 pixels, and with `patch` a network that sees squares of pixels as channels, as a quicker
@@ -50,8 +50,8 @@ class DDPMConfig:
         50, "steps from noise to image, at most T; the paper takes T", at_least=1, at_most=10_000
     )
     eta: float = option(
-        0.0,
-        "η unless given: noise added in sampling, 0 none, 1 as in the paper",
+        1.0,
+        "η unless given: noise added in sampling, 1 as in the paper, 0 none",
         at_least=0.0,
         at_most=1.0,
     )
