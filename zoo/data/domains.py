@@ -121,7 +121,7 @@ def by_side(files: Files) -> dict[str, list[PurePath]]:
     """
     splits: dict[str, list[PurePath]] = {}
     sides = set()
-    for path in pictures_among(files):
+    for path in items_among(files):
         folder = path.parts[0].lower()
         if len(path.parts) > 1 and folder in SIDES:
             sides.add(SIDES[folder])
