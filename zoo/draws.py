@@ -86,7 +86,7 @@ def _number(port: Port, text: str) -> np.ndarray[Any, Any]:
         )
     if any(isinstance(size, str) for size in port.shape[1:]):
         raise UsageError(f"--set {port.name}: its size is open", hint="an .npz file")
-    if port.kind == "label" and port.classes:
+    if port.is_label and port.classes:
         value = float(read_classes(text, [port])[0])
     else:
         try:
@@ -189,7 +189,7 @@ def class_labels(numbers: Sequence[int], ports: Sequence[Port]) -> tuple[str, ..
 
 
 def _label(ports: Sequence[Port]) -> Port:
-    labels = [port for port in ports if port.kind == "label" and len(port.shape) == 1]
+    labels = [port for port in ports if port.is_label]
     if not labels:
         names = ", ".join(port.name for port in ports) or "nothing"
         raise UsageError(
