@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from zoo.model.contract import Goal as Goal
     from zoo.model.contract import Graph as Graph
     from zoo.model.contract import Model as Model
+    from zoo.model.contract import Monitor as Monitor
     from zoo.model.contract import Player as Player
     from zoo.model.contract import Training as Training
     from zoo.model.contract import Update as Update
@@ -52,6 +53,7 @@ _HOMES = {
     "ImagePool": "zoo.model.blocks",
     "Modality": "zoo.modalities.base",
     "Model": "zoo.model.contract",
+    "Monitor": "zoo.model.contract",
     "Paper": "zoo.catalog.card",
     "Player": "zoo.model.contract",
     "Port": "zoo.ports",

@@ -17,6 +17,7 @@ from zoo.training.run import Run, all_runs, find_run
 if TYPE_CHECKING:
     from zoo.data.store import Store
     from zoo.modalities.base import DecodeOptions
+    from zoo.model.contract import Model
     from zoo.training.config import Job, Settings
 
 
@@ -55,7 +56,7 @@ def create_job(
     check_data_is_there(place)
     model_class = load_class(entry)
     preset = asdict(model_class.training_defaults)
-    configured, settings = resolve(model_class.Config, preset, layers)
+    configured, settings = resolve(model_class.Config, preset, layers, _own_monitors(model_class))
     named = read_fields(fields) or dict(file.get("fields", {}))
     opened = _open_data(entry, place, decoding, settings, named)
     return Job(entry, model_class, configured, settings, *opened, named)
@@ -110,13 +111,19 @@ def resume_job(
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(entry)
-    configured, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
+    configured, settings, changes = resolve_again(
+        run, own, model_class.Config, [edited, *layers], _own_monitors(model_class)
+    )
     named = own.get("fields", {})
     if fields and read_fields(fields) != named:
         raise contradiction(run, "field", ", ".join(fields), str(named or "none"))
     opened = _open_data(entry, place, decoding, settings, named)
     job = Job(entry, model_class, configured, settings, *opened, named)
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
+
+
+def _own_monitors(model_class: type[Model]) -> list[str]:
+    return [each.name for each in model_class.monitors()]
 
 
 def _layers(

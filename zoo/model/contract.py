@@ -119,6 +119,25 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Monitor:
+    """Something that can go wrong with a model, and that only the model itself can tell.
+
+    Args:
+        name: short, in small letters and hyphens, as ``--fail-on`` takes it: ``dead-codes``.
+        title: what an alert begins with: ``dead codes``.
+        check: a method of the model that takes a batch of held-out data, at each validation in
+            evaluation mode without gradients, and returns in a few words what is wrong, with its
+            numbers, or None.
+        advice: one line: what to try.
+    """
+
+    name: str
+    title: str
+    check: Callable[[Any, Batch], str | None]
+    advice: str
+
+
+@dataclass(frozen=True)
 class Training:
     """How long and in what portions to train, when the user does not say.
 
@@ -192,6 +211,14 @@ class Model(nn.Module, ABC):
         """
         del batch
         return None
+
+    @classmethod
+    def monitors(cls) -> Sequence[Monitor]:
+        """Return what only this model can tell of its health; the default is nothing.
+
+        Most of what goes wrong is watched for every model.
+        """
+        return ()
 
     @abstractmethod
     def graphs(self) -> Mapping[str, Graph]:
