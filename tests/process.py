@@ -50,9 +50,14 @@ def _forked(
         return subprocess.CompletedProcess(words, code, out.read_text(), err.read_text())
 
 
-def error_of(*words: str, code: int, **environment: str) -> str:
-    """Return what an unsuccessful ``zoo`` says from ``error:`` on, at most six lines."""
-    stderr = zoo(*words, code=code, **environment).stderr
+def error_of(*words: str, code: int, error: str = "", **environment: str) -> str:
+    """Return what an unsuccessful ``zoo`` says from ``error:`` on, at most six lines.
+
+    `code` is the exit code; with `error`, that must be the code that ``--json`` prints.
+    """
+    done = zoo(*words, *(["--json"] if error else []), code=code, **environment)
+    assert not error or json.loads(done.stdout)["error"]["code"] == error, done.stdout
+    stderr = done.stderr
     said = stderr[stderr.index("error: ") :].strip()
     assert len(said.splitlines()) <= 6, said
     return said

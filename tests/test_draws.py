@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.errors import raises
 from zoo.draws import class_name, draw, read_classes, read_values
 from zoo.errors import UsageError
 from zoo.ports import DataSpec, Port
@@ -79,21 +80,20 @@ def test_a_label_without_names_takes_numbers() -> None:
     label = Port("label", "label", ("batch",), "int64", (0.0, 9.0), "uniform")
     assert read_classes("9,1", [label]) == [9, 1]
     assert class_name(9, [label]) == "9"
-    with pytest.raises(UsageError, match="number from 0 to 9"):
+    with raises(UsageError, "unknown-class", "0 to 9"):
         read_classes("10", [label])
 
 
 @pytest.mark.parametrize("text", ["", ",", "sneaker,", "-1", "5", "1.0", "٣", "9" * 5000, "none"])
 def test_an_unknown_class_is_answered_with_those_there_are(text: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    names = "T-shirt/top, Trouser, Sneaker, Bag, Ankle boot"
+    with raises(UsageError, "unknown-class", names, "0 to 4") as caught:
         read_classes(text, PORTS)
-    assert "T-shirt/top, Trouser, Sneaker, Bag, Ankle boot" in str(caught.value)
-    assert "a number from 0 to 4" in str(caught.value)
     assert len(str(caught.value)) < 600
 
 
 def test_a_misspelt_class_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"unknown class 'sneeker'. Did you mean 'sneaker'\?"):
+    with raises(UsageError, "unknown-class", "'sneeker'", "'sneaker'"):
         read_classes("bag,sneeker", PORTS)
 
 
@@ -101,23 +101,24 @@ def test_of_many_classes_a_few_are_told() -> None:
     label = Port.label("label", [f"breed {number}" for number in range(1000)])
     with pytest.raises(UsageError) as caught:
         read_classes("cat", [label])
-    assert "breed 9 and 990 more" in str(caught.value)
+    assert "breed 9 " in str(caught.value)
+    assert "990" in str(caught.value)
     assert "breed 10" not in str(caught.value)
 
 
 def test_without_a_label_there_is_no_class_to_choose() -> None:
-    with pytest.raises(UsageError, match="no label is drawn here, but latent"):
+    with raises(UsageError, "does-not-apply", "--class", "latent"):
         read_classes("sneaker", [LATENT])
-    with pytest.raises(UsageError, match="more than one label"):
+    with raises(UsageError, "does-not-apply", "--class"):
         read_classes("sneaker", [LABEL, Port.label("other", ["a"])])
-    with pytest.raises(UsageError, match="does not say which classes"):
+    with raises(UsageError, "does-not-apply", "label"):
         read_classes("0", [Port("label", "label", ("batch",), "int64")])
 
 
 @pytest.mark.parametrize("low", [0.0, -(2.0**61)])
 def test_all_of_absurdly_many_classes_is_refused_at_once(low: float) -> None:
     label = Port("label", "label", ("batch",), "int64", (low, 2.0**61), "uniform")
-    with pytest.raises(UsageError, match="too many at once"):
+    with raises(UsageError, "too-many"):
         read_classes("all", [label])
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.errors import raises
 from zoo.errors import UsageError
 from zoo.options import configure, option, options_of, plain_options, show_value
 
@@ -75,7 +76,7 @@ def test_what_does_not_fit_is_refused_in_words(key: str, text: Any, says: str) -
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="Did you mean 'layers'"):
+    with raises(UsageError, "unknown-option", "'layers'"):
         configure(Config, {"layrs": "1"})
 
 

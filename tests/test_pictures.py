@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from tests.errors import raises
 from zoo import pictures
 from zoo.errors import NotFoundError, UsageError
 from zoo.pictures import LOWEST_ROW, BadPictureError, read_picture
@@ -176,24 +177,22 @@ def test_damaged_exif_spoils_nothing(tmp_path):
 def test_errors_name_the_file_and_the_cause(tmp_path):
     whole = saved(Image.fromarray(COLOUR).resize((200, 200))).getvalue()
     bad = {
-        "text.png": (b"not a picture", "not a picture of a known format"),
-        "empty.jpg": (b"", "not a picture of a known format"),
-        "cut.png": (whole[: len(whole) // 2], "truncated"),
-        "page.eps": (saved(Image.fromarray(COLOUR), "EPS").getvalue(), "known format"),
+        "text.png": b"not a picture",
+        "empty.jpg": b"",
+        "cut.png": whole[: len(whole) // 2],
+        "page.eps": saved(Image.fromarray(COLOUR), "EPS").getvalue(),
     }
-    for name, (content, cause) in bad.items():
+    for name, content in bad.items():
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(BadPictureError) as caught:
+        with raises(BadPictureError, "bad-picture", path) as caught:
             read_picture(path)
-        assert str(path) in caught.value.message
-        assert cause in caught.value.cause
+        assert caught.value.cause
         assert isinstance(caught.value, NotFoundError)
-    with pytest.raises(BadPictureError, match="no such file"):
-        read_picture(tmp_path / "nowhere.png")
-    with pytest.raises(BadPictureError, match="directory"):
-        read_picture(tmp_path)
-    with pytest.raises(BadPictureError, match=r"cannot read photo 3"):
+    for path in (tmp_path / "nowhere.png", tmp_path):
+        with raises(BadPictureError, "bad-picture", path):
+            read_picture(path)
+    with raises(BadPictureError, "bad-picture", "photo 3"):
         read_picture(io.BytesIO(b""), "photo 3")
 
 
@@ -204,18 +203,17 @@ def test_decompression_bombs_are_refused_from_the_header():
         crc = zlib.crc32(chunk).to_bytes(4, "big")
         png = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + chunk + crc
         png += b"\0\0\0\0IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
-        with pytest.raises(BadPictureError, match="megapixels"):
+        with raises(BadPictureError, "bad-picture", "ZOO_MAX_MEGAPIXELS"):
             read_picture(io.BytesIO(png))
 
 
 def test_a_limit_can_be_raised_also_above_pillows_own(tmp_path, monkeypatch):
     path = tmp_path / "large.png"
     Image.new("1", (14_000, 13_500)).save(path)  # 189 million pixels; Pillow's limit is 179
-    with pytest.raises(BadPictureError) as caught:
+    with raises(BadPictureError, "bad-picture", path, "ZOO_MAX_MEGAPIXELS=181"):
         read_picture(path)
-    assert "ZOO_MAX_MEGAPIXELS=181" in caught.value.cause
     monkeypatch.setenv("ZOO_MAX_MEGAPIXELS", "180")
-    with pytest.raises(BadPictureError, match="large"):
+    with raises(BadPictureError, "bad-picture", "ZOO_MAX_MEGAPIXELS=181"):
         pictures.peek(path)
     monkeypatch.setenv("ZOO_MAX_MEGAPIXELS", "181")
     assert pictures.peek(path)[:2] == (13_500, 14_000)
@@ -227,7 +225,7 @@ def test_a_limit_can_be_raised_also_above_pillows_own(tmp_path, monkeypatch):
 def test_a_limit_that_is_no_number_is_a_wrong_usage(tmp_path, monkeypatch, text):
     monkeypatch.setenv("ZOO_MAX_MEGAPIXELS", text)
     Image.new("L", (8, 8)).save(tmp_path / "small.png")
-    with pytest.raises(UsageError, match="ZOO_MAX_MEGAPIXELS"):
+    with raises(UsageError, "bad-environment", "ZOO_MAX_MEGAPIXELS"):
         read_picture(tmp_path / "small.png")
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.identity import check_signature
-from zoo.ports import RANKS, DataSpec, Port, Signature
+from zoo.ports import DIMENSIONS, DataSpec, Port, Signature
 from zoo.records import to_plain, typed
 
 SPEC = DataSpec.of_images("shirts", 1, 28, 28, ("shirt", "shoe"))
@@ -145,7 +145,7 @@ def test_sides_are_words_that_files_can_be_called_by(
      ("values", float("inf"))],
 )  # fmt: skip
 def test_audio_alone_has_a_rate(kind: Any, rate: Any) -> None:
-    shape = ("batch", *[4] * (RANKS.get(kind, 2) - 1))
+    shape = ("batch", *[4] * len(DIMENSIONS.get(kind, "x")))
     with pytest.raises(ValueError, match="rate of port 'x'"):
         Port("x", kind, shape, rate=rate)
     assert typed(to_plain(Port("x", "audio", ("batch", 1, 16), rate=44_100)), Port).rate == 44_100

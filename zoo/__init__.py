@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from zoo.catalog.plugins import hookimpl as hookimpl
     from zoo.errors import UsageError as UsageError
     from zoo.errors import ZooError as ZooError
+    from zoo.modalities.base import DecodeOptions as DecodeOptions
+    from zoo.modalities.base import Modality as Modality
+    from zoo.modalities.base import Side as Side
+    from zoo.modalities.base import Stored as Stored
     from zoo.model.blocks import ImagePool as ImagePool
     from zoo.model.blocks import constant as constant
     from zoo.model.blocks import constant_then_linear as constant_then_linear
@@ -41,15 +45,19 @@ __version__ = "0.1.0"
 _HOMES = {
     "Card": "zoo.catalog.card",
     "DataSpec": "zoo.ports",
+    "DecodeOptions": "zoo.modalities.base",
     "Dataset": "zoo.catalog.dataset",
     "Goal": "zoo.model.contract",
     "Graph": "zoo.model.contract",
     "ImagePool": "zoo.model.blocks",
+    "Modality": "zoo.modalities.base",
     "Model": "zoo.model.contract",
     "Paper": "zoo.catalog.card",
     "Player": "zoo.model.contract",
     "Port": "zoo.ports",
     "RemoteFile": "zoo.catalog.dataset",
+    "Side": "zoo.modalities.base",
+    "Stored": "zoo.modalities.base",
     "Training": "zoo.model.contract",
     "Update": "zoo.model.contract",
     "UsageError": "zoo.errors",

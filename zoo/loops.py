@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo.errors import UsageError
+from zoo.modalities import Modality, modality_of
 from zoo.ports import Port, Signature
 
 Array = np.ndarray[Any, Any]
@@ -21,7 +22,6 @@ Arrays = Mapping[str, Array]
 Step = Callable[[dict[str, Array]], Arrays]  # runs the graph once: outputs by name
 
 MAX_FRAMES = 60  # rounds of an animation, unless somebody asks for more
-SEQUENCES = {"text": 1, "audio": 2}  # kinds whose rounds follow one another, and their time axis
 
 
 class Round(NamedTuple):
@@ -113,10 +113,13 @@ def choose_rounds(signature: Signature, asked: int | None, name: str) -> int | N
         raise UsageError(
             f"--rounds: {name} is run once",
             cause="none of its inputs is an output of a round before",
+            code="does-not-apply",
         )
     rounds = asked or signature.rounds
     if rounds is None:
-        raise UsageError(f"{name} is one step of a loop: how many?", hint="--rounds N")
+        raise UsageError(
+            f"{name} is one step of a loop: how many?", hint="--rounds N", code="how-many-rounds"
+        )
     return rounds
 
 
@@ -130,16 +133,9 @@ def shown_rounds(rounds: int, every: int | None = None, most: int = MAX_FRAMES) 
 
 def is_sequence(port: Port) -> bool:
     """Whether the rounds of an output follow one another in time, as letters and sounds do."""
-    return port.kind in SEQUENCES
+    return type(modality_of(port)).join is not Modality.join
 
 
 def join_rounds(port: Port, rounds: Sequence[Array]) -> Array:
-    """Return the result of a loop: rounds of a sequence joined along time, else the last one.
-
-    Symbols (N,) of R rounds become (N, R), and parts (N, T) become (N, R·T).
-    """
-    if not is_sequence(port):
-        return rounds[-1]
-    if rounds[0].ndim == 1:
-        return np.stack(rounds, axis=1)
-    return np.concatenate(rounds, axis=min(SEQUENCES[port.kind], rounds[0].ndim - 1))
+    """Return the result of a loop: rounds of a sequence joined along time, else the last one."""
+    return modality_of(port).join(rounds, port)

@@ -58,6 +58,7 @@ def entry_of(path: Path) -> ExportedFile | None:
             f"what {path.parent / MANIFEST} says of {path.name} cannot be used",
             cause=str(problem)[:300],
             hint="zoo export MODEL --onnx",
+            code="damaged-manifest",
         ) from None
     return next((entry for entry in files if entry.file == path.name), None)
 
@@ -76,12 +77,13 @@ def check_listed(path: Path) -> None:
     try:
         found = sha256_of(path)
     except OSError as problem:
-        raise NotFoundError(f"cannot read {path}: {problem.strerror}") from None
+        raise NotFoundError(f"cannot read {path}: {problem.strerror}", code="cannot-read") from None
     if found != expected:
         raise NotFoundError(
             f"{path} is not the file that {MANIFEST} beside it lists",
             cause=f"its sha256 is {found[:12]}…, not {expected[:12]}…: damaged, or exchanged",
             hint=_another_than(path),
+            code="hash-mismatch",
         )
 
 
@@ -104,6 +106,7 @@ def _listed_sha256(path: Path) -> str | None:
             f"{manifest} is damaged, so that {path.name} cannot be compared with it",
             cause=" ".join(str(problem).split())[:200] or type(problem).__name__,
             hint=_another_than(path),
+            code="damaged-manifest",
         ) from None
     return listed
 

@@ -81,6 +81,7 @@ def max_pixels() -> int:
         raise UsageError(
             f"{RAISE_LIMIT}={text[:40]} is no number of megapixels",
             hint=f"{RAISE_LIMIT}=200 before the command, up to {MOST_MEGAPIXELS}",
+            code="bad-environment",
         )
     return int(text) * MEGAPIXEL
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -27,8 +27,12 @@ MAX_NAMES = 100_000
 MAX_RATE = 10**7  # hertz
 MAX_ROUNDS = 10**6
 
-# Dimensions of the ports of a kind, the batch included; of another kind they are free.
-RANKS = {"image": 4, "audio": 3, "volume": 5}
+# Dimensions of the ports of a kind behind the batch; those of another kind are free.
+DIMENSIONS: Mapping[str, tuple[str, ...]] = {
+    "image": ("channels", "height", "width"),
+    "audio": ("channels", "length"),
+    "volume": ("channels", "depth", "height", "width"),
+}
 RATED = frozenset({"audio"})  # kinds whose numbers are a signal in time, of so many a second
 
 
@@ -93,7 +97,7 @@ class Port:
         _require(self.prior in (*get_args(Prior), None), f"prior of port {self.name!r}")
         _require(self.prior != "uniform" or self.range is not None, "range of a uniform prior")
         _require(_is_shape(self.shape), f"shape of port {self.name!r}")
-        rank = RANKS.get(self.kind, len(self.shape))
+        rank = len(DIMENSIONS.get(self.kind, self.shape[1:])) + 1
         _require(len(self.shape) == rank, f"shape of port {self.name!r}: {rank} dimensions")
         _require(self.default is None or _is_number(self.default), f"default of {self.name!r}")
         _require(self.next == "" or _is_word(self.next), f"next of port {self.name!r}")
@@ -172,6 +176,15 @@ class Port:
         if not isinstance(size, int):
             raise ValueError(f"{size} of port {self.name!r} varies")
         return size
+
+    @property
+    def sizes(self) -> dict[str, int | str]:
+        """The dimensions of one row by their words, the channels left out; none of free ones."""
+        words = DIMENSIONS.get(self.kind, ())
+        if self.layout == "NHWC":
+            words = (*words[1:], *words[:1])
+        sizes = dict(zip(words, self.shape[1:], strict=False))
+        return {word: size for word, size in sizes.items() if word != "channels"}
 
     @property
     def image_size(self) -> tuple[int | str, int | str]:
@@ -279,6 +292,21 @@ class DataSpec:
     def orders(self) -> dict[str, int]:
         """The number of the order of each port's rows, by name of the port."""
         return {port.name: port.order for port in self.ports}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What dimensions that a graph leaves open are unless somebody says, by their words."""
+        found: dict[str, int] = {}
+        for port in self.ports:
+            for word, size in port.sizes.items():
+                if isinstance(size, int):
+                    found.setdefault(word, size)
+        return found
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in one row of the largest port."""
+        return max(map(numbers_in_a_row, self.ports))
 
     @property
     def pictures(self) -> Port:

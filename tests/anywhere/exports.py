@@ -20,7 +20,7 @@ FORMS = ("float", "uint8")
 
 # Models whose own settings would take minutes, with what makes the same networks smaller, and
 # models that have another graph with another option.
-OPTIONS = {"cyclegan": ("--preset", "tiny")}
+OPTIONS = dict.fromkeys(("cyclegan", "pix2pix", "ddpm"), ("--preset", "tiny"))
 VARIANTS = {
     "conv-ae, unpool": ("conv-ae", "--set", "upsampling=unpool"),
     "denoising-ae, masking": ("denoising-ae", "--set", "noise=masking"),

@@ -67,7 +67,8 @@ def test_the_catalogue_has_what_the_issue_names() -> None:
     rows = {row.name: row for row in read_registry().datasets}
     assert set(rows) == {
         "fashion-mnist-small", "fashion-mnist", "mnist", "kmnist", "cifar-10", "emoji",
-        "horse2zebra", "apple2orange", "summer2winter-yosemite", "facades", "monet2photo",
+        "emoji-mixed", "horse2zebra", "apple2orange", "summer2winter-yosemite", "facades",
+        "monet2photo",
         "cezanne2photo", "ukiyoe2photo", "vangogh2photo", "maps", "iphone2dslr-flower",
         "facades-paired",
     }  # fmt: skip
@@ -84,7 +85,8 @@ def test_the_catalogue_has_what_the_issue_names() -> None:
     assert rows["emoji"].pairs == ("test",)
     for row in rows.values():
         assert len(row.domains) == (2 if "paired" in row.layout else 0), row.name
-        assert len(row.classes) == (0 if "paired" in row.layout else 10), row.name
+        without_classes = "paired" in row.layout or row.name == "emoji-mixed"
+        assert len(row.classes) == (0 if without_classes else 10), row.name
 
 
 def test_a_good_row_passes(tmp_path: Path) -> None:
@@ -121,6 +123,8 @@ def test_a_good_row_passes(tmp_path: Path) -> None:
         ("channels = 3", "channels = []", "needs channels"),
         ("channels = 3", "embedded = true", "unless it is embedded"),
         ("channels = 3", "embedded = 1", "unless it is embedded"),
+        ("channels = 3", 'embedded = "emoji"', "unless it is embedded"),
+        ("channels = 3", 'embedded = "../emoji"', "lower-case"),
         ("channels = 3", 'domains = ["one"]', "needs domains"),
         ("channels = 3", 'pairs = ["test"]', "needs layout unpaired-folders to name pairs"),
         ("channels = 3", 'pairs = ["tests"]', "needs pairs: a list of train, validation, test"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -41,6 +42,13 @@ class Zoo:
         assert "Traceback" not in captured.err
         assert len(captured.err.splitlines()) <= 7
         return Outcome(left.value.code, captured.out, captured.err)
+
+    def refused(self, *words: object, code: int, error: str) -> str:
+        """Run what must fail, with an exit code and the code of ``--json``; return what it says."""
+        done = self.run(*words, "--json")
+        told = json.loads(done.out)["error"]
+        assert (done.code, told["code"]) == (code, error), done.err
+        return done.err
 
     def apart(self, *words: object, **environment: str) -> Outcome:
         done = subprocess.run(

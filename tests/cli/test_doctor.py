@@ -89,7 +89,7 @@ def test_a_run_that_nobody_watched_is_not_called_healthy(alerted: Run) -> None:
 
 
 def test_an_unknown_run_is_an_error(in_trained: Path) -> None:
-    assert "Did you mean 'first'?" in error_of("doctor", "firts", code=3)
+    assert "'first'" in error_of("doctor", "firts", code=3, error="run-not-found")
 
 
 def test_explaining_a_run_needs_no_torch(alerted: Run) -> None:

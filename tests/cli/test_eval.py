@@ -84,9 +84,8 @@ def test_a_class_that_is_one_picture_is_told(place: Path) -> None:
 
 
 def test_a_gan_without_labels_can_only_be_looked_at() -> None:
-    said = error_of("eval", "dcgan", "--data", "plain", code=2)
-    assert "nothing can be measured of dcgan on plain" in said
-    assert "labels" in said
+    said = error_of("eval", "dcgan", "--data", "plain", code=2, error="does-not-apply")
+    assert all(name in said for name in ("dcgan", "plain", "labels")), said
 
 
 def test_translations_are_compared_with_the_true_partners() -> None:
@@ -108,13 +107,14 @@ def test_translations_are_compared_with_the_true_partners() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "error", "names"),
     [
-        (["cyclegan", "--data", "plain"], "learns from a and b"),
-        (["cyclegan", "--samples", "20"], "cannot be sampled"),
-        (["dcgan", "--split", "test"], "no test split"),
+        (["cyclegan", "--data", "plain"], "wrong-data", ["cyclegan", "a and b", "plain"]),
+        (["cyclegan", "--samples", "20"], "does-not-apply", ["cyclegan"]),
+        (["dcgan", "--split", "test"], "no-such-split", ["test"]),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else None,
 )
-def test_what_cannot_be_measured_is_said(words: list[str], says: str) -> None:
-    assert says in error_of("eval", *words, code=2)
+def test_what_cannot_be_measured_is_said(words: list[str], error: str, names: list[str]) -> None:
+    said = error_of("eval", *words, code=2, error=error)
+    assert all(name in said for name in names), said

@@ -13,7 +13,7 @@ from tests.installing import CARD, install
 from tests.process import error_of, zoo, zoo_json
 from zoo.model.weights import load_weights, save_weights
 
-FIRST_PARTY = ["zoo-autoencoders", "zoo-gans", "zoo-translation"]
+FIRST_PARTY = ["zoo-autoencoders", "zoo-diffusion", "zoo-gans", "zoo-translation"]
 MODEL = PROJECT / "plugins" / "zoo-autoencoders" / "zoo_autoencoders" / "ae.py"
 
 
@@ -24,11 +24,11 @@ def loaded(**environment: str) -> list[str]:
 
 def test_the_variable_names_the_only_plugins_that_are_wanted() -> None:
     assert loaded() == FIRST_PARTY
-    assert loaded(ZOO_PLUGINS="zoo-gans, Zoo_Translation") == FIRST_PARTY[1:]
+    assert loaded(ZOO_PLUGINS="zoo-gans, Zoo_Translation") == FIRST_PARTY[2:]
     assert loaded(ZOO_PLUGINS="") == []
     assert {row["plugin"] for row in zoo_json("list", ZOO_PLUGINS="zoo-gans")} == {"zoo-gans"}
     said = error_of("list", code=2, ZOO_PLUGINS="zoo-gnas")
-    assert "Did you mean 'zoo-gans'?" in said
+    assert "'zoo-gans'" in said
     assert "ZOO_PLUGINS" in said
 
 
@@ -36,9 +36,9 @@ def test_no_plugins_may_stand_anywhere_on_the_line() -> None:
     for words in (["--no-plugins", "list"], ["list", "--no-plugins"]):
         done = zoo(*words)
         assert done.stdout == ""
-        assert "left out: zoo-autoencoders, zoo-gans, zoo-translation" in done.stderr
-    said = error_of("show", "vae", "--no-plugins", code=3)
-    assert "zoo-autoencoders offers it and is not loaded" in said
+        assert "left out: zoo-autoencoders, zoo-diffusion, zoo-gans, zoo-translation" in done.stderr
+    said = error_of("show", "vae", "--no-plugins", code=3, error="model-not-found")
+    assert "zoo-autoencoders" in said
     assert "--no-plugins" in error_of("train", "--", "--no-plugins", code=3), "a name after --"
 
 
@@ -47,14 +47,14 @@ def test_what_is_disabled_is_remembered_and_said(tmp_path: Path) -> None:
         "zoo-gans is disabled; zoo plugins enable zoo-gans\n"
     )
     assert "disabled" in zoo("plugins", "list").stdout
-    said = error_of("train", "dcgan", code=3)
-    assert "zoo-gans offers it and is not loaded: disabled" in said
+    said = error_of("train", "dcgan", code=3, error="model-not-found")
+    assert "disabled" in said
     assert "zoo plugins enable zoo-gans" in said
-    assert loaded() == ["zoo-autoencoders", "zoo-translation"]
+    assert loaded() == ["zoo-autoencoders", "zoo-diffusion", "zoo-translation"]
     assert loaded(ZOO_HOME=str(tmp_path)) == FIRST_PARTY, "elsewhere it is not"
     assert zoo("plugins", "enable", "zoo-gans").stderr == "zoo-gans is enabled\n"
     assert loaded() == FIRST_PARTY
-    assert "Did you mean 'zoo-gans'?" in error_of("plugins", "enable", "zoo-gnas", code=3)
+    assert "'zoo-gans'" in error_of("plugins", "enable", "zoo-gnas", code=3)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"disabled": "zoo-gans"}', '{"disabled": [1]}'])
@@ -80,7 +80,7 @@ def test_the_help_of_the_group_imports_no_verb_of_it() -> None:
     shown = zoo("plugins", "-h").stdout
     for name in ("list", "disable", "enable", "new", "check", "search", "install"):
         assert f"  {name} " in shown
-    assert "Did you mean 'list'?" in error_of("plugins", "lst", code=2)
+    assert "'list'" in error_of("plugins", "lst", code=2, error="unknown-verb")
 
 
 def test_runs_and_exports_outlive_their_plugin(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_runs_and_exports_outlive_their_plugin(tmp_path: Path) -> None:
     done = zoo("run", str(graph), str(picture), "-o", "out.png")
     assert Path("out.png").is_file()
     assert "note" not in done.stderr
-    assert "pip install zoo-mine" in error_of("sample", "kept", code=4)
+    assert "pip install zoo-mine" in error_of("sample", "kept", code=4, error="missing-plugin")
 
     second = install(tmp_path / "second", plugin, version="2.0")
     said = zoo("run", str(graph), str(picture), "-o", "out.png", **second).stderr

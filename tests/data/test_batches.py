@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.pictures import save
+from tests.errors import raises
 from zoo.cli.job import create_job
 from zoo.data.batches import Batches, common_rows, in_order, length
 from zoo.errors import UsageError
+from zoo.ports import DataSpec
 from zoo.training import devices
 from zoo.training.train import setup_training
 
@@ -32,13 +34,22 @@ def numbers(images: torch.Tensor) -> list[int]:
     return (low.round() + 256 * high.round()).int().tolist()
 
 
+def data_of(split: dict, paired: bool = False) -> DataSpec:
+    """Return the ports of a split of such images."""
+    height, width, channels = next(iter(split.values())).shape[1:]
+    domains = ("x", "y") if "a" in split else ()
+    classes = [str(number) for number in range(100)] if "label" in split else []
+    data = DataSpec.of_images("x", channels, height, width, classes, domains)
+    return data.with_images(order=0) if paired else data
+
+
 def shares(
     split: dict, epoch: int, batch_size: int, ranks: int, seed: int = 5, paired: bool = False
 ) -> list[dict]:
     """Return the numbers of every step's images, of all ranks together."""
-    orders = {} if paired else {"b": 1}
+    data = data_of(split, paired=paired)
     made = [
-        Batches(split, batch_size, seed=seed, device=CPU, orders=orders, rank=rank, ranks=ranks)
+        Batches(split, data, batch_size, seed=seed, device=CPU, rank=rank, ranks=ranks)
         for rank in range(ranks)
     ]
     parts = [list(each.epoch(epoch)) for each in made]
@@ -62,7 +73,7 @@ def stream(steps: list[dict], name: str) -> list[int]:
 
 def test_the_order_of_images_is_the_one_that_runs_have_always_had():
     split = {"image": numbered(50), "label": np.arange(50) * 2}
-    batches = Batches(split, 8, seed=7, device=CPU)
+    batches = Batches(split, data_of(split), 8, seed=7, device=CPU)
     for epoch in (0, 3):
         order = np.random.default_rng((7, epoch)).permutation(50)
         found = list(batches.epoch(epoch))
@@ -76,7 +87,7 @@ sizes = st.integers(2, 90)
 @given(a=sizes, b=sizes, per_rank=st.integers(1, 20), ranks=st.integers(1, 2), epoch=st.integers(0))
 def test_two_domains_are_gone_through_evenly(a, b, per_rank, ranks, epoch):
     split = {"a": numbered(a), "b": numbered(b)}
-    batches = Batches(split, per_rank * ranks, seed=5, device=CPU, orders={"b": 1}, ranks=ranks)
+    batches = Batches(split, data_of(split), per_rank * ranks, seed=5, device=CPU, ranks=ranks)
     assert batches.images == length(split) == max(a, b)
     assert common_rows(split) == min(a, b)
     assert batches.steps_per_epoch == max(a, b) // batches.batch_size >= 1
@@ -170,16 +181,17 @@ def test_images_left_out_of_an_epoch_come_in_another():
 def test_in_order_goes_side_by_side_as_far_as_both_go():
     split = {"a": numbered(7), "b": numbered(10)}
     split["a"].flags.writeable = False  # as a store has them
-    found = list(in_order(split, 3, CPU))
+    found = list(in_order(split, data_of(split), 3, CPU))
     assert [numbers(batch["a"]) for batch in found] == [[0, 1, 2], [3, 4, 5], [6]]
     assert [numbers(batch["b"]) for batch in found] == [[0, 1, 2], [3, 4, 5], [6]]
     labelled = {"image": numbered(4), "label": np.arange(4)}
-    assert [batch["label"].tolist() for batch in in_order(labelled, 3, CPU)] == [[0, 1, 2], [3]]
+    found = list(in_order(labelled, data_of(labelled), 3, CPU))
+    assert [batch["label"].tolist() for batch in found] == [[0, 1, 2], [3]]
 
 
 def test_images_are_scaled_and_keep_channels_last():
     image = np.array([0, 255, 51], np.uint8).reshape(1, 1, 1, 3).repeat(4, 0).repeat(5, 1)
-    (batch,) = in_order({"image": image}, 4, CPU)
+    (batch,) = in_order({"image": image}, data_of({"image": image}), 4, CPU)
     assert batch["image"].shape == (4, 3, 5, 1)
     assert batch["image"][0, :, 2, 0].tolist() == pytest.approx([-1, 1, -0.6])
     assert batch["image"].stride()[1] == 1
@@ -187,8 +199,8 @@ def test_images_are_scaled_and_keep_channels_last():
 
 def test_what_cannot_be_shared_is_told():
     split = {"a": numbered(2), "b": numbered(1)}
-    with pytest.raises(UsageError, match="cannot be shared by 2 devices") as caught:
-        Batches(split, 3, seed=0, device=CPU, ranks=2)
+    with raises(UsageError, "bad-batch-size", 3, "2 devices") as caught:
+        Batches(split, data_of(split), 3, seed=0, device=CPU, ranks=2)
     assert caught.value.hint == "--batch-size 4"
-    with pytest.raises(UsageError, match="too few for 3 devices"):
-        Batches(split, 3, seed=0, device=CPU, ranks=3)
+    with raises(UsageError, "too-many-devices", 2, "3 devices"):
+        Batches(split, data_of(split), 3, seed=0, device=CPU, ranks=3)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from tests.data.pictures import fill, photo, save
+from tests.errors import raises
 from zoo.data.batches import Batches, in_order
 from zoo.data.layouts import read
 from zoo.data.location import Listing, locate_data
@@ -19,7 +20,7 @@ from zoo.errors import NotFoundError
 
 
 def names(listing: Listing, split: str = "train") -> list[tuple[str, str]]:
-    a, b = (listing.splits[split][side].pictures for side in "ab")
+    a, b = (listing.splits[split][side].items for side in "ab")
     return [(one.stem, other.stem) for one, other in zip(a, b, strict=True)]
 
 
@@ -102,7 +103,7 @@ def test_names_of_which_few_agree_are_no_pairs(tmp_path):
     assert len(names(read(tmp_path, "paired-folders"))) == 2
     for path in (tmp_path / "B").iterdir():
         path.rename(path.with_stem(f"x{path.stem}"))
-    with pytest.raises(NotFoundError, match="the same names"):
+    with raises(NotFoundError, "bad-layout", tmp_path, "paired-folders"):
         read(tmp_path, "paired-folders")
 
 
@@ -130,7 +131,7 @@ def test_any_two_folders_are_two_domains(tmp_path):
         fill(tmp_path / "zebras" / split, count + 1, first=7)
     for listing in (read(tmp_path, two_domains=True), read(tmp_path, "unpaired-folders")):
         assert listing.domains == ("horses", "zebras")
-        counts = [len(side.pictures) for side in listing.splits["test"].values()]
+        counts = [len(side.items) for side in listing.splits["test"].values()]
         assert counts == [2, 3]
 
 
@@ -163,11 +164,9 @@ def test_pairs_are_in_step_in_every_split_and_batch(layout):
     assert (held, len(store.splits["train"]["a"])) == (2, 36)
     for arrays in store.splits.values():
         assert in_step({side: arrays[side].astype(int) for side in "ab"})
-    batches = Batches(
-        store.splits["train"], 8, seed=1, device=torch.device("cpu"), orders=store.spec.orders
-    )
+    batches = Batches(store.splits["train"], store.spec, 8, seed=1, device=torch.device("cpu"))
     seen = [batch for epoch in range(2) for batch in batches.epoch(epoch)]
-    seen += in_order(store.splits["test"], 4, torch.device("cpu"))
+    seen += in_order(store.splits["test"], store.spec, 4, torch.device("cpu"))
     for batch in seen:
         pixels = {side: (tensor + 1) * 127.5 for side, tensor in batch.items()}
         assert in_step(pixels)

@@ -21,11 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.loopback import Loopback, loopback
+from tests.errors import raises
 from zoo.catalog.dataset import Dataset, RemoteFile, cache_home
 from zoo.catalog.lookup import find_dataset
 from zoo.data import transfer
 from zoo.data.download import DownloadProgress, cached_state, fetch, verified_hash
-from zoo.errors import NotFoundError, ZooError
+from zoo.errors import NotFoundError, UsageError, ZooError
 
 BODY = random.Random(0).randbytes(300_000)
 NAME = "images.bin"
@@ -270,14 +271,14 @@ def test_a_wrong_hash_is_refused_and_the_next_mirror_tried(server: Loopback) -> 
     ("body", "what", "told"),
     [
         (BODY[::-1], {}, "sha256"),
-        (BODY + b"more", {}, "offers 300004 bytes instead of 300000"),
-        (BODY + b"more" * 99, {"tells_length": False}, "more than the 300000 bytes"),
-        (BODY[:-1], {}, "offers 299999 bytes"),
-        (BODY[:-1], {"tells_length": False, "takes_ranges": False}, "ended after 299999 of 300000"),
+        (BODY + b"more", {}, "300004"),
+        (BODY + b"more" * 99, {"tells_length": False}, "300000"),
+        (BODY[:-1], {}, "299999"),
+        (BODY[:-1], {"tells_length": False, "takes_ranges": False}, "299999 of 300000"),
         (b"", {"status": 500}, "HTTP 500"),
         (b"", {"status": 302, "location": "ftp://127.0.0.1/a"}, "protocol"),
         (b"", {"status": 302, "location": "/a"}, "redirects"),
-        (BODY, {"takes_ranges": True, "claims_length": 10**6}, "offers 1000000 bytes"),
+        (BODY, {"takes_ranges": True, "claims_length": 10**6}, "1000000"),
     ],
 )
 def test_a_server_that_sends_something_else_leaves_no_file(
@@ -285,9 +286,8 @@ def test_a_server_that_sends_something_else_leaves_no_file(
 ) -> None:
     server.put("/a", body, **what)
     row = dataset(remote(server.url("/a")))
-    with pytest.raises(NotFoundError) as caught:
+    with raises(NotFoundError, "download-failed", told) as caught:
         fetch(row)
-    assert told in str(caught.value)
     assert server.url("/a") in caught.value.hint
     assert str(downloads()) in caught.value.hint
     assert len(str(caught.value).splitlines()) <= 6
@@ -298,7 +298,7 @@ def test_a_redirect_never_reaches_the_local_disk(server: Loopback, tmp_path: Pat
     secret = tmp_path / "secret"
     secret.write_bytes(BODY)
     server.put("/a", status=302, location=secret.as_uri())
-    with pytest.raises(NotFoundError, match="protocol"):
+    with raises(NotFoundError, "download-failed", "protocol"):
         fetch(dataset(remote(server.url("/a"))))
     server.put("/b", status=301, location=server.url("/c"))
     server.put("/c", BODY)
@@ -400,16 +400,15 @@ def test_without_a_network_the_user_learns_what_to_fetch_and_where_to_put_it() -
         place = f"http://127.0.0.1:{closed.getsockname()[1]}"
     row = dataset(remote(f"{place}/a"))
     other = dataset(remote(f"{place}/{NAME}"))
-    with pytest.raises(NotFoundError) as caught:
+    with raises(NotFoundError, "download-failed", downloads(), f"{place}/a", NAME):
         fetch(row)
-    assert caught.value.hint == f"fetch by hand into {downloads()}: {place}/a (as {NAME})"
-    with pytest.raises(NotFoundError, match=f"fetch by hand into {downloads()}: {place}/{NAME}$"):
+    with raises(NotFoundError, "download-failed", downloads(), f"{place}/{NAME}") as caught:
         fetch(other)
-    assert "no connection" in caught.value.cause
+    assert caught.value.hint.count(NAME) == 1
     assert cached_state(row) == "no"
 
     (downloads() / NAME).write_bytes(BODY[::-1])
-    with pytest.raises(NotFoundError, match=f"{NAME} there cannot be used .sha256"):
+    with raises(NotFoundError, "download-failed", NAME, "sha256"):
         fetch(row)
     assert (downloads() / NAME).read_bytes() == BODY[::-1]
 
@@ -482,7 +481,7 @@ def test_a_cache_that_cannot_be_used_is_named(
     home = tmp_path / "a file"
     home.write_text("")
     monkeypatch.setenv("ZOO_HOME", str(home))
-    with pytest.raises(ZooError, match=r"a file\S* cannot be used") as caught:
+    with raises(ZooError, "cache-unusable", home) as caught:
         fetch(dataset(remote("http://127.0.0.1:9/a")))
     assert caught.value.exit_code == 1
     assert "ZOO_HOME=" in caught.value.hint
@@ -490,5 +489,5 @@ def test_a_cache_that_cannot_be_used_is_named(
 
 def test_a_proxy_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "gopher://127.0.0.1")
-    with pytest.raises(ZooError, match="network settings"):
+    with raises(UsageError, "bad-environment", "gopher"):
         fetch(dataset(remote("http://127.0.0.1:9/a")))

@@ -132,6 +132,14 @@ def test_emoji_are_decoded_with_their_pairs_side_by_side(emoji: zipfile.ZipFile)
     assert apart > 0.1  # and yet there is something to learn
 
 
+def test_emoji_of_both_styles_are_one_set_as_well(emoji: zipfile.ZipFile) -> None:
+    assert fetch(find_dataset("emoji-mixed")) == fetch(find_dataset("emoji"))  # shipped once
+    store = open_store(locate_data("emoji-mixed"))
+    assert replace(store.spec, licence="") == DataSpec.of_images("emoji-mixed", 3, 32, 32)
+    counts = {name: len(arrays["image"]) for name, arrays in store.splits.items()}
+    assert counts == {"train": 1540, "validation": 81, "test": 500}
+
+
 def test_emoji_are_small_and_say_whose_they_are() -> None:
     folder = fetch(find_dataset("emoji"))
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 2_500_000

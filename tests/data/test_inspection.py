@@ -27,8 +27,8 @@ def test_a_folder_with_all_sorts_of_things():
     assert found.layout == "class-folders"
     assert found.splits == {"train": {"image": 41}, "test": {"image": 4}}
     assert found.validation == {"image": 2}
-    assert found.sizes == {"12x12": 35, "20x16": 10}
-    assert found.modes == {"RGB": 43, "L": 1, "RGBA": 1}
+    assert found.counts["sizes"] == {"12x12": 35, "20x16": 10}
+    assert found.counts["modes"] == {"RGB": 43, "L": 1, "RGBA": 1}
     assert found.classes == {"cat": 32, "dog": 10}
     assert found.bad == [
         {"path": "photos/train/cat/5.png", "reason": "not a picture of a known format"}

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.pictures import fill, idx, photo, save, write_mnist
+from tests.errors import raises
 from zoo.catalog.dataset import LAYOUTS
 from zoo.data.layouts import read
 from zoo.data.location import Listing
@@ -23,7 +24,7 @@ from zoo.errors import NotFoundError
 
 
 def names(listing: Listing, split: str, side: str = "image") -> list[str]:
-    return [Path(path).name for path in listing.splits[split][side].pictures]
+    return [Path(path).name for path in listing.splits[split][side].items]
 
 
 @pytest.fixture
@@ -85,6 +86,18 @@ def test_unpaired_folders(root):
         for side in sides
     }
     assert counts == {("train", "a"): 3, ("train", "b"): 4, ("test", "a"): 1, ("test", "b"): 2}
+
+
+def test_two_domains_are_one_folder_when_said(root):
+    for name, count in (("trainA", 3), ("trainB", 4), ("testA", 1), ("testB", 2)):
+        fill(root / "horse2zebra" / name, count)
+    listing = read(root, "folder")
+    assert {split: len(names(listing, split)) for split in listing.splits} == {
+        "train": 7,
+        "test": 3,
+    }
+    (root / "horse2zebra" / "trainB").rename(root / "horse2zebra" / "zebras")
+    assert len(names(read(root, "folder"), "train")) == 10  # no two domains: all of it
 
 
 @pytest.mark.parametrize("width", [19, 20, 21])
@@ -171,7 +184,7 @@ def test_labels_of_a_dataset_json(root):
     assert read(root).layout == "class-folders"
     for damaged in ("{", '{"labels": [["a", -1]]}', '{"labels": [["a", true]]}', '{"labels": 3}'):
         (root / "dataset.json").write_text(damaged)
-        with pytest.raises(NotFoundError, match=r"dataset\.json"):
+        with raises(NotFoundError, "bad-labels", "dataset.json"):
             read(root)
 
 
@@ -180,7 +193,7 @@ def test_kinds_that_are_not_read_are_told_by_kind(root):
     for name in ("labels.csv", "a.mp4", "b.pdf", "notes.txt", "x.npy"):
         (root / name).write_text("x")
     told = " ".join(read(root).notes)
-    for word in (".csv", "labels", ".mp4", "videos", ".pdf", ".npy"):
+    for word in (".csv", ".mp4", "videos", ".pdf", ".npy"):
         assert word in told
     assert ".txt" not in told
 
@@ -200,7 +213,7 @@ def test_an_archive_of_many_pictures_beside_two_illustrations(root):
 def test_arrays_without_names(root):
     np.savez(root / "data.npz", np.zeros((3, 4, 4), np.uint8), np.array([0, 1, 1]))
     side = read(root).splits["train"]["image"]
-    assert (len(side.pictures), side.labels.tolist()) == (3, [0, 1, 1])
+    assert (len(side.items), side.labels.tolist()) == (3, [0, 1, 1])
 
 
 def test_npz_files_of_images_and_of_labels_as_kmnist_has_them(root):
@@ -210,7 +223,7 @@ def test_npz_files_of_images_and_of_labels_as_kmnist_has_them(root):
     listing = read(root)
     assert listing.layout == "npz"
     assert listing.splits["train"]["image"].labels.tolist() == [0, 1, 0, 1]
-    assert len(listing.splits["test"]["image"].pictures) == 2
+    assert len(listing.splits["test"]["image"].items) == 2
     assert listing.notes == ()
 
 
@@ -221,22 +234,22 @@ def test_idx(root, packed):
     listing = read(root)
     assert listing.layout == "idx"
     side = listing.splits["train"]["image"]
-    assert (side.pictures == pictures[..., None]).all()
+    assert (side.items == pictures[..., None]).all()
     assert side.labels.tolist() == [*range(10), *range(10)]
-    assert len(listing.splits["test"]["image"].pictures) == 5
+    assert len(listing.splits["test"]["image"].items) == 5
     assert listing.classes == tuple("0123456789")
 
 
 def test_idx_packed_and_plain_side_by_side_are_one_set(root):
     write_mnist(root / "raw")
     write_mnist(root / "raw", packed=False)
-    assert len(read(root).splits["train"]["image"].pictures) == 20
+    assert len(read(root).splits["train"]["image"].items) == 20
 
 
 def test_two_sets_of_idx_files_in_one_folder(root):
     for prefix in ("emnist-letters-", "emnist-digits-"):
         (root / f"{prefix}train-images-idx3-ubyte").write_bytes(idx(np.zeros((2, 4, 4), np.uint8)))
-    with pytest.raises(NotFoundError, match="several sets"):
+    with raises(NotFoundError, "bad-layout", "emnist-letters", "emnist-digits"):
         read(root)
 
 
@@ -256,7 +269,7 @@ def test_cifar_batches(root):
     assert listing.layout == "cifar-batches"
     train = listing.splits["train"]["image"]
     assert train.labels.tolist() == [3, 1, 0, 9]
-    assert train.pictures[2, 5, 7].tolist() == rows[2, 1:].reshape(3, 32, 32)[:, 5, 7].tolist()
+    assert train.items[2, 5, 7].tolist() == rows[2, 1:].reshape(3, 32, 32)[:, 5, 7].tolist()
     assert listing.splits["test"]["image"].labels.tolist() == [9, 2]
 
 
@@ -280,7 +293,7 @@ def test_npz(root, write, given_arrays):
         listing = read(place)
         assert listing.layout == "npz"
         side = listing.splits["train"]["image"]
-        assert (side.pictures == COLOUR).all()
+        assert (side.items == COLOUR).all()
         assert side.labels.tolist() == [0, 1, 2, 3]
     assert ("test" in listing.splits) == ("x_test" in given_arrays)
     assert ("validation" in listing.splits) == ("val_images" in given_arrays)
@@ -289,7 +302,7 @@ def test_npz(root, write, given_arrays):
 def test_grey_npz_without_labels(root):
     np.savez(root / "data.npz", images=COLOUR[..., 0])
     side = read(root).splits["train"]["image"]
-    assert side.pictures.shape == (4, 6, 5, 1)
+    assert side.items.shape == (4, 6, 5, 1)
     assert side.labels is None
 
 
@@ -321,29 +334,25 @@ def test_nothing_known_says_what_is_there(root):
     for name in ("a.csv", "b.csv", "notes.txt", "deep/c.parquet"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("x")
-    with pytest.raises(NotFoundError) as caught:
+    with raises(NotFoundError, "bad-layout", root, "2 .csv", *LAYOUTS):
         read(root)
-    text = str(caught.value)
-    assert "2 .csv" in text
-    assert "folders deep" in text
-    assert all(layout in text for layout in LAYOUTS)
 
 
 def test_an_empty_folder(root):
-    with pytest.raises(NotFoundError, match="no files"):
+    with raises(NotFoundError, "bad-layout", root):
         read(root)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_wrong_layout_says_what_it_expects(root, layout):
     (root / "notes.txt").write_text("x")
-    with pytest.raises(NotFoundError, match=f"not laid out as {layout}: .* expected"):
+    with raises(NotFoundError, "bad-layout", root, layout, "1 .txt"):
         read(root, layout)
 
 
 def test_unpaired_needs_both_sides(root):
     fill(root / "trainA", 3)
-    with pytest.raises(NotFoundError, match="trainA and trainB"):
+    with raises(NotFoundError, "bad-layout", "trainA", "trainB"):
         read(root, "unpaired-folders")
 
 
@@ -363,9 +372,8 @@ HOSTILE = {
 def test_hostile_idx_files_are_refused(root, content, packed):
     name = "train-images-idx3-ubyte" + (".gz" if packed else "")
     (root / name).write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(NotFoundError, match="cannot read") as caught:
+    with raises(NotFoundError, "bad-data", name):
         read(root)
-    assert name in caught.value.message
 
 
 def test_forged_headers_take_no_memory(root):
@@ -379,7 +387,7 @@ def test_forged_headers_take_no_memory(root):
     )
     tracemalloc.start()
     for name in ("idx", "npz"):
-        with pytest.raises(NotFoundError, match="size"):
+        with raises(NotFoundError, "bad-data", root / name):
             read(root / name)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -389,7 +397,7 @@ def test_forged_headers_take_no_memory(root):
 def test_labels_that_do_not_fit_the_pictures(root):
     write_mnist(root, packed=False)
     (root / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(19, np.uint8)))
-    with pytest.raises(NotFoundError, match="for 20 pictures"):
+    with raises(NotFoundError, "bad-data", "train-labels-idx1-ubyte", 19, 20):
         read(root)
 
 
@@ -415,7 +423,7 @@ def npz(path: Path, header: bytes, body: bytes = b"") -> None:
 def test_hostile_npz_files_are_refused(root, header, body, monkeypatch):
     monkeypatch.setattr("zoo.data.arrays.MAX_DEFLATE", 100)  # the bomb is a harmless one
     npz(root / "data.npz", header, body)
-    with pytest.raises(NotFoundError, match=r"data\.npz"):
+    with raises(NotFoundError, "bad-data", root / "data.npz"):
         read(root)
     assert not Path("evil").exists()
 
@@ -423,13 +431,13 @@ def test_hostile_npz_files_are_refused(root, header, body, monkeypatch):
 def test_npz_of_any_names_gives_the_only_pictures_and_tells_the_rest(root):
     np.savez(root / "data.npz", pics=COLOUR, ages=np.arange(4), text=np.array(["a"] * 4))
     listing = read(root)
-    assert (listing.splits["train"]["image"].pictures == COLOUR).all()
+    assert (listing.splits["train"]["image"].items == COLOUR).all()
     assert "pics are read; not ages, text" in listing.notes[0]
     np.savez(root / "data.npz", pics=COLOUR, masks=COLOUR[..., 0])
-    with pytest.raises(NotFoundError, match="masks, pics; x_train or"):
+    with raises(NotFoundError, "bad-data", "masks", "pics", "x_train"):
         read(root)
     np.savez(root / "data.npz", ages=np.arange(4))
-    with pytest.raises(NotFoundError, match="it holds ages"):
+    with raises(NotFoundError, "bad-data", "ages"):
         read(root)
 
 
@@ -444,7 +452,7 @@ def test_npz_names_that_are_usual_elsewhere(root, names):
 @pytest.mark.parametrize("shape", [(4,), (4, 5), (4, 5, 5, 2), (4, 5, 5, 3, 1)])
 def test_arrays_that_are_no_pictures(root, shape):
     np.savez(root / "data.npz", images=np.zeros(shape, np.uint8))
-    with pytest.raises(NotFoundError, match="shape"):
+    with raises(NotFoundError, "bad-data", root / "data.npz", shape):
         read(root)
 
 
@@ -453,13 +461,13 @@ def test_arrays_that_are_no_pictures(root, shape):
 )
 def test_labels_that_are_none(root, labels):
     np.savez(root / "data.npz", images=COLOUR, labels=labels)
-    with pytest.raises(NotFoundError, match="labels"):
+    with raises(NotFoundError, "bad-data", root / "data.npz", "labels"):
         read(root)
 
 
 def test_a_cut_cifar_batch(root):
     (root / "data_batch_1.bin").write_bytes(bytes(3073 * 2 - 1))
-    with pytest.raises(NotFoundError, match="no multiple of 3073"):
+    with raises(NotFoundError, "bad-data", root / "data_batch_1.bin", 3073):
         read(root)
 
 
@@ -486,11 +494,11 @@ def test_arbitrary_bytes_are_read_or_refused(root, name, place, noise):
         listing = read(root)
     except NotFoundError:
         return
-    assert listing.splits["train"]["image"].pictures.dtype == np.uint8
+    assert listing.splits["train"]["image"].items.dtype == np.uint8
 
 
 def test_the_real_files(shared_data: Path):
     listing = read(shared_data / "fashion-mnist")
     assert listing.layout == "idx"
-    assert listing.splits["train"]["image"].pictures.shape == (60000, 28, 28, 1)
+    assert listing.splits["train"]["image"].items.shape == (60000, 28, 28, 1)
     assert np.bincount(listing.splits["test"]["image"].labels).tolist() == [1000] * 10

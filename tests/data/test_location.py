@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.pictures import fill, write_mnist
+from tests.errors import raises
 from zoo.data.location import locate_data
 from zoo.data.store import open_store
 from zoo.errors import NotFoundError, UsageError, ZooError
@@ -79,29 +80,27 @@ def test_colons_may_belong_to_the_path():
 def test_a_misspelt_layout_is_told():
     fill(Path("photos"), 3)
     for place in ("photos", SMALL):
-        with pytest.raises(UsageError) as caught:
+        with raises(UsageError, "bad-value", "'class-folders'"):
             locate_data(f"{place}:class-folder")
-        assert "Did you mean 'class-folders'?" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "name"),
     [
-        ("fashion-mnist-smal", "Did you mean 'fashion-mnist-small'?"),
-        ("photos", "no file or folder of that name either"),
-        ("./photos", "no such file or folder: ./photos"),
-        ("photos/", "no such file or folder"),
-        ("photos.zip", "no such file or folder"),
-        ("nowhere/photos:folder", "no such file or folder: nowhere/photos"),
-        (r"C:\photos", "no such file or folder"),
+        ("fashion-mnist-smal", "'fashion-mnist-small'"),
+        ("photos", "'photos'"),
+        ("./photos", "./photos"),
+        ("photos/", "photos"),
+        ("photos.zip", "photos.zip"),
+        ("nowhere/photos:folder", "nowhere/photos"),
+        (r"C:\photos", r"C:\photos"),
         ("zoo-gans:emoji", "zoo-gans:emoji"),
-        (":folder", "not found"),
+        (":folder", ":folder"),
     ],
 )
-def test_what_leads_nowhere(text, expected):
-    with pytest.raises(NotFoundError) as caught:
+def test_what_leads_nowhere(text, name):
+    with raises(NotFoundError, "data-not-found", name) as caught:
         locate_data(text)
-    assert expected in str(caught.value)
     assert caught.value.hint
     assert len(str(caught.value).splitlines()) <= 6
 
@@ -109,22 +108,21 @@ def test_what_leads_nowhere(text, expected):
 def test_a_folder_that_only_holds_an_archive_leads_to_the_archive():
     fill(Path("photos"), 3)
     shutil.make_archive("downloads/photos", "zip", "photos")
-    with pytest.raises(NotFoundError) as caught:
+    with raises(NotFoundError, "bad-layout", "1 .zip") as caught:
         open_store(locate_data("downloads"))
-    assert "1 .zip" in caught.value.cause
     place = caught.value.hint.split(": ")[1]
     assert open_store(locate_data(place)).spec.name == "photos"
 
 
 def test_nothing_at_all():
-    with pytest.raises(UsageError, match="no name"):
+    with raises(UsageError, "bad-value"):
         locate_data("")
 
 
 @pytest.mark.parametrize("name", ["photo.png", "set.rar", "notes"])
 def test_a_file_that_is_no_data_set(name):
     Path(name).write_bytes(b"x")
-    with pytest.raises(UsageError, match=r"folder.*\.zip"):
+    with raises(UsageError, "bad-value", name, ".zip"):
         locate_data(name)
 
 
@@ -191,7 +189,7 @@ def test_more_classes_than_the_catalogue_names(tmp_path, monkeypatch):
         """
     )
     monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.toml"))
-    with pytest.raises(NotFoundError, match="10 classes; 2 are catalogued"):
+    with raises(NotFoundError, "bad-labels", "10 classes", 2):
         open_store(locate_data("digits"))
 
 

@@ -35,10 +35,10 @@ def test_search_finds_by_name_model_and_summary() -> None:
     def found(*words: str) -> list[str]:
         return [row["distribution"] for row in zoo_json("plugins", "search", *words)]
 
-    assert found() == ["zoo-autoencoders", "zoo-gans", "zoo-translation"]
+    assert found() == ["zoo-autoencoders", "zoo-diffusion", "zoo-gans", "zoo-translation"]
     assert found("zoo-tr") == ["zoo-translation"]
     assert found("WGAN-gp") == ["zoo-gans"]
-    assert found("denoising") == ["zoo-autoencoders"]
+    assert found("denoising") == ["zoo-autoencoders", "zoo-diffusion"]
     row = zoo_json("plugins", "search", "zoo-gans")[0]
     assert row["tier"] == "first-party"
     assert row["installed"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.errors import raises
 from zoo.errors import ZooError
 from zoo.runtime.engine import bounded_memory
 
@@ -22,7 +23,7 @@ def nearly_all() -> int:
 
 
 def test_more_than_is_free_is_refused_inside_and_promised_again_after() -> None:
-    with pytest.raises(ZooError, match="out of memory"), bounded_memory():
+    with raises(ZooError, "out-of-memory"), bounded_memory():
         np.empty(nearly_all(), np.uint8)
     assert np.empty(nearly_all(), np.uint8).size
 

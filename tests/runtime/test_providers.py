@@ -10,6 +10,7 @@ import pytest
 from onnx import helper
 
 from tests.cli.running import Zoo
+from tests.errors import raises
 from tests.runtime.graphs import decoder, describe, save
 from zoo.errors import PluginError
 from zoo.ports import Port
@@ -54,23 +55,20 @@ def test_every_provider_is_one_of_onnx_runtime() -> None:
 
 def test_a_provider_that_is_not_installed_is_refused(command: Zoo) -> None:
     decoder(Path("decode.onnx"))
-    done = command.run("decode.onnx", "--provider", "tensorrt", "-o", "x.png")
-    assert (done.code, done.out) == (4, "")
-    assert "tensorrt is not in this installation of ONNX Runtime" in done.err
-    assert f"onnxruntime {onnxruntime.__version__} here has cpu" in done.err
-    assert "onnxruntime-gpu" in done.err
+    words = ("decode.onnx", "--provider", "tensorrt", "-o", "x.png")
+    said = command.refused(*words, code=4, error="provider-unavailable")
+    assert all(name in said for name in ("tensorrt", onnxruntime.__version__, "onnxruntime-gpu"))
     assert not Path("x.png").exists()
 
 
 @pytest.mark.usefixtures("_broken_cuda")
 def test_a_provider_that_gives_way_to_the_cpu_is_noticed(command: Zoo) -> None:
     decoder(Path("decode.onnx"))
-    refused = command.run("decode.onnx", "--provider", "cuda", "-o", "x.png")
-    assert (refused.code, refused.out) == (4, "")
-    assert "cuda is installed and does not work here" in refused.err
+    words = ("decode.onnx", "--provider", "cuda", "-o", "x.png")
+    assert "cuda" in command.refused(*words, code=4, error="provider-unavailable")
     done = command.run("decode.onnx", "-o", "x.png", "--json")
     assert done.code == 0
-    assert "cuda is installed and does not work here" in done.err
+    assert "cuda" in done.err
     assert '"provider": "cpu"' in done.out
 
 
@@ -86,8 +84,9 @@ def test_the_best_that_works_is_taken_and_said(command: Zoo) -> None:
 @pytest.mark.usefixtures("_idle_cuda")
 def test_a_provider_that_cannot_run_the_file_is_passed_over() -> None:
     path = fails(Path("odd.onnx"))
-    with pytest.raises(PluginError, match=r"the provider cuda cannot run odd\.onnx"):
+    with raises(PluginError, "provider-unavailable", "cuda", "odd.onnx"):
         open_session(path, provider="cuda")
     session = open_session(path, provider="auto")
     assert session.provider == "cpu"
-    assert "the provider cuda cannot run odd.onnx" in session.notes[0]
+    assert "cuda" in session.notes[0]
+    assert "odd.onnx" in session.notes[0]

@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from tests.errors import raises
 from tests.process import error_of
 from tests.runtime.graphs import PHOTOS, decoder, describe, encoder, entry_of, negative, save
 from zoo.errors import NotFoundError, UsageError, ZooError
@@ -134,28 +135,28 @@ def with_two_ports_of_one_name(path: Path) -> None:
 
 
 HOSTILE = {
-    "empty": (lambda path: path.write_bytes(b""), "is empty"),
-    "text": (lambda path: path.write_text("latent\n" * 100), "not an ONNX file"),
-    "zeros": (lambda path: path.write_bytes(bytes(4096)), "not an ONNX file"),
-    "truncated": (truncated, "not an ONNX file"),
-    "not the zoo's": (without_entry, "does not say what it takes"),
-    "entry is no JSON": (with_entry("{"), "what it says of itself"),
-    "entry is a number": (with_entry("7"), "what it says of itself"),
-    "entry is a list of lists": (with_entry("[" * 100_000), "nested too deeply"),
-    "entry is huge": (with_entry('"' + "x" * 5_000_000 + '"'), "5,000,002 characters"),
-    "entry lacks the ports": (with_entry('{"schema": 3, "graph": "f"}'), "missing required field"),
-    "other input name": (with_other_ports(input_name="code"), r"promises inputs \['code'\]"),
-    "other output name": (with_other_ports(output_name="photo"), "promises outputs"),
+    "empty": (lambda path: path.write_bytes(b""), ""),
+    "text": (lambda path: path.write_text("latent\n" * 100), ""),
+    "zeros": (lambda path: path.write_bytes(bytes(4096)), ""),
+    "truncated": (truncated, ""),
+    "not the zoo's": (without_entry, ""),
+    "entry is no JSON": (with_entry("{"), ""),
+    "entry is a number": (with_entry("7"), ""),
+    "entry is a list of lists": (with_entry("[" * 100_000), ""),
+    "entry is huge": (with_entry('"' + "x" * 5_000_000 + '"'), "5,000,002"),
+    "entry lacks the ports": (with_entry('{"schema": 3, "graph": "f"}'), "`signature"),
+    "other input name": (with_other_ports(input_name="code"), "['code']"),
+    "other output name": (with_other_ports(output_name="photo"), "['photo']"),
     "other dtype": (with_other_ports(input_dtype="int64"), "latent int64"),
-    "other rank": (with_other_ports(input_shape=["batch"]), "promises input latent"),
-    "other size": (with_other_ports(output_shape=["batch", 3, 28, 28]), "promises output image"),
-    "varying size": (with_other_ports(input_shape=["batch", "size"]), "promises input latent"),
+    "other rank": (with_other_ports(input_shape=["batch"]), "input latent"),
+    "other size": (with_other_ports(output_shape=["batch", 3, 28, 28]), "output image"),
+    "varying size": (with_other_ports(input_shape=["batch", "size"]), "input latent"),
     "absurd size": (with_other_ports(input_shape=["batch", 2**19, 2**19]), "size of port"),
-    "two ports of one name": (with_two_ports_of_one_name, "two of one name"),
-    "fixed batch": (with_fixed_batch, r"promises input latent float32 \(batch, 20\)"),
-    "entry is no UTF-8": (with_bytes(b"bernoulli", b"bernoull\xe8"), "what it says of itself"),
-    "a name is no UTF-8": (with_bytes(b"patterns", b"pattern\xb7"), "not an ONNX file"),
-    "missing external data": (with_missing_external_data, "not an ONNX file that can be run"),
+    "two ports of one name": (with_two_ports_of_one_name, ""),
+    "fixed batch": (with_fixed_batch, "latent float32 (batch, 20)"),
+    "entry is no UTF-8": (with_bytes(b"bernoulli", b"bernoull\xe8"), ""),
+    "a name is no UTF-8": (with_bytes(b"patterns", b"pattern\xb7"), ""),
+    "missing external data": (with_missing_external_data, ""),
     "unknown operator": (with_unknown_operator, "org.example"),
 }
 
@@ -166,9 +167,8 @@ def test_a_hostile_file_is_refused_with_its_name_and_a_reason(
 ) -> None:
     path = tmp_path / "odd.onnx"
     write(path)
-    with pytest.raises(NotFoundError, match=expected) as caught:
+    with raises(NotFoundError, "bad-onnx", path, expected) as caught:
         open_session(path)
-    assert caught.value.message.startswith(str(path))
     assert len(str(caught.value)) < 1000
     assert str(caught.value).count("\n") < 6
     assert "ONNXRuntimeError" not in str(caught.value)
@@ -184,7 +184,7 @@ def test_a_file_newer_than_onnx_runtime_says_so(
     model = onnx.load(path)
     model.ir_version, model.opset_import[0].version = ir_version, opset
     path.write_bytes(model.SerializeToString())
-    said = error_of(*command, str(path), code=4)
+    said = error_of(*command, str(path), code=4, error="newer-format")
     assert str(path) in said
     assert "99" in said
     assert f"ONNX Runtime {onnxruntime.__version__}" in said
@@ -211,36 +211,34 @@ def test_a_file_too_large_to_be_one_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "vast.onnx"
     with path.open("wb") as file:
         file.truncate(2**31)  # a hole, which takes no room on the disk
-    with pytest.raises(NotFoundError, match="too large: 2,147,483,648 bytes"):
+    with raises(NotFoundError, "bad-onnx", path, "2,147,483,648"):
         open_session(path)
 
 
 def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
     decoder(tmp_path / "decode.onnx")
-    with pytest.raises(NotFoundError, match=r"Did you mean 'decode.onnx'\?"):
+    with raises(NotFoundError, "file-not-found", "'decode.onnx'"):
         open_session(tmp_path / "decoder.onnx")
 
 
 def test_a_model_name_instead_of_a_file_leads_to_export() -> None:
-    with pytest.raises(NotFoundError) as caught:
+    with raises(NotFoundError, "file-not-found", "zoo export vae --onnx"):
         open_session(Path("vae"))
-    assert caught.value.hint == "zoo export vae --onnx"
 
 
 def test_a_folder_names_a_file_inside(tmp_path: Path) -> None:
     path = decoder(tmp_path / "decode.onnx")
-    with pytest.raises(UsageError) as caught:
+    with raises(UsageError, "bad-path", f"zoo run {path}"):
         open_session(tmp_path)
-    assert caught.value.hint == f"zoo run {path}"
 
 
 def test_what_fails_while_running_is_an_error_without_noise(tmp_path: Path, capfd: Any) -> None:
     node = helper.make_node("Gather", ["latent", "where"], ["value"], axis=0)
     path = one_node(tmp_path / "odd.onnx", node, {"where": np.array([9])})
     session = open_session(path)
-    with pytest.raises(ZooError, match="could not be run"):
+    with raises(ZooError, "run-failed", path):
         session.run({"latent": np.zeros((2, 20), np.float32)})
-    with pytest.raises(ZooError, match=r"Got: 21 Expected: 20"):
+    with raises(ZooError, "run-failed", 21, 20):
         session.run({"latent": np.zeros((2, 21), np.float32)})
     assert capfd.readouterr() == ("", "")
 
@@ -248,9 +246,9 @@ def test_what_fails_while_running_is_an_error_without_noise(tmp_path: Path, capf
 @pytest.mark.parametrize(
     ("node", "expected"),
     [
-        (helper.make_node("Log", ["latent"], ["value"]), "not numbers"),
-        (helper.make_node("ReduceMax", ["latent", "axes"], ["value"]), r"shape \(1, 20\)"),
-        (helper.make_node("Concat", ["latent", "latent"], ["value"], axis=0), r"shape \(4, 20\)"),
+        (helper.make_node("Log", ["latent"], ["value"]), "value"),
+        (helper.make_node("ReduceMax", ["latent", "axes"], ["value"]), "(1, 20)"),
+        (helper.make_node("Concat", ["latent", "latent"], ["value"], axis=0), "(4, 20)"),
     ],
     ids=["infinite", "one row for all", "two rows for one"],
 )
@@ -259,7 +257,7 @@ def test_what_comes_out_is_held_against_the_promise(
 ) -> None:
     path = one_node(tmp_path / "odd.onnx", node, {"axes": np.array([0])})
     session = open_session(path)
-    with pytest.raises(NotFoundError, match=expected):
+    with raises(NotFoundError, "bad-onnx", path, expected):
         session.run({"latent": np.zeros((2, 20), np.float32)})
 
 
@@ -269,7 +267,7 @@ def test_one_word_is_one_size_on_the_way_in_and_out(tmp_path: Path) -> None:
     node = helper.make_node("Transpose", ["image"], ["turned"], perm=[0, 1, 3, 2])
     session = open_session(save(tmp_path / "turn.onnx", turned, [node]))
     assert session.run({"image": np.zeros((2, 3, 5, 5), np.float32)})["turned"].shape[2:] == (5, 5)
-    with pytest.raises(NotFoundError, match=r"shape \(2, 3, 7, 5\) where \(2, 3, 5, 7\)"):
+    with raises(NotFoundError, "bad-onnx", "(2, 3, 7, 5)", "(2, 3, 5, 7)"):
         session.run({"image": np.zeros((2, 3, 5, 7), np.float32)})
 
 
@@ -280,7 +278,7 @@ def test_one_word_is_one_size_on_all_inputs(tmp_path: Path) -> None:
     node = helper.make_node("Neg", ["image"], ["out"])
     session = open_session(save(tmp_path / "first.onnx", described, [node]))
     inputs = {"image": np.zeros((1, 3, 5, 7), np.float32)}
-    with pytest.raises(UsageError, match="differ in height: 5 and 6"):
+    with raises(UsageError, "bad-input", "height", 5, 6):
         session.run(inputs | {"other": np.zeros((1, 3, 6, 7), np.float32)})
     assert session.run(inputs | {"other": inputs["image"]})["out"].shape == (1, 3, 5, 7)
 

@@ -94,7 +94,7 @@ def train(
     state = setup_players(model, Fabric(accelerator="cpu", devices=1), nullcontext())
     watcher = Watcher(model, held_out)
     cpu = torch.device("cpu")
-    batches = Batches(split, batch, seed=0, device=cpu)
+    batches = Batches(split, model.data, batch, seed=0, device=cpu)
     stream = (each for epoch in range(10**6) for each in batches.epoch(epoch))
     for step in range(1, steps + 1):
         for player in state.players.values():
@@ -103,7 +103,7 @@ def train(
         now = step_result(step, terms, gradients)
         watcher.after_step(now)
         if step == steps or (validate_every and step % validate_every == 0):
-            metrics = mean_metrics(model, in_order(held_out, 100, cpu))
+            metrics = mean_metrics(model, in_order(held_out, model.data, 100, cpu))
             watcher.after_validation(now, metrics)
     return watcher
 
@@ -257,7 +257,7 @@ def test_overfitting_is_a_lasting_turn_while_training_goes_on(
 def test_the_kl_by_dimension_adds_up_to_the_kl_of_the_bound() -> None:
     model = small("vae")
     held_out = {name: array[:100] for name, array in splits(model)[1].items()}
-    (batch,) = in_order(held_out, 100, torch.device("cpu"))
+    (batch,) = in_order(held_out, model.data, 100, torch.device("cpu"))
     nats = measure_latent_kl(model, held_out)
     assert len(nats) == model.config.latent_size
     assert sum(nats) == pytest.approx(mean_metrics(model, [batch])["kl"], rel=1e-4)

@@ -104,7 +104,7 @@ def state_of(model: Model) -> TrainState:
 
 
 def batches(size: int = 8) -> Batches:
-    return Batches({"image": IMAGES}, size, seed=0, device=torch.device("cpu"))
+    return Batches({"image": IMAGES}, SPEC, size, seed=0, device=torch.device("cpu"))
 
 
 def run_steps(model: Model, steps: int) -> list[StepResult]:
@@ -279,9 +279,10 @@ def test_what_is_no_update_is_refused_with_the_line_of_the_step(wrong: Named) ->
 def test_the_order_is_a_function_of_seed_and_epoch_and_ranks_share_it() -> None:
     split = {"image": IMAGES, "label": np.arange(40)}
     cpu = torch.device("cpu")
+    data = DataSpec.of_images("dots", 1, 4, 4, classes=[str(number) for number in range(40)])
 
     def labels(seed: int, epoch: int, rank: int = 0, ranks: int = 1) -> list[list[int]]:
-        made = Batches(split, 8, seed=seed, device=cpu, rank=rank, ranks=ranks)
+        made = Batches(split, data, 8, seed=seed, device=cpu, rank=rank, ranks=ranks)
         return [sorted(batch["label"].tolist()) for batch in made.epoch(epoch)]
 
     whole = labels(0, 0)
@@ -294,14 +295,16 @@ def test_the_order_is_a_function_of_seed_and_epoch_and_ranks_share_it() -> None:
 
 def test_images_become_values_from_minus_one_to_one_in_channels_last() -> None:
     extremes = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(3, axis=3)
-    (batch,) = Batches({"image": extremes}, 2, seed=0, device=torch.device("cpu")).epoch(0)
+    (batch,) = Batches(
+        {"image": extremes}, DataSpec.of_images("x", 3, 1, 1), 2, seed=0, device=torch.device("cpu")
+    ).epoch(0)
     assert batch["image"].shape == (2, 3, 1, 1)
     assert sorted(batch["image"][:, 0, 0, 0].tolist()) == [-1.0, 1.0]
 
 
 def test_a_batch_that_ranks_cannot_share_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="--batch-size 9"):
-        Batches({"image": IMAGES}, 8, seed=0, device=torch.device("cpu"), ranks=3)
+        Batches({"image": IMAGES}, SPEC, 8, seed=0, device=torch.device("cpu"), ranks=3)
 
 
 @pytest.mark.parametrize(

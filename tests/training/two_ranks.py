@@ -33,7 +33,7 @@ def main() -> None:
         state = setup_players(kind(DotsConfig(), SPEC), fabric, nullcontext())
         torch.manual_seed(rank)  # noise of its own
         split = {"image": IMAGES}
-        batches = Batches(split, 8, seed=0, device=fabric.device, rank=rank, ranks=2)
+        batches = Batches(split, SPEC, 8, seed=0, device=fabric.device, rank=rank, ranks=2)
         list(train_steps(state, batches, Budget(6, float("inf"))))
         first, second = devices.check_ranks_agree(state.model, fabric)
         said.append(f"{kind.__name__} {'equal' if first == second else 'unequal'}")

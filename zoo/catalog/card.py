@@ -117,6 +117,7 @@ class Card:
             f"{self.name} has no preset {name[:40]!r}.{did_you_mean(name, self.presets)}",
             cause=has,
             hint=f"zoo show {self.name}",
+            code="unknown-preset",
         )
 
 

@@ -23,6 +23,8 @@ Layout = Literal[
     "npz",
     "dataset-json",
     "metadata",
+    "text",
+    "table",
 ]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 SPLITS = ("train", "validation", "test")
@@ -117,7 +119,8 @@ class Dataset:
             of one name, without its suffix, show one thing on both sides.
         files: what to download; empty for embedded data.
         embedded: what holds the data, where nothing is downloaded: of a plugin, a folder of its
-            package, such as ``Path(__file__).parent / "tones"``; True for zoo-core's own.
+            package, such as ``Path(__file__).parent / "tones"``; True for zoo-core's own of that
+            name, a relative path for zoo-core's own of another name.
     """
 
     name: str
@@ -196,7 +199,9 @@ def cache_home() -> Path:
     try:
         return Path(named).expanduser().absolute()
     except RuntimeError as problem:
-        raise UsageError(f"ZOO_HOME={named} cannot be used: {problem}") from None
+        raise UsageError(
+            f"ZOO_HOME={named} cannot be used: {problem}", code="bad-environment"
+        ) from None
 
 
 def is_url(address: str) -> bool:

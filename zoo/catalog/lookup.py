@@ -64,7 +64,9 @@ def find_model(name: str) -> ModelEntry:
             return entry
     alike = [entry.full_name for entry in found if entry.card.name == name]
     if alike and name not in reserved_names():
-        raise UsageError(f"several plugins offer {name!r}", hint=" or ".join(alike))
+        raise UsageError(
+            f"several plugins offer {name!r}", hint=" or ".join(alike), code="ambiguous-name"
+        )
     raise _no_model(name, alike)
 
 
@@ -167,7 +169,11 @@ def find_dataset(name: str) -> Dataset:
     known = [dataset.name for dataset in datasets()]
     alike = [each for each in known if each.endswith(f":{name}")]
     if alike:
-        raise UsageError(f"several plugins bring a data set {name!r}", hint=" or ".join(alike))
+        raise UsageError(
+            f"several plugins bring a data set {name!r}",
+            hint=" or ".join(alike),
+            code="ambiguous-name",
+        )
     near = did_you_mean(name, known)
     raise NotFoundError(
         f"data set {name[:60]!r} not found.{near}", hint="zoo data list", code="data-not-found"
@@ -227,4 +233,5 @@ def _broken(entry: ModelEntry, problem: Exception) -> PluginError:
         f"{type(problem).__name__}: {problem}",
         cause="the plugin is broken or was made for another version of zoo-core",
         hint=install_command(entry.plugin.distribution, upgrade=True),
+        code="plugin-failed",
     )

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
-from typing import TypedDict, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar
 
 import pluggy
 
@@ -35,6 +35,9 @@ from zoo.catalog.discovery import Isolation, TooSlowError, declared, isolated, u
 from zoo.catalog.registry import normalised, reserved_names
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 from zoo.records import read_json
+
+if TYPE_CHECKING:
+    from zoo.modalities.base import Modality
 
 PROJECT = "zoo"  # the name of pluggy's project and of the entry-point group
 VARIABLE = "ZOO_PLUGINS"  # the only plugins that are wanted, with commas; empty for none
@@ -62,6 +65,20 @@ class Hooks:
         """Return the data sets that this plugin adds to the catalogue."""
         raise AssertionError("a hook specification is never called")
 
+    @staticmethod
+    @hookspec
+    def zoo_modalities() -> Sequence[Modality]:
+        """Return the kinds of data that this plugin adds."""
+        raise AssertionError("a hook specification is never called")
+
+
+class Provided(NamedTuple):
+    """What the hooks of a plugin return."""
+
+    models: tuple[Card, ...] = ()
+    datasets: tuple[Dataset, ...] = ()
+    modalities: tuple[Modality, ...] = ()
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -74,6 +91,7 @@ class Plugin:
     module: str  # what the entry point names
     models: tuple[Card, ...] = ()  # cards it provides
     datasets: tuple[Dataset, ...] = ()  # data sets it provides
+    modalities: tuple[Modality, ...] = ()  # kinds of data it provides
     # why it provides nothing, with file and line where known; empty when all is well
     trouble: str = ""
     # what does not keep it from working: what it printed, whose names it shares
@@ -127,40 +145,39 @@ def _load(plugin: Plugin, entry: EntryPoint, isolation: Isolation) -> Plugin:
     began = time.perf_counter()
     package = plugin.module.partition(".")[0]
     try:
-        models, datasets, trouble = isolation.run(lambda: _answers(entry, package))
+        provided, trouble = isolation.run(lambda: _answers(entry, package))
     except BaseException as problem:  # a plugin may raise anything; its row says what
         if isolation.interrupted:
             raise
         is_ours = type(problem) is TooSlowError
-        models, datasets = (), ()
+        provided = Provided()
         trouble = _explain(problem, package) if is_ours else "raises what cannot be shown"
     trouble = trouble or isolation.left_behind
     return replace(
         plugin,
-        models=() if trouble else models,
-        datasets=() if trouble else datasets,
+        **({} if trouble else provided._asdict()),
         trouble=trouble,
         notes=(f"prints when it is imported: {isolation.printed}",) if isolation.printed else (),
         seconds=time.perf_counter() - began,
     )
 
 
-def _answers(entry: EntryPoint, package: str) -> tuple[tuple[Card, ...], tuple[Dataset, ...], str]:
+def _answers(entry: EntryPoint, package: str) -> tuple[Provided, str]:
     """Return what a plugin provides, and why it provides nothing.
 
     What it raises is explained here, still isolated: showing it may run the plugin's code.
     """
     try:
-        models, datasets = _ask(entry.load(), entry.name)
+        provided = _ask(entry.load(), entry.name)
     except TooSlowError:
         raise
     except BaseException as problem:  # a plugin may raise anything; its row says what
-        return (), (), _explain(problem, package)
+        return Provided(), _explain(problem, package)
     nothing = "provides nothing: is @zoo.hookimpl missing on its functions?"
-    return models, datasets, "" if models or datasets else nothing
+    return provided, "" if any(provided) else nothing
 
 
-def _ask(module: ModuleType, name: str) -> tuple[tuple[Card, ...], tuple[Dataset, ...]]:
+def _ask(module: ModuleType, name: str) -> Provided:
     """Register a module with a manager of its own and call its hooks."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Hooks)
@@ -171,7 +188,25 @@ def _ask(module: ModuleType, name: str) -> tuple[tuple[Card, ...], tuple[Dataset
         raise _HookError(_unknown_hook(manager, module) or str(problem)) from None
     models = _flatten(manager.hook.zoo_models(), Card, "zoo_models")
     datasets = _flatten(manager.hook.zoo_datasets(), Dataset, "zoo_datasets")
-    return models, datasets
+    return Provided(models, datasets, _modalities(manager.hook.zoo_modalities()))
+
+
+def _modalities(answers: Sequence[Iterable[Modality]]) -> tuple[Modality, ...]:
+    """Return the kinds of data of a plugin; few plugins have any."""
+    entries = [entry for answer in answers for entry in answer]
+    if not entries:
+        return ()
+    from zoo.modalities import Modality, register
+
+    for entry in entries:
+        if not isinstance(entry, Modality):
+            raise TypeError(
+                f"zoo_modalities() must return instances of Modality, not {type(entry).__name__}"
+            )
+        if not entry.kind.isidentifier():
+            raise ValueError(f"zoo_modalities() returns a kind that is no word: {entry.kind!r}")
+        register(entry)
+    return tuple(entries)
 
 
 def _flatten(answers: Sequence[Iterable[Entry]], kind: type[Entry], hook: str) -> tuple[Entry, ...]:
@@ -194,7 +229,9 @@ class _HookError(Exception):
 
 def _unknown_hook(manager: pluggy.PluginManager, module: ModuleType) -> str:
     """Return which hook, or argument of a hook, of a module is specified nowhere."""
-    hooks = (manager.hook.zoo_models, manager.hook.zoo_datasets)
+    hooks = (
+        manager.hook.zoo_models, manager.hook.zoo_datasets, manager.hook.zoo_modalities
+    )  # fmt: skip
     known = {hook.name: hook.spec.argnames for hook in hooks if hook.spec}
     for name, function in vars(module).items():
         options = manager.parse_hookimpl_opts(module, name)

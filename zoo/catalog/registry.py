@@ -262,6 +262,9 @@ def _dataset(name: str, row: Mapping[str, Any], _: str) -> Dataset:
     mirrors = _list(row, "mirrors")
     values = {key: row[key] for key in PLAIN_KEYS if key in row}
     values |= {key: _list(row, key) for key in LIST_KEYS if key in row}
+    if isinstance(where := values.get("embedded"), str):
+        check_name(where, f"data set {name[:60]!r}: embedded")
+        values["embedded"] = Path(where)
     return Dataset(
         name=name,
         summary=row.get("summary", ""),
@@ -381,7 +384,11 @@ def copy_of(url: str) -> Path:
     import hashlib
 
     if not is_trusted_way(url):
-        raise UsageError(f"registry {url[:200]!r} is not safe from changes", hint="an https:// URL")
+        raise UsageError(
+            f"registry {url[:200]!r} is not safe from changes",
+            hint="an https:// URL",
+            code="bad-registry",
+        )
     return cache_home() / "registries" / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.toml"
 
 
@@ -393,12 +400,15 @@ def _second(named: str, named_by: str) -> Registry:
     except (OSError, ValueError, RuntimeError) as problem:  # RuntimeError: ~user is unknown
         if is_url(named) and not path.exists():
             raise UsageError(
-                f"there is no copy of the registry {named} yet", hint="zoo plugins search"
+                f"there is no copy of the registry {named} yet",
+                hint="zoo plugins search",
+                code="bad-registry",
             ) from None
         raise UsageError(
             f"{named_by} names a file that cannot be read: {named}",
             cause=str(problem),
             hint=f"correct the file, or leave {named_by} out",
+            code="bad-registry",
         ) from None
 
 
@@ -413,4 +423,5 @@ def _refuse_foreign_names(plugin: KnownPlugin, named: str) -> None:
         raise UsageError(
             f"registry {named}: plugin {plugin.distribution!r} claims {claims[0]}, which is zoo's",
             hint="another name in that row; a second registry adds plugins and replaces none",
+            code="bad-registry",
         )

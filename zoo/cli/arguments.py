@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.catalog.lookup import ModelEntry
     from zoo.data.location import DataLocation
     from zoo.data.store import Store
+    from zoo.modalities.base import DecodeOptions
     from zoo.model.weights import Trained
     from zoo.ports import Fit
     from zoo.training.run import Run
@@ -86,6 +87,11 @@ def _beginning(word: str, names: Iterable[str]) -> list[str]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 size_option = click.option("--size", metavar="N|HxW", help="Image size to train at [the data's].")
+length_option = click.option("--length", type=click.IntRange(2, 2**20), metavar="N",
+                             help="Of clips in samples, of windows of text in symbols."
+                             )  # fmt: skip
+rate_option = click.option("--rate", type=click.IntRange(100, 10**6), metavar="HZ",
+                           help="Samples a second of sounds [the data's].")  # fmt: skip
 target_argument = click.argument("target", shell_complete=complete_targets)
 
 
@@ -151,8 +157,27 @@ def read_fit(text: object) -> Fit:
         raise UsageError(
             f"{word!r} is no way to fit pictures.{did_you_mean(word, FITS)}",
             hint=f"--fit {'|'.join(FITS)}",
+            code="bad-value",
         )
     return text
+
+
+def read_decode_options(**values: Any) -> DecodeOptions:
+    """Read what data is to be decoded to: size, fit, length and rate, any of them None."""
+    from zoo.modalities.base import DecodeOptions
+
+    for name in ("length", "rate"):
+        value = values.get(name)
+        if value is not None and not (isinstance(value, int) and 2 <= value <= 2**20):
+            raise UsageError(
+                f"{name} = {str(value)[:40]} is no usable number of samples or symbols"
+            )
+    return DecodeOptions(
+        size=read_size(values.get("size")),
+        fit=read_fit(values.get("fit") or "cover"),
+        length=values.get("length"),
+        rate=values.get("rate"),
+    )
 
 
 def read_size(text: object) -> tuple[int, int] | None:
@@ -172,6 +197,7 @@ def read_size(text: object) -> tuple[int, int] | None:
         raise UsageError(
             f"{str(text)[:40]!r} is not an image size",
             hint="--size 64, or --size 64x96 (8 to 4096)",
+            code="bad-value",
         )
     return height, width
 
@@ -212,23 +238,21 @@ def source_for(trained: Trained, data: str | None) -> DataLocation:
         raise NotFoundError(
             f"run {run.name!r} is damaged: run.json does not say its data",
             hint="the same command with --data NAME|PATH",
+            code="damaged-run",
         )
     return fetch_source(find_data(run, trained_on))
 
 
 def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) -> Store:
-    """Decode data to the size, colours and range of values of a training, and its fit if None."""
+    """Decode data as that of a training was, with its own fit if None."""
     from zoo.data.store import open_store
+    from zoo.data.survey import decode_options
 
     spec = trained.identity.data
-    return open_store(
-        replace(source, two_domains=bool(spec.domains)),
-        size=(spec.pictures.height, spec.pictures.width),
-        channels=spec.pictures.channels,
-        fit=fit or spec.pictures.fit,
-        value_range=spec.pictures.value_range,
-        report=say,
-    )
+    options = decode_options(spec)
+    options = replace(options, fit=fit or options.fit)
+    source = replace(source, two_domains=bool(spec.domains))
+    return open_store(source, **vars(options), report=say)
 
 
 def open_held_out(
@@ -246,7 +270,9 @@ def open_held_out(
     chosen = split or ("test" if "test" in store.splits else "validation")
     if chosen not in store.splits:
         raise UsageError(
-            f"{store.spec.name} has no {chosen} split", hint=f"--split {' or '.join(store.splits)}"
+            f"{store.spec.name} has no {chosen} split",
+            hint=f"--split {' or '.join(store.splits)}",
+            code="no-such-split",
         )
     for each in ("train", chosen):
         check_data(installed_model_of(trained.identity, trained.path), source.name, store, each)

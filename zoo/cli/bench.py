@@ -33,6 +33,7 @@ def _batches(_: Any, __: Any, text: str | None) -> list[int | None]:
         raise UsageError(
             f"--batch {text[:40]}: numbers from 1 to {MOST_BATCH}, with commas",
             hint="--batch 1,64",
+            code="bad-value",
         )
     return [int(word) for word in words]
 

@@ -93,28 +93,39 @@ def get_data(name: str, timeout: int, as_json: bool) -> None:
 @click.argument("data", metavar="NAME|PATH")
 @arguments.size_option
 @arguments.fit_option("cover")
+@arguments.length_option
+@arguments.rate_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PAGE.png",
               help="Write a picture of examples: classes in rows, pairs side by side.")  # fmt: skip
 @arguments.json_option
 def check_data(
-    data: str, size: str | None, fit: Fit | None, output: Path | None, as_json: bool
+    data: str,
+    size: str | None,
+    fit: Fit | None,
+    length: int | None,
+    rate: int | None,
+    output: Path | None,
+    as_json: bool,
 ) -> None:
     """Say what training would read of a data set, a folder or an archive.
 
     PATH:LAYOUT names the layout where it is not recognised.
     """
     if output and output.suffix.lower() != ".png":
-        raise UsageError(f"{output} is no name for a PNG picture", hint="-o page.png")
-    from zoo.data.survey import DecodeOptions, inspect
+        raise UsageError(
+            f"{output} is no name for a PNG picture", hint="-o page.png", code="bad-output"
+        )
+    from zoo.data.survey import inspect
 
     source = arguments.fetch_source(data)
-    found = inspect(source, DecodeOptions(arguments.read_size(size), fit=fit or "cover"))
+    options = arguments.read_decode_options(size=size, fit=fit, length=length, rate=rate)
+    found = inspect(source, options)
     if output:
         from zoo.data.examples import draw_examples
         from zoo.pictures import write_png
 
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_png(output, draw_examples(source, found.spec))
+        write_png(output, draw_examples(source, found.spec, options))
         say(f"examples in {click.format_filename(output)}")
     if as_json:
         print_json(found.to_json())
@@ -126,23 +137,23 @@ def check_data(
 def _inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     """Yield what was found of a data set, a line each."""
     from zoo.data.store import FEW_BAD
+    from zoo.modalities import modality_of
 
     spec = found.spec
+    items = modality_of(spec.ports[0]).items
+    total = sum(sum(sides.values()) for sides in found.splits.values()) + len(found.bad)
     yield "layout", found.layout
     for split, sides in found.splits.items():
         in_pairs = ", in pairs" if split in found.pairs else ""
         yield split, _counts(sides, spec.domains) + in_pairs
     if found.validation:
-        yield "held out", f"{_counts(found.validation, spec.domains)} of the training pictures"
-    yield "sizes", f"{_counts(found.sizes)} (height x width)"
-    yield "modes", _counts(found.modes)
+        yield "held out", f"{_counts(found.validation, spec.domains)} of the training {items}"
+    for what, counts in found.counts.items():
+        yield what, _counts(counts)
     if found.classes:
         yield "classes", _counts(found.classes)
-    images = spec.pictures
-    yield "trains at", f"{images.height}x{images.width} {images.colours}, fit {images.fit}"
-    if images.value_range:
-        low, high = images.value_range
-        yield "values", f"{low:,.6g} becomes black, {high:,.6g} white"
+    for port in spec.ports:
+        yield f"{port.name}", f"{port.kind}, {modality_of(port).describe(port)}"
     for note in found.notes:
         yield "note", note
     if found.unused:
@@ -151,10 +162,10 @@ def _inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "unreadable", f"{bad['path']}: {bad['reason']}"
     if len(found.bad) > SHOWN:
         yield "unreadable", f"and {len(found.bad) - SHOWN:,} more (--json lists them)"
-    if len(found.bad) > FEW_BAD * (sum(found.sizes.values()) + len(found.bad)):
+    if len(found.bad) > FEW_BAD * total:
         yield "training", "refuses so many unreadable files, but for --on-bad-image skip"
     if sum(found.splits.get("train", {}).values()) + sum(found.validation.values()) < 2:
-        yield "training", "needs two pictures at least"
+        yield "training", f"needs two {items} at least"
 
 
 @verb.command("rm")
@@ -191,6 +202,7 @@ def remove_data(
         raise UsageError(
             "what shall be removed?",
             hint="zoo data list --cached, then a name or an id; or --unused-for 30, --stale, --all",
+            code="missing-argument",
         )
     removed: list[Cached] = []
     refused: ZooError | None = None
@@ -225,6 +237,7 @@ def _to_remove(names: tuple[str, ...], *, unused_for: float | None, stale: bool)
             raise NotFoundError(
                 f"nothing in the cache is called {name[:60]!r}.{did_you_mean(name, known)}",
                 hint="zoo data list --cached",
+                code="data-not-found",
             )
     return [
         each

@@ -63,6 +63,7 @@ def verb(
             cause="it declares no metrics; samples are classified on labelled data, "
             "translations compared on a split whose true pairs are known",
             hint="--data NAME|PATH with labels or pairs; zoo data check says what a folder holds",
+            code="does-not-apply",
         )
     if as_json:
         print_json({

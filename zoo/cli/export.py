@@ -48,7 +48,10 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
     if text is None or text == "dynamic":
         return None
     if not (text.isdecimal() and len(text) < 6 and 0 < int(text) <= MOST_BATCH):
-        raise UsageError(f"--batch {text[:40]}: not a number from 1 to {MOST_BATCH}, or dynamic")
+        raise UsageError(
+            f"--batch {text[:40]}: not a number from 1 to {MOST_BATCH}, or dynamic",
+            code="bad-value",
+        )
     return int(text)
 
 
@@ -95,11 +98,16 @@ def verb(target: str, as_onnx: bool, check: bool, as_json: bool, **options: Any)
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     if check:
         if as_onnx or any(value for name, value in options.items() if name != "io"):
-            raise UsageError("--check takes an exported file or folder and no other option")
+            raise UsageError(
+                "--check takes an exported file or folder and no other option",
+                code="conflicting-options",
+            )
         _verify_again(Path(target), as_json=as_json)
         return
     if not as_onnx:
-        raise UsageError("which format?", hint=f"zoo export {target} --onnx")
+        raise UsageError(
+            "which format?", hint=f"zoo export {target} --onnx", code="missing-argument"
+        )
     _export(target, as_json=as_json, **options)
 
 
@@ -115,12 +123,17 @@ def _export(
 ) -> None:
     smaller = [flag for flag in PRECISIONS if form[flag.strip("-").replace("-", "_")]]
     if len(smaller) > 1:
-        raise UsageError(f"{' and '.join(smaller)} exclude each other", hint=smaller[0])
+        raise UsageError(
+            f"{' and '.join(smaller)} exclude each other",
+            hint=smaller[0],
+            code="conflicting-options",
+        )
     precision = PRECISIONS[smaller[0]] if smaller else "float32"
     if precision == "float32" and (data, fit, max_loss) != (None, None, None):
         raise UsageError(
             "--data, --fit and --max-quality-loss are for smaller files",
             hint=f"with {' or '.join(PRECISIONS)}",
+            code="conflicting-options",
         )
     trained = arguments.load_target(target, data)
     from zoo.export.bundle import NO_DATA, export_bundle

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
-from zoo.cli.arguments import fetch_source, find_weights, read_fit, read_size
+from zoo.cli.arguments import fetch_source, find_weights, read_decode_options
 from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
-from zoo.ports import Fit
 from zoo.training.run import Run, all_runs, find_run
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
+    from zoo.modalities.base import DecodeOptions
     from zoo.training.config import Job, Settings
 
 
@@ -24,35 +24,38 @@ def create_job(
     *,
     model: str | None = None,
     data: str | None = None,
-    size: str | None = None,
-    fit: str | None = None,
     config: Path | None = None,
     **options: Any,
 ) -> Job:
     """Return a new training as the file, the flags and ``--set`` say; fetch and decode its data."""
     from zoo.data.location import check_data_is_there
-    from zoo.training.config import Job, read_config, resolve
+    from zoo.training.config import DATA_OPTIONS, Job, read_config, resolve
 
+    wishes = {name: options.pop(name, None) for name in DATA_OPTIONS}
     file = read_config(config) if config else {}
     name = model or file.get("model")
     if name is None:
-        raise UsageError("which model?", hint="zoo list, then zoo train MODEL")
+        raise UsageError(
+            "which model?", hint="zoo list, then zoo train MODEL", code="missing-argument"
+        )
     entry = find_model(str(name))
     if "model" in file and not entry.is_called(str(file["model"])):
         raise UsageError(
             f"{config} is for {file['model']!r}, not for {name!r}",
             hint=f"zoo train --config {config}",
+            code="bad-config",
         )
-    layers, usual_size = _layers(entry, file, **options)
+    layers, usual = _layers(entry, file, **options)
     place = str(data if data is not None else file.get("data", entry.card.data))
     # What is misspelt is told before torch is imported, and wrong options before a download.
-    known_fit = read_fit(fit or file.get("fit") or "cover")
-    wanted = read_size(size or file.get("size") or usual_size)
+    decoding = read_decode_options(
+        **{name: wishes[name] or file.get(name) or usual.get(name) for name in DATA_OPTIONS}
+    )
     check_data_is_there(place)
     model_class = load_class(entry)
     preset = asdict(model_class.training_defaults)
     configured, settings = resolve(model_class.Config, preset, layers)
-    opened = _open_data(entry, place, wanted, known_fit, settings)
+    opened = _open_data(entry, place, decoding, settings)
     return Job(entry, model_class, configured, settings, *opened)
 
 
@@ -61,8 +64,6 @@ def resume_job(
     *,
     model: str | None,
     data: str | None,
-    size: str | None,
-    fit: str | None,
     config: Path | None,
     **options: Any,
 ) -> tuple[Job, dict[str, Any]]:
@@ -73,30 +74,40 @@ def resume_job(
         PluginError: its model is not installed.
         UsageError: something is asked for that contradicts the run.
     """
-    from zoo.training.config import Job, contradiction, load_job, read_config, resolve_again
+    from zoo.training.config import (
+        DATA_OPTIONS,
+        Job,
+        contradiction,
+        load_job,
+        read_config,
+        resolve_again,
+    )
 
+    asked = {name: options.pop(name, None) for name in DATA_OPTIONS}
     own, beside = load_job(run)
-    own_size, own_fit = own["size"], read_fit(own.get("fit", "cover"))
+    decoding = read_decode_options(**{name: own.get(name) for name in DATA_OPTIONS})
     entry = _installed(str(own["model"]), run)
     files = [beside, read_config(config) if config else {}]
     for name in (model, *(file.get("model") for file in files)):
         if name is not None and not entry.is_called(str(name)):
             raise contradiction(run, "model", str(name), entry.card.name)
-    layers, usual_size = _layers(entry, files[1], **options)
+    layers, usual = _layers(entry, files[1], **options)
     wishes = [str(each) for each in (data, *(file.get("data") for file in files)) if each]
     place = _place_of_data(run, str(own["data"]), wishes)
-    for wanted in (size, usual_size, *(file.get("size") for file in files)):
-        if wanted is not None and read_size(wanted) != read_size(own_size):
-            raise contradiction(run, "size", str(wanted), "x".join(map(str, own_size)))
-    for wanted in (fit, *(file.get("fit") for file in files)):
-        if wanted is not None and read_fit(wanted) != own_fit:
-            raise contradiction(run, "fit", str(wanted), own_fit)
+    for wanted in (asked, usual, *files):
+        given = {name: wanted.get(name) for name in DATA_OPTIONS if wanted.get(name) is not None}
+        read = vars(read_decode_options(**given))
+        for name, value in given.items():
+            if read[name] != getattr(decoding, name):
+                now = own.get(name)
+                shown = "x".join(map(str, now)) if isinstance(now, list) else str(now)
+                raise contradiction(run, name, str(value), shown)
     before = {**own.get("options", {}), **own.get("training", {})}
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(entry)
     configured, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
-    opened = _open_data(entry, place, read_size(own_size), own_fit, settings)
+    opened = _open_data(entry, place, decoding, settings)
     job = Job(entry, model_class, configured, settings, *opened)
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
 
@@ -110,9 +121,9 @@ def _layers(
     duration: str | None = None,
     rates: Sequence[str] = (),
     **flags: Any,
-) -> tuple[list[dict[str, Any]], Any]:
-    """Return the options that are asked for, the later ones stronger, and the preset's size."""
-    from zoo.training.config import seconds
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the options that are asked for, the later ones stronger, and what data it wants."""
+    from zoo.training.config import DATA_OPTIONS, seconds
 
     given = {key: value for key, value in flags.items() if value not in (None, False, ())}
     for rate in rates:
@@ -123,19 +134,23 @@ def _layers(
     if duration is not None:
         given["max_seconds"] = seconds(duration)
     start = dict(entry.card.find_preset(preset)) if preset is not None else {}
-    usual_size = start.pop("size", None)
+    usual = {name: start.pop(name) for name in DATA_OPTIONS if name in start}
     in_file = {**file.get("options", {}), **file.get("training", {})}
     assigned = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set {assignment[:60]!r} is not KEY=VALUE", hint="--set lr=1e-3")
+            raise UsageError(
+                f"--set {assignment[:60]!r} is not KEY=VALUE",
+                hint="--set lr=1e-3",
+                code="bad-value",
+            )
         assigned[key.strip().replace("-", "_")] = value.strip()
     layers = [start, in_file, given, assigned]
     for layer in layers:
         if layer.get("init_from", "none") not in (None, "none"):
             layer["init_from"] = str(_weights_to_start_from(str(layer["init_from"])))
-    return layers, usual_size
+    return layers, usual
 
 
 def _weights_to_start_from(target: str) -> Path:
@@ -176,7 +191,7 @@ def _with_own_names(job: Job, run: Run) -> Job:
     if run.identity is None:  # lost; the data's own names serve
         return job
     own, now = run.identity.data, job.store.spec
-    if own.pictures.shape != now.pictures.shape:
+    if [port.shape for port in own.ports] != [port.shape for port in now.ports]:
         return job  # other data, which is told when its digest is compared
     return replace(job, store=replace(job.store, spec=own))
 
@@ -189,6 +204,7 @@ def _installed(model: str, run: Run) -> ModelEntry:
         raise PluginError(
             f"run {run.name!r} needs model {name!r}, which no installed plugin provides",
             hint=install_command(distribution),
+            code="missing-plugin",
         ) from None
 
 
@@ -202,17 +218,19 @@ def find_resumed(wanted: str, model: str | None) -> Run:
     for run in reversed(all_runs()):
         if run.identity and run.identity.model == name:
             return run
-    raise NotFoundError(f"no run of {name!r} here", hint=f"zoo train {name}, or zoo runs")
+    raise NotFoundError(
+        f"no run of {name!r} here", hint=f"zoo train {name}, or zoo runs", code="run-not-found"
+    )
 
 
 def _open_data(
-    entry: ModelEntry, data: str, size: tuple[int, int] | None, fit: Fit, settings: Settings
+    entry: ModelEntry, data: str, options: DecodeOptions, settings: Settings
 ) -> tuple[str, Store]:
     """Fetch and decode the data, telling the user what takes time or may surprise."""
     from zoo.data.store import open_store
     from zoo.training.config import check_data
 
     source = replace(fetch_source(data), two_domains=entry.card.needs_pairs_of_images)
-    store = open_store(source, size=size, fit=fit, on_bad_image=settings.on_bad_image, report=say)
+    store = open_store(source, **vars(options), on_bad_image=settings.on_bad_image, report=say)
     check_data(entry, source.reference, store)
     return source.reference, store

@@ -204,7 +204,8 @@ def check(names: tuple[str, ...], data: str | None, as_json: bool) -> None:
     if failed:
         first = failed[0]
         raise PluginError(
-            f"{len(failed)} of {ran} checks failed, first {first.check} of {first.subject}"
+            f"{len(failed)} of {ran} checks failed, first {first.check} of {first.subject}",
+            code="checks-failed",
         )
 
 
@@ -344,6 +345,7 @@ def _print_what_it_brings(name: str, as_json: bool) -> None:
         raise PluginError(
             f"{name} {row['version']} is installed, but cannot be used: {row['trouble']}",
             hint=uninstall_command(name),
+            code="plugin-failed",
         )
     if as_json:
         print_json(row)

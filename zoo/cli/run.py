@@ -247,10 +247,16 @@ def _log_sizes(originals: Sequence[OriginalPicture], session: Session, feed: Fee
 def _check_standard_output(as_json: bool) -> None:
     """Raise a `UsageError` where JSON is to be there too, or standard output is a terminal."""
     if as_json:
-        raise UsageError("-o - and --json both write to standard output", hint="-o x.png --json")
+        raise UsageError(
+            "-o - and --json both write to standard output",
+            hint="-o x.png --json",
+            code="conflicting-options",
+        )
     if sys.stdout.isatty():
         raise UsageError(
-            "-o - writes bytes, and standard output is a terminal", hint="-o x.png, or -o - > x.png"
+            "-o - writes bytes, and standard output is a terminal",
+            hint="-o x.png, or -o - > x.png",
+            code="bad-output",
         )
 
 
@@ -260,7 +266,9 @@ def _standard_input(inputs: Sequence[str]) -> BinaryIO | None:
         return None
     if sys.stdin.isatty():
         raise UsageError(
-            "- is standard input, and that is a terminal", hint="cat photo.png | zoo run FILE -"
+            "- is standard input, and that is a terminal",
+            hint="cat photo.png | zoo run FILE -",
+            code="missing-input",
         )
     return sys.stdin.buffer
 

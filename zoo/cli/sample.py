@@ -69,7 +69,9 @@ def verb(
     loop and writes what there is.
     """
     if output.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{output} is no name for a picture", hint="-o grid.png")
+        raise UsageError(
+            f"{output} is no name for a picture", hint="-o grid.png", code="bad-output"
+        )
     trained = arguments.load_target(target, data)
     from zoo.model.inference import mappers, samplers
 
@@ -77,7 +79,9 @@ def verb(
     if samplers(trained.model):
         if data is not None or fit is not None:
             raise UsageError(
-                f"{model} draws from noise and needs no data", hint=f"zoo sample {target}"
+                f"{model} draws from noise and needs no data",
+                hint=f"zoo sample {target}",
+                code="does-not-apply",
             )
         facts = _sample(trained, output, **options)
     elif mappers(trained.model):
@@ -139,11 +143,14 @@ def _show_images(
     from zoo.model.inference import mappers
 
     if classes is not None:
-        raise UsageError(f"{trained.identity.model} has no classes to choose from")
+        raise UsageError(
+            f"{trained.identity.model} has no classes to choose from", code="does-not-apply"
+        )
     if assignments or every is not None or output.suffix.lower() != ".png":
         raise UsageError(
             "--set, --every and .webp are for samples of noise",
             hint="zoo export, and zoo run, which takes them",
+            code="does-not-apply",
         )
     graphs, names = trained.model.graphs(), mappers(trained.model)
     name = next((each for each in names if graphs[each].signature.is_step), names[0])
@@ -161,7 +168,10 @@ def _shown(rounds: int | None, every: int | None, output: Path) -> tuple[int, ..
     if rounds is None:
         if every is None and not is_animation:
             return (1,)
-        raise UsageError("--every and .webp show the rounds of a loop, and this model has none")
+        raise UsageError(
+            "--every and .webp show the rounds of a loop, and this model has none",
+            code="does-not-apply",
+        )
     return shown_rounds(rounds, every) if is_animation or every else (rounds,)
 
 
@@ -197,6 +207,7 @@ def _no_pictures(trained: Trained) -> UsageError:
         f"{trained.identity.model} makes no pictures of noise, or of pictures, alone",
         cause="; ".join(needs),
         hint="zoo export and zoo run, which takes numbers from .npz files",
+        code="does-not-apply",
     )
 
 
@@ -225,6 +236,7 @@ def _draw(
         raise UsageError(
             f"{count} of each of {len(chosen or [])} classes are too many",
             hint="fewer, or fewer classes",
+            code="too-many",
         )
     kept: list[Pixels] = []
     done, stopped = 0, None

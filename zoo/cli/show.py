@@ -38,6 +38,7 @@ def list_models(task: str | None, as_json: bool) -> None:
         raise UsageError(
             f"unknown task {task[:40]!r}.{did_you_mean(task, tasks)}",
             hint=f"one of: {', '.join(tasks)}",
+            code="bad-value",
         )
     found = [entry for entry in installed_models() if task in (None, entry.card.task)]
     if as_json:
@@ -152,9 +153,11 @@ def _spec(name: str) -> DataSpec:
 
     data = find_dataset(name)
     height, width = data.size or (64, 64)
-    return DataSpec.of_images(
+    spec = DataSpec.of_images(
         name, data.channels, height, width, data.classes, data.domains, data.licence
     )
+    is_paired = data.layout.startswith("paired-") or "train" in data.pairs
+    return spec.with_images(order=0) if is_paired else spec
 
 
 def _ports(ports: Iterable[Port]) -> str:

@@ -14,7 +14,7 @@ from zoo.errors import NotFoundError
 
 if TYPE_CHECKING:
     from zoo.identity import Description
-    from zoo.ports import Port
+    from zoo.ports import DataSpec, Port
     from zoo.runtime.summary import Summary
 
 MOST_NAMES = 5  # of classes that are shown
@@ -52,7 +52,7 @@ def show_place(word: str, *, as_json: bool) -> None:
     try:
         files = sorted(path.glob("*.onnx")) if path.is_dir() else []
     except OSError as problem:
-        raise NotFoundError(f"{word[:60]!r}: {problem.strerror}") from None
+        raise NotFoundError(f"{word[:60]!r}: {problem.strerror}", code="cannot-read") from None
     if not path.is_dir():
         summary = _read(path)
         if as_json:
@@ -64,7 +64,7 @@ def show_place(word: str, *, as_json: bool) -> None:
     else:
         below = next(iter(sorted(path.glob("*/*.onnx"))), None)
         hint = f"zoo show {below.parent}" if below else "zoo export MODEL --onnx"
-        raise NotFoundError(f"{path} holds no .onnx file", hint=hint)
+        raise NotFoundError(f"{path} holds no .onnx file", hint=hint, code="file-not-found")
 
 
 def _read(path: Path) -> Summary:
@@ -158,8 +158,7 @@ def _described(description: Description) -> Iterator[Row]:
             if port.classes:
                 yield f"{port.name} is one of", _names(port.classes)
     licence = f"; licence {data.licence}" if data.licence else ""
-    pictures = f"{data.pictures.channels} × {data.pictures.height} × {data.pictures.width}"
-    yield "trained on", f"{data.name}, {pictures}{licence}"
+    yield "trained on", f"{data.name}, {_row(data)}{licence}"
     if data.domains:
         yield "domains", _names(data.domains)
     if identity.config:
@@ -178,6 +177,12 @@ def _described(description: Description) -> Iterator[Row]:
         yield "written by", ", ".join(versions)
 
 
+def _row(data: DataSpec) -> str:
+    """Return what one row of the data is, without labels: ``1 × 28 × 28``."""
+    rows = (" × ".join(map(str, port.shape[1:])) for port in data.ports if port.shape[1:])
+    return ", ".join(dict.fromkeys(rows)) or "numbers"
+
+
 def _port(port: Port) -> Iterator[str]:
     """Yield a port in words: what every port has, then what its kind has."""
     from zoo.ports import describe_port
@@ -185,8 +190,8 @@ def _port(port: Port) -> Iterator[str]:
     yield describe_port(port)
     if port.dtype != "uint8":  # which the words above have
         yield port.dtype
-    if port.kind == "image":
-        yield f"{port.layout} {port.colours}".rstrip()
+    if port.colours:
+        yield f"{port.layout} {port.colours}"
     if port.rate:
         yield f"{port.rate:,} samples a second"
 

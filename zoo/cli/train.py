@@ -60,6 +60,8 @@ class GroupedCommand(click.Command):
 @arguments.data_option("Data set, folder or archive [the model's].")
 @arguments.size_option
 @arguments.fit_option("cover")
+@arguments.length_option
+@arguments.rate_option
 @click.option("--on-bad-image", type=arguments.SuggestingChoice(["auto", "skip", "fail"]),
               help="Files that cannot be read [fail for more than 1 %].")  # fmt: skip
 @click.option("--epochs", metavar="N", help="Train so many passes over the data.")
@@ -170,7 +172,9 @@ def _start_process(retries: int) -> None:
 def _dry_run(resume: str | None, options: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what a training would do and how long it would take."""
     if resume is not None:
-        raise UsageError("--dry-run is for a new run", hint="zoo runs show RUN")
+        raise UsageError(
+            "--dry-run is for a new run", hint="zoo runs show RUN", code="conflicting-options"
+        )
     from zoo.cli.job import create_job
 
     job = create_job(**options)
@@ -231,6 +235,7 @@ def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
                     f"run {run.name} has {reached[key]:,.0f} {unit} already, so that "
                     f"{value:,.0f} leave nothing to train",
                     hint=f"zoo train --resume {run.name} {BUDGET_OPTIONS[key]} of more than that",
+                    code="nothing-to-train",
                 )
     if new:
         words = ", ".join(f"{key} = {value}" for key, value in new.items())
@@ -267,14 +272,14 @@ def _check_new_name(name: str) -> None:
 
 def _print_plan(found: Plan) -> None:
     players = ", ".join(f"{name} {count:,}" for name, count in found.parameters.items())
-    channels, height, width = found.image
+    ports = "\n".join(f"{name:<12} {words}" for name, words in found.ports.items())
     steps = f"{found.steps:,}" if found.steps else "as many as fit"
     milliseconds = found.seconds_per_step * 1000
     click.echo(f"""\
 model        {found.model} on {found.device}, precision {found.precision}
 data         {found.data}: {found.training_images:,} training images and \
 {found.validation_images:,} held out
-image        {channels} × {height} × {width}
+{ports}
 parameters   {players}
 steps        {steps} of {found.batch_size} images, {found.steps_per_epoch:,} an epoch
 time         {milliseconds:.1f} ms a step, about {found.estimated_seconds:,.0f} s in all

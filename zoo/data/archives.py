@@ -79,6 +79,7 @@ def unpack(archive: Path, folder: Path) -> str:
             raise ZooError(
                 f"cannot unpack {archive} into the cache: {problem.strerror}",
                 hint="make room, or set ZOO_HOME to a folder on another disk",
+                code="cache-unusable",
             ) from None
         raise _refusal(archive, str(problem) or type(problem).__name__) from None
 
@@ -99,6 +100,7 @@ def _write(members: Iterator[_Member], archive: Path, folder: Path) -> str:
             raise ZooError(
                 f"cannot unpack {archive}: {free >> 20} MiB are free in {folder}",
                 hint="set ZOO_HOME to a folder on a larger disk",
+                code="disk-full",
             )
         path = folder / _inside(codecs.decode(member.name), archive)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,4 +219,5 @@ def _refusal(archive: Path, cause: str) -> NotFoundError:
         f"cannot unpack {archive}",
         cause=" ".join(cause.split())[:200],
         hint="get the archive again, or unpack it yourself and give the folder",
+        code="bad-archive",
     )

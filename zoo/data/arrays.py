@@ -19,8 +19,9 @@ from typing import Any, BinaryIO, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.location import Listing, Side, presentable
+from zoo.data.location import Listing, presentable
 from zoo.errors import NotFoundError, ZooError
+from zoo.modalities.base import Side
 
 Pixels = NDArray[np.uint8]
 Pictures = NDArray[Any]  # bytes, or other numbers that are yet to be brought to bytes
@@ -67,6 +68,7 @@ def list_idx(base: Path, files: Sequence[PurePath]) -> Listing:
             raise NotFoundError(
                 f"{base} holds several sets: {there.name} and {path.name}",
                 hint="put each into a folder of its own",
+                code="bad-layout",
             )
     listed = {}
     for split in ("train", "test"):
@@ -314,4 +316,6 @@ def _reading(path: Path, read: Callable[[], Result]) -> Result:
 
 
 def _damaged(path: Path, cause: str) -> NotFoundError:
-    return NotFoundError(f"cannot read {path}", cause=" ".join(cause.split())[:200])
+    return NotFoundError(
+        f"cannot read {path}", cause=" ".join(cause.split())[:200], code="bad-data"
+    )

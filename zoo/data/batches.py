@@ -1,4 +1,4 @@
-"""Batches of a decoded split: an index gather, a move to the device, a scale to [-1, 1]."""
+"""Batches of a decoded split: an index gather, a move to the device, a scale."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.errors import UsageError
+from zoo.modalities import modality_of
+from zoo.modalities.base import Stored
+from zoo.ports import DataSpec
 
 Split = Mapping[str, "np.ndarray[Any, Any]"]
 Indices = NDArray[np.int64]
-
-ONE_ORDER: Mapping[str, int] = {}
 
 
 class Batches:
@@ -24,19 +25,19 @@ class Batches:
     Each step shares one batch among the ranks. Images that do not fill a last batch are left out
     of that epoch; every epoch leaves out others.
 
-    Arrays of one order stay aligned: row i of one belongs to row i of the other. The two domains of
-    a translation have orders that know nothing of each other, unless they are pairs. An epoch goes
-    through the larger domain once, and through the smaller one again and again, each time in a new
-    order.
+    Arrays of ports of one order stay aligned: row i of one belongs to row i of the other. The two
+    domains of a translation have orders that know nothing of each other, unless they are pairs. An
+    epoch goes through the larger domain once, and through the smaller one again and again, each
+    time in a new order.
 
     Args:
-        split: ``image`` uint8 (N, H, W, C) and perhaps ``label`` (N,), or ``a`` and ``b`` uint8
-            (N, H, W, C), which may differ in N.
-        batch_size: images (of each domain) a step over all ranks together; a smaller split is one
+        split: arrays by name of the port, as the modality of the port stores them. Those of two
+            orders may differ in rows.
+        data: the ports.
+        batch_size: rows (of each domain) a step over all ranks together; a smaller split is one
             batch.
         seed: of the order.
         device: where the batches go.
-        orders: the number of the order of an array, by its name; 0 where it is not there.
         rank: of this process.
         ranks: processes that share each batch.
 
@@ -47,11 +48,11 @@ class Batches:
     def __init__(
         self,
         split: Split,
+        data: DataSpec,
         batch_size: int,
         *,
         seed: int,
         device: torch.device,
-        orders: Mapping[str, int] = ONE_ORDER,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
@@ -59,15 +60,20 @@ class Batches:
             raise UsageError(
                 f"a batch of {batch_size} cannot be shared by {ranks} devices",
                 hint=f"--batch-size {(batch_size // ranks + 1) * ranks}",
+                code="bad-batch-size",
             )
         self.images = length(split)
         if self.images < ranks:
-            raise UsageError(f"{self.images} training images are too few for {ranks} devices")
+            raise UsageError(
+                f"{self.images} training images are too few for {ranks} devices",
+                code="too-many-devices",
+            )
         self.batch_size = min(batch_size, self.images - self.images % ranks)
         self.steps_per_epoch = self.images // self.batch_size
         self._split, self._seed, self._device = split, seed, device
         self._rank, self._ranks = rank, ranks
-        self._orders = {name: orders.get(name, 0) for name in split}
+        self._stored = stored(split, data)
+        self._orders = {name: data[name].order for name in split}
         sizes = {(self._orders[name], len(rows)) for name, rows in split.items()}
         assert len(sizes) == len({*self._orders.values()}), "arrays of one order have as many rows"
 
@@ -78,7 +84,7 @@ class Batches:
             begin, end = step * self.batch_size, (step + 1) * self.batch_size
             share = slice(begin + self._rank, end, self._ranks)
             yield {
-                name: _to_tensor(array[orders[name][share]], self._device)
+                name: _to_tensor(array[orders[name][share]], self._stored[name], self._device)
                 for name, array in self._split.items()
             }
 
@@ -90,16 +96,25 @@ class Batches:
         return np.concatenate(rounds)[:places]
 
 
-def in_order(split: Split, batch_size: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
+def in_order(
+    split: Split, data: DataSpec, batch_size: int, device: torch.device
+) -> Iterator[dict[str, Tensor]]:
     """Yield a split in its own order, two domains side by side; the last batch may be smaller."""
-    rows = common_rows(split)
+    rows, forms = common_rows(split), stored(split, data)
     for start in range(0, rows, batch_size):
         chosen = np.arange(start, min(start + batch_size, rows))
-        yield {name: _to_tensor(array[chosen], device) for name, array in split.items()}
+        yield {
+            name: _to_tensor(array[chosen], forms[name], device) for name, array in split.items()
+        }
+
+
+def stored(split: Split, data: DataSpec) -> dict[str, Stored]:
+    """Return how the arrays of a split become numbers, by name of the port."""
+    return {name: modality_of(data[name]).stored(data[name]) for name in split}
 
 
 def length(split: Split) -> int:
-    """Return how many images a split has; of two domains, the larger one."""
+    """Return how many rows a split has; of two domains, the larger one."""
     return max(map(len, split.values()))
 
 
@@ -108,9 +123,11 @@ def common_rows(split: Split) -> int:
     return min(map(len, split.values()))
 
 
-def _to_tensor(array: np.ndarray[Any, Any], device: torch.device) -> Tensor:
-    """Return images (n, C, H, W) in [-1, 1], channels last in memory, and labels as they are."""
+def _to_tensor(array: np.ndarray[Any, Any], form: Stored, device: torch.device) -> Tensor:
+    """Return rows of decoded data as numbers of their port, in the memory order of the rows."""
     tensor = torch.from_numpy(np.ascontiguousarray(array)).to(device)
-    if tensor.dtype != torch.uint8:
-        return tensor
-    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    if form.axes:
+        tensor = tensor.permute(form.axes)
+    if form.divisor != 1 or form.offset:
+        return tensor.float().div_(form.divisor).sub_(form.offset)
+    return tensor if tensor.is_floating_point() else tensor.long()

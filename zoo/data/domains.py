@@ -9,9 +9,10 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from zoo.data.location import Listing, Side, natural, presentable
-from zoo.data.splits import SPLIT_WORDS, Files, pictures_among, split_of
+from zoo.data.location import Listing, natural, presentable
+from zoo.data.splits import SPLIT_WORDS, Files, items_among, kind_of, split_of
 from zoo.errors import NotFoundError
+from zoo.modalities.base import Side
 
 # What people call the two folders of pairs, without hyphens and the like. The folder ``train``
 # beside ``train_cleaned`` has no word of its own.
@@ -74,11 +75,14 @@ def list_paired(base: Path, files: Files) -> Listing:
     found = max(_candidates(files), key=lambda each: len(each.common("train")), default=None)
     if found is None:
         return Listing("paired-folders", {})
-    listed, alone = {}, []
+    listed, alone, kind = {}, [], kind_of(files)
     for split, sides in found.splits.items():
         common = found.common(split)
         if common:
-            a, b = (Side([base / sides[side][name][0] for name in common]) for side in found.sides)
+            a, b = (
+                Side([base / sides[side][name][0] for name in common], kind=kind)
+                for side in found.sides
+            )
             listed[split] = {"a": a, "b": b}
         known = set(common)
         for side in sides.values():
@@ -98,15 +102,31 @@ def list_unpaired(base: Path, files: Files) -> Listing:
     found = next(_candidates(files), None)
     if found is None:
         return Listing("unpaired-folders", {})
+    kind = kind_of(files)
     listed = {
         split: {
-            name: Side([base / path for paths in sides[side].values() for path in paths])
+            name: Side([base / path for paths in sides[side].values() for path in paths], kind=kind)
             for name, side in zip("ab", found.sides, strict=True)
         }
         for split, sides in found.splits.items()
         if len(sides) == 2
     }
     return Listing("unpaired-folders", listed, domains=found.names)
+
+
+def by_side(files: Files) -> dict[str, list[PurePath]]:
+    """Return what lies in ``trainA``, ``trainB``, ``testA`` … by split, both sides together.
+
+    Nothing, where ``trainA`` or ``trainB`` is missing.
+    """
+    splits: dict[str, list[PurePath]] = {}
+    sides = set()
+    for path in items_among(files):
+        folder = path.parts[0].lower()
+        if len(path.parts) > 1 and folder in SIDES:
+            sides.add(SIDES[folder])
+            splits.setdefault(SIDES[folder][0], []).append(path)
+    return splits if {("train", "a"), ("train", "b")} <= sides else {}
 
 
 def in_pairs(listing: Listing, splits: Sequence[str]) -> Listing:
@@ -124,17 +144,17 @@ def have_same_names(listing: Listing) -> bool:
     """Whether most training pictures of two unpaired domains have partners of their name."""
     stems = []
     for side in listing.splits["train"].values():
-        assert not isinstance(side.pictures, np.ndarray)
-        stems.append({path.stem for path in side.pictures})
+        assert not isinstance(side.items, np.ndarray)
+        stems.append({path.stem for path in side.items})
     return 2 * len(stems[0] & stems[1]) >= min(map(len, stems))
 
 
 def _candidates(files: Files) -> Iterator[_Domains]:
     """Yield the ways in which the pictures lie in two folders."""
-    pictures = pictures_among(files)
+    items = items_among(files)
     for arrangement in (_side_first, _split_first, _in_one_name):
         splits: dict[str, dict[str, dict[str, list[PurePath]]]] = {}
-        for path in pictures:
+        for path in items:
             place = arrangement(path.parts[:-1])
             if place:
                 split, side, depth = place
@@ -221,16 +241,21 @@ def _matched(split: str, sides: Mapping[str, Side]) -> dict[str, Side]:
     """Return both sides in the order of their pictures' names."""
     named: dict[str, dict[str, Path]] = {}
     for name, side in sides.items():
-        assert not isinstance(side.pictures, np.ndarray)
-        named[name] = {path.stem: path for path in side.pictures}
-        if len(named[name]) < len(side.pictures):
+        assert not isinstance(side.items, np.ndarray)
+        named[name] = {path.stem: path for path in side.items}
+        if len(named[name]) < len(side.items):
             raise NotFoundError(
-                f"the {split} split should hold pairs; a name stands twice in {name}"
+                f"the {split} split should hold pairs; a name stands twice in {name}",
+                code="unpaired",
             )
     alone = sorted(named["a"].keys() ^ named["b"].keys())
     if alone:
         raise NotFoundError(
             f"the {split} split should hold pairs of one name, but {len(alone)} have no partner",
             cause=", ".join(alone[:5]),
+            code="unpaired",
         )
-    return {name: Side([paths[stem] for stem in named["a"]]) for name, paths in named.items()}
+    return {
+        name: replace(sides[name], items=[paths[stem] for stem in named["a"]])
+        for name, paths in named.items()
+    }

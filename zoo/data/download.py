@@ -49,13 +49,14 @@ def data_folder(row: Downloadable) -> Path:
     """
     if not row.embedded:
         return cache_home() / row.folder
-    own = Path(__file__).parent / "embedded" / Path(row.folder).name
-    folder = row.embedded if isinstance(row.embedded, Path) else own
+    place = row.embedded if isinstance(row.embedded, Path) else Path(row.folder).name
+    folder = Path(__file__).parent / "embedded" / place  # an absolute path is a plugin's own
     if not folder.is_dir():
         raise NotFoundError(
             f"{row.title} should lie inside the package, at {folder}",
             cause="the installation is damaged, or a plugin without the folder says it has one",
             hint="zoo plugins list says which plugins there are; install that one again",
+            code="data-not-found",
         )
     return folder
 
@@ -75,6 +76,7 @@ def make_folder(folder: Path) -> None:
         raise ZooError(
             f"the cache folder {folder} cannot be used: {problem}",
             hint="ZOO_HOME=/a/folder/of/yours before the command puts the cache elsewhere",
+            code="cache-unusable",
         )
 
 
@@ -236,6 +238,7 @@ def fetch(
         raise ZooError(
             f"{row.title} could not be written to {folder}: {problem.strerror or problem}",
             hint="make room, or put the cache elsewhere with ZOO_HOME=/another/folder",
+            code="cache-unusable",
         ) from problem
     return folder
 

@@ -3,47 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from zoo.catalog.dataset import SPLITS
 from zoo.data import layouts
-from zoo.data.decoding import Indices, decode_rows
-from zoo.data.location import DataLocation, Side
+from zoo.data.decoding import decode_rows
+from zoo.data.location import DataLocation
 from zoo.errors import NotFoundError
+from zoo.modalities import modality_of
+from zoo.modalities.base import DecodeOptions, Indices, Side
 from zoo.pictures import Pixels, grid, legible
-from zoo.ports import DataSpec
+from zoo.ports import DataSpec, Port
 
 COLUMNS, PAIR_COLUMNS = 8, 4
 ROWS = 2  # of a split without classes
 MOST_CLASSES = 20  # rows of them
-LARGEST = 256  # pixels of the longer side; larger pictures are scaled down
 
 Row = tuple[str, Pixels]  # what it shows, and pictures (N, H, W, C)
 
 
-def draw_examples(location: DataLocation, spec: DataSpec) -> Pixels:
+def draw_examples(location: DataLocation, spec: DataSpec, options: DecodeOptions) -> Pixels:
     """Return a page of examples: what each row shows stands at its left.
 
-    Classes have a row each, of training pictures. Pairs stand side by side, the first domain at
-    the left. Other data has two rows for each split, and for each domain.
+    Classes have a row each, of training items. Pairs stand side by side, the first domain at the
+    left. Other data has two rows for each split, and for each domain.
 
     Args:
         location: of the data set.
         spec: what `zoo.data.survey.inspect` found.
+        options: what it was asked.
 
     Raises:
-        NotFoundError: there is no data set, or none of the examples can be read.
+        NotFoundError: there is no data set, or none of the examples can be read or seen.
     """
-    channels, *sides = spec.pictures.image_shape
-    scale = min(1.0, LARGEST / max(sides))
-    height, width = (max(1, round(scale * size)) for size in sides)
-    spec = spec.with_images(shape=("batch", channels, height, width))
+    ports = tuple(modality_of(port).preview_port(port) for port in spec.ports)
+    spec = replace(spec, ports=ports)
     with location.opened() as (root, names):
-        listing = layouts.list_files(location, root, names)
-        labels = listing.splits["train"].get("image", Side([])).labels
-        if labels is not None:
-            rows = _class_rows(listing.splits["train"]["image"], labels, spec)
+        listing = layouts.list_files(location, root, names, options)
+        name, side = next(iter(listing.splits["train"].items()))
+        first = spec[name]
+        if modality_of(first).cells(decode_rows(side, np.arange(1), first)[1], first) is None:
+            return _as_one(location, side, first)
+        if side.labels is not None:
+            rows = _class_rows(side, side.labels, first, spec.classes)
         else:
             rows = [
                 row
@@ -53,14 +57,25 @@ def draw_examples(location: DataLocation, spec: DataSpec) -> Pixels:
             ]
     rows = [(name, pictures) for name, pictures in rows if len(pictures)]
     if not rows:
-        raise NotFoundError(f"none of the examples of {location.name} can be read")
+        raise NotFoundError(
+            f"none of the examples of {location.name} can be read", code="bad-picture"
+        )
     return _lay_out(rows, PAIR_COLUMNS if listing.pairs else COLUMNS)
 
 
-def _class_rows(side: Side, labels: Indices, spec: DataSpec) -> list[Row]:
+def _as_one(location: DataLocation, side: Side, port: Port) -> Pixels:
+    """Return one page of rows that have no pictures of their own, such as texts."""
+    _, rows = decode_rows(side, _spread(len(side.items), ROWS * COLUMNS), port)
+    page = modality_of(port).page(rows, port) if len(rows) else None
+    if page is None:
+        raise NotFoundError(f"no picture shows the {modality_of(port).items} of {location.name}")
+    return page
+
+
+def _class_rows(side: Side, labels: Indices, port: Port, classes: Sequence[str]) -> list[Row]:
     return [
-        (legible(name, str(number)), _some(side, np.flatnonzero(labels == number), COLUMNS, spec))
-        for number, name in enumerate(spec.classes[:MOST_CLASSES])
+        (legible(name, str(number)), _some(side, np.flatnonzero(labels == number), COLUMNS, port))
+        for number, name in enumerate(classes[:MOST_CLASSES])
     ]
 
 
@@ -68,24 +83,31 @@ def _split_rows(
     split: str, sides: Mapping[str, Side], spec: DataSpec, *, paired: bool
 ) -> list[Row]:
     if paired:
-        rows = _spread(len(sides["a"].pictures), ROWS * PAIR_COLUMNS)
-        kept_a, a = decode_rows(sides["a"], rows, spec)
-        kept_b, b = decode_rows(sides["b"], rows, spec)
-        both = np.concatenate([a[np.isin(kept_a, kept_b)], b[np.isin(kept_b, kept_a)]], axis=2)
-        return [(split, both)]
-    domains = dict(zip("ab", spec.domains, strict=False))
+        chosen = _spread(len(sides["a"].items), ROWS * PAIR_COLUMNS)
+        kept, cells = zip(
+            *(_cells(sides[side], chosen, spec[side]) for side in ("a", "b")), strict=True
+        )
+        both = [cells[0][np.isin(kept[0], kept[1])], cells[1][np.isin(kept[1], kept[0])]]
+        return [(split, np.concatenate(both, axis=2))]
     return [
         (
-            f"{split} {legible(domains[name], name)}" if name in domains else split,
-            _some(side, np.arange(len(side.pictures)), ROWS * COLUMNS, spec),
+            f"{split} {legible(spec[name].domain, name)}" if spec[name].domain else split,
+            _some(side, np.arange(len(side.items)), ROWS * COLUMNS, spec[name]),
         )
         for name, side in sides.items()
     ]
 
 
-def _some(side: Side, rows: Indices, count: int, spec: DataSpec) -> Pixels:
-    """Return some of the pictures, spread over all."""
-    return decode_rows(side, rows[_spread(len(rows), count)], spec)[1]
+def _some(side: Side, rows: Indices, count: int, port: Port) -> Pixels:
+    """Return pictures of some of the items, spread over all."""
+    return _cells(side, rows[_spread(len(rows), count)], port)[1]
+
+
+def _cells(side: Side, rows: Indices, port: Port) -> tuple[Indices, Pixels]:
+    """Return which of the items could be read, and a picture of each."""
+    kept, found = decode_rows(side, rows, port)
+    cells = modality_of(port).cells(found, port) if len(found) else None
+    return kept, np.empty((0, 1, 1, 1), np.uint8) if cells is None else cells
 
 
 def _spread(total: int, count: int) -> Indices:

@@ -19,8 +19,11 @@ from typing import Any, Literal
 from zoo.catalog.dataset import cache_home
 from zoo.data.download import ABANDONED, LOCK, PREFIX, RECORDS, store_home
 from zoo.errors import ZooError
+from zoo.modalities import modality_of
+from zoo.ports import Port
+from zoo.records import typed
 
-FORMAT = 4  # of decoded data and of how it comes about; data in another one is decoded anew
+FORMAT = 5  # of decoded data and of how it comes about; data in another one is decoded anew
 DESCRIPTION = "store.json"
 USED = "used.txt"  # where the data lay when it was last used; its time is that of the last use
 Kind = Literal["download", "decoded", "classifier", "unfinished"]
@@ -80,6 +83,7 @@ def remove(item: Cached) -> None:
         raise ZooError(
             f"{item.path} cannot be removed: {problem.strerror or problem}",
             hint="end the processes that use it" if os.name == "nt" else "",
+            code="cannot-write",
         ) from problem
 
 
@@ -124,15 +128,14 @@ def _facts(folder: Path) -> dict[str, Any]:
     """Return format, name and form of decoded data, as far as its description tells them."""
     try:
         description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-        name, port = description["spec"]["name"], description["spec"]["ports"][0]
-        _, _, height, width = port["shape"]
-        colours = "grey" if port["colours"] == "grey" else "colour"
+        name = description["spec"]["name"]
+        port = typed(description["spec"]["ports"][0], Port)
         rows = sum(max(each["shape"][0] for each in split.values())
                    for split in description["splits"].values())  # fmt: skip
         return {
             "format": description.get("format"),
             "name": str(name),
-            "form": f"{rows:,} of {height}x{width} {colours}, {port['fit']}",
+            "form": f"{rows:,} of {modality_of(port).describe(port)}",
         }
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
@@ -192,7 +195,9 @@ def _remove_download(folder: Path) -> None:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ZooError(f"{folder} is being downloaded by another process") from None
+        raise ZooError(
+            f"{folder} is being downloaded by another process", code="being-downloaded"
+        ) from None
     except (OSError, NotImplementedError):  # a file system without locks
         pass
     try:

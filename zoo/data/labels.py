@@ -1,28 +1,32 @@
-"""Labels that lie in files beside the pictures: ``metadata.csv`` and other tables, dataset.json."""
+"""What tables say of the files beside them: labels, texts, numbers; and dataset.json."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.data import arrays
-from zoo.data.location import Listing, Side, natural, presentable
-from zoo.data.splits import Files, by_split, pictures_among, split_of
-from zoo.data.tables import Table, is_table, open_table
+from zoo.data.location import Listing, natural, presentable
+from zoo.data.splits import Files, by_split, items_among, kind_of, split_of
+from zoo.data.tables import Table, is_number, is_table, open_table
 from zoo.errors import NotFoundError
-from zoo.pictures import suffixes
+from zoo.modalities import modalities, modality_of, text
+from zoo.modalities.base import DecodeOptions, Side
+from zoo.ports import Port, slugify
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 FILE_COLUMNS = (
     "file_name", "filename", "file", "image", "image_name", "image_id", "image_file", "image_path",
-    "img", "img_name", "img_path", "picture", "photo", "path", "filepath", "file_path", "id",
-    "name",
+    "img", "img_name", "img_path", "picture", "photo", "audio", "sound", "path", "filepath",
+    "file_path", "id", "name",
 )  # fmt: skip
 LABEL_COLUMNS = (
     "label", "labels", "class", "class_name", "class_id", "category", "target", "species", "breed",
@@ -32,6 +36,7 @@ MAX_TABLES = 100  # that are looked into; more of them are a table a picture
 PROBED_ROWS = 200  # of a table, half of which must name pictures
 FEW_WORDS = 100  # different words of a column that is taken for labels without being called so
 SHOWN = 5  # names in a note
+LONGEST_TEXT = 256  # symbols of a caption, unless --length says otherwise
 
 LABELS_FILE = "dataset.json"  # of StyleGAN's data sets: {"labels": [["00000/0.png", 3], …]}
 MAX_LABELS_BYTES = 2**27
@@ -39,12 +44,19 @@ MAX_LABELS_BYTES = 2**27
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A table that names pictures."""
+    """A table that names items: pictures, or files of another kind."""
 
     table: Table
-    file: str  # the column with the names of the pictures
+    file: str  # the column with the names of the items
     label: str  # the column with their labels; empty where there is none
-    index: _Index  # finds the pictures
+    index: _Index  # finds the items
+
+    @property
+    def others(self) -> list[str]:
+        """The columns of texts and numbers that lie beside the items."""
+        left = {self.file, self.label, ""}
+        return [each for each in self.table.columns
+                if each not in left and each.lower() not in NO_LABELS]  # fmt: skip
 
     @property
     def is_metadata(self) -> bool:
@@ -59,6 +71,7 @@ class _Found:
     labels: dict[Path, str] = field(default_factory=dict)  # empty where a picture has none
     several: set[Path] = field(default_factory=set)  # pictures with more than one label
     missing: list[str] = field(default_factory=list)  # names of no picture, or of several
+    beside: dict[Path, dict[str, str]] = field(default_factory=dict)  # more, by column
 
 
 def find_tables(root: Path, files: Files) -> list[LabelTable]:
@@ -67,7 +80,7 @@ def find_tables(root: Path, files: Files) -> list[LabelTable]:
     Raises:
         NotFoundError: a table that is called metadata is damaged.
     """
-    pictures = pictures_among(files)
+    pictures = items_among(files)
     paths = [root / path for path in files if is_table(path)] if pictures else []
     if len(paths) > MAX_TABLES:
         paths = [path for path in paths if _is_metadata(path)]
@@ -77,8 +90,8 @@ def find_tables(root: Path, files: Files) -> list[LabelTable]:
     return [each for each in tables if each.is_metadata or _names_pictures(each)]
 
 
-def list_metadata(root: Path, tables: Sequence[LabelTable]) -> Listing:
-    """List the pictures under `root` with the labels that tables have for them.
+def list_metadata(root: Path, tables: Sequence[LabelTable], options: DecodeOptions) -> Listing:
+    """List the items under `root` with the labels, texts and numbers that tables have for them.
 
     Raises:
         NotFoundError: a table is damaged or names files outside of its folder, or there are no
@@ -93,45 +106,94 @@ def list_metadata(root: Path, tables: Sequence[LabelTable]) -> Listing:
         _read_table(each, found)
         notes += _describe_table(each)
     classes = _classes(found)
-    listed = _labelled_sides(split_by_path, found, classes)
+    kind = kind_of([*split_by_path])
+    chosen = _labelled_sides(split_by_path, found, classes, kind)
     if classes:
-        bare = [split for split, sides in listed.items() if sides["image"].labels is None]
-        notes += [f"the pictures of the {split} split have no labels" for split in bare]
-    used = {path for sides in listed.values() for path in sides["image"].pictures}
+        bare = [split for split, side in chosen.items() if side.labels is None]
+        items = modality_of(kind).items
+        notes += [f"the {items} of the {split} split have no labels" for split in bare]
+    used = {path for side in chosen.values() for path in side.items}
     left_out = [path for path in split_by_path if path not in used]
     notes += _describe_rest(found, left_out)
-    if "train" not in listed:
+    if "train" not in chosen:
         raise NotFoundError(
-            f"no training picture has a label in {tables[0].table.path}",
+            f"no training {modality_of(kind).items[:-1]} has a label in {tables[0].table.path}",
             cause="; ".join(notes)[:300],
             hint=f"{root}:folder takes the pictures without labels",
+            code="bad-labels",
         )
     names = tuple(map(presentable, classes))
     read = tuple(each.table.path for each in tables)
+    columns = list(dict.fromkeys(name for each in tables for name in each.others))
+    chosen, ports, more = _with_columns(chosen, columns, found, options)
     return Listing(
-        "metadata", listed, names, notes=tuple(notes), tables=read, left_out=tuple(left_out)
-    )
+        "metadata", {split: {kind: side} for split, side in chosen.items()}, names, ports=ports,
+        notes=(*notes, *more), tables=read, left_out=tuple(left_out),
+    )  # fmt: skip
+
+
+def _with_columns(
+    sides: Mapping[str, Side], columns: Sequence[str], found: _Found, options: DecodeOptions
+) -> tuple[dict[str, Side], dict[str, Port], list[str]]:
+    """Return the sides with further columns beside them, a port for each, and notes.
+
+    A column of numbers alone becomes a port of one number a row, any other one of text.
+    """
+    words: dict[str, dict[str, list[str]]] = {
+        name: {
+            split: [found.beside.get(path, {}).get(name, "") for path in side.items]
+            for split, side in sides.items()
+        }
+        for name in columns
+    }
+    ports: dict[str, Port] = {}
+    rows: dict[str, dict[str, NDArray[Any]]] = {split: {} for split in sides}
+    notes: list[str] = []
+    for name, of_split in words.items():
+        key = slugify(name).replace("-", "_")
+        train = of_split["train"]
+        if not key.isidentifier() or key in {*ports, "label"} or not any(train):
+            notes.append(f"the column {presentable(name)} is not used")
+        elif all(map(is_number, (each for texts in of_split.values() for each in texts))):
+            numbers = [float(each) for each in train]
+            ports[key] = Port(key, "values", ("batch",), range=(min(numbers), max(numbers)))
+            for split, texts in of_split.items():
+                rows[split][key] = np.array(texts, np.float32)
+        else:
+            length = options.length or min(LONGEST_TEXT, max(map(len, train)))
+            alphabet = tuple(sorted({text.PADDING, *text.alphabet_of("".join(train))}))
+            ports[key] = text.port_of(key, length, alphabet)
+            for split, texts in of_split.items():
+                rows[split][key] = text.padded(texts, alphabet, length)
+            cut = sum(len(each) > length for texts in of_split.values() for each in texts)
+            notes += [f"{cut:,} texts of {presentable(name)} are cut to {length} symbols"] * bool(
+                cut
+            )
+    if ports:
+        notes.append(f"further columns are ports: {', '.join(ports)}")
+    listed = {split: replace(side, beside=rows[split]) for split, side in sides.items()}
+    return listed, ports, notes
 
 
 def _labelled_sides(
-    split_by_path: Mapping[Path, str], found: _Found, classes: Sequence[str]
-) -> dict[str, dict[str, Side]]:
-    """Return the pictures with labels; of a split for testing without any, all of them."""
+    split_by_path: Mapping[Path, str], found: _Found, classes: Sequence[str], kind: str
+) -> dict[str, Side]:
+    """Return the items with labels; of a split for testing without any, all of them."""
     number = {name: label for label, name in enumerate(classes)}
     of_split: dict[str, list[Path]] = {}
     for path, split in split_by_path.items():
         of_split.setdefault(split, []).append(path)
-    listed: dict[str, dict[str, Side]] = {}
+    listed: dict[str, Side] = {}
     for split, pictures in of_split.items():
         named = [path for path in pictures if path in found.labels and path not in found.several]
         labelled = [path for path in named if found.labels[path] in number]
         if labelled:
             labels = np.array([number[found.labels[path]] for path in labelled], np.int64)
-            listed[split] = {"image": Side(labelled, labels)}
+            listed[split] = Side(labelled, labels, kind=kind)
         elif split != "train":
-            listed[split] = {"image": Side(named or pictures)}
+            listed[split] = Side(named or pictures, kind=kind)
         elif named and not classes:
-            listed[split] = {"image": Side(named)}
+            listed[split] = Side(named, kind=kind)
     return listed
 
 
@@ -173,8 +235,7 @@ def _column_of_words(table: Table, file: str) -> str:
     few = [
         column
         for column, values in words.items()
-        if 2 <= len(values) <= min(FEW_WORDS, count // 2)
-        and not any(_is_number(each) for each in values)
+        if 2 <= len(values) <= min(FEW_WORDS, count // 2) and not any(map(is_number, values))
     ]
     return few[0] if len(few) == 1 else ""
 
@@ -190,14 +251,17 @@ def _names_pictures(each: LabelTable) -> bool:
 
 
 def _read_table(each: LabelTable, found: _Found) -> None:
-    for row in each.table.rows([each.file, each.label] if each.label else [each.file]):
-        name, label = row[0], row[1] if each.label else ""
+    others = each.others
+    for row in each.table.rows([each.file, *others, *([each.label] if each.label else [])]):
+        name, label = row[0], row[-1] if each.label else ""
         path = each.index.find(name)
         if path is None:
             _check_inside(name, each.table.path)
             found.missing.append(name)
         elif found.labels.setdefault(path, label) != label:
             found.several.add(path)
+        else:
+            found.beside[path] = dict(zip(others, row[1:], strict=False))
 
 
 class _Index:
@@ -238,7 +302,12 @@ class _Index:
 
 def _without_suffix(name: str) -> str:
     stem, dot, ending = name.rpartition(".")
-    return stem if f"{dot}{ending.lower()}" in suffixes() else name
+    return stem if dot and _is_item(ending) else name
+
+
+def _is_item(ending: str) -> bool:
+    """Whether the ending of a file name, without its dot, promises an item of any kind."""
+    return any(f".{ending.lower()}" in each.suffixes() for each in modalities().values())
 
 
 def _check_inside(name: str, table: Path) -> None:
@@ -248,6 +317,7 @@ def _check_inside(name: str, table: Path) -> None:
             f"{table} names a file outside of its folder: {presentable(name)[:100]}",
             cause="paths are relative to the folder of the table, and stay below it",
             hint=f"{table.parent}:folder takes the pictures without labels",
+            code="bad-labels",
         )
 
 
@@ -269,22 +339,15 @@ def _classes(found: _Found) -> list[str]:
     """Return the different labels in order; whole numbers without fraction; none of fractions."""
     sure = found.labels.keys() - found.several
     words = {found.labels[path] for path in sure} - {"", "nan", "NaN"}
-    if words and all(map(_is_number, words)):
+    if words and all(map(is_number, words)):
         if not all(float(word).is_integer() for word in words):
             return []
         whole = {word: str(int(float(word))) for word in words}
         found.labels = {path: whole.get(label, "") for path, label in found.labels.items()}
         words = set(whole.values())
     if len(words) > arrays.MAX_CLASSES:
-        raise NotFoundError(f"the tables have {len(words):,} different labels")
+        raise NotFoundError(f"the tables have {len(words):,} different labels", code="bad-labels")
     return sorted(words, key=natural)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        return abs(float(word)) < 2**53
-    except ValueError:
-        return False
 
 
 def _describe_table(each: LabelTable) -> Iterator[str]:
@@ -294,10 +357,6 @@ def _describe_table(each: LabelTable) -> Iterator[str]:
         yield f"{name} is not UTF-8; read as cp1252, the usual one of western languages"
     if each.label:
         yield f"the classes are the column {presentable(each.label)} of {name}"
-    others = [column for column in each.table.columns if column not in {each.file, each.label}]
-    if others:
-        shown = ", ".join(map(presentable, others[:SHOWN])) + (", …" if others[SHOWN:] else "")
-        yield f"columns of {name} that are not used yet: {shown}"
 
 
 def _describe_rest(found: _Found, left_out: Sequence[Path]) -> Iterator[str]:
@@ -320,13 +379,14 @@ def list_dataset_json(base: Path, files: Files) -> Listing:
     numbers = _labels_in(base / LABELS_FILE) if has_labels_file(base) else {}
     if not numbers:
         return Listing("dataset-json", {})
-    pictures = [path for path in pictures_among(files) if path.as_posix() in numbers]
+    pictures = [path for path in items_among(files) if path.as_posix() in numbers]
     labels = np.array([numbers[path.as_posix()] for path in pictures], np.int64)
     if not pictures:
         raise NotFoundError(
             f"{base / LABELS_FILE} has a label for none of the pictures",
             cause="it names other files",
             hint=f"{base}:folder takes the pictures without labels",
+            code="bad-labels",
         )
     side = {"image": Side([base / path for path in pictures], labels)}
     classes = tuple(map(str, range(int(labels.max()) + 1)))
@@ -361,5 +421,6 @@ def _labels_in(path: Path) -> dict[str, int]:
             f"cannot read the labels in {path}",
             cause=" ".join(str(problem).split())[:200],
             hint=f"{path.parent}:folder takes the pictures without labels",
+            code="bad-labels",
         ) from None
     return found

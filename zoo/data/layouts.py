@@ -11,26 +11,27 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from zoo.catalog.dataset import LAYOUTS, Layout
-from zoo.data import arrays, domains, labels
+from zoo.data import arrays, domains, labels, tables, texts
 from zoo.data.location import (
     DataLocation,
     Listing,
-    Side,
     describe_files,
     files_in,
     is_archive,
     natural,
     presentable,
 )
-from zoo.data.splits import Files, by_split, pictures_among, split_of
+from zoo.data.splits import Files, by_split, items_among, kind_of, split_of
 from zoo.errors import NotFoundError
+from zoo.modalities import modalities, modality_of
+from zoo.modalities.base import AS_USUAL, DecodeOptions, Side
 from zoo.pictures import BadPictureError, peek, suffixes
 
 DOUBLE = (1.9, 2.1)  # width by height of pictures that may be two side by side
 
 # What is no part of a data set and yet may matter to the user, by the ending of its name.
 OTHER_KINDS: Mapping[str, tuple[str, ...]] = {
-    "tables, whose labels are not read": (".csv", ".tsv", ".jsonl", ".xlsx", ".parquet"),
+    "tables, which are not read here": (".csv", ".tsv", ".jsonl", ".xlsx", ".parquet"),
     "videos, which are not read": (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"),
     "documents, which are not read": (".pdf", ".djvu", ".ps", ".eps", ".svg"),
     "camera raw files, which are not read": (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf"),
@@ -41,26 +42,30 @@ HEIC = (".heic", ".heif", ".hif")
 
 EXPECTED: Mapping[Layout, str] = {
     "idx": "train-images-idx3-ubyte and train-labels-idx1-ubyte, gzipped or not,",
-    "folder": "pictures",
-    "class-folders": "a folder of pictures for each class",
+    "folder": "pictures, or sounds,",
+    "class-folders": "a folder of pictures, or of sounds, for each class",
     "unpaired-folders": "two folders of pictures, or trainA and trainB,",
     "paired-folders": "two folders with pictures of the same names, such as input and target,",
     "paired-side-by-side": "pictures, each two side by side,",
     "cifar-batches": "data_batch_1.bin … of the binary version",
     "npz": "one .npz file, or one of images and one of labels for each split",
     "dataset-json": f"pictures and {labels.LABELS_FILE} with their labels",
-    "metadata": "pictures, and metadata.csv with columns file_name and label, or another table,",
+    "metadata": "pictures or sounds, and metadata.csv with file_name and more columns,",
+    "text": "files of plain text",
+    "table": "a table in CSV with columns of numbers",
 }
 
 
-def list_files(location: DataLocation, root: Path, notes: tuple[str, ...]) -> Listing:
+def list_files(
+    location: DataLocation, root: Path, notes: tuple[str, ...], options: DecodeOptions
+) -> Listing:
     """List a data set at `root`, where it was opened with `notes` on its archives.
 
     Raises:
         NotFoundError: there is no data set, or its layout is not known.
     """
     two_domains = location.two_domains
-    listing = read(root, location.layout, location.pairs, two_domains=two_domains)
+    listing = read(root, location.layout, location.pairs, options, two_domains=two_domains)
     return replace(listing, notes=(*notes, *listing.notes))
 
 
@@ -68,10 +73,11 @@ def read(
     root: Path,
     layout: Layout | None = None,
     pairs: Sequence[str] = (),
+    options: DecodeOptions = AS_USUAL,
     *,
     two_domains: bool = False,
 ) -> Listing:
-    """List a data set: a folder, or an .npz file. The layout is recognised, when not given.
+    """List a data set: a folder, or one file. The layout is recognised, when not given.
 
     Where two sets of images are wanted (`two_domains`), two folders of pictures are these, and the
     halves of pictures that are twice as wide as high. `pairs` are splits whose two sides hold
@@ -81,22 +87,32 @@ def read(
         NotFoundError: nothing is there, it is not in that layout, or it is damaged.
     """
     everything = [PurePath(root.name)] if root.is_file() else files_in(root)
-    base, files, others = _descend(root, everything)
+    kind = kind_of(everything)
+    if modality_of(kind).layout not in {"", layout or modality_of(kind).layout}:
+        kind = next(iter(modalities()))  # the files beside are text, and something else is wanted
+    base, files, others = _descend(root, everything, kind)
     hint = f"{root}:LAYOUT with one of {', '.join(LAYOUTS)}"
     archives = [path for path in (*files, *others) if is_archive(path)]
-    if archives and not pictures_among(files):
+    if archives and not items_among(files, kind):
         hint = f"an archive itself: {base / archives[0]}"
     asked = layout
-    tables = labels.find_tables(root, everything) if layout in {None, "metadata"} else []
-    layout = layout or _recognise(base, files, tables, two_domains=two_domains)
+    found = labels.find_tables(root, everything) if layout in {None, "metadata"} else []
+    layout = layout or _recognise(base, files, found, two_domains=two_domains)
+    if layout is None and any(map(tables.is_table, others)):
+        layout = "table"
     if layout is None:
         raise NotFoundError(
             f"no data set recognised in {root}",
             cause=describe_files([*files, *others]),
             hint=hint,
+            code="bad-layout",
         )
     if layout == "metadata":
-        listing = labels.list_metadata(root, tables)
+        listing = labels.list_metadata(root, found, options)
+    elif layout == "text":
+        listing = texts.list_text(base, files, options)
+    elif layout == "table":
+        listing = tables.list_table(base, [path for path in others if tables.is_table(path)])
     else:
         listing = READERS[layout](base, files)
     if "train" not in listing.splits:
@@ -104,13 +120,14 @@ def read(
             f"{root} is not laid out as {layout}: {EXPECTED[layout]} expected",
             cause=describe_files([*files, *others]),
             hint=hint,
+            code="bad-layout",
         )
     if two_domains and layout == "class-folders" and len(listing.classes) == 2:
         unpaired = domains.list_unpaired(base, files)
         listing = unpaired if "train" in unpaired.splits else listing
-    notes = [*listing.notes, *_unused(base, listing, [*files, *others])]
+    notes = [*listing.notes, *_unused(base, listing, [*files, *others], kind)]
     if asked is None:
-        notes += _doubts(listing, files, tables)
+        notes += _doubts(listing, files, found)
     return domains.in_pairs(replace(listing, notes=tuple(notes)), pairs)
 
 
@@ -140,6 +157,8 @@ def _recognise_folders(base: Path, files: Files, *, two_domains: bool) -> Layout
     splits, depth = by_split(files)
     if not splits:
         return None
+    if own := modality_of(kind_of(files)).layout:
+        return own
     if len(_classes(splits["train"], depth)) > 1 and not _loose(splits["train"], depth):
         return "class-folders"
     if two_domains and _are_double([base / path for path in splits["train"]]):
@@ -152,14 +171,19 @@ def _holds_more_in_arrays(base: Path, files: Files) -> bool:
     archives = [base / path for path in files if path.suffix.lower() == ".npz"]
     if not archives:
         return False
-    pictures = pictures_among(files)
-    return not pictures or arrays.count_npz(archives) > len(pictures)
+    items = items_among(files)
+    return not items or arrays.count_npz(archives) > len(items)
 
 
 def _read_folder(base: Path, files: Files) -> Listing:
-    splits, _ = by_split(files)
+    splits = domains.by_side(files) or by_split(files)[0]
+    kind = kind_of(files)
     return Listing(
-        "folder", {name: {"image": Side([base / path for path in splits[name]])} for name in splits}
+        "folder",
+        {
+            name: {kind: Side([base / path for path in paths], kind=kind)}
+            for name, paths in splits.items()
+        },
     )
 
 
@@ -170,15 +194,17 @@ def _read_class_folders(base: Path, files: Files) -> Listing:
         {each for paths in splits.values() for each in _classes(paths, depth)}, key=natural
     )
     number = {name: label for label, name in enumerate(classes)}
+    kind = kind_of(files)
+    items = modality_of(kind).items
     listed, notes = {}, []
     for split, paths in splits.items():
         inside = [path for path in paths if len(path.parts) > depth + 1]
         if inside:
             labels = np.array([number[path.parts[depth]] for path in inside], np.int64)
-            listed[split] = {"image": Side([base / path for path in inside], labels)}
+            listed[split] = {kind: Side([base / path for path in inside], labels, kind=kind)}
         elif split != "train":
-            listed[split] = {"image": Side([base / path for path in paths])}
-            notes.append(f"the {len(paths):,} pictures of the {split} split have no classes")
+            listed[split] = {kind: Side([base / path for path in paths], kind=kind)}
+            notes.append(f"the {len(paths):,} {items} of the {split} split have no classes")
     names = tuple(map(presentable, classes))
     return Listing("class-folders", listed, names, notes=tuple(notes))
 
@@ -205,12 +231,14 @@ READERS: Mapping[Layout, Callable[[Path, Files], Listing]] = {
 }
 
 
-def _descend(root: Path, everything: Files) -> tuple[Path, list[PurePath], list[PurePath]]:
+def _descend(
+    root: Path, everything: Files, kind: str
+) -> tuple[Path, list[PurePath], list[PurePath]]:
     """Return the folder where the data begins, below lone folders, its files, and the others."""
+    files = [path for path in everything if _is_data(path, kind)]
+    others = [path for path in everything if not _is_data(path, kind)]
     if root.is_file():
-        return root.parent, list(everything), []
-    files = [path for path in everything if _is_data(path)]
-    others = [path for path in everything if not _is_data(path)]
+        return root.parent, files, others
     while len(tops := {path.parts[0] for path in files}) == 1:
         (top,) = tops
         if len(files[0].parts) == 1 or split_of(top) or top.lower() in domains.SIDES:
@@ -254,9 +282,9 @@ def _doubts(listing: Listing, files: Files, tables: Sequence[labels.LabelTable])
             "pairs (:folder takes them whole)"
         )
     elif listing.layout == "folder" and by_split(files)[1]:
-        side = listing.splits["train"]["image"]
-        assert not isinstance(side.pictures, np.ndarray)
-        if _are_double(side.pictures):
+        (side,) = listing.splits["train"].values()
+        assert not isinstance(side.items, np.ndarray)
+        if _are_double(side.items):
             yield (
                 "the pictures are twice as wide as high and taken whole "
                 "(:paired-side-by-side takes their halves for pairs)"
@@ -283,30 +311,31 @@ def _doubts(listing: Listing, files: Files, tables: Sequence[labels.LabelTable])
             )
 
 
-def _unused(base: Path, listing: Listing, everything: Files) -> Iterator[str]:
+def _unused(base: Path, listing: Listing, everything: Files, kind: str) -> Iterator[str]:
     """Yield a sentence for each kind of file that the user may think is learnt from, and is not."""
     used, holds_arrays = listing.files()
     told = {os.path.normpath(path) for path in (*used, *listing.left_out)}
     left = [path for path in everything if os.path.normpath(base / path) not in told]
     if holds_arrays:
-        left = [path for path in left if not _is_data(path) or path in pictures_among([path])]
-    pictures = pictures_among(left)
-    if pictures:
-        folders = Counter(path.parent.as_posix() for path in pictures).most_common(3)
+        left = [path for path in left if not _is_data(path, kind) or items_among([path], kind)]
+    items = items_among(left, kind)
+    if items:
+        folders = Counter(path.parent.as_posix() for path in items).most_common(3)
         where = ", ".join(f"{count:,} in {folder}" for folder, count in folders if folder != ".")
-        yield f"{len(pictures):,} pictures are not used" + (f": {where}" if where else "")
+        what = f"{len(items):,} {modality_of(kind).items} are not used"
+        yield what + (f": {where}" if where else "")
     endings = Counter(path.suffix.lower() for path in left)
     heic = sum(endings[each] for each in HEIC if each not in suffixes())
     if heic:
         yield f"{heic:,} HEIC photos are not read: pip install pillow-heif reads them"
-    for kind, kinds in OTHER_KINDS.items():
+    for words, kinds in OTHER_KINDS.items():
         count = sum(endings[each] for each in kinds)
         if count:
             examples = sorted({each for each in kinds if endings[each]})
-            yield f"{count:,} files ({', '.join(examples)}) are {kind}"
+            yield f"{count:,} files ({', '.join(examples)}) are {words}"
 
 
-def _is_data(path: PurePath) -> bool:
+def _is_data(path: PurePath, kind: str) -> bool:
     ending = path.suffix.lower()
     named = arrays.IDX.fullmatch(path.name) or arrays.CIFAR.fullmatch(path.name)
-    return ending == ".npz" or ending in suffixes() or named is not None
+    return ending == ".npz" or ending in modality_of(kind).suffixes() or named is not None

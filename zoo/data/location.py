@@ -7,22 +7,24 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zoo.catalog.dataset import LAYOUTS, Dataset, Layout
 from zoo.catalog.lookup import dataset_called, find_dataset
 from zoo.data.archives import unpack
 from zoo.data.download import OnProgress, fetch, private_folder
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
+from zoo.modalities import modalities
+from zoo.modalities.base import Side
+from zoo.ports import Port
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")  # of archives
+WHOLE = {".npz", ".csv", ".tsv", ".jsonl"}  # of files that are a data set alone
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
-Half = Literal["", "left", "right"]
 # Name below the root; path; what the system knows of it, or None for a broken link.
 FoundFile = tuple[bytes, str, os.stat_result | None]
 
@@ -127,7 +129,7 @@ def check_data_is_there(text: str) -> None:
 
 def _look_up(text: str) -> tuple[Dataset | Path, Layout | None]:
     if not text:
-        raise UsageError("the data set has no name", hint="zoo data list")
+        raise UsageError("the data set has no name", hint="zoo data list", code="bad-value")
     place, layout = _split_layout(text)
     dataset = dataset_called(place)
     if dataset:
@@ -135,11 +137,14 @@ def _look_up(text: str) -> tuple[Dataset | Path, Layout | None]:
     path = _expand(place)
     if not path.exists():
         raise _nothing_there(text, place)
-    if path.is_file() and not (is_archive(path) or path.suffix.lower() == ".npz"):
+    whole = sorted(WHOLE | {end for each in modalities().values() if each.layout
+                            for end in each.suffixes()})  # fmt: skip
+    if path.is_file() and not (is_archive(path) or path.suffix.lower() in whole):
         raise UsageError(
             f"{place} is no data set",
-            cause=f"a folder, or a file that ends in {', '.join(SUFFIXES)} or .npz, is one",
+            cause=f"a folder, or a file that ends in {', '.join([*SUFFIXES, *whole])}, is one",
             hint="the folder that holds it",
+            code="bad-value",
         )
     return path, layout
 
@@ -155,6 +160,7 @@ def _split_layout(text: str) -> tuple[str, Layout | None]:
         raise UsageError(
             f"unknown layout {word[:40]!r}.{did_you_mean(word, LAYOUTS)}",
             hint=f"one of: {', '.join(LAYOUTS)}",
+            code="bad-value",
         )
     return text, None
 
@@ -164,7 +170,7 @@ def _expand(text: str) -> Path:
         path = Path(text).expanduser()
         path.exists()
     except (RuntimeError, ValueError, OSError) as problem:  # no such user; a NUL; a name too long
-        raise UsageError(f"{text[:60]!r} cannot be a path: {problem}") from None
+        raise UsageError(f"{text[:60]!r} cannot be a path: {problem}", code="bad-path") from None
     return path
 
 
@@ -206,7 +212,7 @@ def list_folder(folder: Path) -> list[FoundFile]:
         return sorted(_walk(str(folder), b"", set()))
     except OSError as problem:
         raise NotFoundError(
-            f"cannot read {problem.filename}", cause=problem.strerror or ""
+            f"cannot read {problem.filename}", cause=problem.strerror or "", code="cannot-read"
         ) from None
 
 
@@ -260,16 +266,6 @@ def is_junk(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Side:
-    """The pictures of one side of one split."""
-
-    # paths, to be read one by one, or pixels (N, H, W, C), bytes or other numbers
-    pictures: Sequence[Path] | NDArray[Any]
-    labels: NDArray[np.int64] | None = None  # class numbers (N,), or None
-    half: Half = ""  # the part of each picture that counts, where two stand side by side
-
-
-@dataclass(frozen=True)
 class Listing:
     """A data set before it is decoded."""
 
@@ -279,6 +275,8 @@ class Listing:
     splits: Mapping[str, Mapping[str, Side]]
     classes: tuple[str, ...] = ()  # names of the classes, by label number
     domains: tuple[str, ...] = ()  # names of the two sides
+    # ports that are known without a survey, by name: those of text, tables and what lies beside
+    ports: Mapping[str, Port] = field(default_factory=dict)
     # splits in which picture i of ``a`` and picture i of ``b`` show one thing
     pairs: tuple[str, ...] = ()
     # sentences on what of the files is not used, or is read in a way that may surprise
@@ -287,13 +285,13 @@ class Listing:
     left_out: tuple[Path, ...] = ()  # pictures that a note tells of
 
     def files(self) -> tuple[set[Path], bool]:
-        """Return the files that are read, and whether pictures come from arrays instead."""
+        """Return the files that are read, and whether items come from arrays instead."""
         used = set(self.tables)
         holds_arrays = False
         for sides in self.splits.values():
             for side in sides.values():
-                if isinstance(side.pictures, np.ndarray):
+                if isinstance(side.items, np.ndarray):
                     holds_arrays = True
                 else:
-                    used.update(side.pictures)
+                    used.update(side.items)
         return used, holds_arrays

@@ -1,12 +1,13 @@
-"""Which pictures are for training, validation and testing, by the names of folders."""
+"""Which files are items, and for training, validation or testing, by the names of folders."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from zoo.pictures import suffixes
+from zoo.modalities import modalities, modality_of
 
 Files = Sequence[PurePath]  # relative to the folder that they are in
 
@@ -31,15 +32,15 @@ def split_of(folder: str) -> str | None:
 
 
 def by_split(files: Files) -> tuple[dict[str, list[PurePath]], int]:
-    """Return the pictures by split, and the depth at which classes lie: 1 below ``train``.
+    """Return the items by split, and the depth at which classes lie: 1 below ``train``.
 
     A folder called ``train`` beside folders that are no splits is a class like these, unless a
     folder for testing is there too, or only it has folders of its own.
     """
-    pictures = pictures_among(files)
+    items = items_among(files)
     splits: dict[str, list[PurePath]] = {}
     rest: list[PurePath] = []
-    for path in pictures:
+    for path in items:
         split = split_of(path.parts[0]) if len(path.parts) > 1 else None
         if split:
             splits.setdefault(split, []).append(path)
@@ -50,9 +51,24 @@ def by_split(files: Files) -> tuple[dict[str, list[PurePath]], int]:
     is_split = not rest or len(splits) > 1 or (deep and not rest_is_deep)
     if "train" in splits and is_split:
         return splits, 1
-    return ({"train": pictures} if pictures else {}), 0
+    return ({"train": items} if items else {}), 0
 
 
-def pictures_among(files: Files) -> list[PurePath]:
-    """Return the files whose names promise a picture."""
-    return [path for path in files if path.suffix.lower() in suffixes()]
+def kind_of(files: Files) -> str:
+    """Return the kind of data that most of the files are of, by the endings of their names."""
+    endings = Counter(path.suffix.lower() for path in files)
+    counts = {
+        kind: sum(endings[each] for each in modality.suffixes())
+        for kind, modality in modalities().items()
+    }
+    # a text may only say something about the pictures that it lies beside
+    usual = {kind: count for kind, count in counts.items() if not modality_of(kind).layout}
+    if not any(usual.values()) and any(counts.values()):
+        return max(counts, key=counts.__getitem__)
+    return max(usual, key=usual.__getitem__)
+
+
+def items_among(files: Files, kind: str = "") -> list[PurePath]:
+    """Return the files whose names promise an item of a kind; of most of them, when not given."""
+    endings = modality_of(kind or kind_of(files)).suffixes()
+    return [path for path in files if path.suffix.lower() in endings]

@@ -1,4 +1,4 @@
-"""Decoded once: uint8 arrays in the cache, mapped into memory ever after.
+"""Decoded once: arrays in the cache, mapped into memory ever after.
 
 One folder a data set and settings: a file of bytes for each side of each split, and `store.json`
 that says what they are. The training pictures lie in a fixed order of their own, so that the
@@ -33,22 +33,17 @@ from numpy.typing import NDArray
 from zoo.atomic import write_json
 from zoo.catalog.dataset import cache_home
 from zoo.data import layouts
-from zoo.data.decoding import Decoded, Entry, Size, UnknownRangeError, decode, measure_range
+from zoo.data.decoding import Decoded, Entry, decode
 from zoo.data.download import make_folder, private_folder, store_home
 from zoo.data.inventory import DESCRIPTION, FORMAT, USED
 from zoo.data.location import DataLocation, FoundFile, Listing, list_folder
-from zoo.data.survey import (
-    DecodeOptions,
-    class_counts,
-    describe_classes,
-    describe_range,
-    domains_in,
-    specify,
-)
+from zoo.data.survey import class_counts, describe_classes, domains_in, finished, specify
 from zoo.errors import NotFoundError, ZooError
 from zoo.manifest import sha256_of
-from zoo.pictures import MAX_PIXELS, ValueRange, describe_cut, max_pixels
-from zoo.ports import DataSpec, Fit
+from zoo.modalities import modality_of
+from zoo.modalities.base import DecodeOptions, UnmeasuredError
+from zoo.pictures import MAX_PIXELS, max_pixels
+from zoo.ports import DataSpec
 from zoo.records import read_json, to_plain
 
 KNOWN = "fingerprints.json"  # in the cache: hash of all bytes, by what tells it without reading
@@ -176,12 +171,12 @@ class Store:
     """A decoded data set."""
 
     spec: DataSpec  # what the arrays hold
-    # by split (``train``, ``validation``, perhaps ``test``), arrays by name: ``image`` uint8 (N, H,
-    # W, C) and perhaps ``label`` int64 (N,), or ``a`` and ``b`` of a translation. All are read-only
-    # and mapped into memory.
+    # by split (``train``, ``validation``, perhaps ``test``), arrays by name of the port, as its
+    # modality stores them: ``image`` uint8 (N, H, W, C) and perhaps ``label`` int64 (N,), or ``a``
+    # and ``b`` of a translation. All are read-only and mapped into memory.
     splits: Mapping[str, Mapping[str, NDArray[Any]]]
     pairs: tuple[str, ...]  # splits in which row i of ``a`` and row i of ``b`` show one thing
-    total: int  # pictures that there are
+    total: int  # items that there are
     bad: int = 0  # how many of them could not be read
     examples: tuple[str, ...] = ()  # the first few of those, with the reason
     notes: tuple[str, ...] = ()  # sentences on choices that may surprise, and on what is not used
@@ -191,26 +186,18 @@ class Store:
 def open_store(
     location: DataLocation,
     *,
-    size: Size | None = None,
-    channels: int | None = None,
-    fit: Fit = "cover",
-    value_range: ValueRange | None = None,
     on_bad_image: OnBadImage = "auto",
     report: Log | None = None,
+    **asked: Any,
 ) -> Store:
     """Return a data set decoded; the first time decodes it.
 
     Args:
         location: where it is.
-        size: height and width in pixels; chosen by `zoo.data.survey`, when not given.
-        channels: 1 for grey, 3 for RGB; likewise.
-        fit: how pictures of other proportions are brought to the size: ``"cover"`` cuts off what
-            stands over, ``"contain"`` repeats edges around a picture, ``"stretch"`` distorts it.
-        value_range: the values that become black and white in pictures of more than 8 bits;
-            measured over all training pictures, when not given.
         on_bad_image: whether pictures that cannot be read are left out or are an error; ``"auto"``
             leaves them out up to 1 %.
         report: called with a line on what takes time or may surprise.
+        asked: fields of `DecodeOptions`; the modality chooses what is not given.
 
     Raises:
         NotFoundError: the data is damaged, too small, not laid out as said, or has bad pictures.
@@ -218,14 +205,16 @@ def open_store(
     """
     log = report or (lambda _: None)
     content = fingerprint(location)
-    options = DecodeOptions(size, channels, fit, value_range)
+    options = DecodeOptions(**asked)
     folder = store_home() / _key(location, content, options, max_pixels())
     store = _open(folder, location) or _open_like(location, content, options)
     if store is None:
         _build(folder, location, options, log)
         store = _open(folder, location)
         if store is None:
-            raise ZooError(f"the decoded data in {folder} cannot be read back")
+            raise ZooError(
+                f"the decoded data in {folder} cannot be read back", code="cache-unusable"
+            )
     for note in store.notes:
         log(note)
     _check_bad_images(store, location, on_bad_image, log)
@@ -291,19 +280,13 @@ def _open_like(location: DataLocation, content: str, options: DecodeOptions) -> 
         unmeasured,
         replace(unmeasured, channels=None),
         replace(unmeasured, channels=None, size=None),
+        replace(unmeasured, channels=None, size=None, length=None, rate=None, alphabet=None),
     )
     for asked, limit in itertools.product(less, dict.fromkeys((max_pixels(), MAX_PIXELS))):
         found = _open(store_home() / _key(location, content, asked, limit), location)
         if found is None or (found.bad and limit != max_pixels()):
             continue
-        spec = found.spec
-        if (
-            options.size in {None, (spec.pictures.height, spec.pictures.width)}
-            and options.channels in {None, spec.pictures.channels}
-            # pictures of bytes have no range
-            and (None in {options.value_range, spec.pictures.value_range}
-                 or options.value_range == spec.pictures.value_range)
-        ):  # fmt: skip
+        if all(modality_of(port).is_as_asked(port, options) for port in found.spec.ports):
             return found
     return None
 
@@ -327,17 +310,14 @@ def _digest(folder: Path, splits: Mapping[str, Mapping[str, Entry]]) -> str:
 def _build(folder: Path, location: DataLocation, options: DecodeOptions, log: Log) -> None:
     try:
         with location.opened() as (root, names), private_folder() as temporary:
-            listing = layouts.list_files(location, root, names)
+            listing = layouts.list_files(location, root, names, options)
             spec, notes = specify(location, listing, options)
             spec, decoded = _decode(listing, spec, temporary, log)
-            images, labelled = spec.pictures, decoded.splits["train"].get("label")
+            spec, found = finished(spec, decoded)
+            labelled = decoded.splits["train"].get("label")
             labels = _map(temporary, labelled) if labelled else None
             examples = [f"{location.shown(path, root)}: {why}" for path, why in decoded.bad]
-            notes += (
-                *describe_cut(decoded.sizes, images.height, images.width, images.fit),
-                *describe_range(spec, decoded.beyond),
-                *describe_classes(class_counts(labels, spec)),
-            )
+            notes += (*found, *describe_classes(class_counts(labels, spec), spec))
             description = {
                 "format": FORMAT,
                 "splits": decoded.splits,
@@ -355,22 +335,24 @@ def _build(folder: Path, location: DataLocation, options: DecodeOptions, log: Lo
         raise ZooError(
             f"the decoded data cannot be written to {folder.parent}: {problem.strerror or problem}",
             hint="make room, or put the cache elsewhere with ZOO_HOME=/another/folder",
+            code="cache-unusable",
         ) from problem
 
 
 def _decode(listing: Listing, spec: DataSpec, folder: Path, log: Log) -> tuple[DataSpec, Decoded]:
-    """Decode a data set; where pictures of more than 8 bits appear, with one range for all.
+    """Decode a data set; what must be known of all of it first is measured.
 
     Returns:
-        What the data is, with the range of its values, and what decoding gave.
+        What the data is, and what decoding gave.
     """
     try:
-        decoded = decode(listing, spec, folder, log)
-    except UnknownRangeError:
+        return spec, decode(listing, spec, folder, log)
+    except UnmeasuredError:
         log("there are pictures of more than 8 bits; their values are measured first")
-        spec = spec.with_images(value_range=measure_range(listing))
-        decoded = decode(listing, spec, folder, log)
-    return (spec if decoded.deep else spec.with_images(value_range=None)), decoded
+    sides = list(listing.splits["train"].values())
+    ports = tuple(modality_of(port).measured(port, sides) for port in spec.ports)
+    spec = replace(spec, ports=ports)
+    return spec, decode(listing, spec, folder, log)
 
 
 def _publish(temporary: Path, folder: Path, location: DataLocation) -> None:
@@ -387,7 +369,8 @@ def _publish(temporary: Path, folder: Path, location: DataLocation) -> None:
 def _check_bad_images(store: Store, location: DataLocation, policy: OnBadImage, log: Log) -> None:
     if not store.bad:
         return
-    unreadable = f"{store.bad:,} of {store.total:,} pictures of {location.name} cannot be read"
+    items = modality_of(store.spec.ports[0]).items
+    unreadable = f"{store.bad:,} of {store.total:,} {items} of {location.name} cannot be read"
     few = "; ".join(store.examples[:3]) + ("; …" if store.bad > 3 else "")
     if policy == "fail" or (policy == "auto" and store.bad > FEW_BAD * store.total):
         raise NotFoundError(
@@ -395,5 +378,6 @@ def _check_bad_images(store: Store, location: DataLocation, policy: OnBadImage, 
             cause=few,
             hint=f"zoo data check {location.name if location.dataset else location.path}, "
             "or --on-bad-image skip to leave them out",
+            code="bad-picture",
         )
     log(f"{unreadable} and are left out: {few}")

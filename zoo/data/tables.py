@@ -1,23 +1,38 @@
-"""Tables of strangers, CSV, TSV or JSON Lines: heading, then rows, as text."""
+"""Tables of strangers, CSV, TSV or JSON Lines: heading, then rows; and tables as data sets."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+
+from zoo.data.location import Listing, natural, presentable
+from zoo.data.splits import split_of
 from zoo.errors import NotFoundError
+from zoo.modalities.base import Side
+from zoo.ports import Port
 
 ENDINGS = (".csv", ".tsv", ".jsonl")
 MAX_BYTES = 2**28
 DELIMITERS = ",;\t|"
 PIECE = 2**20  # bytes read at once
 ROWS_OF_HEADING = 100  # of JSON Lines, whose keys are the columns
+MAX_NUMBERS = 2**28  # of a table as a data set
+MOST_CLASSES = 10_000
+
+LABELS = ("label", "labels", "class", "class_name", "category", "target", "species")
+USERS = ("user", "userid", "user_id", "users")
+THINGS = ("item", "itemid", "item_id", "movieid", "movie_id", "product", "product_id", "book_id")
+RATINGS = ("rating", "ratings", "score", "stars")
+NUMBERING = ("id", "index", "", "row")  # columns that number the rows
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,118 @@ def open_table(path: Path) -> Table:
                 raise ValueError("two columns have one name")
             columns.update(dict.fromkeys(heading))
         return Table(path, tuple(columns), encoding)
+
+
+def list_table(base: Path, files: Sequence[PurePath]) -> Listing:
+    """List tables of numbers: a row each, its columns of numbers together as port ``values``.
+
+    A column that is called ``label``, ``class`` or the like has the classes. Columns of users,
+    things and ratings become a row for each user, with 0 where nothing was rated. ``train.csv`` and
+    ``test.csv`` are these splits.
+
+    Raises:
+        NotFoundError: a table is damaged, or has no column of numbers.
+    """
+    of_split: dict[str, Path] = {}
+    for path in files:
+        split = split_of(re.split(r"[-_. ]", path.stem)[0]) or ("train" if len(files) == 1 else "")
+        if split:
+            of_split.setdefault(split, base / path)
+    if "train" not in of_split:
+        return Listing("table", {})
+    tables = {split: open_table(path) for split, path in of_split.items()}
+    columns = _columns_of_ratings(tables["train"])
+    if columns:
+        return _list_ratings(tables, columns)
+    return _list_rows(tables)
+
+
+def _columns_of_ratings(table: Table) -> tuple[str, str, str] | None:
+    called = {each.strip().lower(): each for each in table.columns}
+    found = [next((called[name] for name in names if name in called), "")
+             for names in (USERS, THINGS, RATINGS)]  # fmt: skip
+    return (found[0], found[1], found[2]) if all(found) else None
+
+
+def _list_ratings(tables: Mapping[str, Table], columns: tuple[str, str, str]) -> Listing:
+    """List ratings as a matrix: a row for each user, a column for each thing."""
+    read = {split: list(table.rows(columns)) for split, table in tables.items()}
+    things = sorted({thing for rows in read.values() for _, thing, _ in rows}, key=natural)
+    place = {thing: number for number, thing in enumerate(things)}
+    listed, greatest = {}, 0.0
+    for split, rows in read.items():
+        users = {user: number for number, user in enumerate(dict.fromkeys(row[0] for row in rows))}
+        if len(users) * len(things) > MAX_NUMBERS:
+            raise NotFoundError(
+                f"{tables[split].path} has {len(users):,} users and {len(things):,} things",
+                cause=f"a row for each user has more than {MAX_NUMBERS:,} numbers together",
+            )
+        matrix = np.zeros((len(users), len(things)), np.float32)
+        for user, thing, rating in rows:
+            matrix[users[user], place[thing]] = _number(rating, tables[split].path)
+        greatest = max(greatest, float(matrix.max(initial=0)))
+        listed[split] = {"ratings": Side(matrix, kind="values")}
+    shape = ("batch", len(things))
+    names = tuple(map(presentable, things))
+    port = Port("ratings", "values", shape, range=(0.0, greatest), classes=names)
+    note = (
+        f"a row is a user ({columns[0]}), a column a thing ({columns[1]}); "
+        f"0 where there is no {columns[2]}"
+    )
+    paths = tuple(table.path for table in tables.values())
+    return Listing("table", listed, ports={"ratings": port}, notes=(note,), tables=paths)
+
+
+def _list_rows(tables: Mapping[str, Table]) -> Listing:
+    """List the columns of numbers of tables, and a column of classes beside them."""
+    train = tables["train"]
+    label = next((each for each in train.columns if each.strip().lower() in LABELS), "")
+    rest = [each for each in train.columns
+            if each != label and each.strip().lower() not in NUMBERING]  # fmt: skip
+    read = {split: list(table.rows([*rest, label] if label else rest))
+            for split, table in tables.items()}  # fmt: skip
+    usable = [
+        place for place in range(len(rest))
+        if all(is_number(row[place]) for rows in read.values() for row in rows)
+    ]  # fmt: skip
+    if not usable or not read["train"]:
+        raise NotFoundError(
+            f"{train.path} has no column of numbers alone",
+            cause=f"its columns: {presentable(', '.join(train.columns))[:120]}",
+        )
+    classes = sorted({row[-1] for rows in read.values() for row in rows}, key=natural)
+    if not label or len(classes) > MOST_CLASSES:
+        classes = []
+    number = {name: place for place, name in enumerate(classes)}
+    listed: dict[str, dict[str, Side]] = {}
+    for split, rows in read.items():
+        values = np.array([[float(row[place]) for place in usable] for row in rows], np.float32)
+        numbers = np.array([number[row[-1]] for row in rows], np.int64) if classes else None
+        listed[split] = {"values": Side(values, numbers, kind="values")}
+    values = np.asarray(listed["train"]["values"].items)
+    names = tuple(presentable(rest[place]) for place in usable)
+    span = (float(values.min()), float(values.max()))
+    port = Port("values", "values", ("batch", len(usable)), range=span, classes=names)
+    left = [name for place, name in enumerate(rest) if place not in usable]
+    notes = [f"columns that are not numbers: {presentable(', '.join(left))[:200]}"] if left else []
+    return Listing(
+        "table", listed, tuple(map(presentable, classes)), ports={"values": port},
+        notes=tuple(notes), tables=tuple(table.path for table in tables.values()),
+    )  # fmt: skip
+
+
+def is_number(word: str) -> bool:
+    """Whether a word of a table is a finite number."""
+    try:
+        return abs(float(word)) < 2**53
+    except ValueError:
+        return False
+
+
+def _number(word: str, path: Path) -> float:
+    if not is_number(word):
+        raise NotFoundError(f"cannot read the table {path}", cause=f"{word[:40]!r} is no rating")
+    return float(word)
 
 
 def is_table(path: PurePath) -> bool:
@@ -147,4 +274,5 @@ def _reading(path: Path) -> Iterator[None]:
             f"cannot read the table {path}",
             cause=" ".join(cause.split())[:200],
             hint=f"repair it, or {path.parent}:folder takes the pictures without labels",
+            code="bad-data",
         ) from None

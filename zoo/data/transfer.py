@@ -62,6 +62,7 @@ def open_client(patience: float) -> httpx.Client:
         raise UsageError(
             f"the network settings of the environment cannot be used: {problem}",
             hint="look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE",
+            code="bad-environment",
         ) from None
 
 
@@ -131,6 +132,7 @@ def _unreachable(row: Downloadable, folder: Path, failures: str) -> NotFoundErro
         f"{row.title} is not in the cache and could not be downloaded",
         cause="; ".join([failures, *wrong]),
         hint=f"fetch by hand into {folder}: {urls}",
+        code="download-failed",
     )
 
 
@@ -154,6 +156,7 @@ def _obtain(
             raise ZooError(
                 f"another process downloads {file.name} too, and took over what had come",
                 hint="wait for it, then type the command again",
+                code="being-downloaded",
             ) from None
 
 

@@ -120,10 +120,14 @@ def classify_samples(
     model, names = trained.model, store.spec.classes
     if not samplers(model):
         raise UsageError(
-            f"{trained.identity.model} cannot be sampled, so no samples can be classified"
+            f"{trained.identity.model} cannot be sampled, so no samples can be classified",
+            code="does-not-apply",
         )
     if "label" not in store.splits[split]:
-        raise UsageError(f"the {split} images of {store.spec.name} have no labels for a classifier")
+        raise UsageError(
+            f"the {split} images of {store.spec.name} have no labels for a classifier",
+            code="no-labels",
+        )
     graph = samplers(model)[0]
     takes_class = _takes_class(model, graph, names)
     classifier = find_classifier(store, log)
@@ -234,6 +238,7 @@ def _takes_class(model: Model, graph: str, names: Sequence[str]) -> bool:
         raise UsageError(
             f"the model draws the classes {_few(labels[0].classes)}; the data has {_few(names)}",
             hint="--data with what the model was trained on",
+            code="other-classes",
         )
     return True
 

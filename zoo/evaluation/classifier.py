@@ -93,7 +93,7 @@ class Classifier:
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of every class, (N, K), for images (N, H, W, C)."""
         size = evaluation_batch(self.network.spec)
-        batches = in_order({"image": images}, size, torch.device("cpu"))
+        batches = in_order({"image": images}, self.network.spec, size, torch.device("cpu"))
         with torch.no_grad():
             parts = [self.network(batch["image"]).softmax(dim=1).numpy() for batch in batches]
         return np.concatenate(parts)
@@ -117,9 +117,14 @@ def find_classifier(store: Store, log: Log) -> Classifier:
     """
     spec = store.spec
     if "label" not in store.splits["train"] or len(spec.classes) < 2:
-        raise UsageError(f"{spec.name} has no labels that a classifier could learn")
+        raise UsageError(
+            f"{spec.name} has no labels that a classifier could learn", code="no-labels"
+        )
     if min(spec.pictures.height, spec.pictures.width) < 8:
-        raise UsageError(f"{spec.name}: images below 8×8 pixels are too small to be classified")
+        raise UsageError(
+            f"{spec.name}: images below 8×8 pixels are too small to be classified",
+            code="wrong-size",
+        )
     path = cache_home() / "classifiers" / f"{_digest(store)}.safetensors"
     with torch.random.fork_rng(devices=[]):  # the noise of others is left as it is
         found = _load(path, spec)
@@ -153,7 +158,7 @@ def _train(store: Store, log: Log) -> Classifier:
 
 def _fit(network: Network, split: Split) -> Network:
     """Train with AdamW, a one-cycle rate and cross-entropy."""
-    batches = Batches(split, BATCH, seed=SEED, device=torch.device("cpu"))
+    batches = Batches(split, network.spec, BATCH, seed=SEED, device=torch.device("cpu"))
     images = batches.images
     shown = min(max(PASSES * images, FEWEST_SHOWN), MOST_SHOWN, MOST_PASSES * images)
     steps = shown // batches.batch_size
@@ -198,6 +203,7 @@ def _save(path: Path, classifier: Classifier) -> None:
         raise ZooError(
             f"the classifier cannot be written to {path.parent}: {problem}",
             hint="make room, or put the cache elsewhere with ZOO_HOME=/another/folder",
+            code="cache-unusable",
         ) from problem
 
 

@@ -77,7 +77,8 @@ def validation_metrics(trained: Trained, store: Store, split: str) -> tuple[dict
     """
     images = store.splits[split]
     size = evaluation_batch(trained.model.data)
-    metrics = mean_metrics(trained.model, in_order(images, size, device_of(trained.model)))
+    batches = in_order(images, store.spec, size, device_of(trained.model))
+    metrics = mean_metrics(trained.model, batches)
     return metrics, common_rows(images)
 
 

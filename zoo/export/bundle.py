@@ -185,6 +185,7 @@ def _check_names(trained: Trained) -> None:
                 f"{trained.identity.model} has a graph {name[:100]!r}, which cannot name a file",
                 cause="names have letters of ASCII, digits, - and _, at most 100 of them; "
                 "no two differ in capitals alone",
+                code="breaks-contract",
             )
         taken.add(name.lower())
 
@@ -205,6 +206,7 @@ def _with_quality(
                 f"with these files {metric.name} becomes {metric.files:.4g} from "
                 f"{metric.model:.4g}, {metric.loss:.2g} % worse, more than {max_loss:g} %",
                 hint="--half, which loses less; or --max-quality-loss PERCENT; no file was written",
+                code="quality-loss",
             )
     measured = {}
     for name, graph in graphs.items():
@@ -278,10 +280,12 @@ def _earlier(folder: Path, identity: Identity) -> Manifest | None:
         NotFoundError: the manifest is damaged.
     """
     if folder.exists() and not folder.is_dir():
-        raise ZooError(f"{folder} is a file", hint="-o another-folder")
+        raise ZooError(f"{folder} is a file", hint="-o another-folder", code="cannot-write")
     for inner in (folder / FOLDER, folder / PICTURES):
         if inner.is_symlink() or inner.is_file():
-            raise ZooError(f"{inner} is a link or a file", hint="-o another-folder")
+            raise ZooError(
+                f"{inner} is a link or a file", hint="-o another-folder", code="cannot-write"
+            )
     try:
         manifest = read_manifest(folder)
     except FileNotFoundError:
@@ -290,17 +294,21 @@ def _earlier(folder: Path, identity: Identity) -> Manifest | None:
                 raise UsageError(
                     f"{folder / name} is there already, and not of an export",
                     hint="-o another-folder",
+                    code="already-exists",
                 ) from None
         return None
     except ValueError as problem:
         raise NotFoundError(
-            f"{folder / MANIFEST} is damaged: {problem}", hint="-o another-folder"
+            f"{folder / MANIFEST} is damaged: {problem}",
+            hint="-o another-folder",
+            code="damaged-manifest",
         ) from None
     theirs = manifest.identity
     if (theirs.distribution, theirs.model) != (identity.distribution, identity.model):
         raise UsageError(
             f"{folder} holds an export of {theirs.distribution}:{theirs.model}",
             hint="-o another-folder",
+            code="already-exists",
         )
     return manifest
 
@@ -318,7 +326,7 @@ def render_card(identity: Identity, files: Collection[ExportedFile]) -> str:
         f"# {identity.model}",
         "",
         f"Trained with {identity.distribution} {identity.version} on {spec.name} "
-        f"({' × '.join(map(str, spec.pictures.image_shape))}), {identity.step:,} steps.",
+        f"({' × '.join(map(str, spec.ports[0].shape[1:]))}), {identity.step:,} steps.",
         "",
         _licences(identity),
         "",

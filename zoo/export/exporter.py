@@ -161,12 +161,13 @@ class GraphExporter:
                 run_in_torch(model, graph, example_inputs(model, graph))
             except Exception as problem:  # a network raises anything on a size not made for it
                 reason = " ".join(str(problem).split())[:200] or type(problem).__name__
-                learnt = model.data.pictures
+                learnt = model.data.sizes
                 raise UsageError(
                     f"--size {size[0]}x{size[1]}: {name} of {self.trained.identity.model} does not "
                     "take pictures of that size",
                     cause=reason,
-                    hint=f"--size {learnt.height}x{learnt.width}, as it was trained on",
+                    hint=f"--size {learnt['height']}x{learnt['width']}, as it was trained on",
+                    code="wrong-size",
                 ) from problem
         return graph
 
@@ -278,6 +279,7 @@ class GraphExporter:
                     cause="the loss is a root mean square, in percent of the output's range",
                     hint="--half, which loses less; or --max-quality-loss PERCENT; "
                     "no file was written",
+                    code="quality-loss",
                 )
 
 
@@ -326,7 +328,11 @@ def export_graph(
     """
     newest = onnx.defs.onnx_opset_version()
     if opset is not None and opset > newest:
-        raise UsageError(f"opset {opset} is not known here", hint=f"--opset {newest} or less")
+        raise UsageError(
+            f"opset {opset} is not known here",
+            hint=f"--opset {newest} or less",
+            code="opset-unavailable",
+        )
     written = _export(model, graph, description, opset)
     reached = written.opset_imports[""]
     if opset is not None and opset != reached:
@@ -335,6 +341,7 @@ def export_graph(
             f"{_name(description)} cannot be written in opset {opset}",
             cause="it has operators that are newer, and nothing older that does the same",
             hint=f"--opset {lowest}, or leave --opset out",
+            code="opset-unavailable",
         )
     _check(written, description)
     # a runtime of the opset's time reads no newer format
@@ -386,6 +393,7 @@ def _export(model: Model, graph: Graph, description: Description, opset: int | N
             f"{_name(description)} ({where}) cannot be exported: {reason}",
             cause=cause,
             hint="the same command with --debug shows all that torch says",
+            code="cannot-export",
         ) from problem
     assert program is not None
     return program.model
@@ -414,6 +422,7 @@ def _check(model: ir.Model, description: Description) -> None:
         raise ZooError(
             f"{_name(description)} draws random numbers ({', '.join(drawn)})",
             hint="noise comes in through a port that has a prior",
+            code="cannot-export",
         )
     size = sum(each.const_value.nbytes for each in model.graph.initializers.values()
                if each.const_value is not None)  # fmt: skip
@@ -421,6 +430,7 @@ def _check(model: ir.Model, description: Description) -> None:
         raise ZooError(
             f"{_name(description)} holds {size / 2**30:.1f} GiB of weights",
             cause="one ONNX file holds less than 2 GiB, and an export is one file a graph",
+            code="cannot-export",
         )
 
 

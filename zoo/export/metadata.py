@@ -60,7 +60,9 @@ def describe_graph(
             written_by=versions(),
         )
     except ValueError as problem:
-        raise PluginError(f"graph {name!r} of {identity.model} declares an {problem}") from None
+        raise PluginError(
+            f"graph {name!r} of {identity.model} declares an {problem}", code="breaks-contract"
+        ) from None
 
 
 def versions() -> dict[str, str]:

@@ -28,7 +28,7 @@ from zoo.loops import drive, shown_rounds
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import as_port_takes, default_rounds, images_for, run_graph
 from zoo.model.weights import Trained
-from zoo.ports import Port
+from zoo.ports import Port, numbers_in_a_row
 from zoo.runtime.outputs import pixels_to_port
 from zoo.runtime.reference import Difference, compare_outputs
 from zoo.runtime.session import Arrays, Session, pad_rows
@@ -68,10 +68,9 @@ def _batches(
     model: Model, name: str, graph: Graph, images: Images | None, count: int, seed: int
 ) -> list[Arrays]:
     """Return batches of inputs by port name, of at most `count` rows in all."""
-    port = next((each for each in graph.inputs if each.kind == "image"), None)
-    if port is not None:
-        numbers = int(np.prod([size for size in port.shape[1:] if isinstance(size, int)]))
-        numbers = max(numbers, model.data.pictures.pixels)
+    real = [each for each in graph.inputs if not each.is_drawn]
+    if real:
+        numbers = max(model.data.numbers, *map(numbers_in_a_row, real))
         count = max(4, min(count, MAX_NUMBERS // numbers))
     rows = list(_inputs(model, name, graph, images, count, seed))
     if graph.signature.is_step:
@@ -126,7 +125,7 @@ def _spread_out(model: Model, port: Port, images: Images | None, count: int) -> 
     """Return images of the port's domain, evenly spread over a split."""
     if images is None:
         raise UsageError("this needs pictures such as the model was trained on",
-                         hint="--data NAME|PATH")  # fmt: skip
+                         hint="--data NAME|PATH", code="which-data")  # fmt: skip
     given = images_for(model, port, images)
     places = np.linspace(0, len(given) - 1, min(count, len(given))).round().astype(int)
     return np.asarray(given[places])
@@ -150,6 +149,7 @@ def _computed(
         f"graph {name!r} takes {port.name}, which nothing draws and no other graph gives",
         cause="a file of reduced precision is made and measured with real inputs",
         hint="leave --half, --half-arithmetic and --int8 out",
+        code="does-not-apply",
     )
 
 

@@ -150,6 +150,7 @@ def _sized(port: Port, variant: Variant) -> Port:
             f"--size {asked}: {port.name} of this model is {own} and no other size",
             cause="the network was built for that size",
             hint=f"leave --size out; or train it on such pictures (zoo train … --size {asked})",
+            code="wrong-size",
         )
     sizes: dict[int | str, int] = {}
     if variant.size:
@@ -396,6 +397,7 @@ def _external_tools(source: Path, what: str) -> Iterator[None]:
             f"{source.name} could not be {what}",
             cause=reason or type(problem).__name__,
             hint="the same command with --debug shows where",
+            code="cannot-export",
         ) from problem
     finally:
         logging.disable(was)

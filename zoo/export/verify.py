@@ -116,6 +116,7 @@ def verify(model: Model, graph: Graph, path: Path) -> Verified:
                     f"graph {name!r} does not verify: {excess}, at {_in_words(trial)}",
                     cause="the graph depends on the batch or on training mode, or is unstable",
                     hint="no file was written; the port's tolerance is the model's to declare",
+                    code="not-verified",
                 )
         if errors:
             ill_conditioned.append(trial.kind)
@@ -139,11 +140,13 @@ def _open_for_verification(path: Path) -> Session:
         raise UsageError(
             f"{path.name} cannot be verified here: {problem.found}",
             hint=f"{problem.export}, or leave --opset out; or pip install --upgrade onnxruntime",
+            code="newer-format",
         ) from problem
     except NotFoundError as problem:
         raise ZooError(
             f"{path.name} does not verify: {problem.cause or problem.message}",
             cause="it fixes a size that its port leaves open, or gives another shape or dtype",
+            code="not-verified",
         ) from problem
 
 
@@ -195,30 +198,28 @@ def _values(port: Port, trial: Trial, generator: np.random.Generator) -> np.ndar
 
 
 def trials(data: DataSpec, graph: Graph) -> Iterator[Trial]:
-    """Yield all batch sizes and extremes at the data's image size and, where it may vary, others.
+    """Yield all batch sizes and extremes at the data's sizes and, where they may vary, others.
 
-    Other sizes are larger, smaller, odd and not square, one image each.
+    Other sizes are larger, smaller, odd and not square, one row each.
     """
-    height, width = data.pictures.height, data.pictures.width
-    for port in graph.inputs:
-        if port.kind == "image":  # the variant may have fixed another size
-            height, width = (
-                ours if isinstance(ours, int) else theirs
-                for ours, theirs in zip(port.image_size, (height, width), strict=True)
-            )
-    own = {"height": height, "width": width}
+    own = dict(data.sizes)
+    for port in graph.inputs:  # the variant may have fixed another size
+        own |= {word: size for word, size in port.sizes.items() if isinstance(size, int)}
     fixed = graph.inputs[0].shape[0]
     for batch in [fixed] if isinstance(fixed, int) else BATCHES:
-        for seed in SEEDS if data.pictures.channels * height * width <= LARGE else SEEDS[:1]:
+        for seed in SEEDS if data.numbers <= LARGE else SEEDS[:1]:
             yield Trial(RANDOM, batch, seed, own, is_kept=seed == 0 and batch in {2, fixed})
     for kind in (LOWEST, HIGHEST, ENDS):
         yield Trial(kind, 1, 0, own, is_kept=True)
-    if not {"height", "width"} & {size for port in graph.inputs for size in port.shape}:
+    if not own.keys() & {size for port in graph.inputs for size in port.shape}:
         return
-    others = [(height + 3, width + 5), (2 * height - 1, width), (height - height // 4, width - 1)]
-    for number, (high, wide) in enumerate(others):
-        sizes = {"height": high, "width": max(1, wide)}
-        yield Trial(RANDOM, 1, 0, sizes, is_kept=number == 0)
+    first = next(iter(own))
+    larger = {word: size + 3 + 2 * place for place, (word, size) in enumerate(own.items())}
+    longer = {**own, first: 2 * own[first] - 1}
+    smaller = {word: max(1, size - 1) for word, size in own.items()}
+    smaller[first] = own[first] - own[first] // 4
+    for sizes in (larger, longer, smaller):
+        yield Trial(RANDOM, 1, 0, sizes, is_kept=sizes is larger)
 
 
 def _run_both(
@@ -242,17 +243,19 @@ def _run_both(
 
 
 def _unfit(data: DataSpec, name: str, trial: Trial, cause: str) -> ZooError:
-    learnt = trial.sizes == {"height": data.pictures.height, "width": data.pictures.width}
+    learnt = trial.sizes == data.sizes
     hint = "let the model pad and crop, or declare ports of the one size that it takes"
     return ZooError(
         f"graph {name!r} does not verify: it fails at {_in_words(trial)}",
         cause=cause,
         hint="" if learnt else hint,
+        code="not-verified",
     )
 
 
 def _in_words(trial: Trial) -> str:
-    size = f"batch {trial.batch}, {trial.sizes['height']} × {trial.sizes['width']} pixels"
+    words = "".join(f", {word} {size}" for word, size in trial.sizes.items())
+    size = f"batch {trial.batch}{words}"
     return size if trial.kind == RANDOM else f"{size}, {trial.kind}"
 
 
@@ -269,7 +272,9 @@ def check_onnx(path: Path) -> None:
     try:
         onnx.checker.check_model(path, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
-        raise ZooError(f"{path.name} is not valid ONNX: {problem}") from problem
+        raise ZooError(
+            f"{path.name} is not valid ONNX: {problem}", code="not-verified"
+        ) from problem
 
 
 def exported_files(folder: Path) -> list[Path]:
@@ -285,6 +290,7 @@ def exported_files(folder: Path) -> list[Path]:
             f"{folder} is no folder that zoo export wrote",
             cause=f"its {MANIFEST} is missing or damaged: {problem}",
             hint="zoo export MODEL --onnx",
+            code="not-an-export",
         ) from None
     return [folder / entry.file for entry in files.values()]
 
@@ -315,6 +321,7 @@ def verify_again(path: Path) -> tuple[dict[str, Difference], str]:
                 f"{_reference_of(path)} does not hold as many rows of outputs as of inputs",
                 cause="it is damaged, or was exchanged together with the manifest",
                 hint="zoo export MODEL --onnx",
+                code="damaged-export",
             )
     limits = _max_losses(path, description)
     differences, words = {}, []
@@ -329,6 +336,7 @@ def verify_again(path: Path) -> tuple[dict[str, Difference], str]:
                 f"{path} does not do here what it did when it was exported: {excess}",
                 cause="another version of ONNX Runtime, or a fault of this machine",
                 hint="update onnxruntime; the manifest says with which version it was written",
+                code="not-verified",
             )
         if limit is None:
             greatest = f"{difference.greatest:.2g}, at most {port.tolerance:g}"
@@ -376,4 +384,5 @@ def _reference_of(path: Path) -> Path:
         f"{path} cannot be checked: {problem}",
         cause="a file is checked in the folder that it was exported to, or a copy of it all",
         hint="zoo export MODEL --onnx",
+        code="damaged-export",
     )

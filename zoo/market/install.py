@@ -56,6 +56,7 @@ def installer_command(requirement: str) -> list[str]:
     raise ZooError(
         f"neither pip nor uv is there to install into {sys.prefix}",
         hint=f"{sys.executable} -m ensurepip",
+        code="cannot-install",
     )
 
 
@@ -82,11 +83,13 @@ def _refuse_foreign_management(requirement: str) -> None:
         raise _managed(f"the system ({marker})", new)
     site = sysconfig.get_path("purelib")
     if not os.access(site, os.W_OK):
-        raise ZooError(f"no permission to install into {site}", hint=new)
+        raise ZooError(f"no permission to install into {site}", hint=new, code="cannot-install")
 
 
 def _managed(manager: str, hint: str) -> ZooError:
-    return ZooError(f"the environment {sys.prefix} is managed by {manager}", hint=hint)
+    return ZooError(
+        f"the environment {sys.prefix} is managed by {manager}", hint=hint, code="cannot-install"
+    )
 
 
 class ResolutionError(Exception):
@@ -140,6 +143,7 @@ def required(
                 f"{name} needs what cannot be read: {text[:80]!r}",
                 cause=" ".join(str(problem).split())[:200],
                 hint="tell its authors; nothing was installed",
+                code="cannot-install",
             ) from None
         if not applies:
             continue
@@ -148,6 +152,7 @@ def required(
                 f"{name} needs {need.name} from {need.url[:200]}, which no index vouches for",
                 cause="only wheels of your package index are installed beside a plugin",
                 hint=f"install {need.name} yourself first, then drop that URL from {name}",
+                code="cannot-install",
             )
         found += _missing(name, need, listed)
     return found
@@ -163,6 +168,7 @@ def _missing(name: str, need: Requirement, listed: Collection[str]) -> list[str]
                 f"{name} needs the plugin {normalised(need.name)}, which is not installed",
                 cause="a listed plugin never comes from the package index",
                 hint=f"zoo plugins install {normalised(need.name)}",
+                code="cannot-install",
             ) from None
         need.marker = None  # it applies
         return [str(need)]
@@ -207,6 +213,7 @@ def refuse_non_plugins(distribution: str) -> None:
         raise UsageError(
             f"{distribution} is installed and is no plugin, so it is not installed over",
             hint=f"{uninstall_command(distribution)}, if it may go",
+            code="not-a-plugin",
         )
 
 
@@ -248,6 +255,7 @@ def run_installer(
             f"{distribution} could not be installed; the environment is as it was",
             cause=cause or f"the installer ended with {code}",
             hint=hint,
+            code="cannot-install",
         )
 
 
@@ -289,6 +297,7 @@ def check_installed(distribution: str) -> dict[str, Any]:
         raise ZooError(
             f"{distribution} is installed, but looking at it failed: {type(problem).__name__}",
             hint="zoo plugins list",
+            code="cannot-install",
         ) from None
     for row in rows:
         if normalised(row["distribution"]) == normalised(distribution):
@@ -296,6 +305,7 @@ def check_installed(distribution: str) -> dict[str, Any]:
     raise PluginError(
         f"{distribution} is installed, but brings no plugin: it has no entry point 'zoo'",
         hint=uninstall_command(distribution),
+        code="not-a-plugin",
     )
 
 

@@ -44,7 +44,9 @@ def choose(plugin: KnownPlugin, version: str = "") -> Release:
     """
     name = plugin.distribution
     if not plugin.releases:
-        raise NotFoundError(f"{name} has no release yet", hint=plugin.how_to_install)
+        raise NotFoundError(
+            f"{name} has no release yet", hint=plugin.how_to_install, code="release-not-found"
+        )
     wanted = Version(version or "0")
     asked = [each for each in plugin.releases if not version or Version(each.version) == wanted]
     if not asked:
@@ -53,6 +55,7 @@ def choose(plugin: KnownPlugin, version: str = "") -> Release:
             f"{name} has no release {version}.{did_you_mean(version, there)}",
             cause=f"the registry lists {', '.join(there[-8:])}",
             hint=f"zoo plugins install {name}",
+            code="release-not-found",
         )
     chosen = newest([each for each in asked if fits(each)])
     if chosen is None:
@@ -62,6 +65,7 @@ def choose(plugin: KnownPlugin, version: str = "") -> Release:
             f"{name} {latest.version} needs zoo-core {latest.requires_core}, "
             f"and this is {zoo.__version__}",
             hint=f"{install_command(CORE, upgrade=True)}; or another release of the plugin",
+            code="incompatible-release",
         )
     return chosen
 
@@ -94,13 +98,16 @@ def verified_wheel(plugin: KnownPlugin, release: Release, report: OnProgress) ->
             f"the wheel of {name} is not the one that the registry lists",
             cause=f"sha256 {found[:12]}… instead of {release.sha256[:12]}…; nothing was installed",
             hint=f"tell who keeps {plugin.listed_in}",
+            code="hash-mismatch",
         )
     return path
 
 
 def _limit(size: int, name: str) -> None:
     if size > MAX_WHEEL:
-        raise ZooError(f"the wheel of {name} is larger than {MAX_WHEEL} bytes")
+        raise ZooError(
+            f"the wheel of {name} is larger than {MAX_WHEEL} bytes", code="cannot-install"
+        )
 
 
 def _copy(plugin: KnownPlugin, release: Release, name: str, path: Path) -> None:
@@ -112,6 +119,7 @@ def _copy(plugin: KnownPlugin, release: Release, name: str, path: Path) -> None:
             f"the wheel of {name} is not there: {source}",
             cause=f"{plugin.listed_in} names it",
             hint="put it there, or correct the registry",
+            code="release-not-found",
         )
     _limit(source.stat().st_size, name)
     with replacing(path) as temporary:

@@ -66,6 +66,7 @@ def refresh(url: str, log: Log, *, seconds: float = SECONDS) -> None:
                 f"the registry {url} could not be fetched",
                 cause=why,
                 hint="the network and the address, or --registry with a file",
+                code="registry-unreachable",
             ) from None
         log(f"the registry {url} could not be fetched ({why}); using the copy of {_day(copy)}")
 
@@ -152,6 +153,7 @@ def matching(plugins: Sequence[KnownPlugin], word: str) -> list[KnownPlugin]:
         raise NotFoundError(
             f"no known plugin matches {word[:60]!r}.{did_you_mean(word, names)}",
             hint="zoo plugins search",
+            code="plugin-not-found",
         )
     return found
 
@@ -169,7 +171,9 @@ def parse_requirement(words: str) -> tuple[str, str]:
         found = None
     if found is None:
         raise UsageError(
-            f"{words[:60]!r} is neither NAME nor NAME==VERSION", hint="zoo plugins search"
+            f"{words[:60]!r} is neither NAME nor NAME==VERSION",
+            hint="zoo plugins search",
+            code="bad-value",
         )
     return normalised(found[1]), version
 
@@ -186,6 +190,7 @@ def find_listed(name: str, plugins: Sequence[KnownPlugin], *, unlisted: bool) ->
             raise UsageError(
                 f"{name} is listed, so only its listed releases are installed",
                 hint="the same command without --unlisted",
+                code="conflicting-options",
             )
         if plugin.distribution == name:
             return plugin
@@ -196,12 +201,16 @@ def find_listed(name: str, plugins: Sequence[KnownPlugin], *, unlisted: bool) ->
             raise NotFoundError(
                 f"{name!r} is a model, and {plugin.distribution} the plugin that brings it",
                 hint=plugin.how_to_install,
+                code="plugin-not-found",
             )
     near = did_you_mean(name, [plugin.distribution for plugin in plugins])
     if near:  # without naming --unlisted: the misspelt name may be a squatter's
-        raise NotFoundError(f"no registry lists {name!r}.{near}", hint="zoo plugins search")
+        raise NotFoundError(
+            f"no registry lists {name!r}.{near}", hint="zoo plugins search", code="plugin-not-found"
+        )
     raise NotFoundError(
         f"no registry lists {name!r}",
         cause="nobody has reviewed it, and a plugin is code that can do whatever you can",
         hint=f"zoo plugins install {name} --unlisted, if you trust who published it",
+        code="plugin-not-found",
     )

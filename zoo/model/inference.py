@@ -76,7 +76,7 @@ def device_of(model: Model) -> torch.device:
 
 def evaluation_batch(data: DataSpec) -> int:
     """Return how many images of the data are evaluated at a time."""
-    return _rows_at_once(data.pictures.pixels)
+    return _rows_at_once(data.numbers)
 
 
 def _rows_at_once(numbers: int) -> int:
@@ -117,8 +117,10 @@ def run_in_torch(model: Model, graph: Graph, inputs: Arrays) -> dict[str, Array]
 def example_inputs(model: Model, graph: Graph) -> dict[str, Array]:
     """Draw inputs that the graph could take, two rows of the size of the model's data."""
     generator = np.random.default_rng(0)
-    sizes = {"height": model.data.pictures.height, "width": model.data.pictures.width}
-    return {port.name: draw_example(port, EXAMPLE_BATCH, sizes, generator) for port in graph.inputs}
+    return {
+        port.name: draw_example(port, EXAMPLE_BATCH, model.data.sizes, generator)
+        for port in graph.inputs
+    }
 
 
 def as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -243,8 +245,8 @@ def sample_rounds(
 
 
 def _at_size_of_data(model: Model, port: Port) -> Port:
-    """Return a port whose height and width, where they may vary, are those of the data."""
-    sizes = {"height": model.data.pictures.height, "width": model.data.pictures.width}
+    """Return a port whose sizes, where they may vary, are those of the data."""
+    sizes = model.data.sizes
     batch, *others = port.shape
     shape = (sizes.get(each, each) if isinstance(each, str) else each for each in others)
     return replace(port, shape=(batch, *shape))
@@ -288,8 +290,10 @@ def comparison(
     Beside each row stands what it is: ``input`` or the domain, or the graph that made it. A graph
     from one domain to the other is followed by the graph back, where the model has one: input,
     translated, cycled back. Where the input of a graph is smaller than the data, or grey, the data
-    follow what is made of it. The images are a split of data, ``image`` or ``a`` and ``b``; of each
-    set `count` are shown, or fewer where there are fewer. `rounds` are those of steps of a loop.
+    follow what is made of it; so they do for a graph that enlarges pictures of any size, which is
+    shown on pictures made smaller. The images are a split of data, ``image`` or ``a`` and ``b``; of
+    each set `count` are shown, or fewer where there are fewer. `rounds` are those of steps of a
+    loop.
 
     Raises:
         UsageError: a graph is for one of two domains, and the data has one set of images.
@@ -305,7 +309,7 @@ def comparison(
         there = domains_of(graphs[name])
         back = [each for each in mappers(model) if domains_of(graphs[each]) == there[::-1]]
         real = some_of(given[name], count)
-        sets.append(as_port_takes(real, graphs[name].signature.required[0]))
+        sets.append(_made_smaller(model, name, real))
         labels.append(pictures.legible(there[0], "input"))
         for each in (name, *(back[:1] if all(there) else [])):
             sets.append(map_images(model, each, sets[-1], rounds=rounds))
@@ -352,6 +356,23 @@ def as_port_takes(images: Array, port: Port) -> Array:
     ])  # fmt: skip
 
 
+def _made_smaller(model: Model, name: str, images: Array) -> Array:
+    """Return images as a graph takes them, so small that what comes out is not larger than they.
+
+    Each pixel is the mean of those in its place. Only a graph that leaves the size open enlarges
+    pictures beyond their own size.
+    """
+    taken = as_port_takes(images, model.graphs()[name].signature.required[0])
+    factor = map_images(model, name, taken[:1]).shape[1] // images.shape[1]
+    if factor < 2:
+        return taken
+    smaller = [
+        np.asarray(Image.fromarray(each).reduce(factor))
+        for each in (taken[..., 0] if taken.shape[3] == 1 else taken)
+    ]
+    return np.stack(smaller).reshape(len(taken), *smaller[0].shape[:2], taken.shape[3])
+
+
 def _of_one_size(sets: Sequence[Array]) -> list[Array]:
     """Return sets of images at the size of the largest, their pixels repeated."""
     height, width = (max(each.shape[side] for each in sets) for side in (1, 2))
@@ -372,7 +393,8 @@ def images_for(model: Model, port: Port, images: Mapping[str, Array]) -> Array:
         return next(iter(images.values()))
     if "b" not in images:
         raise UsageError(
-            f"{model.data.name} has two domains; this data has one set of images for {port.domain}"
+            f"{model.data.name} has two domains; this data has one set of images for {port.domain}",
+            code="does-not-apply",
         )
     return images[model.data.side_of(port.domain)]
 

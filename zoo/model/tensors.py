@@ -59,16 +59,18 @@ def look(path: Path) -> Contents:
         shapes = {_checked(name): _shape(name, entry, room) for name, entry in content.items()}
         return Contents(shapes, metadata)
     except FileNotFoundError:
-        raise NotFoundError(f"{path} not found") from None
+        raise NotFoundError(f"{path} not found", code="file-not-found") from None
     except IsADirectoryError:
-        raise NotFoundError(f"{path} is a folder, not a weight file") from None
+        raise NotFoundError(f"{path} is a folder, not a weight file", code="cannot-read") from None
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
         raise damaged(path, str(problem)) from None
 
 
 def damaged(path: Path, why: str) -> NotFoundError:
     """Return the error for a file that cannot be what it should be."""
-    return NotFoundError(f"{path} is damaged: {' '.join(why.split())[:200]}")
+    return NotFoundError(
+        f"{path} is damaged: {' '.join(why.split())[:200]}", code="damaged-weights"
+    )
 
 
 def _checked(name: str) -> str:

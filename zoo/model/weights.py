@@ -56,7 +56,9 @@ def describe(
             metrics=metrics or {},
         )
     except ValueError as problem:
-        raise PluginError(f"{entry.card.name} declares an {problem}") from None
+        raise PluginError(
+            f"{entry.card.name} declares an {problem}", code="breaks-contract"
+        ) from None
 
 
 def save_weights(path: Path, model: Model, identity: Identity) -> None:
@@ -116,6 +118,7 @@ def load_weights(path: Path) -> Trained:
         raise NotFoundError(
             f"{path}: its configuration does not fit {identity.model!r}: {problem.message}",
             cause=note,
+            code="weights-do-not-fit",
         ) from problem
     _check_shapes(path, look(path).shapes, expected, note)
     model = model_class(config, identity.data)
@@ -156,6 +159,7 @@ def init_from(model: Model, entry: ModelEntry, path: Path) -> list[str]:
             f"nothing in {path} fits {entry.name}: no tensor of the same name and shape",
             cause=origin or "the file is not of the zoo's, and names its tensors otherwise",
             hint=f"zoo train {entry.name} without --init-from, or weights of {entry.name}",
+            code="weights-do-not-fit",
         )
     for name in taken:
         if not torch.isfinite(found[name]).all():
@@ -203,6 +207,7 @@ def read_identity(path: Path) -> Identity:
         raise NotFoundError(
             f"{path} does not say which model it belongs to",
             cause="the file was not written by zoo",
+            code="damaged-weights",
         )
     try:
         return from_text(metadata[METADATA_KEY], WeightHeader).identity
@@ -226,6 +231,7 @@ def installed_model_of(identity: Identity, path: Path) -> ModelEntry:
         raise PluginError(
             f"{path} needs model {identity.model!r}, which no installed plugin provides",
             hint=install_command(identity.distribution),
+            code="missing-plugin",
         ) from None
 
 
@@ -256,11 +262,15 @@ def _check_shapes(
     odd = sorted(found.keys() ^ wanted.keys())
     if odd:
         what = "lacks" if odd[0] in wanted else "has an unknown"
-        raise NotFoundError(f"{path} {what} tensor {odd[0][:80]!r}", cause=note)
+        raise NotFoundError(
+            f"{path} {what} tensor {odd[0][:80]!r}", cause=note, code="weights-do-not-fit"
+        )
     for key, shape in found.items():
         if shape != wanted[key]:
             raise NotFoundError(
-                f"{path}: tensor {key!r} is {shape}, the model wants {wanted[key]}", cause=note
+                f"{path}: tensor {key!r} is {shape}, the model wants {wanted[key]}",
+                cause=note,
+                code="weights-do-not-fit",
             )
 
 
@@ -273,6 +283,7 @@ def _check_values(
             raise NotFoundError(
                 f"{path}: tensor {key!r} is {tensor.dtype}, the model wants {wanted[key].dtype}",
                 cause=note,
+                code="weights-do-not-fit",
             )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise damaged(path, f"tensor {key!r} holds values that are not finite")

@@ -45,7 +45,9 @@ def read_arrays(path: Path | InputFile) -> Arrays:
                 }
     except Exception as problem:  # decoders raise anything at all on damaged bytes
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
-        raise NotFoundError(f"cannot read arrays from {path}", cause=reason) from None
+        raise NotFoundError(
+            f"cannot read arrays from {path}", cause=reason, code="bad-input"
+        ) from None
 
 
 def _read(file: IO[bytes]) -> NDArray[Any]:
@@ -91,6 +93,7 @@ def match_arrays(path: InputFile, stored: Arrays, ports: Sequence[Port]) -> dict
         raise UsageError(
             f"{path} does not fit the graph, which takes {wanted}",
             cause=f"it holds {there or 'no arrays'}",
+            code="bad-input",
         )
     return {port.name: name for port, name in pairs}
 
@@ -108,11 +111,13 @@ def to_port_dtype(path: InputFile, port: Port, array: NDArray[Any]) -> NDArray[A
     classes of the port's, or whole numbers that are no pixels of its.
     """
     if len(array) == 0:
-        raise UsageError(f"{path} holds no rows for {port.name}")
+        raise UsageError(f"{path} holds no rows for {port.name}", code="bad-input")
     with np.errstate(over="ignore"):  # shows as infinite, below
         converted = array.astype(port.dtype)
     if not np.isfinite(converted).all():
-        raise NotFoundError(f"{path} holds values for {port.name} that are not numbers")
+        raise NotFoundError(
+            f"{path} holds values for {port.name} that are not numbers", code="bad-input"
+        )
     is_bounded = port.kind == "label" or (port.kind == "image" and array.dtype.kind in "iu")
     if is_bounded and port.range is not None:
         low, high = port.range
@@ -120,5 +125,6 @@ def to_port_dtype(path: InputFile, port: Port, array: NDArray[Any]) -> NDArray[A
             raise UsageError(
                 f"{path} holds {port.kind}s outside of [{low:g}, {high:g}]",
                 cause=f"its values are from {array.min():g} to {array.max():g}",
+                code="bad-input",
             )
     return converted

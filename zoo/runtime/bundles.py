@@ -155,4 +155,5 @@ def _unknown(path: Path, to: str, domains: list[str]) -> UsageError:
     return UsageError(
         f"{path} does not translate to {to[:40]!r}.{near}",
         hint=f"--to {' or --to '.join(known)}" if known else "leave --to out",
+        code="bad-value",
     )

@@ -85,6 +85,7 @@ def candidates(requested: str) -> list[str]:
             "running an exported file needs the package onnxruntime",
             cause=str(problem),
             hint="pip install onnxruntime",
+            code="missing-package",
         ) from None
     available = set(onnxruntime.get_available_providers())
     there = [name for name, each in PROVIDERS.items() if each.engine in available]
@@ -92,13 +93,15 @@ def candidates(requested: str) -> list[str]:
         return [name for name in there if PROVIDERS[name].automatic]
     if requested not in PROVIDERS:
         raise PluginError(
-            f"no provider is called {requested[:40]!r}.{did_you_mean(requested, PROVIDERS)}"
+            f"no provider is called {requested[:40]!r}.{did_you_mean(requested, PROVIDERS)}",
+            code="provider-unavailable",
         )
     if requested not in there:
         raise PluginError(
             f"the provider {requested} is not in this installation of ONNX Runtime",
             cause=f"onnxruntime {onnxruntime.__version__} here has {', '.join(there)}",
             hint=f"{PROVIDERS[requested].install}; or --provider auto",
+            code="provider-unavailable",
         )
     return [requested]
 
@@ -113,6 +116,8 @@ class NewerFormatError(PluginError):
     `found` is its version and the newest that is read, in words; `export` the option of `zoo
     export` that writes what is read.
     """
+
+    code = "newer-format"
 
     def __init__(self, path: Path, found: str, export: str) -> None:
         import onnxruntime  # noqa: PLC0415 - as in `create_inference_session`
@@ -168,7 +173,9 @@ def time_limit() -> float:
         seconds = math.nan
     if not 0 < seconds <= threading.TIMEOUT_MAX:
         raise UsageError(
-            f"{TIME_LIMIT}={text[:40]} is no number of seconds", hint=f"{TIME_LIMIT}=3600"
+            f"{TIME_LIMIT}={text[:40]} is no number of seconds",
+            hint=f"{TIME_LIMIT}=3600",
+            code="bad-environment",
         )
     return seconds
 
@@ -262,6 +269,7 @@ def _broken(provider: str, cause: str) -> PluginError:
         f"the provider {provider} is installed and does not work here",
         cause=cause,
         hint=f"its driver, and {PROVIDERS[provider].install}; or --provider auto",
+        code="provider-unavailable",
     )
 
 
@@ -283,7 +291,9 @@ def bounded_memory() -> Iterator[None]:
             yield
     except MemoryError:
         raise ZooError(
-            "out of memory", hint="fewer or smaller inputs, or a machine with more memory"
+            "out of memory",
+            hint="fewer or smaller inputs, or a machine with more memory",
+            code="out-of-memory",
         ) from None
 
 

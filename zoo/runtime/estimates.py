@@ -47,14 +47,16 @@ def _far_from_training(
     session: Session, largest: tuple[int, int], smallest: tuple[int, int]
 ) -> str:
     """Return a note if pictures are far larger or smaller than in the training; else nothing."""
-    learnt = session.description.identity.data.pictures
-    usual = min(learnt.height, learnt.width)
+    learnt = session.description.identity.data.sizes
+    if "height" not in learnt:
+        return ""
+    usual = min(learnt["height"], learnt["width"])
     most, least = min(largest) / usual, min(smallest) / usual
     if most < FAR and least > 1 / FAR:
         return ""
     far = f"{most:.0f} times as large" if most >= FAR else f"{1 / least:.0f} times as small"
     return (
-        f"pictures are up to {far} as those of the training, {learnt.height}x{learnt.width}, "
+        f"pictures are up to {far} as those of the training, {learnt['height']}x{learnt['width']}, "
         f"where results may be poor; --size {usual} scales them to that size"
     )
 

@@ -147,7 +147,7 @@ def find_inputs(
         UsageError: standard input is named twice.
     """
     if words.count(PIPE) > 1:
-        raise UsageError("standard input, -, can be read once only")
+        raise UsageError("standard input, -, can be read once only", code="conflicting-options")
     found: list[InputFile] = []
     for word in words:
         if word == PIPE:
@@ -165,9 +165,11 @@ def find_inputs(
 def _read_pipe(piped: BinaryIO | None) -> bytes:
     content = b"" if piped is None else piped.read(MAX_PIPED + 1)
     if not content:
-        raise NotFoundError("standard input is empty", hint="cat photo.png | zoo run FILE -")
+        raise NotFoundError(
+            "standard input is empty", hint="cat photo.png | zoo run FILE -", code="bad-input"
+        )
     if len(content) > MAX_PIPED:
-        raise NotFoundError(f"standard input holds more than {MAX_PIPED:,} bytes")
+        raise NotFoundError(f"standard input holds more than {MAX_PIPED:,} bytes", code="bad-input")
     return content
 
 
@@ -176,7 +178,9 @@ def _fitting(pattern: str, leave_out: Path | None) -> list[Path]:
     found = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - which finds hidden files too
     paths = [Path(path) for path in found]
     if not paths:
-        raise NotFoundError(f"nothing is called {pattern}, nor fits it as a pattern")
+        raise NotFoundError(
+            f"nothing is called {pattern}, nor fits it as a pattern", code="file-not-found"
+        )
     passed_over = leave_out.resolve() if leave_out and leave_out.is_dir() else None
     fixed_part = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
     if passed_over and fixed_part.resolve().is_relative_to(passed_over):
@@ -188,6 +192,7 @@ def _fitting(pattern: str, leave_out: Path | None) -> list[Path]:
         raise NotFoundError(
             f"{pattern} finds no pictures",
             cause="folders that hold none are passed over, and the folder for the results",
+            code="no-pictures",
         )
     return sorted(paths)
 
@@ -218,7 +223,9 @@ def find_pictures(files: Sequence[InputFile], leave_out: Path | None = None) -> 
         paths = sorted(_pictures_in(file.path, passed_over))
         if not paths:
             raise NotFoundError(
-                f"{file} holds no pictures", cause="looked for .png, .jpg and the like below it"
+                f"{file} holds no pictures",
+                cause="looked for .png, .jpg and the like below it",
+                code="no-pictures",
             )
         for path in paths:
             add(InputFile(path), path.relative_to(file.path), named=False)
@@ -295,9 +302,15 @@ def prepare_feed(
     data = session.description.identity.data
     rows = {len(array) for array in arrays.values()} | ({len(pictures)} if pictures else set())
     if len(rows) > 1:
-        raise UsageError(f"the inputs have different numbers of rows: {sorted(rows)}")
+        raise UsageError(
+            f"the inputs have different numbers of rows: {sorted(rows)}", code="bad-input"
+        )
     if rows and count is not None:
-        raise UsageError("-n counts what is drawn, but inputs are given", hint="leave -n out")
+        raise UsageError(
+            "-n counts what is drawn, but inputs are given",
+            hint="leave -n out",
+            code="conflicting-options",
+        )
     ports = [each for each in free if each is not port]
     given_rows = rows.pop() if rows else None
     drawn = _draw_rows(session, ports, rows=given_rows, count=count, seed=seed, classes=classes)
@@ -307,8 +320,8 @@ def prepare_feed(
         arrays=arrays | dict(drawn.arrays),
         pictures=pictures,
         port=port,
-        fit=data.pictures.fit,
-        value_range=data.pictures.value_range,
+        fit=data.ports[0].fit,
+        value_range=data.ports[0].value_range,
         files=(*files, *(picture.file for picture in pictures)),
         notes=notes,
         given=frozenset({*arrays, *([port.name] if port else [])}),
@@ -341,6 +354,7 @@ def _port_for_pictures(session: Session, places: Sequence[InputFile], free: Sequ
         f"{places[0]}: {session.description.graph} takes no pictures",
         cause=session.description.takes,
         hint=f"zoo run {session.path} " + ("-n 16 -o grid.png" if drawable else "codes.npz"),
+        code="does-not-apply",
     )
 
 
@@ -365,21 +379,26 @@ def _draw_rows(
             raise UsageError(
                 f"{session.description.graph} needs {describe_port(port)}: give {wanted}",
                 hint=f"zoo run {session.path} {example}",
+                code="missing-input",
             )
     chosen = None if classes is None else read_classes(classes, ports)
     several = chosen is not None and len(chosen) > 1
     if rows is not None and several:
         raise UsageError(
-            "--class: inputs are given, and each goes with one class", hint="--class with one class"
+            "--class: inputs are given, and each goes with one class",
+            hint="--class with one class",
+            code="conflicting-options",
         )
     each = rows or count or (DEFAULT_COLUMNS if several else DEFAULT_COUNT)
     total = each * len(chosen or [None])
     if total * sum(map(numbers_in_a_row, ports)) > MAX_DRAWN:
-        raise UsageError(f"{total:,} rows are too many to draw at once", hint="a smaller -n")
+        raise UsageError(
+            f"{total:,} rows are too many to draw at once", hint="a smaller -n", code="too-many"
+        )
     try:
         arrays = draw(ports, each, seed, chosen)
     except ValueError as problem:
-        raise UsageError(f"{session.path}: {problem}") from None
+        raise UsageError(f"{session.path}: {problem}", code="bad-input") from None
     if chosen is None:
         return Feed(total, arrays)
     names, labels = _class_names(chosen, ports), class_labels(chosen, ports)
@@ -412,11 +431,13 @@ def with_sizing(session: Session, feed: Feed, fit: Fit | None, size: int | None)
             "--size is for pictures whose size the file leaves open",
             cause=session.description.takes,
             hint="the same command without --size",
+            code="does-not-apply",
         )
     if fit is not None and (feed.port is None or is_open):
         raise UsageError(
             "--fit is for pictures whose size the file fixes",
             cause=session.description.takes,
             hint="the same command without --fit",
+            code="does-not-apply",
         )
     return replace(feed, fit=fit or feed.fit, shorter_side=size)

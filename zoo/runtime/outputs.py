@@ -290,6 +290,7 @@ def join_results(results: Iterable[Result], most: int) -> tuple[list[str], Array
             raise UsageError(
                 f"the results are too large for one file: more than {most:,} numbers",
                 hint="fewer or smaller inputs at once",
+                code="too-many",
             )
         whole.append(result)
     names = [name for result in whole for name in result.names]
@@ -334,5 +335,7 @@ def _write(path: Path, pixels: Pixels) -> Path:
 def _require_one_size(shapes: Sequence[tuple[int, ...]]) -> None:
     if len(set(shapes)) > 1:
         raise UsageError(
-            "the results have different sizes", hint="-o folder/ writes each by itself"
+            "the results have different sizes",
+            hint="-o folder/ writes each by itself",
+            code="bad-output",
         )

@@ -100,13 +100,15 @@ def read_reference(path: Path, inputs: Iterable[Port], outputs: Iterable[Port]) 
             for number in numbers
         ]
     except KeyError as problem:
-        raise NotFoundError(f"{path} lacks {problem}") from None
+        raise NotFoundError(f"{path} lacks {problem}", code="damaged-export") from None
     if not found:
-        raise NotFoundError(f"{path} holds no examples")
+        raise NotFoundError(f"{path} holds no examples", code="damaged-export")
     for example in found:
         pairs = [(port, example.inputs[port.name]) for port in inputs]
         pairs += [(port, example.outputs[port.name]) for port in outputs]
         for port, array in pairs:
             if array.dtype != port.dtype or array.ndim != len(port.shape) or array.size == 0:
-                raise NotFoundError(f"{path} holds arrays that do not fit {port.name}")
+                raise NotFoundError(
+                    f"{path} holds arrays that do not fit {port.name}", code="damaged-export"
+                )
     return found

@@ -295,6 +295,7 @@ def check_file(path: Path) -> None:
         raise UsageError(
             f"{path} is a folder; zoo run takes one .onnx file",
             hint=f"zoo run {inside[0]}" if inside else "zoo export MODEL --onnx",
+            code="bad-path",
         )
     require_file(path)
     try:
@@ -314,20 +315,24 @@ def require_file(path: Path) -> None:
             f"{path} not found.{near}", hint=f"zoo export {model} --onnx", code="file-not-found"
         )
     if not path.is_file():
-        raise NotFoundError(f"{path} is not a regular file")
+        raise NotFoundError(f"{path} is not a regular file", code="bad-onnx")
     size = path.stat().st_size
     if not 0 < size <= MAX_BYTES:
         raise NotFoundError(
             f"{path} is empty" if size == 0 else f"{path} is too large: {size:,} bytes",
             cause="not an ONNX file, or not written to its end",
             hint="zoo export MODEL --onnx",
+            code="bad-onnx",
         )
 
 
 def unusable(path: Path, cause: str) -> NotFoundError:
     """Return the error for a file that exists and cannot be run."""
     return NotFoundError(
-        f"{path} is not an ONNX file that can be run", cause=cause, hint="zoo export MODEL --onnx"
+        f"{path} is not an ONNX file that can be run",
+        cause=cause,
+        hint="zoo export MODEL --onnx",
+        code="bad-onnx",
     )
 
 

@@ -64,7 +64,9 @@ def dynamic_sizes(
     for port in ports:
         for word, size in zip(port.shape[1:], inputs[port.name].shape[1:], strict=False):
             if isinstance(word, str) and found.setdefault(word, size) != size:
-                raise UsageError(f"the inputs differ in {word}: {found[word]} and {size}")
+                raise UsageError(
+                    f"the inputs differ in {word}: {found[word]} and {size}", code="bad-input"
+                )
     return found
 
 
@@ -88,9 +90,8 @@ def draw_examples(
     `rows`, and `size` as height and width of images, count where the file leaves them open; the
     size is that of the data that the model was trained on, when not given.
     """
-    learnt = description.identity.data.pictures
-    height, width = size or (learnt.height, learnt.width)
-    sizes = {"height": height, "width": width}
+    asked = dict(zip(("height", "width"), size, strict=True)) if size else {}
+    sizes = {**description.identity.data.sizes, **asked}
     generator = np.random.default_rng(seed)
     return {
         port.name: draw_example(port, rows, sizes, generator)
@@ -100,6 +101,8 @@ def draw_examples(
 
 class RunError(ZooError):
     """A graph failed on its inputs, which may be too large or too small for it."""
+
+    code = "run-failed"
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,7 @@ class Session:
             raise RunError(
                 f"{self.path}: {count} runs were not done after {time_limit():,.0f} s",
                 hint=f"--repeat 1, or {TIME_LIMIT}=SECONDS before the command",
+                code="time-limit",
             ) from None
 
     def _failure(self, problem: Exception, inputs: Mapping[str, NDArray[Any]]) -> RunError:
@@ -194,19 +198,22 @@ class Session:
             return RunError(
                 f"{self.path} was not done with {taken} after {time_limit():,.0f} s",
                 hint=f"{TIME_LIMIT}=SECONDS before the command allows more",
+                code="time-limit",
             )
         if any(sign in str(problem) for sign in OUT_OF_MEMORY):
             return RunError(
                 f"{self.path}: not enough memory for {taken}",
                 hint="smaller pictures, a smaller --batch-size, or a machine with more memory",
+                code="out-of-memory",
             )
         reason = short_message(problem)
-        learnt = self.description.identity.data.pictures
-        if _has_small_images(self, inputs):
+        if _is_small(self, inputs):
+            learnt = self.description.identity.data.sizes
+            words = ", ".join(f"{word} {size}" for word, size in learnt.items())
             return RunError(
                 f"{self.path} could not be run on {taken}, most likely too small",
-                cause=f"it was trained on {learnt.height} x {learnt.width} pixels; {reason}",
-                hint="larger pictures",
+                cause=f"it was trained with {words}; {reason}",
+                hint="larger inputs",
             )
         return RunError(f"{self.path} could not be run on {taken}", cause=reason)
 
@@ -218,11 +225,13 @@ class Session:
                 f"{self.path} gave {port.name} of shape {output.shape} "
                 f"where {format_shape(promised)} is promised",
                 cause="the file was not written by zoo, or is damaged",
+                code="bad-onnx",
             )
         if not np.isfinite(output).all():
             raise NotFoundError(
                 f"{self.path} gave {port.name} with values that are not numbers",
                 cause="its weights are damaged, or its inputs far from what it was trained on",
+                code="bad-onnx",
             )
 
 
@@ -284,13 +293,16 @@ def _open(
                 f"{path} does not say what it takes and gives",
                 cause="it is an ONNX file, but not one that zoo wrote",
                 hint="zoo export MODEL --onnx",
+                code="bad-onnx",
             )
         description = from_text(text, Description)
         check_ports("input", description.signature.inputs, engine.get_inputs())
         check_ports("output", description.signature.outputs, engine.get_outputs())
     except ValueError as problem:  # also where text in the file is no UTF-8
         raise NotFoundError(
-            f"{path}: what it says of itself cannot be used", cause=short_message(problem)
+            f"{path}: what it says of itself cannot be used",
+            cause=short_message(problem),
+            code="bad-onnx",
         ) from None
     session = Session(path, description, engine, provider)
     if provider != "cpu":
@@ -301,17 +313,18 @@ def _open(
                 f"the provider {provider} cannot run {path}",
                 cause=f"{problem.message}; {problem.cause}"[:300],
                 hint="--provider auto, or --provider cpu",
+                code="provider-unavailable",
             ) from None
     return session
 
 
-def _has_small_images(session: Session, inputs: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether images of an open size are smaller than those that the model was trained on."""
-    data = session.description.identity.data
+def _is_small(session: Session, inputs: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether an input of an open size is smaller than the data that the model was trained on."""
+    learnt = session.description.identity.data.sizes
     for port in session.description.signature.inputs:
         array = inputs[port.name]
-        if port.kind == "image" and has_dynamic_size(port) and array.ndim == len(port.shape):
-            height, width = replace(port, shape=array.shape).image_size
-            if int(height) < data.pictures.height or int(width) < data.pictures.width:
-                return True
+        if has_dynamic_size(port) and array.ndim == len(port.shape):
+            for word, size in replace(port, shape=array.shape).sizes.items():
+                if int(size) < learnt.get(word, 0):
+                    return True
     return False

@@ -79,7 +79,9 @@ def read_summary(path: Path) -> Summary:
         with screening.map_file(path) as file:
             _read_model(file, found)
     except ValueError as problem:
-        raise NotFoundError(f"{path} cannot be read as an ONNX file", cause=str(problem)) from None
+        raise NotFoundError(
+            f"{path} cannot be read as an ONNX file", cause=str(problem), code="bad-onnx"
+        ) from None
     try:
         screening.screen(path)
     except ValueError as problem:

@@ -61,11 +61,14 @@ def choose_target(
     if numbers > MOST.get(target.kind, numbers):
         instead = "-o folder/" if is_pictorial(outputs[0]) else "-o codes.npz, in parts"
         where = "JSON" if target.kind == "json" else f"one file, {_destination(output)}"
-        raise UsageError(f"{feed.count} rows are too many for {where}", hint=instead)
+        raise UsageError(
+            f"{feed.count} rows are too many for {where}", hint=instead, code="too-many"
+        )
     if target.kind == "picture" and feed.count > 1:
         raise UsageError(
             f"{feed.count} pictures do not go into one file, {_destination(output)}",
             hint=f"-o {session.path.stem}/",
+            code="bad-output",
         )
     _protect_inputs(feed, target)
     return target
@@ -90,11 +93,13 @@ def _decide(session: Session, feed: Feed, output: str | None) -> Target:
             f"-o {output}: pictures are written as .png or into a folder, numbers as .npz, the "
             "rounds of a loop as .webp",
             hint=f"-o {output}/ for a folder",
+            code="bad-output",
         )
     if not pictures_come_out:
         raise UsageError(
             f"-o {output}: no pictures come out; {session.description.gives}",
             hint="-o codes.npz, or no -o for JSON",
+            code="bad-output",
         )
     if is_folder:
         return Target("folder", path)
@@ -107,13 +112,16 @@ def _of_rounds(target: Target, feed: Feed, rounds: int | None, every: int | None
     """Return the animation of a loop with its rounds, or the strip in the place of a picture."""
     if rounds is None:
         what = ".webp" if target.kind == "animation" else "--every"
-        raise UsageError(f"{what} shows the rounds of a loop, and this graph is run once")
+        raise UsageError(
+            f"{what} shows the rounds of a loop, and this graph is run once", code="does-not-apply"
+        )
     if target.kind == "animation":
         return replace(target, shown=shown_rounds(rounds, every))
     if target.kind not in {"picture", "grid"}:
         raise UsageError(
             "--every shows rounds in a .png, side by side, or in a .webp, one after the other",
             hint="-o rounds.png, or -o rounds.webp",
+            code="bad-output",
         )
     each = feed.count // max(1, len(target.labels))
     labels = tuple(label for label in target.labels for _ in range(each))
@@ -137,7 +145,9 @@ def _protect_inputs(feed: Feed, target: Target) -> None:
     inputs = {file.path.resolve() for file in feed.files if file.content is None}
     for path in written:
         if path.exists() and path.resolve() in inputs:
-            raise UsageError(f"{path} is an input and would be overwritten", hint="another -o")
+            raise UsageError(
+                f"{path} is an input and would be overwritten", hint="another -o", code="bad-output"
+            )
 
 
 def _destination(output: str | None) -> str:

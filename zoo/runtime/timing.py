@@ -121,13 +121,19 @@ def _check(session: Session, rows: int | None, size: tuple[int, int] | None) -> 
     """Raise `UsageError` if a file does not take what the user asked for."""
     if session.rows is not None and rows not in {None, session.rows}:
         raise UsageError(
-            f"{session.path} takes batches of {session.rows} only", hint="leave --batch out"
+            f"{session.path} takes batches of {session.rows} only",
+            hint="leave --batch out",
+            code="wrong-size",
         )
     images = _images(session)
     for port in images:
         if size and not has_dynamic_size(port) and port.image_size != size:
             own, asked = ("{}x{}".format(*each) for each in (port.image_size, size))
-            raise UsageError(f"{session.path} takes images of {own} only, not {asked}")
+            raise UsageError(
+                f"{session.path} takes images of {own} only, not {asked}", code="wrong-size"
+            )
     if size and not images:
         takes = session.description.takes
-        raise UsageError(f"--size: {takes}, which is no image", hint="leave --size out")
+        raise UsageError(
+            f"--size: {takes}, which is no image", hint="leave --size out", code="does-not-apply"
+        )

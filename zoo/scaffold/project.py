@@ -44,13 +44,14 @@ def names_of(model: str) -> Names:
     try:
         check_name(model, "model")
     except ValueError as problem:
-        raise UsageError(str(problem), hint="zoo plugins new my-model") from None
+        raise UsageError(str(problem), hint="zoo plugins new my-model", code="bad-value") from None
     names = Names(model)
     reason = _why_not(names)
     if reason:
         raise UsageError(
             f"a new model cannot be called {model!r}: {reason}",
             hint=f"zoo plugins new my-{model[:12].strip('-')}",
+            code="bad-value",
         )
     return names
 
@@ -93,7 +94,9 @@ def write_project(names: Names, kind: str, folder: Path) -> list[str]:
         UsageError: there is something at `folder`.
     """
     if folder.exists() or folder.is_symlink():
-        raise UsageError(f"{folder} exists already", hint="another folder: -o FOLDER")
+        raise UsageError(
+            f"{folder} exists already", hint="another folder: -o FOLDER", code="already-exists"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     written = _fill(names, kind)
     with building(folder) as place:

@@ -156,7 +156,7 @@ def gradients(model: ModelUnderTest) -> None:
 def validation(model: ModelUnderTest) -> None:
     """Validation gives finite scalars for whole and odd batches, and the goal is among them."""
     rows = {name: array[: BATCH + ODD] for name, array in model.split.items()}
-    metrics = mean_metrics(model.trained, in_order(rows, BATCH, CPU))
+    metrics = mean_metrics(model.trained, in_order(rows, model.spec, BATCH, CPU))
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise Finding(f"{name} is {value}", model.place("validation_step"))

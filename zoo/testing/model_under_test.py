@@ -404,7 +404,7 @@ class ModelUnderTest:
 
     def batches(self, size: int = BATCH) -> Batches:
         """Return the slice of data in batches."""
-        return Batches(self.split, size, seed=0, device=CPU, orders=self.spec.orders)
+        return Batches(self.split, self.spec, size, seed=0, device=CPU)
 
     def load_trained(self) -> Model:
         """Return a new model with the weights that the recorded training came to."""

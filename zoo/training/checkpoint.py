@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 from zoo.atomic import as_json, building, write_json
 from zoo.errors import NotFoundError
@@ -30,8 +30,10 @@ class JobRecord(TypedDict):
 
     model: str
     data: str
-    size: list[int]
-    fit: Fit
+    size: NotRequired[list[int]]
+    fit: NotRequired[Fit]
+    length: NotRequired[int]
+    rate: NotRequired[int]
     training: dict[str, Any]
     options: dict[str, Any]
 
@@ -131,6 +133,7 @@ def newest(run: Run) -> tuple[Checkpoint | None, dict[Path, str]]:
     raise NotFoundError(
         f"all checkpoints of run {run.name!r} are damaged; {next(iter(unusable.values()))}",
         hint=f"zoo train --config {run.path}/config.toml starts again from the beginning",
+        code="damaged-checkpoint",
     )
 
 
@@ -163,7 +166,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def damaged(path: Path, why: str) -> NotFoundError:
     """Return the error for a checkpoint that cannot be used."""
-    return NotFoundError(f"checkpoint {path} is damaged: {' '.join(why.split())[:200]}")
+    return NotFoundError(
+        f"checkpoint {path} is damaged: {' '.join(why.split())[:200]}", code="damaged-checkpoint"
+    )
 
 
 def set_aside(path: Path) -> Path:

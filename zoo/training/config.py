@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 import tomli_w
 
 from zoo.catalog.lookup import datasets
 from zoo.data.location import locate_data
+from zoo.data.survey import decode_options
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
+from zoo.modalities import modality_of
 from zoo.options import configure, option, options_of, plain_options, show_value, unknown_option
 from zoo.records import WrongTypeError, read_toml, typed
 from zoo.training.checkpoint import JobRecord, saved_job
@@ -39,6 +41,8 @@ class Configuration(TypedDict, total=False):
     data: str
     size: int | str | list[int]
     fit: str
+    length: int
+    rate: int
     training: dict[str, Any]
     options: dict[str, Any]
 
@@ -92,6 +96,7 @@ class Settings:
     )
 
 
+DATA_OPTIONS = ("size", "fit", "length", "rate")  # what is asked of decoded data
 BUDGETS = ("epochs", "steps", "max_seconds")
 MAY_CHANGE = {*BUDGETS, "devices", "checkpoint_every", "keep", "fail_on"}  # of a resumed run
 
@@ -129,10 +134,13 @@ def resolve(
             raise UsageError(
                 f"fail_on = {name[:40]!r} is not an alert.{did_you_mean(name, MONITORS)}",
                 hint=f"some of: {', '.join(MONITORS)}; or none",
+                code="bad-value",
             )
     if all(getattr(resolved, key) is None for key in BUDGETS):
         raise UsageError(
-            "nothing says when to stop", hint="--epochs 20, --steps 1000 or --time 10m"
+            "nothing says when to stop",
+            hint="--epochs 20, --steps 1000 or --time 10m",
+            code="missing-argument",
         )
     return configure(model_config, config), resolved
 
@@ -152,6 +160,7 @@ def network_rates(texts: Sequence[str]) -> dict[str, float]:
             raise UsageError(
                 f"learning_rates = {text[:40]!r} is not NETWORK=RATE, with a rate above 0",
                 hint="--lr encoder=1e-5",
+                code="bad-value",
             )
     return found
 
@@ -170,6 +179,7 @@ def interval(text: str) -> tuple[float, float]:
         raise UsageError(
             f"checkpoint_every = {text[:40]!r} is neither a duration nor a number of steps",
             hint="30s, 5m or 500",
+            code="bad-value",
         ) from None
 
 
@@ -183,11 +193,15 @@ def seconds(text: str) -> float:
         r"(?:(\d{1,6})h)?(?:(\d{1,6})m(?:in)?)?(?:(\d{1,8}(?:\.\d{1,6})?)s)?", text
     )
     if not match or not any(match.groups()):
-        raise UsageError(f"{text[:40]!r} is not a duration", hint="90s, 10m or 1h30m")
+        raise UsageError(
+            f"{text[:40]!r} is not a duration", hint="90s, 10m or 1h30m", code="bad-value"
+        )
     hours, minutes, rest = (float(group or 0) for group in match.groups())
     total = hours * 3600 + minutes * 60 + rest
     if not total:
-        raise UsageError(f"{text[:40]!r} is no time at all", hint="90s, 10m or 1h30m")
+        raise UsageError(
+            f"{text[:40]!r} is no time at all", hint="90s, 10m or 1h30m", code="bad-value"
+        )
     return total
 
 
@@ -201,17 +215,20 @@ def read_config(path: Path) -> Configuration:
     try:
         content = read_toml(path, Configuration, most_bytes=MAX_CONFIG_BYTES)
     except OSError as problem:
-        raise NotFoundError(f"{path} cannot be read: {problem.strerror}") from None
+        raise NotFoundError(
+            f"{path} cannot be read: {problem.strerror}", code="cannot-read"
+        ) from None
     except WrongTypeError as problem:
-        raise UsageError(f"{path}: {problem}") from None
+        raise UsageError(f"{path}: {problem}", code="bad-config") from None
     except ValueError as problem:
-        raise UsageError(f"{path} is not a TOML file: {problem}") from None
+        raise UsageError(f"{path} is not a TOML file: {problem}", code="bad-config") from None
     known = Configuration.__annotations__
     for key in content:
         if key not in known:
             raise UsageError(
                 f"{path}: unknown key {key[:60]!r}.{did_you_mean(key, known)}",
                 hint=f"one of: {', '.join(sorted(known))}",
+                code="unknown-option",
             )
     return content
 
@@ -236,19 +253,24 @@ class Job:
 
     def to_json(self) -> JobRecord:
         """Return the content of the configuration file that asks for this training again."""
-        spec = self.store.spec
-        return {
+        used = {name for port in self.store.spec.ports for name in modality_of(port).options}
+        options = vars(decode_options(self.store.spec))
+        record: dict[str, Any] = {
             "model": f"{self.entry.plugin.distribution}:{self.entry.card.name}",
             "data": self.data,
-            "size": [spec.pictures.height, spec.pictures.width],
-            "fit": spec.pictures.fit,
+            **{name: _plain(options[name]) for name in DATA_OPTIONS if name in used},
             "training": plain_options(self.settings),
             "options": plain_options(self.config),
         }
+        return cast("JobRecord", record)
 
     def to_toml(self) -> str:
         """Return the configuration file that asks for this training again."""
         return tomli_w.dumps(self.to_json())
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 TWO_FOLDERS = "two folders of pictures, one for each domain, or trainA and trainB"
@@ -275,6 +297,7 @@ def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train")
         f"{entry.card.name} learns from {' and '.join(needs)}; {what} holds {' and '.join(ports)}",
         cause=f"{missing[0]}: {HOW_FILES_LIE.get(missing[0], 'no layout of files gives it')}",
         hint="zoo data check PATH says what a folder holds",
+        code="wrong-data",
     )
 
 
@@ -300,6 +323,7 @@ def load_job(run: Run) -> tuple[JobRecord, Configuration]:
             f"run {run.name!r} has no checkpoint, and its configuration cannot be read: "
             f"{getattr(problem, 'message', f'{path}: {problem}')}",
             hint="zoo train MODEL begins a new run",
+            code="damaged-run",
         ) from None
 
 
@@ -327,6 +351,7 @@ def find_data(run: Run, data: str) -> str:
     raise NotFoundError(
         f"the data of run {run.name!r} is gone: {' and '.join(places)}",
         hint="--data PLACE, where the same pictures lie now",
+        code="data-not-found",
     )
 
 
@@ -368,4 +393,5 @@ def contradiction(run: Run, what: str, asked: str, own: str) -> UsageError:
     return UsageError(
         f"{what} = {asked[:60]} contradicts run {run.name!r}, which has {what} = {own[:60]}",
         hint=f"zoo train --resume {run.name} without it, or a new run without --resume",
+        code="contradicts-run",
     )

@@ -41,6 +41,7 @@ def start_fabric(settings: Settings) -> Fabric:
             f"{world.launcher} has started {world.local_size} processes on this machine, and "
             f"--devices asks for {settings.devices}",
             hint=f"leave --devices out: {world.launcher} decides how many there are",
+            code="bad-launch",
         )
     devices = world.local_size if world else settings.devices or 1
     if settings.deterministic:
@@ -65,7 +66,9 @@ def start_fabric(settings: Settings) -> Fabric:
         )
     except MisconfigurationException as problem:
         wanted = f"{devices} {device} devices"
-        raise UsageError(f"{wanted} cannot be had here", cause=str(problem)[:200]) from None
+        raise UsageError(
+            f"{wanted} cannot be had here", cause=str(problem)[:200], code="device-unavailable"
+        ) from None
     fabric.launch()
     return fabric
 
@@ -105,7 +108,9 @@ def check_ranks_agree(model: Model, fabric: Fabric) -> list[str]:
         digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
     digests = [each.hex() for each in gather_bytes(fabric, digest.digest())]
     if len(set(digests)) > 1:
-        raise ZooError("the ranks ended with different weights", cause="a bug of zoo's")
+        raise ZooError(
+            "the ranks ended with different weights", cause="a bug of zoo's", code="ranks-differ"
+        )
     return digests
 
 
@@ -153,6 +158,7 @@ def _device(settings: Settings) -> str:
         raise UsageError(
             f"no {settings.device} device here",
             hint=f"--device auto (this machine has {', '.join(usable)})",
+            code="device-unavailable",
         )
     return settings.device
 
@@ -175,6 +181,7 @@ def _environment(world: World) -> ClusterEnvironment:
             f"{world.launcher} announces {world.machines} machines, and nothing says where the "
             "first one is",
             hint="MASTER_ADDR=HOST MASTER_PORT=29500 in the environment of all",
+            code="bad-launch",
         )
     job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PMIX_NAMESPACE") or "zoo"
     port = 15000 + int(hashlib.sha256(job.encode()).hexdigest(), 16) % 10000

@@ -93,6 +93,7 @@ def supervise(retries: int, log: Callable[[str], None]) -> int:
         raise UsageError(
             "--retries is for a training whose ranks zoo starts itself",
             hint="--max-restarts of torchrun, or --requeue of SLURM, with zoo train --resume RUN",
+            code="conflicting-options",
         )
     words, run = without_retries(sys.argv[1:]), None
     for left in reversed(range(retries + 1)):
@@ -230,6 +231,7 @@ def announced() -> World | None:
                 f"{launcher} announces process {rank} of {size}, here {local_rank} of "
                 f"{local_size}: each machine must have as many",
                 hint="torchrun --nproc-per-node N, or srun --ntasks-per-node=N",
+                code="bad-launch",
             )
         return World(launcher, size, rank, local_size, local_rank)
     return None
@@ -263,5 +265,6 @@ def _number(launcher: str, names: tuple[str, ...]) -> int | None:
             f"{name}={text[:40]} of the environment is no number of processes",
             cause=f"{launcher} sets it, with as many processes on each machine",
             hint=f"unset {name}, where no {launcher} was used",
+            code="bad-launch",
         )
     return None

@@ -129,6 +129,7 @@ def freeze(model: Model, names: Iterable[str]) -> None:
         raise UsageError(
             f"all networks of {type(model).__name__} are frozen: nothing is left to train",
             hint="leave out one --freeze",
+            code="nothing-to-train",
         )
 
 
@@ -149,6 +150,7 @@ def _networks_called(model: Model, name: str, option: str) -> Sequence[nn.Module
         f"{option} = {name[:40]!r}: {type(model).__name__} has no such network or player."
         f"{did_you_mean(name, known)}",
         hint=f"one of: {', '.join(known)}",
+        code="bad-value",
     )
 
 
@@ -167,7 +169,9 @@ def _rates_by_player(
         found = _networks_called(model, name, "learning_rates")
         if not any(each.requires_grad for network in found for each in network.parameters()):
             raise UsageError(
-                f"learning_rates = {name!r}: it is frozen", hint="either --freeze or --lr"
+                f"learning_rates = {name!r}: it is frozen",
+                hint="either --freeze or --lr",
+                code="bad-value",
             )
     of_networks = {
         id(each): rate

@@ -294,7 +294,7 @@ class Reporter:
     def _validate(self, result: StepResult) -> bool:
         """Measure the model on images that were held out; return whether it was never better."""
         size = evaluation_batch(self._model.data)
-        batches = in_order(self._held_out, size, device_of(self._model))
+        batches = in_order(self._held_out, self._model.data, size, device_of(self._model))
         self.metrics = mean_metrics(self._model, batches)
         check_finite(self.metrics, result.step)
         if self.metrics:

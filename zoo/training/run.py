@@ -154,6 +154,7 @@ class Run:
                 f"run {self.name!r} is damaged: run.json: "
                 f"{getattr(problem, 'strerror', None) or problem}",
                 hint=f"zoo train --resume {self.name} goes on with its checkpoints",
+                code="damaged-run",
             ) from None
         info["id"] = self.name  # the folder's name, which somebody may have changed
         if info.get("status") == "running" and not self._is_alive(info):
@@ -270,6 +271,7 @@ class Run:
                     hint=f"stop it first (Ctrl-C there, or kill {owner.get('pid')}); if it is on "
                     f"another machine, it counts as dead after {DEAD_AFTER:.0f} s without a "
                     "heartbeat",
+                    code="run-in-use",
                 )
             yield
         finally:
@@ -330,12 +332,15 @@ class Run:
         checkpoint = next((folder / name for name in named if CHECKPOINT.fullmatch(name)), None)
         if checkpoint is None:
             raise NotFoundError(
-                f"run {self.name!r} has no checkpoint", hint=f"zoo runs show {self.name}"
+                f"run {self.name!r} has no checkpoint",
+                hint=f"zoo runs show {self.name}",
+                code="no-checkpoint",
             )
         if not (checkpoint / MANIFEST).is_file():
             raise NotFoundError(
                 f"checkpoint {checkpoint} is damaged: {MANIFEST} is missing",
                 hint=f"zoo train --resume {self.name} goes on from an older one",
+                code="damaged-checkpoint",
             )
         return checkpoint / "model.safetensors"  # which the manifest must list
 
@@ -372,12 +377,17 @@ def check_run_name(name: str) -> None:
         raise UsageError(
             f"{name[:60]!r} cannot be the name of a run",
             hint="at most 64 letters, digits, dots, underscores and hyphens, such as first-try",
+            code="bad-value",
         )
 
 
 def name_taken(name: str) -> UsageError:
     """Return the error for a name that a run has already."""
-    return UsageError(f"run {name!r} exists already", hint=f"another --name, or zoo runs rm {name}")
+    return UsageError(
+        f"run {name!r} exists already",
+        hint=f"another --name, or zoo runs rm {name}",
+        code="already-exists",
+    )
 
 
 def now() -> str:
@@ -410,7 +420,9 @@ def find_run(name: str) -> Run:
     if name == "@last":
         if not runs:
             raise NotFoundError(
-                f"no runs in {RUNS.resolve()}", hint="zoo list, then zoo train MODEL"
+                f"no runs in {RUNS.resolve()}",
+                hint="zoo list, then zoo train MODEL",
+                code="run-not-found",
             )
         return runs[-1]
     for run in runs:

@@ -59,7 +59,9 @@ def write_shared(
         try:
             players[name], more = flatten_state(parts, name)
         except TypeError as problem:
-            raise PluginError(f"the optimiser of {name!r} cannot be saved: {problem}") from None
+            raise PluginError(
+                f"the optimiser of {name!r} cannot be saved: {problem}", code="breaks-contract"
+            ) from None
         tensors |= more
     save_tensors(folder / "training.safetensors", tensors)
     return players
@@ -279,6 +281,7 @@ def changed_environment(job: Job, checkpoint: Checkpoint, fabric: Fabric) -> lis
             f"{job.data!r} is not the data that the run was trained on{moved}",
             cause="pictures were added, removed or changed since",
             hint="zoo data check says what is there; without --resume a new run begins",
+            code="data-changed",
         )
     return [
         f"{name} {value}, it was {before.get(name, 'not there')}"

@@ -23,6 +23,7 @@ import zoo
 from zoo.atomic import OF_THE_DISK, write_text
 from zoo.data.batches import Batches, in_order, length
 from zoo.errors import InterruptedRunError, ZooError
+from zoo.modalities import modality_of
 from zoo.model.checks import check_graphs
 from zoo.model.inference import (
     device_of,
@@ -209,10 +210,10 @@ def setup_training(
     fabric.seed_everything(settings.seed + fabric.global_rank, verbose=False)
     batches = Batches(
         job.store.splits["train"],
+        job.store.spec,
         settings.batch_size,
         seed=settings.seed,
         device=fabric.device,
-        orders=job.store.spec.orders,
         rank=fabric.global_rank,
         ranks=fabric.world_size,
     )
@@ -236,6 +237,7 @@ def find_checkpoint(
         raise ZooError(
             "the ranks would go on from different checkpoints",
             cause="they do not see the same folder runs/, or another process writes there",
+            code="ranks-differ",
         )
     return checkpoint, unusable
 
@@ -353,12 +355,14 @@ def _explain(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
             f"run {run.name!r} cannot be written: {problem.strerror or problem}",
             cause="the disk is full or cannot be written; earlier checkpoints are undamaged",
             hint=f"free some space, then {resume}",
+            code="cannot-write",
         )
     if fabric.world_size > 1 and devices.is_lost_rank(problem):
         return ZooError(
             "a rank was lost, and the training with it",
             cause="another of its processes ended, or its machine cannot be reached",
             hint=f"{resume}, or --retries 3 to resume automatically; see {run.path}/log.txt",
+            code="rank-lost",
         )
     return problem
 
@@ -371,7 +375,7 @@ class Plan:
     data: str
     training_images: int
     validation_images: int
-    image: list[int]
+    ports: dict[str, str]  # what the data is, in words
     parameters: dict[str, int]
     device: str
     precision: str
@@ -419,7 +423,7 @@ def plan(job: Job) -> Plan | None:
         data=job.data,
         training_images=batches.images,
         validation_images=length(splits["validation"]),
-        image=[spec.pictures.channels, spec.pictures.height, spec.pictures.width],
+        ports={port.name: modality_of(port).describe(port) for port in spec.ports},
         parameters=sizes,
         device=str(device),
         precision=devices.precision(job.settings, device.type),
@@ -438,7 +442,7 @@ def _measure_rest(job: Job, state: TrainState) -> tuple[float, float]:
     model, held_out = state.model, job.store.splits["validation"]
     with tempfile.TemporaryDirectory() as folder:
         times = [time.monotonic()]
-        batches = in_order(held_out, evaluation_batch(model.data), device_of(model))
+        batches = in_order(held_out, model.data, evaluation_batch(model.data), device_of(model))
         mean_metrics(model, batches)
         measure_diversity(model, held_out)
         save_weights(Path(folder, "model.safetensors"), model, describe(model, job.entry))

@@ -292,6 +292,7 @@ def measure_latent_kl(model: Model, held_out: Split) -> list[float]:
         return []
     (batch,) = in_order(
         {name: some_of(array[: common_rows(held_out)], rows) for name, array in held_out.items()},
+        model.data,
         rows,
         device_of(model),
     )
@@ -312,8 +313,8 @@ def record_activations(model: Model) -> Iterator[dict[str, tuple[Tensor, Tensor]
     def recording(layer: str) -> Any:
         def record(module: nn.Module, inputs: Any, outputs: Tensor) -> None:
             del module, inputs
-            # what is as large as the image is its pixels, some of which never change
-            if outputs.ndim > 1 and outputs[0].numel() != model.data.pictures.pixels:
+            # what is as large as a picture is its pixels, some of which never change
+            if outputs.ndim > 1 and outputs[0].numel() != model.data.numbers:
                 others = [dimension for dimension in range(outputs.ndim) if dimension != 1]
                 least, greatest = outputs.amin(dim=others).float(), outputs.amax(dim=others).float()
                 before = ranges.get(layer, (least, greatest))

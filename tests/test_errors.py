@@ -1,0 +1,71 @@
+"""The codes of errors are the documented ones, each with the exit codes it comes with."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from zoo import errors
+from zoo.model.checks import BREAKS_CONTRACT
+
+PROJECT = Path(__file__).parents[1]
+SOURCES = [
+    ast.parse(path.read_text(encoding="utf-8")) for path in sorted((PROJECT / "zoo").rglob("*.py"))
+]
+ROW = re.compile(r"^\| `([a-z-]+)` \| ([0-9, ]+) \| .+ \|$", re.MULTILINE)
+
+
+def _classes() -> dict[str, tuple[int, str]]:
+    """Exit code and code of each class of errors."""
+    found = {
+        name: (each.exit_code, each.code)
+        for name, each in vars(errors).items()
+        if isinstance(each, type) and issubclass(each, errors.ZooError)
+    }
+    for node in (node for tree in SOURCES for node in ast.walk(tree)):
+        if isinstance(node, ast.ClassDef) and node.name not in found and node.bases:
+            base = found.get(ast.unparse(node.bases[0]))
+            own = [_own_code(each) for each in node.body]
+            if base:
+                found[node.name] = (base[0], next(filter(None, own), base[1]))
+    return found
+
+
+def _own_code(node: ast.stmt) -> str:
+    is_code = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "code"
+    return ast.literal_eval(node.value) if is_code and isinstance(node, ast.Assign) else ""
+
+
+def _raised(classes: dict[str, tuple[int, str]]) -> Iterator[tuple[str, int]]:
+    """Code and exit code of each error that zoo's files make."""
+    for node in (node for tree in SOURCES for node in ast.walk(tree)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in classes:
+            exit_code, _ = classes[ast.unparse(node.func)]
+            for keyword in (each for each in node.keywords if each.arg == "code"):
+                for part in ast.walk(keyword.value):
+                    if isinstance(part, ast.Constant) and part.value:
+                        yield str(part.value), exit_code
+                    if isinstance(part, ast.Name) and part.id == "BREAKS_CONTRACT":
+                        yield BREAKS_CONTRACT, exit_code
+
+
+def test_the_documented_codes_are_those_of_the_code() -> None:
+    classes = _classes()
+    exits: dict[str, set[int]] = defaultdict(set)
+    for code, exit_code in _raised(classes):
+        exits[code].add(exit_code)
+    for exit_code, code in classes.values():
+        exits[code].add(exit_code)
+    exits["interrupted"] = {130}  # set where Ctrl-C ends any other command
+    rows = ROW.findall((PROJECT / "docs" / "errors.md").read_text(encoding="utf-8"))
+    told = {code: {int(each) for each in exit_codes.split(",")} for code, exit_codes in rows}
+    assert told == exits
+    assert [code for code, _ in rows] == sorted(told)
+
+
+def test_an_error_has_the_code_of_its_class_or_its_own() -> None:
+    assert errors.NotFoundError("gone").code == "not-found"
+    assert errors.NotFoundError("gone", code="run-not-found").code == "run-not-found"
