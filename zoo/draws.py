@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import UsageError, did_you_mean
-from zoo.modalities import modality_of
+from zoo.modalities import Modality, modality_of
 from zoo.pictures import legible
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def read_values(assignments: Sequence[str], ports: Sequence[Port]) -> Arrays:
         if name in found:
             raise UsageError(f"--set {name} stands there twice", code="bad-value")
         port = by_name[name]
-        found[name] = _symbols(port, value) if port.kind == "text" else _number(port, value)
+        reads_text = type(modality_of(port)).read_text is not Modality.read_text
+        found[name] = _symbols(port, value) if reads_text else _number(port, value)
     return found
 
 
@@ -92,7 +93,7 @@ def _number(port: Port, text: str) -> np.ndarray[Any, Any]:
         raise UsageError(
             f"--set {port.name}: its size is open", hint="an .npz file", code="bad-value"
         )
-    if port.kind == "label" and port.classes:
+    if port.is_label and port.classes:
         value = float(read_classes(text, [port])[0])
     else:
         try:
@@ -196,7 +197,7 @@ def class_labels(numbers: Sequence[int], ports: Sequence[Port]) -> tuple[str, ..
 
 
 def _label(ports: Sequence[Port]) -> Port:
-    labels = [port for port in ports if port.kind == "label" and len(port.shape) == 1]
+    labels = [port for port in ports if port.is_label]
     if not labels:
         names = ", ".join(port.name for port in ports) or "nothing"
         raise UsageError(

@@ -69,7 +69,7 @@ def drive(
         replace(port, shape=first[port.name].shape)
         for port in signature.inputs
         if port.prior in {"normal", "uniform"} and not (port.next or port.name in given)
-        if port.kind != "label"
+        if not port.is_label
     ]
     inputs = dict(first)
     outputs: dict[str, Array] = {}

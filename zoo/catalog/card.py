@@ -100,9 +100,10 @@ class Card:
             raise ValueError(f"card {self.name!r}: model must read 'package.module:Class'")
 
     @property
-    def needs_pairs_of_images(self) -> bool:
-        """Whether the model learns from two sets of images."""
-        return [*self.needs.values()].count("image") == 2
+    def needs_two_domains(self) -> bool:
+        """Whether the model learns from two sets of one kind, such as photos and paintings."""
+        kinds = list(self.needs.values())
+        return any(kinds.count(kind) == 2 for kind in kinds)
 
     def find_preset(self, name: str) -> Mapping[str, object]:
         """Return the values of a preset.

@@ -245,14 +245,19 @@ def source_for(trained: Trained, data: str | None) -> DataLocation:
 
 def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) -> Store:
     """Decode data as that of a training was, with its own fit if None."""
-    from zoo.data.store import open_store
+    from zoo.data.store import open_store, with_names
     from zoo.data.survey import decode_options
+    from zoo.training.config import load_job
 
     spec = trained.identity.data
     options = decode_options(spec)
     options = replace(options, fit=fit or options.fit)
     source = replace(source, two_domains=bool(spec.domains))
-    return open_store(source, **vars(options), report=say)
+    store = open_store(source, **vars(options), report=say)
+    run = run_of(trained.path)
+    fields = load_job(run)[0].get("fields", {}) if run else {}
+    fields = {name: own for name, own in fields.items() if own in store.spec}
+    return with_names(store, {port.name: port.kind for port in spec.ports}, fields)
 
 
 def open_held_out(

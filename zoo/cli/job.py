@@ -25,11 +25,12 @@ def create_job(
     model: str | None = None,
     data: str | None = None,
     config: Path | None = None,
+    fields: Sequence[str] = (),
     **options: Any,
 ) -> Job:
     """Return a new training as the file, the flags and ``--set`` say; fetch and decode its data."""
     from zoo.data.location import check_data_is_there
-    from zoo.training.config import DATA_OPTIONS, Job, read_config, resolve
+    from zoo.training.config import DATA_OPTIONS, Job, read_config, read_fields, resolve
 
     wishes = {name: options.pop(name, None) for name in DATA_OPTIONS}
     file = read_config(config) if config else {}
@@ -55,8 +56,9 @@ def create_job(
     model_class = load_class(entry)
     preset = asdict(model_class.training_defaults)
     configured, settings = resolve(model_class.Config, preset, layers)
-    opened = _open_data(entry, place, decoding, settings)
-    return Job(entry, model_class, configured, settings, *opened)
+    named = read_fields(fields) or dict(file.get("fields", {}))
+    opened = _open_data(entry, place, decoding, settings, named)
+    return Job(entry, model_class, configured, settings, *opened, named)
 
 
 def resume_job(
@@ -65,6 +67,7 @@ def resume_job(
     model: str | None,
     data: str | None,
     config: Path | None,
+    fields: Sequence[str],
     **options: Any,
 ) -> tuple[Job, dict[str, Any]]:
     """Return the training of a run with what may be different now, and which settings are.
@@ -80,6 +83,7 @@ def resume_job(
         contradiction,
         load_job,
         read_config,
+        read_fields,
         resolve_again,
     )
 
@@ -107,8 +111,11 @@ def resume_job(
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(entry)
     configured, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
-    opened = _open_data(entry, place, decoding, settings)
-    job = Job(entry, model_class, configured, settings, *opened)
+    named = own.get("fields", {})
+    if fields and read_fields(fields) != named:
+        raise contradiction(run, "field", ", ".join(fields), str(named or "none"))
+    opened = _open_data(entry, place, decoding, settings, named)
+    job = Job(entry, model_class, configured, settings, *opened, named)
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
 
 
@@ -224,13 +231,18 @@ def find_resumed(wanted: str, model: str | None) -> Run:
 
 
 def _open_data(
-    entry: ModelEntry, data: str, options: DecodeOptions, settings: Settings
+    entry: ModelEntry,
+    data: str,
+    options: DecodeOptions,
+    settings: Settings,
+    fields: Mapping[str, str],
 ) -> tuple[str, Store]:
     """Fetch and decode the data, telling the user what takes time or may surprise."""
-    from zoo.data.store import open_store
+    from zoo.data.store import open_store, with_names
     from zoo.training.config import check_data
 
-    source = replace(fetch_source(data), two_domains=entry.card.needs_pairs_of_images)
+    source = replace(fetch_source(data), two_domains=entry.card.needs_two_domains)
     store = open_store(source, **vars(options), on_bad_image=settings.on_bad_image, report=say)
+    store = with_names(store, entry.card.needs, fields)
     check_data(entry, source.reference, store)
     return source.reference, store

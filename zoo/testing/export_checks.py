@@ -180,7 +180,7 @@ def _random_output(model: ModelUnderTest, name: str, graph: Graph) -> str:
 def _check_ranges(model: ModelUnderTest, name: str, graph: Graph, inputs: Arrays) -> None:
     for port, tensor in zip(graph.outputs, outputs_of(model, name, graph, inputs), strict=True):
         if port.range is None:
-            if port.kind == "image":
+            if port.is_picture:
                 raise _finding(model, name, graph, f": the image {port.name!r} declares no range")
             continue
         low, high = port.range

@@ -26,7 +26,7 @@ from zoo.catalog.card import Card
 from zoo.catalog.lookup import ModelEntry, load_class
 from zoo.data.batches import Batches
 from zoo.data.location import locate_data
-from zoo.data.store import Store, open_store
+from zoo.data.store import Store, open_store, with_names
 from zoo.errors import ZooError
 from zoo.export.bundle import GRAPH_NAME
 from zoo.export.exporter import export_graph
@@ -273,8 +273,9 @@ class ModelUnderTest:
     def store(self) -> Store:
         """The data set, decoded: the card's own, if no other was named."""
         place = self.other_data or self.card.data
-        wanted = self.card.needs_pairs_of_images
+        wanted = self.card.needs_two_domains
         store = open_store(replace(locate_data(place), two_domains=wanted))
+        store = with_names(store, self.card.needs, {})
         check_data(self.entry, place, store)
         return store
 

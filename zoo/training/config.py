@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
@@ -43,6 +43,7 @@ class Configuration(TypedDict, total=False):
     fit: str
     length: int
     rate: int
+    fields: dict[str, str]
     training: dict[str, Any]
     options: dict[str, Any]
 
@@ -145,6 +146,24 @@ def resolve(
     return configure(model_config, config), resolved
 
 
+def read_fields(texts: Sequence[str]) -> dict[str, str]:
+    """Return the names that data has for what a model needs, of texts ``NAME=PORT``.
+
+    Raises:
+        UsageError: a text is no such pair.
+    """
+    found = {}
+    for text in texts:
+        name, _, port = text.partition("=")
+        if not (name.isidentifier() and port.isidentifier()):
+            raise UsageError(
+                f"--field {text[:40]} is not NAME=PORT", hint="--field image=photo",
+                code="bad-option",
+            )  # fmt: skip
+        found[name] = port
+    return found
+
+
 def network_rates(texts: Sequence[str]) -> dict[str, float]:
     """Return the learning rates of networks or players, by name, of texts ``NAME=RATE``.
 
@@ -237,7 +256,8 @@ def read_config(path: Path) -> Configuration:
 class Job:
     """A training to run: the model with its plugin, its configuration, the settings and the data.
 
-    `data` is a name in the catalogue or an absolute path; `store` holds it decoded.
+    `data` is a name in the catalogue or an absolute path; `store` holds it decoded. `fields` are
+    the names that the data has for what the model needs, by the model's names.
     """
 
     entry: ModelEntry
@@ -246,6 +266,7 @@ class Job:
     settings: Settings
     data: str
     store: Store
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def build(self) -> Model:
         """Return a new, untrained model."""
@@ -259,6 +280,7 @@ class Job:
             "model": f"{self.entry.plugin.distribution}:{self.entry.card.name}",
             "data": self.data,
             **{name: _plain(options[name]) for name in DATA_OPTIONS if name in used},
+            **({"fields": dict(self.fields)} if self.fields else {}),
             "training": plain_options(self.settings),
             "options": plain_options(self.config),
         }
@@ -273,30 +295,31 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-TWO_FOLDERS = "two folders of pictures, one for each domain, or trainA and trainB"
-HOW_FILES_LIE = {  # of data that has a port of that name
-    "image": "pictures in one folder",
-    "label": "a folder of pictures for each class",
-    "a": TWO_FOLDERS,
-    "b": TWO_FOLDERS,
-}
-
-
 def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train") -> None:
     """Check that a split of the data holds the ports that the model needs.
 
     Raises:
-        UsageError: some are missing.
+        UsageError: some are missing, or of another kind.
     """
     ports, needs = store.splits[split], entry.card.needs
-    missing = [name for name in needs if name not in ports]
+    missing = [
+        name for name, kind in needs.items() if name not in ports or store.spec[name].kind != kind
+    ]
     if not missing:
         return
     what = repr(data) if split == "train" else f"the {split} split of {data!r}"
+    files = modality_of(needs[missing[0]]).files
+    if [*needs.values()].count(needs[missing[0]]) == 2:
+        files = "two folders, one for each domain, or trainA and trainB"
+    held = " and ".join(
+        name if name == store.spec[name].kind else f"{name} ({store.spec[name].kind})"
+        for name in ports
+    )
     raise UsageError(
-        f"{entry.card.name} learns from {' and '.join(needs)}; {what} holds {' and '.join(ports)}",
-        cause=f"{missing[0]}: {HOW_FILES_LIE.get(missing[0], 'no layout of files gives it')}",
-        hint="zoo data check PATH says what a folder holds",
+        f"{entry.card.name} learns from {' and '.join(needs)}; {what} holds {held}",
+        cause=f"{missing[0]}: {files}",
+        hint=f"--field {missing[0]}=NAME where the data calls it so; zoo data check says what "
+        "there is",
         code="wrong-data",
     )
 

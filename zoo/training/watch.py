@@ -336,7 +336,7 @@ def record_activations(model: Model) -> Iterator[dict[str, tuple[Tensor, Tensor]
 
 def _classes(graph: Graph, held_out: Split) -> list[tuple[int, str]]:
     """Return the classes to ask for: of one label, those with enough held-out images."""
-    labels = [port for port in graph.inputs if port.kind == "label" and port.classes]
+    labels = [port for port in graph.inputs if port.is_label and port.classes]
     if len(labels) != 1 or not {"image", "label"} <= held_out.keys():
         return []
     counts = np.bincount(held_out["label"], minlength=len(labels[0].classes))
