@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -264,23 +263,16 @@ def test_training_brings_samples_nearer_to_the_data() -> None:
     images = avg_pool2d(clothes(500)[..., 2:26, 2:26], 3)  # 8×8
     model = build(lr=3e-3, features=16, dropout=0.0, sampling_steps=20)
 
-    def distance(of: Callable[[Tensor], Tensor]) -> float:
+    def distance() -> float:
+        """Return how far samples are from the images that are nearest to them."""
         torch.manual_seed(3)
-        return (of(sample(model.eval(), 100)) - of(images)).abs().mean().item()
+        samples = sample(model.eval(), 50)
+        return torch.cdist(samples.flatten(1), images.flatten(1)).amin(dim=1).mean().item()
 
-    before = distance(mean), distance(spread)
-    losses = list(train(model.train(), images, steps=200, batch_size=50))
+    before = distance()
+    losses = list(train(model.train(), images, steps=100, batch_size=50))
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
-    assert distance(mean) < 0.5 * before[0]
-    assert distance(spread) < 0.5 * before[1]
-
-
-def mean(images: Tensor) -> Tensor:
-    return images.mean(dim=0)
-
-
-def spread(images: Tensor) -> Tensor:
-    return images.std(dim=0)
+    assert distance() < 0.6 * before
 
 
 def test_cards_load_without_torch() -> None:
