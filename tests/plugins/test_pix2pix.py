@@ -164,14 +164,15 @@ def test_the_error_is_told_beside_copying_and_the_best_constant_colour() -> None
     model = build().eval()
     model.generator = Negative()  # type: ignore[assignment]
     batch = batch_of(5)
-    batch["b"][:, 1] = 0.5  # the best constant green is this
+    batch["b"][:, 0][torch.rand(5, 32, 32) < 0.6] = 1  # the best constant red, and not the mean
+    batch["b"][:, 1] = 0.5  # the best constant green
     metrics = {name: float(value) for name, value in model.validation_step(batch).items()}
     a, b = (batch[side].numpy() for side in "ab")
     assert metrics["error"] == pytest.approx(np.abs(-a - b).mean() / 2)
     assert metrics["copying"] == pytest.approx(np.abs(a - b).mean() / 2)
     tried = [
         np.mean([np.abs(b[:, channel] - value).mean() for channel, value in enumerate(colour)]) / 2
-        for colour in ([0, 0.5, 0], [0.1, 0.5, -0.1], b.mean(axis=(0, 2, 3)))
+        for colour in ([1, 0.5, 0], [0.9, 0.5, -0.1], b.mean(axis=(0, 2, 3)))
     ]
     assert metrics["constant"] <= min(tried) + 1e-6
     assert metrics["constant"] == pytest.approx(min(tried), rel=0.01)
