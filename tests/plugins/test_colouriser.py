@@ -101,6 +101,8 @@ def test_the_adversarial_terms_are_those_of_pix2pix() -> None:
     model, image = build(loss="adversarial", l1_weight=7), photos()
     updates = updates_of(model, {"image": image})
     assert list(updates) == ["colouriser", "discriminator"]
+    assert model.goal is None  # or a pale picture of the beginning would be the best
+    assert build().goal is not None
     lightness, chroma = split(image)
     with torch.no_grad():
         guess = model.network(lightness)

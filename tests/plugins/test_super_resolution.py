@@ -18,7 +18,7 @@ from zoo_translation.super_resolution import (
 
 from tests.data.pictures import fill
 from tests.process import zoo, zoo_json
-from zoo import DataSpec, Update, UsageError
+from zoo import DataSpec, Goal, Update, UsageError
 from zoo.options import configure
 from zoo.pictures import grid
 
@@ -95,6 +95,11 @@ def test_the_discriminator_comes_in_the_second_half_with_the_terms_of_srgan() ->
 def test_without_a_weight_there_is_no_discriminator() -> None:
     assert list(build().players()) == ["generator"]
     assert list(build(adversarial=1e-3).players()) == ["generator", "discriminator"]
+
+
+def test_the_last_weights_are_taken_where_psnr_says_nothing() -> None:
+    assert build().goal == Goal("psnr", "highest")
+    assert build(adversarial=1e-3).goal is None
 
 
 @pytest.mark.parametrize("factor", [2, 4])

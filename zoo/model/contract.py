@@ -162,6 +162,8 @@ class Model(nn.Module, ABC):
     trains.
 
     Attributes:
+        goal: the validation metric that says which checkpoint is best; None, and the last one is
+            taken. A model sets it on itself in ``__init__`` where it depends on the options.
         progress: share of the training that is done, in [0, 1]. The trainer sets it before each
             step, and a resumed training has the same. It is 1 for a model that is not trained, such
             as one that was loaded or is exported. What a graph depends on (the stage of a growing
@@ -170,7 +172,7 @@ class Model(nn.Module, ABC):
 
     Config: ClassVar[type]
     training_defaults: ClassVar[Training] = Training()
-    goal: ClassVar[Goal | None] = None
+    goal: Goal | None = None
     progress: float = 1.0
 
     def __init__(self, config: Any, data: DataSpec) -> None:
