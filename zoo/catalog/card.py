@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from zoo.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from zoo.catalog.dataset import Asset
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # what models, data sets and plugins are called
 MAX_NAME = 40
@@ -66,8 +70,10 @@ class Card:
         needs: the ports of data that training needs, by name and kind; its batches hold them.
         data: name of the data set used when the user names none; ``"distribution:name"`` where
             the name alone could mean another.
-        presets: named sets of values for the options of model and trainer, and for ``size`` (the
-            image size, ``64`` or ``"48x64"``); `zoo train MODEL --preset NAME` starts from one.
+        presets: named sets of values for the options of model and trainer, and for what data is
+            decoded to: ``size`` (of images, ``64`` or ``"48x64"``), ``length``, ``rate``;
+            `zoo train MODEL --preset NAME` starts from one.
+        assets: pretrained networks that the model stands on; `Model.assets` has their files.
     """
 
     name: str
@@ -78,6 +84,7 @@ class Card:
     needs: Mapping[str, str] = field(default_factory=lambda: {"image": "image"})
     data: str = "fashion-mnist-small"
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    assets: tuple[Asset, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name, "model")
@@ -96,6 +103,9 @@ class Card:
             check_name(name, "preset")
             if not isinstance(values, Mapping) or not all(map(_is_plain, values.values())):
                 raise ValueError(f"card {self.name!r}: preset {name!r} must map options to values")
+        networks = [asset.network for asset in self.assets]
+        if len(networks) != len(set(networks)):
+            raise ValueError(f"card {self.name!r}: two assets fill one network")
         if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.model):
             raise ValueError(f"card {self.name!r}: model must read 'package.module:Class'")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
-from zoo.cli.arguments import fetch_source, find_weights, read_decode_options
+from zoo.cli.arguments import fetch_source, find_assets, find_weights, read_decode_options
 from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
 from zoo.training.run import Run, all_runs, find_run
@@ -59,7 +59,7 @@ def create_job(
     configured, settings = resolve(model_class.Config, preset, layers, _own_monitors(model_class))
     named = read_fields(fields) or dict(file.get("fields", {}))
     opened = _open_data(entry, place, decoding, settings, named)
-    return Job(entry, model_class, configured, settings, *opened, named)
+    return Job(entry, model_class, configured, settings, *opened, named, find_assets(entry))
 
 
 def resume_job(
@@ -118,7 +118,7 @@ def resume_job(
     if fields and read_fields(fields) != named:
         raise contradiction(run, "field", ", ".join(fields), str(named or "none"))
     opened = _open_data(entry, place, decoding, settings, named)
-    job = Job(entry, model_class, configured, settings, *opened, named)
+    job = Job(entry, model_class, configured, settings, *opened, named, find_assets(entry))
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
 
 

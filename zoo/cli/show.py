@@ -90,7 +90,10 @@ def _show_model(model: str, *, as_json: bool) -> None:
 
     preset = asdict(model_class.training_defaults)
     spec = _spec(entry.card.data)
-    built = model_class(model_class.Config(), spec)
+    from zoo.cli.arguments import find_assets
+    from zoo.model.weights import build
+
+    built = build(model_class, model_class.Config(), spec, find_assets(entry))
     signatures = {name: graph.signature for name, graph in built.graphs().items()}
     options = [(option, option.default) for option in options_of(model_class.Config).values()]
     trainer = [

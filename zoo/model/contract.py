@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -162,6 +164,9 @@ class Model(nn.Module, ABC):
     trains.
 
     Attributes:
+        assets: files of the pretrained networks that `Card.assets` names, by name of the network;
+            there before ``__init__``. Build such a network with ``requires_grad_(False)`` and load
+            its file; its tensors are not saved with the weights.
         goal: the validation metric that says which checkpoint is best; None, and the last one is
             taken. A model sets it on itself in ``__init__`` where it depends on the options.
         progress: share of the training that is done, in [0, 1]. The trainer sets it before each
@@ -174,6 +179,7 @@ class Model(nn.Module, ABC):
     training_defaults: ClassVar[Training] = Training()
     goal: Goal | None = None
     progress: float = 1.0
+    assets: Mapping[str, Path] = MappingProxyType({})
 
     def __init__(self, config: Any, data: DataSpec) -> None:
         super().__init__()

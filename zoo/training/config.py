@@ -262,7 +262,8 @@ class Job:
     """A training to run: the model with its plugin, its configuration, the settings and the data.
 
     `data` is a name in the catalogue or an absolute path; `store` holds it decoded. `fields` are
-    the names that the data has for what the model needs, by the model's names.
+    the names that the data has for what the model needs, by the model's names; `assets` the files
+    of pretrained networks, by network.
     """
 
     entry: ModelEntry
@@ -272,10 +273,13 @@ class Job:
     data: str
     store: Store
     fields: Mapping[str, str] = field(default_factory=dict)
+    assets: Mapping[str, Path] = field(default_factory=dict)
 
     def build(self) -> Model:
         """Return a new, untrained model."""
-        return self.model_class(self.config, self.store.spec)
+        from zoo.model.weights import build  # noqa: PLC0415 - this file imports no torch
+
+        return build(self.model_class, self.config, self.store.spec, self.assets)
 
     def to_json(self) -> JobRecord:
         """Return the content of the configuration file that asks for this training again."""
