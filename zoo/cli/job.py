@@ -227,7 +227,9 @@ def find_resumed(wanted: str, model: str | None) -> Run:
     if wanted != "@last" or model is None:
         return find_run(wanted)
     if model in {run.name for run in all_runs()}:
-        raise UsageError(f"{model!r} is a run", hint=f"zoo train --resume {model}")
+        raise UsageError(
+            f"{model!r} is a run", hint=f"zoo train --resume {model}", code="bad-value"
+        )
     name = find_model(model).card.name
     for run in reversed(all_runs()):
         if run.identity and run.identity.model == name:
