@@ -50,7 +50,10 @@ def test_a_correct_plugin_passes_every_check(site: Path) -> None:
     found = outcomes_of("tiny")
     assert [each.check for each in found] == list(NAMES)
     others = {each.check: each.message for each in found if each.kind != "passed"}
-    assert others == {"ports/given": "no graph takes something to the same kind of thing"}
+    assert others == {
+        "ports/given": "no graph takes something to the same kind of thing",
+        "ports/loops": "no graph is one step of a loop",
+    }
 
 
 def test_a_player_may_be_changed_after_its_own_update(site: Path) -> None:
