@@ -143,7 +143,7 @@ def zoo_datasets() -> list[Dataset]:
             name="spoken-two",
             summary="The spoken digit two: 270 + 30 recordings of six speakers, 8 kHz",
             layout="folder",
-            licence="CC BY-SA 4.0 (Free Spoken Digit Dataset © Jackson, Souza, Flaks, Pan, Nicolas, Thite)",
+            licence="CC BY-SA 4.0 (Free Spoken Digit Dataset © Z. Jackson et al.)",
             channels=1,
             embedded=Path(__file__).parent / "spoken-two",
         )

@@ -18,13 +18,14 @@ critic could tell it without listening to anything else. Phase shuffle takes tha
 layer of the critic but the last, every sound's activations are shifted by -n to n places, drawn at
 random, while it is trained; what is missing at an end is filled by reflection.
 
-The critic f is updated `critic_steps` times before each update of the generator, each time on sounds
-of its own out of the batch, so `batch_size` is critic_steps times the paper's 64.
+The critic f is updated `critic_steps` times before each update of the generator, each time on
+sounds of its own out of the batch, so `batch_size` is critic_steps times the paper's 64.
 
 Two metrics of sounds that were held out. `distance`, mean f(x) - mean f(G(z)), estimates the
 Wasserstein distance up to a scale that changes while the critic learns. `spectral_distance` is the
-root mean square difference, in decibels, between the mean log spectrogram of the held-out sounds and
-that of as many generated ones; it does not depend on the critic, and says which checkpoint is best.
+root mean square difference, in decibels, between the mean log spectrogram of the held-out sounds
+and that of as many generated ones. It does not depend on the critic, and the checkpoint with the
+lowest is the best; two sets of real sounds are some decibels apart as well.
 
 Departures from the paper: as many layers as the length asks for, so that clips of 64, 256, 1,024,
 4,096 and 65,536 samples can be made as well; phase shuffle draws a shift for each sound; all biases
