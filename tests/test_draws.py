@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.errors import raises
-from zoo.draws import class_name, draw, read_classes
+from zoo.draws import class_name, draw, read_classes, read_values
 from zoo.errors import UsageError
 from zoo.ports import DataSpec, Port
 
@@ -151,3 +151,45 @@ def test_class_names_of_strangers_are_chosen_by_number_and_shown_harmless(
     except UsageError as problem:
         assert all(line.isprintable() for line in str(problem).split("\n"))
         assert len(str(problem).splitlines()) <= 3
+
+
+RATE = Port("rate", "values", ("batch", 1), range=(0.0, 1.0), default=0.5)
+STEP = Port("step", "values", ("batch",), "int64")
+SYMBOL = Port("symbol", "text", ("batch",), "int64", next="following", classes=tuple("abc"))
+WINDOW = Port("window", "text", ("batch", 2), "int64", classes=tuple("abc"))
+SETTABLE = [LATENT, LABEL, RATE, STEP, SYMBOL, WINDOW]
+
+
+def test_a_value_by_name_becomes_one_row_of_its_port() -> None:
+    words = ["rate=0.25", "step=7", "label=bag", "symbol=cab", "window=ba"]
+    found = read_values(words, SETTABLE)
+    assert {name: row.tolist() for name, row in found.items()} == {
+        "rate": [[0.25]], "step": [7], "label": [3], "symbol": [[2, 0, 1]], "window": [[1, 0]],
+    }  # fmt: skip
+    assert {name: row.dtype for name, row in found.items()} == {
+        "rate": np.float32, "step": np.int64, "label": np.int64, "symbol": np.int64,
+        "window": np.int64,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["raet=1"], "rate"),
+        (["rate"], "PORT=VALUE"),
+        (["rate=2"], "[0, 1]"),
+        (["rate=warm"], "number"),
+        (["rate=nan"], "rate"),
+        (["step=0.5"], "whole"),
+        (["latent=1"], ".npz"),
+        (["symbol=xyz"], "'x'"),
+        (["symbol="], "empty"),
+        (["window=abc"], "2 symbols"),
+        (["label=hat"], "hat"),
+        (["rate=1", "rate=0"], "twice"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told(words: list[str], named: str) -> None:
+    with pytest.raises(UsageError) as problem:
+        read_values(words, SETTABLE)
+    assert named in f"{problem.value.message} {problem.value.cause} {problem.value.hint}"

@@ -26,6 +26,7 @@ from tests.runtime.graphs import (
     conditional,
     decoder,
     entry_of,
+    fading,
     negative,
     pixel_negative,
 )
@@ -38,7 +39,9 @@ ORIENTATION = 0x0112  # in EXIF
 @pytest.fixture(autouse=True)
 def _programs() -> None:
     written = {path.name for path in files(DOCUMENT, Path())}
-    assert written >= {"read_entry.py", "translate.py", "classes.py", "draw.mjs", "draw.html"}
+    assert written >= {
+        "read_entry.py", "translate.py", "classes.py", "loop.py", "draw.mjs", "draw.html",
+    }  # fmt: skip
 
 
 def run(*words: object, code: int = 0) -> str:
@@ -211,6 +214,18 @@ def test_the_page_draws_what_onnx_runtime_draws(write: Any, size: int, grid: int
         wanted = (image[0] + 1) * 127.5
         assert np.abs(colours[..., :3] - wanted[..., None]).max() <= 1
         assert (colours[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("rounds", [1, 5, None])
+def test_a_step_is_driven_round_after_round(rounds: int | None) -> None:
+    path = fading(Path("fade.onnx"), rounds)
+    run("loop.py", path, "result.npz")
+    with np.load("result.npz") as result:
+        assert result["counted"].tolist() == [rounds or 10] * 4
+        light = result["faded"] + 1
+    assert 0 < light.max() <= 2 * 0.5 ** (rounds or 10)
+    assert light.max() > 1.9 * 0.5 ** (rounds or 10)
+    run("read_entry.py", path)
 
 
 def test_what_the_page_loads_is_there() -> None:

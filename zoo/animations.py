@@ -34,6 +34,7 @@ def write_webp(path: Path | BinaryIO, frames: Sequence[Pixels]) -> None:
             f"{height}x{width} pixels are too many for an animation",
             cause=f"WebP has at most {MAX_SIDE:,} a side",
             hint="a smaller -n",
+            code="too-many",
         )
     images = [
         Image.fromarray(each[:, :, 0] if each.shape[2] == 1 else each).convert("RGB")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import UsageError, did_you_mean
+from zoo.modalities import Modality, modality_of
 from zoo.pictures import legible
 
 if TYPE_CHECKING:
@@ -63,16 +64,18 @@ def read_values(assignments: Sequence[str], ports: Sequence[Port]) -> Arrays:
         name, equals, value = assignment.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise UsageError(f"--set {_shown(assignment)!r} is not PORT=VALUE")
+            raise UsageError(f"--set {_shown(assignment)!r} is not PORT=VALUE", code="bad-value")
         if name not in by_name:
             raise UsageError(
                 f"--set {_shown(name)}: no input is called that.{did_you_mean(name, by_name)}",
                 cause=f"the inputs are {', '.join(by_name)}",
+                code="does-not-apply",
             )
         if name in found:
-            raise UsageError(f"--set {name} stands there twice")
+            raise UsageError(f"--set {name} stands there twice", code="bad-value")
         port = by_name[name]
-        found[name] = _symbols(port, value) if port.kind == "text" else _number(port, value)
+        reads_text = type(modality_of(port)).read_text is not Modality.read_text
+        found[name] = _symbols(port, value) if reads_text else _number(port, value)
     return found
 
 
@@ -82,40 +85,45 @@ def _number(port: Port, text: str) -> np.ndarray[Any, Any]:
     if port.default is None and numbers:
         shape = ", ".join(map(str, port.shape))
         raise UsageError(
-            f"--set {port.name} takes no single number: it is ({shape})", hint="an .npz file"
+            f"--set {port.name} takes no single number: it is ({shape})",
+            hint="an .npz file",
+            code="bad-value",
         )
     if any(isinstance(size, str) for size in port.shape[1:]):
-        raise UsageError(f"--set {port.name}: its size is open", hint="an .npz file")
-    if port.kind == "label" and port.classes:
+        raise UsageError(
+            f"--set {port.name}: its size is open", hint="an .npz file", code="bad-value"
+        )
+    if port.is_label and port.classes:
         value = float(read_classes(text, [port])[0])
     else:
         try:
             value = float(text)
         except ValueError:
-            raise UsageError(f"--set {port.name}={_shown(text)} is no number") from None
+            raise UsageError(
+                f"--set {port.name}={_shown(text)} is no number", code="bad-value"
+            ) from None
     low, high = port.range or (-np.inf, np.inf)
     if not (np.isfinite(value) and low <= value <= high):
-        raise UsageError(f"--set {port.name}={_shown(text)} is outside of [{low:g}, {high:g}]")
+        raise UsageError(
+            f"--set {port.name}={_shown(text)} is outside of [{low:g}, {high:g}]", code="bad-value"
+        )
     if port.dtype != "float32" and not value.is_integer():
-        raise UsageError(f"--set {port.name}={_shown(text)} is no whole number")
+        raise UsageError(f"--set {port.name}={_shown(text)} is no whole number", code="bad-value")
     return np.full((1, *(int(size) for size in port.shape[1:])), value, port.dtype)
 
 
 def _symbols(port: Port, text: str) -> np.ndarray[Any, Any]:
     """Return text as the numbers of its symbols: (1, symbols), or (1,) for a port of one symbol."""
-    places = {symbol: number for number, symbol in enumerate(port.classes)}
-    unknown = sorted({symbol for symbol in text if symbol not in places})
-    if unknown or not text:
-        raise UsageError(
-            f"--set {port.name}: " + (f"it has no {unknown[0]!r}" if unknown else "it is empty"),
-            cause=f"its symbols are {_shown(''.join(port.classes))!r}",
-        )
-    found = np.array([[places[symbol] for symbol in text]], port.dtype)
+    if not text:
+        raise UsageError(f"--set {port.name} is empty", code="bad-value")
+    found = modality_of(port).read_text(text, port)
     if len(port.shape) == 1 and port.next:
         return found
     wanted = port.shape[1] if len(port.shape) == 2 else 1
     if isinstance(wanted, int) and found.shape[1] != wanted:
-        raise UsageError(f"--set {port.name} takes {wanted} symbols, not {found.shape[1]}")
+        raise UsageError(
+            f"--set {port.name} takes {wanted} symbols, not {found.shape[1]}", code="bad-value"
+        )
     return found if len(port.shape) == 2 else found[:, 0]
 
 
@@ -189,7 +197,7 @@ def class_labels(numbers: Sequence[int], ports: Sequence[Port]) -> tuple[str, ..
 
 
 def _label(ports: Sequence[Port]) -> Port:
-    labels = [port for port in ports if port.kind == "label" and len(port.shape) == 1]
+    labels = [port for port in ports if port.is_label]
     if not labels:
         names = ", ".join(port.name for port in ports) or "nothing"
         raise UsageError(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo.errors import UsageError
+from zoo.modalities import Modality, modality_of
 from zoo.ports import Port, Signature
 
 Array = np.ndarray[Any, Any]
@@ -21,7 +22,6 @@ Arrays = Mapping[str, Array]
 Step = Callable[[dict[str, Array]], Arrays]  # runs the graph once: outputs by name
 
 MAX_FRAMES = 60  # rounds of an animation, unless somebody asks for more
-SEQUENCES = {"text": 1, "audio": 2}  # kinds whose rounds follow one another, and their time axis
 
 
 class Round(NamedTuple):
@@ -69,7 +69,7 @@ def drive(
         replace(port, shape=first[port.name].shape)
         for port in signature.inputs
         if port.prior in {"normal", "uniform"} and not (port.next or port.name in given)
-        if port.kind != "label"
+        if not port.is_label
     ]
     inputs = dict(first)
     outputs: dict[str, Array] = {}
@@ -133,16 +133,9 @@ def shown_rounds(rounds: int, every: int | None = None, most: int = MAX_FRAMES) 
 
 def is_sequence(port: Port) -> bool:
     """Whether the rounds of an output follow one another in time, as letters and sounds do."""
-    return port.kind in SEQUENCES
+    return type(modality_of(port)).join is not Modality.join
 
 
 def join_rounds(port: Port, rounds: Sequence[Array]) -> Array:
-    """Return the result of a loop: rounds of a sequence joined along time, else the last one.
-
-    Symbols (N,) of R rounds become (N, R), and parts (N, T) become (N, R·T).
-    """
-    if not is_sequence(port):
-        return rounds[-1]
-    if rounds[0].ndim == 1:
-        return np.stack(rounds, axis=1)
-    return np.concatenate(rounds, axis=min(SEQUENCES[port.kind], rounds[0].ndim - 1))
+    """Return the result of a loop: rounds of a sequence joined along time, else the last one."""
+    return modality_of(port).join(rounds, port)

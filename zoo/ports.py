@@ -34,6 +34,8 @@ DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "volume": ("channels", "depth", "height", "width"),
 }
 RATED = frozenset({"audio"})  # kinds whose numbers are a signal in time, of so many a second
+PICTORIAL = frozenset({"image"})  # kinds whose rows are pictures
+NAMED = frozenset({"label"})  # kinds whose numbers are classes, which are asked for by name
 
 
 def slugify(name: str) -> str:
@@ -112,7 +114,7 @@ class Port:
         _require(rate_is_usable, f"rate of port {self.name!r}")
         names_are_usable = _are_names(self.classes) and _are_names((self.domain,))
         _require(names_are_usable, f"names in port {self.name!r}")
-        channels = self.shape[1 if self.layout == "NCHW" else 3] if len(self.shape) == 4 else 0
+        channels = self.shape[1 if self.layout == "NCHW" else 3] if self.is_picture else 0
         colours = "grey" if channels == 1 else "RGB" if channels == 3 else ""
         object.__setattr__(self, "colours", colours)
         _require(
@@ -191,6 +193,16 @@ class Port:
         """Height and width of an image port, whatever its layout; a word for what may vary."""
         height, width = self.shape[2:] if self.layout == "NCHW" else self.shape[1:3]
         return height, width
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether its rows are pictures."""
+        return self.kind in PICTORIAL
+
+    @property
+    def is_label(self) -> bool:
+        """Whether a row is one class, which can be asked for by name or number."""
+        return self.kind in NAMED and len(self.shape) == 1
 
     @property
     def is_drawn(self) -> bool:
@@ -285,7 +297,7 @@ class DataSpec:
     def with_images(self, **changes: Any) -> DataSpec:
         """Return the same data with other attributes of its ports of images."""
         return replace(self, ports=tuple(
-            replace(port, **changes) if port.kind == "image" else port for port in self.ports
+            replace(port, **changes) if port.is_picture else port for port in self.ports
         ))  # fmt: skip
 
     @property
@@ -311,7 +323,7 @@ class DataSpec:
     @property
     def pictures(self) -> Port:
         """The first port of images, whose size and colours those of all others are."""
-        return next(port for port in self.ports if port.kind == "image")
+        return next(port for port in self.ports if port.is_picture)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -371,11 +383,11 @@ class Signature:
     @property
     def maps_images(self) -> bool:
         """Whether one image goes in and an image comes out."""
-        return [port.kind for port in self.required] == ["image"] and self._gives_images
+        return len(self.required) == 1 and self.required[0].is_picture and self._gives_images
 
     @property
     def _gives_images(self) -> bool:
-        return bool(self.outputs) and self.outputs[0].kind == "image"
+        return bool(self.outputs) and self.outputs[0].is_picture
 
 
 def describe_port(port: Port) -> str:
@@ -404,7 +416,7 @@ def describe_port(port: Port) -> str:
 
 def is_pictorial(port: Port) -> bool:
     """Whether pictures can be read into a port, or written from it."""
-    return port.kind == "image" and port.channels in (1, 3) and port.range is not None
+    return port.is_picture and port.channels in (1, 3) and port.range is not None
 
 
 def translates_to(signature: Signature) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.catalog.registry_check import check_registry
+from tests.errors import raises
 from zoo.catalog.dataset import Dataset, RemoteFile
 from zoo.catalog.lookup import find_dataset
 from zoo.catalog.registry import install_command, read_registry
@@ -233,7 +234,7 @@ def test_a_second_catalogue_that_is_not_there_is_a_short_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "nowhere.toml"))
-    with pytest.raises(UsageError, match=r"ZOO_REGISTRY.*nowhere\.toml"):
+    with raises(UsageError, "bad-registry", "ZOO_REGISTRY", tmp_path / "nowhere.toml"):
         read_registry()
 
 

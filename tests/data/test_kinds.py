@@ -85,7 +85,7 @@ def test_other_text_is_read_with_the_alphabet_of_the_training() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [(b"short", "too short"), (b"\xfd\xfe" * 500, "play.txt")]
+    ("content", "word"), [(b"too short a text to be learnt from" * 2, "too short"), (b"\xfd\xfe" * 500, "play.txt")]
 )
 def test_a_text_that_cannot_be_used_is_an_error(content: bytes, word: str) -> None:
     Path("play.txt").write_bytes(content)
@@ -225,3 +225,26 @@ def test_an_inspection_says_what_there_is() -> None:
     assert found.splits == {"train": {"audio": 2}}
     assert found.counts["seconds"] == {"0.5": 2}
     assert [Path(each["path"]).name for each in found.bad] == ["broken.wav"]
+
+
+def test_arrays_that_are_no_pictures_are_volumes_or_numbers() -> None:
+    random = np.random.default_rng(0)
+    cells = random.random((20, 8, 6, 5)) > 0.5
+    np.savez("objects.npz", shapes=cells.astype(np.uint8), label=np.arange(20) % 2)
+    store = opened("objects.npz")
+    assert store.spec.shapes.shape == ("batch", 1, 8, 6, 5)
+    assert store.spec.shapes.kind == "volume"
+    assert store.spec.classes == ("0", "1")
+    (batch,) = in_order(store.splits["train"], store.spec, 100, CPU)
+    assert set(batch["shapes"].unique().tolist()) == {-1, 1}
+    wanted = {(row.tobytes(), number % 2) for number, row in enumerate(cells)}
+    found = zip(batch["shapes"][:, 0].numpy() > 0, batch["label"].tolist(), strict=True)
+    assert {(row.tobytes(), label) for row, label in found} <= wanted
+    volume = modality_of(store.spec.shapes)
+    page = volume.page(store.splits["train"]["shapes"][:4], store.spec.shapes)
+    assert page is not None
+
+    np.savez("numbers.npz", train_features=random.random((30, 4)), test_features=np.ones((5, 4)))
+    store = opened("numbers.npz")
+    assert store.spec.features.shape == ("batch", 4)
+    assert (store.splits["test"]["features"] == 1).all()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.errors import raises
 from tests.evaluation.toys import STRIPES, Toy, store, stripes, trained, values, with_wrong_labels
 from zoo import DataSpec, Graph, Port
 from zoo.errors import UsageError
@@ -232,14 +233,14 @@ def test_samples_come_in_the_range_that_their_port_says() -> None:
 
 
 def test_classes_of_other_data_are_an_error() -> None:
-    with pytest.raises(UsageError, match="cat, dog; the data has rows, columns, checks"):
+    with raises(UsageError, "other-classes", "cat, dog", "rows, columns, checks"):
         classified(model(real_images, label=("cat", "dog")), 20)
 
 
 def test_a_model_that_draws_nothing_is_an_error() -> None:
     image = Port.image("image", STRIPES.pictures)
     toy = Toy(STRIPES, {"same": Graph(lambda image: image, [image], [image])})
-    with pytest.raises(UsageError, match="toy cannot be sampled"):
+    with raises(UsageError, "does-not-apply", "toy"):
         classified(toy, 20)
 
 
@@ -247,5 +248,5 @@ def test_data_without_labels_are_an_error() -> None:
     plain = DataSpec.of_images("plain", 1, 8, 8)
     splits = {name: {"image": split["image"]} for name, split in DATA.splits.items()}
     toy = model(lambda latent: torch.zeros(len(latent), 1, 8, 8))
-    with pytest.raises(UsageError, match="no labels"):
+    with raises(UsageError, "no-labels", "plain"):
         classify_samples(trained(toy), store(plain, **splits), "test", 20, lambda _: None)

@@ -11,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from tests.errors import raises
 from tests.evaluation.toys import STRIPES, store, stripes, with_wrong_labels
 from zoo import DataSpec
 from zoo.catalog.dataset import cache_home
@@ -169,14 +170,14 @@ def test_a_test_split_without_labels_is_not_asked() -> None:
 
 def test_without_labels_there_is_none() -> None:
     splits = {name: {"image": split["image"]} for name, split in STRIPED.splits.items()}
-    with pytest.raises(UsageError, match="no labels"):
+    with raises(UsageError, "no-labels", "plain"):
         find(store(DataSpec.of_images("plain", 1, 8, 8), **splits))
 
 
 def test_images_can_be_too_small() -> None:
     spec = DataSpec.of_images("dots", 1, 7, 9, classes=("a", "b"))
     dots = {"image": np.zeros((9, 7, 9, 1), np.uint8), "label": np.zeros(9, np.int64)}
-    with pytest.raises(UsageError, match="8×8"):
+    with raises(UsageError, "wrong-size", "dots", "8×8"):
         find(store(spec, train=dots, test=dots))
 
 
@@ -185,5 +186,5 @@ def test_a_cache_that_cannot_be_written_to_is_said(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file"))
-    with pytest.raises(ZooError, match="cannot be used"):
+    with raises(ZooError, "cache-unusable", tmp_path / "file"):
         find()

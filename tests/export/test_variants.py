@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.errors import raises
 from tests.export.test_exporter import Shift, ShiftConfig
 from tests.export.test_sizes import CLOTHES, PONIES, Conditional, Translator, trained
 from zoo import DataSpec, Graph, Port
@@ -94,7 +95,7 @@ def test_the_opset_is_the_one_that_was_asked_for(opset: int) -> None:
 
 
 def test_the_lowest_opset_that_is_told_can_be_had() -> None:
-    with pytest.raises(UsageError, match="cannot be written in opset") as told:
+    with raises(UsageError, "opset-unavailable", "13") as told:
         export_bundle(trained(translator()), Path("out"), Variant(opset=13))
     named = told.value.hint.split()[1].rstrip(",")
     export_bundle(trained(translator()), Path("out"), Variant(opset=int(named)))
@@ -109,7 +110,8 @@ def test_an_opset_that_onnx_runtime_cannot_read_names_one_that_it_can() -> None:
         told = problem
     else:
         pytest.skip("the installed onnxruntime reads all that the installed onnx writes")
-    assert f"ONNX Runtime {onnxruntime.__version__}" in told.message
+    assert told.code == "newer-format"
+    assert onnxruntime.__version__ in str(told)
     assert not list(Path().glob("**/*.onnx"))
     named = told.hint.split()[1].rstrip(",")
     export_bundle(trained(translator()), Path("out"), Variant(opset=int(named)))
@@ -121,7 +123,7 @@ def test_a_folder_with_links_is_not_written_through() -> None:
     Path("elsewhere/mine.npz").write_text("mine")
     Path("out").mkdir()
     Path("out/reference").symlink_to(Path("elsewhere").absolute())
-    with pytest.raises(ZooError, match="reference is a link"):
+    with raises(ZooError, "cannot-write", "reference"):
         export_bundle(trained(translator()), Path("out"))
     assert [path.name for path in Path("elsewhere").iterdir()] == ["mine.npz"]
 
@@ -131,12 +133,12 @@ def test_files_that_are_not_of_the_model_are_not_touched() -> None:
     stays = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
     other = trained(translator())
     other = replace(other, identity=replace(other.identity, model="other"))
-    with pytest.raises(UsageError, match="out holds an export of tests:shift"):
+    with raises(UsageError, "already-exists", "out", "tests:shift"):
         export_bundle(other, Path("out"))
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == stays
     Path("mine").mkdir()
     Path("mine/README.md").write_text("mine")
-    with pytest.raises(UsageError, match=r"README\.md is there already"):
+    with raises(UsageError, "already-exists", "README.md"):
         export_bundle(other, Path("mine"))
     assert [path.name for path in Path("mine").iterdir()] == ["README.md"]
 
@@ -162,18 +164,15 @@ def test_a_file_that_was_removed_is_listed_no_more() -> None:
 
 
 def test_an_opset_that_cannot_be_had_is_no_other_one() -> None:
-    with pytest.raises(UsageError, match="cannot be written in opset 9"):
+    with raises(UsageError, "opset-unavailable", "opset 9"):
         export_bundle(trained(translator()), Path("out"), Variant(opset=9))
     assert not Path("out").exists()
 
 
 def test_a_size_that_the_network_does_not_take_is_told() -> None:
-    with pytest.raises(
-        UsageError, match="--size 2x2: horse_to_zebra of shift does not take"
-    ) as told:
+    with raises(UsageError, "wrong-size", "--size 2x2", "horse_to_zebra of shift", "20x28"):
         export_bundle(trained(translator()), Path("out"), Variant(size=(2, 2)))
-    assert "20x28" in told.value.hint
-    with pytest.raises(UsageError, match="image of this model is 4x4 and no other size"):
+    with raises(UsageError, "wrong-size", "--size 8x8", "image", "4x4"):
         export_bundle(
             trained(Conditional(ShiftConfig(), CLOTHES)), Path("out"), Variant(size=(8, 8))
         )
@@ -255,7 +254,7 @@ class Shaky(Deep):
 
 
 def test_rounding_errors_excuse_no_more_than_what_they_move() -> None:
-    with pytest.raises(ZooError, match=r"differs by 0\.0997.*all lowest"):
+    with raises(ZooError, "not-verified", "0.0997", "all lowest"):
         export_bundle(trained(Shaky(ShiftConfig(), PONIES)), Path("out"))
 
 
@@ -287,5 +286,5 @@ def test_where_the_model_is_ill_conditioned_nothing_is_compared_and_the_manifest
 
 
 def test_a_flat_picture_on_which_the_model_is_sound_must_agree() -> None:
-    with pytest.raises(ZooError, match=r"differs by 0\.1.*all lowest"):
+    with raises(ZooError, "not-verified", "0.1", "all lowest"):
         export_bundle(trained(Wrong(ShiftConfig(), PONIES)), Path("out"))

@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from tests.errors import raises
 from zoo.catalog.lookup import find_model, load_class
 from zoo.errors import NotFoundError, PluginError, ZooError
 from zoo.identity import Identity
@@ -128,7 +129,7 @@ def test_what_does_not_fit_is_refused(saved: Path, change: Any, says: str) -> No
 
 def test_a_model_that_nobody_provides_names_its_distribution(saved: Path) -> None:
     rewrite(saved, lambda header, _: header.update(model="nobody", distribution="zoo-of-others"))
-    with pytest.raises(PluginError, match="pip install zoo-of-others"):
+    with raises(PluginError, "missing-plugin", "pip install zoo-of-others"):
         load_weights(saved)
 
 
@@ -149,14 +150,14 @@ def test_a_model_that_nobody_provides_names_its_distribution(saved: Path) -> Non
 def test_what_is_no_weight_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    with pytest.raises(NotFoundError, match=r"x\.safetensors"):
+    with raises(NotFoundError, "damaged-weights", path):
         load_weights(path)
 
 
 def test_a_missing_file_and_a_folder_are_said(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="not found"):
+    with raises(NotFoundError, "file-not-found", tmp_path / "none.safetensors"):
         load_weights(tmp_path / "none.safetensors")
-    with pytest.raises(NotFoundError, match="folder"):
+    with raises(NotFoundError, "cannot-read", tmp_path):
         load_weights(tmp_path)
 
 
@@ -175,5 +176,5 @@ def test_a_million_names_are_refused_before_tensors_are_read(tmp_path: Path) -> 
     text = json.dumps(entries).encode()
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text)
-    with pytest.raises(NotFoundError, match="tensors"):
+    with raises(NotFoundError, "damaged-weights", path):
         load_weights(path)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 from tests.data.pictures import fill
 from tests.installing import install_stranger
-from tests.process import zoo, zoo_json
+from tests.process import error_of, zoo, zoo_json
 from zoo.pictures import grid
 
 
@@ -65,3 +67,64 @@ def test_a_graph_takes_pictures_of_other_colours_and_sizes_than_the_data(
     zoo("run", "restored/restorer-photos.restore.onnx", "photos/test/50.png", "-o", "out", **site)
     with Image.open("out/50.png") as picture:
         assert picture.mode == "RGB"
+
+
+def test_a_step_of_a_loop_is_trained_sampled_exported_and_run(site: dict[str, str]) -> None:
+    """Noise becomes the mean picture, in torch as in the file, and nothing else is asked for."""
+    outcome = zoo_json("train", "refiner", "--steps", "60", "--name", "refined", **site)
+    with Image.open(Path(outcome["path"], "samples", "step-0000060-refine.png")) as picture:
+        preview = np.asarray(picture)
+    with np.load(Path(__file__).parents[1] / "stranger/zoo_stranger/crosses/crosses.npz") as data:
+        mean = data["x_train"].mean(axis=0)
+    zoo("sample", "refined", "-n", "64", "-o", "samples.png", **site)
+    zoo("export", "refined", "--onnx", "-o", "refined", **site)
+    file = "refined/refiner-crosses.refine.onnx"
+    zoo("run", file, "-n", "64", "-o", "run.png")
+    sampled, ran = (np.asarray(Image.open(name)).astype(int) for name in ("samples.png", "run.png"))
+    assert np.abs(sampled - ran).max() <= 1
+    assert np.abs(preview.astype(int) - ran).max() <= 1
+    zoo("run", file, "-n", "4", "-o", "out/")
+    for number in range(1, 5):
+        with Image.open(f"out/{number}.png") as picture:
+            assert np.abs(np.asarray(picture).astype(int) - mean).mean() < 12
+
+    checks = json.loads(Path("refined/manifest.json").read_text())["files"]["refine"]["checks"]
+    assert checks["refined"]["rounds"] == 8
+    assert checks["refined"]["greatest_after_rounds"] < 1e-4
+    for words in (["--int8"], ["--half"], ["--io", "uint8"]):
+        zoo("export", "refined", "--onnx", "-o", "refined", *words, **site)
+    zoo("export", "--check", "refined")
+    zoo("eval", "refined", **site)
+    words = ["-n", "4", "--rounds", "9", "--set", "rate=0.5", "--every", "3"]
+    zoo("sample", "refined", *words, "-o", "strip.png", **site)
+    zoo("run", file, *words, "-o", "ran.png")
+    first, second = (np.asarray(Image.open(name)).astype(int) for name in ("strip.png", "ran.png"))
+    assert np.abs(first - second).max() <= 1
+    zoo("sample", "refined", "-n", "4", "-o", "all.webp", **site)
+    with Image.open("all.webp") as animation:
+        assert animation.n_frames == 12
+
+
+def test_an_asset_is_verified_kept_out_of_weights_and_named_by_its_hash(
+    site: dict[str, str],
+) -> None:
+    """A model on a frozen network is trained, resumed, judged and exported like any other."""
+    words = ["--steps", "12", "--ema", "0.9", "--name", "judged"]
+    outcome = zoo_json("train", "perceptual", *words, **site)
+    zoo("train", "--resume", "judged", "--steps", "20", **site)
+    weights = next(Path(outcome["path"]).glob("checkpoints/*/model.safetensors"))
+    with safe_open(weights, "numpy") as file:
+        names, header = list(file.keys()), json.loads(file.metadata()["zoo"])
+    assert names
+    assert not [name for name in names if name.startswith("features")]
+    assert len(header["identity"]["assets"]["features"]) == 64
+    assert zoo_json("eval", "judged", **site)["metrics"]["error"] > 0
+    zoo("export", "judged", "--onnx", "-o", "judged", **site)
+    (asset,) = Path(site["PYTHONPATH"].split(os.pathsep)[0]).rglob("features.safetensors")
+    whole = asset.read_bytes()
+    asset.write_bytes(whole[:-1] + b"x")
+    try:
+        told = error_of("eval", "judged", code=3, error="hash-mismatch", **site)
+    finally:
+        asset.write_bytes(whole)
+    assert "features" in told

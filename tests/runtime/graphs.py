@@ -25,9 +25,13 @@ PHOTOS = DataSpec.of_images("photos", 3, 32, 48)
 
 
 def describe(
-    graph: str, inputs: Sequence[Port], outputs: Sequence[Port], data: DataSpec = CLOTHES
+    graph: str,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    data: DataSpec = CLOTHES,
+    rounds: int | None = None,
 ) -> Description:
-    signature = Signature(tuple(inputs), tuple(outputs))
+    signature = Signature(tuple(inputs), tuple(outputs), rounds)
     identity = Identity(
         model="vae",
         distribution="zoo-autoencoders",
@@ -230,3 +234,42 @@ def entry_of(path: Path) -> Any:
     """Return the zoo entry of a file as JSON."""
     model = onnx.load(path)
     return json.loads(next(prop.value for prop in model.metadata_props if prop.key == "zoo"))
+
+
+def fading(path: Path, rounds: int | None = 5) -> Path:
+    """One step of a loop: a picture loses a share of its light, and noise and a counter pass by."""
+    shape = ("batch", 1, 28, 28)
+    image = Port("image", "image", shape, range=(-1.0, 1.0), prior="uniform", next="faded")
+    count = Port("count", "values", ("batch",), "int64", default=0, next="counted")
+    noise = Port("noise", "latent", ("batch", 2), prior="normal")
+    share = Port("share", "values", ("batch", 1, 1, 1), range=(0.0, 1.0), default=0.5)
+    outputs = [
+        Port.image("faded", CLOTHES.pictures),
+        Port("counted", "values", ("batch",), "int64"),
+        Port("seen", "latent", ("batch", 2)),
+    ]
+    nodes = [
+        helper.make_node("Sub", ["one", "share"], ["rest"]),
+        helper.make_node("Sub", ["image", "black"], ["light"]),
+        helper.make_node("Mul", ["light", "rest"], ["left"]),
+        helper.make_node("Add", ["left", "black"], ["faded"]),
+        helper.make_node("Add", ["count", "step"], ["counted"]),
+        helper.make_node("Identity", ["noise"], ["seen"]),
+    ]
+    constants = {"one": np.float32(1), "black": np.float32(-1), "step": np.int64(1)}
+    described = describe("fade", [image, count, noise, share], outputs, rounds=rounds)
+    return save(path, described, nodes, constants)
+
+
+def spelling(path: Path) -> Path:
+    """One step of a loop: each symbol of the alphabet is followed by the next one."""
+    symbols = tuple("abc")
+    symbol = Port("symbol", "text", ("batch",), "int64", (0.0, 2.0), "uniform", symbols,
+                  next="following")  # fmt: skip
+    following = Port("following", "text", ("batch",), "int64", (0.0, 2.0), classes=symbols)
+    nodes = [
+        helper.make_node("Add", ["symbol", "one"], ["sum"]),
+        helper.make_node("Mod", ["sum", "three"], ["following"]),
+    ]
+    constants = {"one": np.int64(1), "three": np.int64(3)}
+    return save(path, describe("spell", [symbol], [following]), nodes, constants)

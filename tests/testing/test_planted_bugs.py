@@ -36,6 +36,16 @@ WITH_REPEAT = """        old = [Port.image(name, self.data.image) for name in ("
         image = (first + second) / 2
         return image.flatten(1)[:, :4] * 0, VALUE
 """
+WITH_LOOP = """        x = Port("x", "latent", ("batch", 1), prior="normal", next="grown")
+        grown = Port("grown", "latent", ("batch", 1))
+        return {
+            "sample": Graph(self.sample, [noise], [image]),
+            "grow": Graph(self.grow, [x], [grown], rounds=50),
+        }
+
+    def grow(self, x: Tensor) -> Tensor:
+        return 10 * x
+"""
 
 
 class Bug(NamedTuple):
@@ -101,6 +111,7 @@ MODEL_BUGS = {
         "static/summary", "both small"),
     "ignores its picture": Bug(FILE, GRAPHS, WITH_REPEAT.replace("VALUE", "image * 0"),
         "ports/given", "def repeat"),
+    "a loop without bounds": Bug(FILE, GRAPHS, WITH_LOOP, "ports/loops", "def grow"),
     "a placeholder": Bug(INIT, "On small models", "A Paper", "static/placeholders", "A Paper"),
     "a preset of nothing": Bug(INIT, '"width": 8', '"widht": 8', "static/presets", 'name="'),
     "no such class": Bug(FILE, "class Tiny(", "class Small(", "static/model-class", 'name="'),

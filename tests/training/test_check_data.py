@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.pictures import fill
+from tests.errors import raises
 from zoo.catalog.card import Card, Paper
 from zoo.catalog.lookup import ModelEntry
 from zoo.catalog.plugins import Plugin
@@ -56,5 +57,5 @@ def test_data_must_hold_what_the_model_learns_from(needs, holds, is_enough) -> N
     if is_enough:
         check_data(entry(needs), "here", store(holds))
         return
-    with pytest.raises(UsageError, match=f"toy learns from {needs}; 'here' holds {holds}"):
+    with raises(UsageError, "wrong-data", "toy", needs, "'here'", holds):
         check_data(entry(needs), "here", store(holds))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.errors import raises
 from zoo import option
 from zoo.cli.output import is_first_rank
 from zoo.errors import UsageError
@@ -54,7 +55,7 @@ def test_a_budget_replaces_the_weaker_ones(layers, epochs, steps, max_seconds) -
 
 
 def test_a_training_without_end_is_refused() -> None:
-    with pytest.raises(UsageError, match="when to stop"):
+    with raises(UsageError, "missing-argument", "--epochs"):
         resolve(Config, PRESET, [{"epochs": "none"}])
 
 

@@ -213,6 +213,13 @@ def fetch_source(data: str) -> DataLocation:
     return locate_data(data)
 
 
+def find_assets(entry: ModelEntry) -> dict[str, Path]:
+    """Return the files of a model's assets by network, downloaded where needed."""
+    from zoo.data.download import asset_files
+
+    return asset_files(entry.card.assets, fetch_with_progress)
+
+
 def source_for(trained: Trained, data: str | None) -> DataLocation:
     """Find the data that the user named, or that the model was trained on.
 
@@ -245,14 +252,19 @@ def source_for(trained: Trained, data: str | None) -> DataLocation:
 
 def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) -> Store:
     """Decode data as that of a training was, with its own fit if None."""
-    from zoo.data.store import open_store
+    from zoo.data.store import open_store, with_names
     from zoo.data.survey import decode_options
+    from zoo.training.config import load_job
 
     spec = trained.identity.data
     options = decode_options(spec)
     options = replace(options, fit=fit or options.fit)
     source = replace(source, two_domains=bool(spec.domains))
-    return open_store(source, **vars(options), report=say)
+    store = open_store(source, **vars(options), report=say)
+    run = run_of(trained.path)
+    fields = load_job(run)[0].get("fields", {}) if run else {}
+    fields = {name: own for name, own in fields.items() if own in store.spec}
+    return with_names(store, {port.name: port.kind for port in spec.ports}, fields)
 
 
 def open_held_out(
@@ -304,7 +316,7 @@ def load_target(target: str, data: str | None) -> Trained:
         check_data_is_there(data)
     from zoo.model.weights import installed_model_of, load_weights, other_version
 
-    trained = load_weights(path)
+    trained = load_weights(path, find_assets)
     difference = other_version(trained.identity, installed_model_of(trained.identity, path))
     if difference:
         say(f"note on {path.name}: {difference}")

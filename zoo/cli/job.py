@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
-from zoo.cli.arguments import fetch_source, find_weights, read_decode_options
+from zoo.cli.arguments import fetch_source, find_assets, find_weights, read_decode_options
 from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
 from zoo.training.run import Run, all_runs, find_run
@@ -17,6 +17,7 @@ from zoo.training.run import Run, all_runs, find_run
 if TYPE_CHECKING:
     from zoo.data.store import Store
     from zoo.modalities.base import DecodeOptions
+    from zoo.model.contract import Model
     from zoo.training.config import Job, Settings
 
 
@@ -25,11 +26,12 @@ def create_job(
     model: str | None = None,
     data: str | None = None,
     config: Path | None = None,
+    fields: Sequence[str] = (),
     **options: Any,
 ) -> Job:
     """Return a new training as the file, the flags and ``--set`` say; fetch and decode its data."""
     from zoo.data.location import check_data_is_there
-    from zoo.training.config import DATA_OPTIONS, Job, read_config, resolve
+    from zoo.training.config import DATA_OPTIONS, Job, read_config, read_fields, resolve
 
     wishes = {name: options.pop(name, None) for name in DATA_OPTIONS}
     file = read_config(config) if config else {}
@@ -54,9 +56,10 @@ def create_job(
     check_data_is_there(place)
     model_class = load_class(entry)
     preset = asdict(model_class.training_defaults)
-    configured, settings = resolve(model_class.Config, preset, layers)
-    opened = _open_data(entry, place, decoding, settings)
-    return Job(entry, model_class, configured, settings, *opened)
+    configured, settings = resolve(model_class.Config, preset, layers, _own_monitors(model_class))
+    named = read_fields(fields) or dict(file.get("fields", {}))
+    opened = _open_data(entry, place, decoding, settings, named)
+    return Job(entry, model_class, configured, settings, *opened, named, find_assets(entry))
 
 
 def resume_job(
@@ -65,6 +68,7 @@ def resume_job(
     model: str | None,
     data: str | None,
     config: Path | None,
+    fields: Sequence[str],
     **options: Any,
 ) -> tuple[Job, dict[str, Any]]:
     """Return the training of a run with what may be different now, and which settings are.
@@ -80,6 +84,7 @@ def resume_job(
         contradiction,
         load_job,
         read_config,
+        read_fields,
         resolve_again,
     )
 
@@ -95,21 +100,37 @@ def resume_job(
     wishes = [str(each) for each in (data, *(file.get("data") for file in files)) if each]
     place = _place_of_data(run, str(own["data"]), wishes)
     for wanted in (asked, usual, *files):
-        given = {name: wanted.get(name) for name in DATA_OPTIONS if wanted.get(name) is not None}
-        read = vars(read_decode_options(**given))
-        for name, value in given.items():
-            if read[name] != getattr(decoding, name):
-                now = own.get(name)
-                shown = "x".join(map(str, now)) if isinstance(now, list) else str(now)
-                raise contradiction(run, name, str(value), shown)
+        _check_decoding(run, wanted, own)
     before = {**own.get("options", {}), **own.get("training", {})}
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(entry)
-    configured, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
-    opened = _open_data(entry, place, decoding, settings)
-    job = Job(entry, model_class, configured, settings, *opened)
+    configured, settings, changes = resolve_again(
+        run, own, model_class.Config, [edited, *layers], _own_monitors(model_class)
+    )
+    named = own.get("fields", {})
+    if fields and read_fields(fields) != named:
+        raise contradiction(run, "field", ", ".join(fields), str(named or "none"))
+    opened = _open_data(entry, place, decoding, settings, named)
+    job = Job(entry, model_class, configured, settings, *opened, named, find_assets(entry))
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
+
+
+def _check_decoding(run: Run, wanted: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Raise a `UsageError` where data is to be decoded to something else than in the run."""
+    from zoo.training.config import DATA_OPTIONS, contradiction
+
+    before = vars(read_decode_options(**{name: own.get(name) for name in DATA_OPTIONS}))
+    given = {name: wanted.get(name) for name in DATA_OPTIONS if wanted.get(name) is not None}
+    for name, value in vars(read_decode_options(**given)).items():
+        if name in given and value != before[name]:
+            now = own.get(name)
+            shown = "x".join(map(str, now)) if isinstance(now, list) else str(now)
+            raise contradiction(run, name, str(given[name]), shown)
+
+
+def _own_monitors(model_class: type[Model]) -> list[str]:
+    return [each.name for each in model_class.monitors()]
 
 
 def _layers(
@@ -213,7 +234,9 @@ def find_resumed(wanted: str, model: str | None) -> Run:
     if wanted != "@last" or model is None:
         return find_run(wanted)
     if model in {run.name for run in all_runs()}:
-        raise UsageError(f"{model!r} is a run", hint=f"zoo train --resume {model}")
+        raise UsageError(
+            f"{model!r} is a run", hint=f"zoo train --resume {model}", code="bad-value"
+        )
     name = find_model(model).card.name
     for run in reversed(all_runs()):
         if run.identity and run.identity.model == name:
@@ -224,13 +247,18 @@ def find_resumed(wanted: str, model: str | None) -> Run:
 
 
 def _open_data(
-    entry: ModelEntry, data: str, options: DecodeOptions, settings: Settings
+    entry: ModelEntry,
+    data: str,
+    options: DecodeOptions,
+    settings: Settings,
+    fields: Mapping[str, str],
 ) -> tuple[str, Store]:
     """Fetch and decode the data, telling the user what takes time or may surprise."""
-    from zoo.data.store import open_store
+    from zoo.data.store import open_store, with_names
     from zoo.training.config import check_data
 
-    source = replace(fetch_source(data), two_domains=entry.card.needs_pairs_of_images)
+    source = replace(fetch_source(data), two_domains=entry.card.needs_two_domains)
     store = open_store(source, **vars(options), on_bad_image=settings.on_bad_image, report=say)
+    store = with_names(store, entry.card.needs, fields)
     check_data(entry, source.reference, store)
     return source.reference, store

@@ -150,6 +150,7 @@ def _show_images(
         raise UsageError(
             "--set, --every and .webp are for samples of noise",
             hint="zoo export, and zoo run, which takes them",
+            code="does-not-apply",
         )
     graphs, names = trained.model.graphs(), mappers(trained.model)
     name = next((each for each in names if graphs[each].signature.is_step), names[0])
@@ -167,7 +168,10 @@ def _shown(rounds: int | None, every: int | None, output: Path) -> tuple[int, ..
     if rounds is None:
         if every is None and not is_animation:
             return (1,)
-        raise UsageError("--every and .webp show the rounds of a loop, and this model has none")
+        raise UsageError(
+            "--every and .webp show the rounds of a loop, and this model has none",
+            code="does-not-apply",
+        )
     return shown_rounds(rounds, every) if is_animation or every else (rounds,)
 
 

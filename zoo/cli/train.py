@@ -62,6 +62,8 @@ class GroupedCommand(click.Command):
 @arguments.fit_option("cover")
 @arguments.length_option
 @arguments.rate_option
+@click.option("--field", "fields", metavar="NAME=PORT", multiple=True,
+              help="What the data calls a port that the model needs.")  # fmt: skip
 @click.option("--on-bad-image", type=arguments.SuggestingChoice(["auto", "skip", "fail"]),
               help="Files that cannot be read [fail for more than 1 %].")  # fmt: skip
 @click.option("--epochs", metavar="N", help="Train so many passes over the data.")

@@ -13,6 +13,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -52,6 +53,7 @@ NPZ_NAMES: Sequence[Mapping[str, tuple[str, str]]] = (
 )
 IDX = re.compile(r"(.*?)(train|t10k|test)-(images|labels)[-.]idx\d-ubyte(\.gz)?", re.IGNORECASE)
 CIFAR = re.compile(r"(data_batch_\d+|test_batch)\.bin", re.IGNORECASE)
+LABELS = ("label", "labels", "y", "target", "targets", "class", "classes")
 NPZ = re.compile(r"(?:.*[-_])?(train|val|test|t10k)[-_](imgs|images|labels)\.npz", re.IGNORECASE)
 
 
@@ -95,6 +97,10 @@ def list_npz(base: Path, files: Sequence[PurePath]) -> Listing:
     named = {path: match for path in archives if (match := NPZ.fullmatch(path.name))}
     notes: list[str] = []
     if len(archives) == 1 and not named:
+        others = _reading(archives[0], lambda: _read_other_kinds(archives[0]))
+        if others:
+            classes = _numbered(others)
+            return Listing("npz", others, classes, notes=(_describe_kinds(others),))
         read = _reading(archives[0], lambda: _read_npz_splits(archives[0], notes))
     else:
         parts: dict[tuple[str, str], Path] = {}
@@ -206,6 +212,64 @@ def _read_npz_splits(path: Path, notes: list[str]) -> dict[str, Split]:
         return splits
 
 
+def _read_other_kinds(path: Path) -> dict[str, dict[str, Side]]:
+    """Read the arrays of an npz file that holds no pictures: volumes, and rows of numbers.
+
+    A name may say the split: ``train_shapes`` or ``shapes_test``. Whole numbers that are called
+    ``label`` or the like are classes.
+
+    Returns:
+        Sides by split and name; nothing where some array can be pictures.
+    """
+    with zipfile.ZipFile(path) as archive:
+        there = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        if _usual_names(set(there)):
+            return {}
+        shapes = {}
+        for name in there:
+            with archive.open(f"{name}.npy") as file:
+                shapes[name] = _read_identity(file, name)[0]
+        if any(_may_be_pictures(shape) for shape in shapes.values()):
+            return {}
+        found: dict[str, dict[str, Side]] = {}
+        labels: dict[str, NDArray[Any]] = {}
+        for name in there:
+            split, word = _split_in(name)
+            array = _read_npz_array(archive, name)
+            if word.lower() in LABELS and array.ndim == 1:
+                labels[split] = array
+            elif word.isidentifier() and len(array) and array.ndim:
+                kind = "volume" if array.ndim in {4, 5} else "values"
+                rows = array if kind == "volume" else array.astype(np.float32)
+                found.setdefault(split, {})[word] = Side(rows, kind=kind)
+        for split, sides in found.items():
+            if split in labels:
+                first, side = next(iter(sides.items()))
+                sides[first] = replace(
+                    side, labels=_as_labels(labels[split], len(side.items), path)
+                )
+        return found
+
+
+def _split_in(name: str) -> tuple[str, str]:
+    """Return the split that the name of an array says, and the rest of it."""
+    match = re.fullmatch(r"(train|val|test)_(\w+)|(\w+)_(train|val|test)", name, re.IGNORECASE)
+    if not match:
+        return "train", name
+    split = (match[1] or match[4]).lower()
+    return {"val": "validation"}.get(split, split), match[2] or match[3]
+
+
+def _may_be_pictures(shape: Sequence[int]) -> bool:
+    is_grey = len(shape) == 3
+    return is_grey or (len(shape) == 4 and bool({shape[1], shape[3]} & {1, 3}))
+
+
+def _describe_kinds(splits: Mapping[str, Mapping[str, Side]]) -> str:
+    told = ", ".join(f"{name}: {side.kind}" for name, side in splits.get("train", {}).items())
+    return f"the arrays are taken for {told}"
+
+
 def _usual_names(there: set[str]) -> Mapping[str, tuple[str, str]] | None:
     """Return the usual set of names that most of the arrays have, if one has its pictures."""
     candidates = [names for names in NPZ_NAMES if names["train"][0] in there]
@@ -226,9 +290,7 @@ def _only_pictures(archive: zipfile.ZipFile, there: set[str]) -> str:
     for name in sorted(there):
         with archive.open(f"{name}.npy") as file:
             shape, _, dtype = _read_identity(file, name)
-        is_grey = len(shape) == 3
-        is_in_channels = len(shape) == 4 and {shape[1], shape[3]} & {1, 3}
-        if dtype.kind in "iuf" and (is_grey or is_in_channels):
+        if dtype.kind in "iuf" and _may_be_pictures(shape):
             found.append(name)
     if len(found) != 1:
         several = (

@@ -38,7 +38,7 @@ from zoo.data.download import make_folder, private_folder, store_home
 from zoo.data.inventory import DESCRIPTION, FORMAT, USED
 from zoo.data.location import DataLocation, FoundFile, Listing, list_folder
 from zoo.data.survey import class_counts, describe_classes, domains_in, finished, specify
-from zoo.errors import NotFoundError, ZooError
+from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 from zoo.manifest import sha256_of
 from zoo.modalities import modality_of
 from zoo.modalities.base import DecodeOptions, UnmeasuredError
@@ -219,6 +219,49 @@ def open_store(
         log(note)
     _check_bad_images(store, location, on_bad_image, log)
     return store
+
+
+def with_names(store: Store, needs: Mapping[str, str], fields: Mapping[str, str]) -> Store:
+    """Return a store whose ports have the names that a model knows them by.
+
+    Args:
+        store: decoded data.
+        needs: kinds by name of the port, as the model has them.
+        fields: names of ports of the data by the model's names. What is not named is the port of
+            the model's name, or else the only one of its kind.
+
+    Raises:
+        UsageError: the data has no such port.
+    """
+    there = {port.name: port for port in store.spec.ports}
+    for name, own in fields.items():
+        if own not in there:
+            raise UsageError(
+                f"--field {name}={own}: {store.spec.name} has no {own}.{did_you_mean(own, there)}",
+                hint=f"one of {', '.join(there)}",
+                code="unknown-port",
+            )
+    chosen = dict(fields)
+    for name, kind in needs.items():
+        free = [each.name for each in there.values() if each.kind == kind
+                and each.name not in {*needs, *chosen.values()}]  # fmt: skip
+        if name not in there and name not in chosen and len(free) == 1:
+            chosen[name] = free[0]
+    if not chosen:
+        return store
+    called = {own: name for name, own in chosen.items()}
+    kept = [port for port in there.values() if port.name in called or port.name not in chosen]
+    names = {port.name: called.get(port.name, port.name) for port in kept}
+    return replace(
+        store,
+        spec=replace(
+            store.spec, ports=tuple(replace(port, name=names[port.name]) for port in kept)
+        ),
+        splits={
+            split: {names[name]: rows for name, rows in arrays.items() if name in names}
+            for split, arrays in store.splits.items()
+        },
+    )
 
 
 def _key(location: DataLocation, content: str, options: DecodeOptions, limit: int) -> str:

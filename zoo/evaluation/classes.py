@@ -231,7 +231,7 @@ def _takes_class(model: Model, graph: str, names: Sequence[str]) -> bool:
     Raises:
         UsageError: it takes a class, of other data.
     """
-    labels = [port for port in model.graphs()[graph].inputs if port.kind == "label"]
+    labels = [port for port in model.graphs()[graph].inputs if port.is_label]
     if len(labels) != 1:
         return False
     if labels[0].classes != tuple(names):

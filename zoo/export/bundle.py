@@ -365,7 +365,7 @@ def _example(name: str, signature: Signature) -> str:
     """Return example arguments of ``zoo run``, for the folder of the bundle."""
     rounds = " --rounds 10" if signature.is_step and signature.rounds is None else ""
     if signature.can_sample:
-        labels = any(port.kind == "label" for port in signature.inputs)
+        labels = any(port.is_label for port in signature.inputs)
         return f"{name} {'--class all' if labels else '-n 16'}{rounds} -o grid.png"
     domain = translates_to(signature)
     if domain:

@@ -115,7 +115,7 @@ def _inputs(
     for own, wanted in zip(own_ports, graph.inputs, strict=True):
         if own.name in drawn:
             yield own, wanted, drawn[own.name]
-        elif own.kind == "image":
+        elif own.is_picture:
             yield own, wanted, _spread_out(model, own, images, count)
         else:
             yield own, wanted, _computed(model, name, own, images, count)
@@ -138,7 +138,7 @@ def _computed(
     for giver, graph in model.graphs().items():
         needed = graph.signature.required
         gives = any((each.name, each.shape) == (port.name, port.shape) for each in graph.outputs)
-        if gives and len(needed) == 1 and needed[0].kind == "image":
+        if gives and len(needed) == 1 and needed[0].is_picture:
             pixels = _spread_out(model, needed[0], images, count)
             inputs = draw([each for each in graph.inputs if each.is_drawn], len(pixels), seed=0)
             assert needed[0].range is not None
@@ -155,7 +155,7 @@ def _computed(
 
 def _as_input(array: NDArray[Any], own: Port, wanted: Port) -> NDArray[Any]:
     """Return images at the size and in the numbers of the variant; other arrays as they are."""
-    if array.dtype != np.uint8 or own.kind != "image":
+    if array.dtype != np.uint8 or not own.is_picture:
         return array
     return pixels_to_port(as_port_takes(array, wanted), wanted)
 
@@ -303,7 +303,7 @@ def _fit(ports: Iterable[Port], tensors: tuple[Any, ...]) -> bool:
 
 def _sizes(port: Port) -> tuple[int | str, ...]:
     """Return the sizes behind the batch as the model has them: of an image, channels first."""
-    return (port.channels, *port.image_size) if port.kind == "image" else port.shape[1:]
+    return (port.channels, *port.image_size) if port.is_picture else port.shape[1:]
 
 
 def _to_file(tensor: Tensor, own: Port, port: Port) -> NDArray[Any]:

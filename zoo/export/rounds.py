@@ -63,12 +63,14 @@ def compare_rounds(
                         f"graph {session.description.graph!r} does not verify in the first round "
                         f"of its loop: {excess}",
                         hint="no file was written; the port's tolerance is the model's to declare",
+                        code="not-verified",
                     )
     except NotFoundError as problem:  # what came out of the file is not finite
         raise ZooError(
             f"graph {session.description.graph!r} does not verify in round {done + 1} of its loop",
             cause=problem.message.replace(str(session.path), "the file"),
             hint="keep what goes round in bounds, such as with clamp",
+            code="not-verified",
         ) from problem
     return rounds, differences
 
@@ -76,7 +78,7 @@ def compare_rounds(
 def _first_inputs(data: DataSpec, graph: Graph) -> Arrays:
     """Return inputs of the first round of a loop: what can be drawn is, as for a sample."""
     generator = np.random.default_rng(0)
-    sizes = {"height": data.pictures.height, "width": data.pictures.width}
+    sizes = data.sizes
     batch = graph.inputs[0].shape[0]
     rows = batch if isinstance(batch, int) else ROWS
     found = {}

@@ -160,7 +160,7 @@ def _sized(port: Port, variant: Variant) -> Port:
     Raises:
         UsageError: the port has a size of its own, and it is another.
     """
-    is_one_size = port.kind == "image" and not OPEN & set(port.shape)
+    is_one_size = port.is_picture and not OPEN & set(port.shape)
     if variant.size and is_one_size and port.image_size != variant.size:
         own, asked = ("{}x{}".format(*size) for size in (port.image_size, variant.size))
         raise UsageError(
@@ -185,7 +185,7 @@ def _with_pixels(ports: Sequence[Port], are_pixels: Sequence[bool]) -> list[Port
 
 
 def _is_picture(port: Port) -> bool:
-    return port.kind == "image" and port.range is not None
+    return port.is_picture and port.range is not None
 
 
 def _as_pixels(port: Port) -> Port:

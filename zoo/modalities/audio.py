@@ -39,6 +39,7 @@ class Audio(Modality):
 
     kind = "audio"
     items = "sounds"
+    files = "sounds in one folder"
     suffix = ".wav"
     options = frozenset({"length", "rate", "channels"})
 

@@ -106,6 +106,7 @@ class Modality:
     Attributes:
         kind: the word for it, as `Port.kind` has it.
         items: what messages call several of its items.
+        files: in which files people have it, in a few words.
         suffix: of a file with one result; empty where results go to ``.npz`` only.
         options: fields of `DecodeOptions` that mean something for this kind.
         layout: how its files lie where one of them holds many rows, as those of a text do. Such
@@ -114,6 +115,7 @@ class Modality:
 
     kind: str = ""
     items: str = "rows"
+    files: str = "no layout of files"
     suffix: str = ""
     layout: Literal["", "text"] = ""
     options: frozenset[str] = frozenset()

@@ -58,6 +58,7 @@ class Image(Modality):
 
     kind = "image"
     items = "pictures"
+    files = "pictures in one folder"
     suffix = ".png"
     options = frozenset({"size", "channels", "fit", "value_range"})
 

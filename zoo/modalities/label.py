@@ -13,6 +13,7 @@ class Label(Modality):
 
     kind = "label"
     items = "labels"
+    files = "a folder for each class, or a column of metadata.csv"
 
     def survey(
         self, name: str, sides: Sequence[Side], options: DecodeOptions

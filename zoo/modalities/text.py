@@ -30,6 +30,7 @@ class Text(Modality):
 
     kind = "text"
     items = "texts"
+    files = "files of plain text, or a column of metadata.csv"
     suffix = ".txt"
     options = frozenset({"length", "alphabet"})
     layout = "text"

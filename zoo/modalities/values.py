@@ -18,6 +18,7 @@ class Values(Modality):
 
     kind = "values"
     items = "rows"
+    files = "a table in CSV, or a column of metadata.csv"
 
     def survey(
         self, name: str, sides: Sequence[Side], options: DecodeOptions

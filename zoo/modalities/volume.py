@@ -27,6 +27,7 @@ class Volume(Modality):
 
     kind = "volume"
     items = "volumes"
+    files = "an .npz file of arrays (N, depth, height, width)"
 
     def survey(
         self, name: str, sides: Sequence[Side], options: DecodeOptions

@@ -245,8 +245,8 @@ def sample_rounds(
 
 
 def _at_size_of_data(model: Model, port: Port) -> Port:
-    """Return a port whose height and width, where they may vary, are those of the data."""
-    sizes = {"height": model.data.pictures.height, "width": model.data.pictures.width}
+    """Return a port whose sizes, where they may vary, are those of the data."""
+    sizes = model.data.sizes
     batch, *others = port.shape
     shape = (sizes.get(each, each) if isinstance(each, str) else each for each in others)
     return replace(port, shape=(batch, *shape))

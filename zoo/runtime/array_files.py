@@ -118,7 +118,7 @@ def to_port_dtype(path: InputFile, port: Port, array: NDArray[Any]) -> NDArray[A
         raise NotFoundError(
             f"{path} holds values for {port.name} that are not numbers", code="bad-input"
         )
-    is_bounded = port.kind == "label" or (port.kind == "image" and array.dtype.kind in "iu")
+    is_bounded = array.dtype.kind in "iu" and (port.is_picture or port.dtype == "int64")
     if is_bounded and port.range is not None:
         low, high = port.range
         if array.min() < low or array.max() > high:

@@ -76,8 +76,8 @@ def _which(folder: Path, to: str | None, graphs: Sequence[Described]) -> UsageEr
     commands = []
     for each in graphs:
         target = _target(each.description)
-        needs = [port.kind for port in each.description.signature.required]
-        words = ["photos/" if kind == "image" else "numbers.npz" for kind in needs[:1]]
+        needs = each.description.signature.required
+        words = ["photos/" if port.is_picture else "numbers.npz" for port in needs[:1]]
         if target and targets[target] == 1:
             commands.append(shlex.join(["zoo", "run", str(folder), "--to", target, *words]))
         else:

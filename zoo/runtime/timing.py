@@ -105,7 +105,7 @@ def _timings(
 
 
 def _images(session: Session) -> list[Port]:
-    return [port for port in session.description.signature.inputs if port.kind == "image"]
+    return [port for port in session.description.signature.inputs if port.is_picture]
 
 
 def _fixed_size(images: Sequence[Port]) -> tuple[int, int] | None:

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,9 +18,11 @@ from torch import Tensor
 
 from zoo import pictures
 from zoo.draws import draw_example
+from zoo.identity import check_signature
+from zoo.loops import drive
 from zoo.model.checks import line_of_graph, unlike_ports
 from zoo.model.contract import Graph
-from zoo.model.inference import as_tuple, run_graph
+from zoo.model.inference import as_tuple, default_rounds, run_graph
 from zoo.ports import Port
 from zoo.runtime.reference import Example, write_reference
 from zoo.testing import run_without_plugin
@@ -28,6 +32,7 @@ from zoo.testing.model_under_test import ModelUnderTest
 Arrays = dict[str, "np.ndarray[Any, Any]"]
 BATCHES = (1, 2, 5)
 STRETCH = 10  # what noise and weights are multiplied by, to see whether a range holds for all
+MOST_ROUNDS = 1000  # of a loop that are tried
 ROWS = 3  # a batch that neither the exporter nor the gate has seen
 RUN_SECONDS = 300
 
@@ -137,6 +142,31 @@ def given(model: ModelUnderTest) -> None:
     _every_input_counts(model, maps, "something to the same kind of thing")
 
 
+def loops(model: ModelUnderTest) -> None:
+    """A graph that is one step of a loop stays finite for as many rounds as a sample takes."""
+    steps = {name: graph for name, graph in model.graphs.items() if graph.signature.is_step}
+    if not steps:
+        raise Skip("no graph is one step of a loop")
+    for name, graph in steps.items():
+        try:
+            check_signature(graph.signature)
+        except ValueError as problem:
+            raise _finding(model, name, graph, f": {problem}") from problem
+        rounds = min(default_rounds(graph), MOST_ROUNDS)
+        first = inputs_of(model, graph, count=2, seed=0)
+        generator = np.random.default_rng(0)
+        for port in graph.inputs:
+            if port.is_drawn:  # as a sample begins
+                whole = replace(port, shape=first[port.name].shape)
+                first[port.name] = whole.draw(2, generator)
+        step = partial(run_graph, model.trained, name)
+        for each in drive(step, graph.signature, first, rounds=rounds):
+            for key, array in each.outputs.items():
+                if not np.isfinite(array).all():
+                    message = f": {key!r} is not finite after {each.number} of {rounds} rounds"
+                    raise _finding(model, name, graph, message)
+
+
 def _random_output(model: ModelUnderTest, name: str, graph: Graph) -> str:
     """Return the first output that is not the same twice, or nothing."""
     inputs = inputs_of(model, graph, count=2, seed=0)
@@ -150,7 +180,7 @@ def _random_output(model: ModelUnderTest, name: str, graph: Graph) -> str:
 def _check_ranges(model: ModelUnderTest, name: str, graph: Graph, inputs: Arrays) -> None:
     for port, tensor in zip(graph.outputs, outputs_of(model, name, graph, inputs), strict=True):
         if port.range is None:
-            if port.kind == "image":
+            if port.is_picture:
                 raise _finding(model, name, graph, f": the image {port.name!r} declares no range")
             continue
         low, high = port.range
@@ -216,5 +246,6 @@ EXPORT_CHECKS = [
     *(Check("ports", each) for each in (outputs, ranges, repeatable, rows)),
     Check("ports", draws, tasks={"generation"}),
     Check("ports", given, tasks={"reconstruction", "translation"}),
+    Check("ports", loops, tasks=()),
     *(Check("export", each) for each in (exports, agrees, alone)),
 ]

@@ -34,6 +34,7 @@ class JobRecord(TypedDict):
     fit: NotRequired[Fit]
     length: NotRequired[int]
     rate: NotRequired[int]
+    fields: NotRequired[dict[str, str]]
     training: dict[str, Any]
     options: dict[str, Any]
 

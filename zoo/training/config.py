@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
@@ -43,6 +43,7 @@ class Configuration(TypedDict, total=False):
     fit: str
     length: int
     rate: int
+    fields: dict[str, str]
     training: dict[str, Any]
     options: dict[str, Any]
 
@@ -102,12 +103,16 @@ MAY_CHANGE = {*BUDGETS, "devices", "checkpoint_every", "keep", "fail_on"}  # of 
 
 
 def resolve(
-    model_config: type, preset: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]
+    model_config: type,
+    preset: Mapping[str, Any],
+    layers: Sequence[Mapping[str, Any]],
+    own_monitors: Collection[str] = (),
 ) -> tuple[Any, Settings]:
     """Return the model's configuration and the settings that the layers add up to.
 
     The model's own training preset is the lowest layer, later ones are stronger. Each key of a
-    layer may belong to the configuration or to the settings.
+    layer may belong to the configuration or to the settings. `own_monitors` are names of monitors
+    that the model brings.
 
     Raises:
         UsageError: an unknown key or an unusable value.
@@ -129,11 +134,12 @@ def resolve(
     resolved = configure(Settings, settings)
     interval(resolved.checkpoint_every)
     network_rates(resolved.learning_rates)
+    known = [*MONITORS, *own_monitors]
     for name in resolved.fail_on:
-        if name not in {*MONITORS, "none"}:
+        if name not in {*known, "none"}:
             raise UsageError(
-                f"fail_on = {name[:40]!r} is not an alert.{did_you_mean(name, MONITORS)}",
-                hint=f"some of: {', '.join(MONITORS)}; or none",
+                f"fail_on = {name[:40]!r} is not an alert.{did_you_mean(name, known)}",
+                hint=f"some of: {', '.join(known)}; or none",
                 code="bad-value",
             )
     if all(getattr(resolved, key) is None for key in BUDGETS):
@@ -143,6 +149,24 @@ def resolve(
             code="missing-argument",
         )
     return configure(model_config, config), resolved
+
+
+def read_fields(texts: Sequence[str]) -> dict[str, str]:
+    """Return the names that data has for what a model needs, of texts ``NAME=PORT``.
+
+    Raises:
+        UsageError: a text is no such pair.
+    """
+    found = {}
+    for text in texts:
+        name, _, port = text.partition("=")
+        if not (name.isidentifier() and port.isidentifier()):
+            raise UsageError(
+                f"--field {text[:40]} is not NAME=PORT", hint="--field image=photo",
+                code="bad-option",
+            )  # fmt: skip
+        found[name] = port
+    return found
 
 
 def network_rates(texts: Sequence[str]) -> dict[str, float]:
@@ -237,7 +261,9 @@ def read_config(path: Path) -> Configuration:
 class Job:
     """A training to run: the model with its plugin, its configuration, the settings and the data.
 
-    `data` is a name in the catalogue or an absolute path; `store` holds it decoded.
+    `data` is a name in the catalogue or an absolute path; `store` holds it decoded. `fields` are
+    the names that the data has for what the model needs, by the model's names; `assets` the files
+    of pretrained networks, by network.
     """
 
     entry: ModelEntry
@@ -246,10 +272,14 @@ class Job:
     settings: Settings
     data: str
     store: Store
+    fields: Mapping[str, str] = field(default_factory=dict)
+    assets: Mapping[str, Path] = field(default_factory=dict)
 
     def build(self) -> Model:
         """Return a new, untrained model."""
-        return self.model_class(self.config, self.store.spec)
+        from zoo.model.weights import build  # noqa: PLC0415 - this file imports no torch
+
+        return build(self.model_class, self.config, self.store.spec, self.assets)
 
     def to_json(self) -> JobRecord:
         """Return the content of the configuration file that asks for this training again."""
@@ -259,6 +289,7 @@ class Job:
             "model": f"{self.entry.plugin.distribution}:{self.entry.card.name}",
             "data": self.data,
             **{name: _plain(options[name]) for name in DATA_OPTIONS if name in used},
+            **({"fields": dict(self.fields)} if self.fields else {}),
             "training": plain_options(self.settings),
             "options": plain_options(self.config),
         }
@@ -273,30 +304,31 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-TWO_FOLDERS = "two folders of pictures, one for each domain, or trainA and trainB"
-HOW_FILES_LIE = {  # of data that has a port of that name
-    "image": "pictures in one folder",
-    "label": "a folder of pictures for each class",
-    "a": TWO_FOLDERS,
-    "b": TWO_FOLDERS,
-}
-
-
 def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train") -> None:
     """Check that a split of the data holds the ports that the model needs.
 
     Raises:
-        UsageError: some are missing.
+        UsageError: some are missing, or of another kind.
     """
     ports, needs = store.splits[split], entry.card.needs
-    missing = [name for name in needs if name not in ports]
+    missing = [
+        name for name, kind in needs.items() if name not in ports or store.spec[name].kind != kind
+    ]
     if not missing:
         return
     what = repr(data) if split == "train" else f"the {split} split of {data!r}"
+    files = modality_of(needs[missing[0]]).files
+    if [*needs.values()].count(needs[missing[0]]) == 2:
+        files = "two folders, one for each domain, or trainA and trainB"
+    held = " and ".join(
+        name if name == store.spec[name].kind else f"{name} ({store.spec[name].kind})"
+        for name in ports
+    )
     raise UsageError(
-        f"{entry.card.name} learns from {' and '.join(needs)}; {what} holds {' and '.join(ports)}",
-        cause=f"{missing[0]}: {HOW_FILES_LIE.get(missing[0], 'no layout of files gives it')}",
-        hint="zoo data check PATH says what a folder holds",
+        f"{entry.card.name} learns from {' and '.join(needs)}; {what} holds {held}",
+        cause=f"{missing[0]}: {files}",
+        hint=f"--field {missing[0]}=NAME where the data calls it so; zoo data check says what "
+        "there is",
         code="wrong-data",
     )
 
@@ -361,7 +393,11 @@ def is_in_catalogue(data: str) -> bool:
 
 
 def resolve_again(
-    run: Run, own: Mapping[str, Any], model_config: type, layers: Sequence[Mapping[str, Any]]
+    run: Run,
+    own: Mapping[str, Any],
+    model_config: type,
+    layers: Sequence[Mapping[str, Any]],
+    own_monitors: Collection[str] = (),
 ) -> tuple[Any, Settings, dict[str, Any]]:
     """Return the configuration and the settings of a run that is resumed, and what changes.
 
@@ -372,7 +408,7 @@ def resolve_again(
         UsageError: something is asked for that contradicts the run.
     """
     before = {**own.get("options", {}), **own.get("training", {})}
-    config, settings = resolve(model_config, {}, [before])
+    config, settings = resolve(model_config, {}, [before], own_monitors)
     options = {**options_of(model_config), **options_of(Settings)}
     asked = {key: value for layer in layers for key, value in layer.items()}
     wanted: dict[str, Any] = {}
@@ -383,7 +419,7 @@ def resolve_again(
         now = getattr(settings if hasattr(settings, key) else config, key)
         if wanted[key] != now and key not in MAY_CHANGE:
             raise contradiction(run, key, show_value(wanted[key]), show_value(now))
-    config, new = resolve(model_config, {}, [before, wanted])
+    config, new = resolve(model_config, {}, [before, wanted], own_monitors)
     changes = {key: value for key, value in vars(new).items() if value != getattr(settings, key)}
     return config, new, changes
 
