@@ -81,10 +81,11 @@ def test_a_step_of_a_loop_is_told_by_its_ports() -> None:
     assert step.is_step
     assert not Signature((LATENT,), (IMAGE,)).is_step
     check_signature(step)
-    first = replace(code, prior=None)  # has no first value
+    begun = replace(code, prior=None)  # somebody supplies what the loop begins with
+    check_signature(Signature((begun,), (after,)))
+    assert Signature((begun,), (after,)).required == (begun,)
     wide = replace(after, shape=("batch", 4))
     for wrong in (
-        Signature((first,), (after,)),
         Signature((code,), (wide,)),
         Signature((code,), (replace(after, name="other"),)),
         Signature((code,), (after,), rounds=0),

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import zoo
 from zoo.catalog.lookup import find_model
+from zoo.modalities import OWN
 from zoo.testing.model_under_test import ModelUnderTest
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "plugin-api.md"
@@ -29,6 +30,8 @@ DIMENSIONS = {1: "(N,)", 2: "(N, D)", 4: "(N, C, H, W)"}
 
 def words() -> Iterator[str]:
     """Yield a row for each field of a public class that takes only some words."""
+    kinds = ", ".join(f'`"{kind}"`' for kind in [*OWN, "latent"])
+    yield f"| `Port.kind`, values of `Card.needs` | {kinds}, or a plugin's own |"
     for name in sorted(zoo.__all__):
         found = getattr(zoo, name)
         if not (inspect.isclass(found) and dataclasses.is_dataclass(found)):

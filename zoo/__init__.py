@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.catalog.card import Asset as Asset
     from zoo.catalog.card import Card as Card
     from zoo.catalog.card import Paper as Paper
     from zoo.catalog.dataset import Dataset as Dataset
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from zoo.model.contract import Goal as Goal
     from zoo.model.contract import Graph as Graph
     from zoo.model.contract import Model as Model
+    from zoo.model.contract import Monitor as Monitor
     from zoo.model.contract import Player as Player
     from zoo.model.contract import Training as Training
     from zoo.model.contract import Update as Update
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Asset": "zoo.catalog.card",
     "Card": "zoo.catalog.card",
     "DataSpec": "zoo.ports",
     "DecodeOptions": "zoo.modalities.base",
@@ -52,6 +55,7 @@ _HOMES = {
     "ImagePool": "zoo.model.blocks",
     "Modality": "zoo.modalities.base",
     "Model": "zoo.model.contract",
+    "Monitor": "zoo.model.contract",
     "Paper": "zoo.catalog.card",
     "Player": "zoo.model.contract",
     "Port": "zoo.ports",

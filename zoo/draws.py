@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import UsageError, did_you_mean
-from zoo.modalities import modality_of
+from zoo.modalities import Modality, modality_of
 from zoo.pictures import legible
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def read_values(assignments: Sequence[str], ports: Sequence[Port]) -> Arrays:
         if name in found:
             raise UsageError(f"--set {name} stands there twice", code="bad-value")
         port = by_name[name]
-        found[name] = _symbols(port, value) if port.kind == "text" else _number(port, value)
+        reads_text = type(modality_of(port)).read_text is not Modality.read_text
+        found[name] = _symbols(port, value) if reads_text else _number(port, value)
     return found
 
 

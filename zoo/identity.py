@@ -45,6 +45,9 @@ class Identity:
     config: Mapping[str, Any]  # its full configuration, as plain values and lists of them
     data: DataSpec  # what it was trained on
     graphs: Mapping[str, Signature]  # the ports of every graph that it exports
+    # sha256 of pretrained networks that it stands on, by name of the network; weight files leave
+    # their tensors out
+    assets: Mapping[str, Sha256] = field(default_factory=dict)
     step: Annotated[int, Meta(ge=0)] = 0  # training steps behind its weights
     # validation metrics at that step, all finite
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -58,6 +61,7 @@ class Identity:
         _require(all(map(_is_printable_name, self.config)), "config")
         _require(all(map(_is_plain, self.config.values())), "value in config")
         _require(all(map(_is_printable_name, self.metrics)), "metrics")
+        _require(all(map(_is_printable_name, self.assets)), "assets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +217,6 @@ def check_signature(signature: Signature) -> None:
             or (fed is not None and fed.dtype == port.dtype and fed.shape == port.shape),
             f"next of port {port.name!r}: no output {port.next!r} of its shape and dtype",
         )
-        _require(not port.next or port.is_drawn, f"port {port.name!r}: no first value")
     rounds = signature.rounds
     _require(rounds is None or (signature.is_step and 0 < rounds <= MAX_ROUNDS), "number of rounds")
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -13,6 +12,7 @@ from torch.nn.functional import avg_pool2d
 from zoo_diffusion.ddpm import DDPM, DDPMConfig, alpha_bar, at, earlier_steps
 from zoo_diffusion.unet import sinusoids
 
+from tests.errors import raises
 from tests.plugins.plain_loop import clothes, train
 from tests.process import error_of
 from zoo import DataSpec, UsageError
@@ -229,7 +229,7 @@ def test_every_size_that_fits_is_denoised_and_every_parameter_learns(
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ({"multiples": "1,2,2,2"}, ["28×28", "multiples of 8", "--size 32x32"]),
+        ({"multiples": "1,2,2,2"}, ["28×28", "of 8", "--size 32x32"]),
         ({"patch": 8, "multiples": "1"}, ["28×28", "--size 32x32"]),
         ({"multiples": ""}, ["multiples"]),
         ({"timesteps": 20}, ["sampling_steps = 50", "T = 20", "--set sampling_steps=20"]),
@@ -238,13 +238,13 @@ def test_every_size_that_fits_is_denoised_and_every_parameter_learns(
 def test_what_does_not_fit_is_refused_with_what_does(
     options: dict[str, object], names: list[str]
 ) -> None:
-    with pytest.raises(UsageError) as caught:
+    with raises(UsageError, "usage", *names):
         build(GREY, **options)
-    assert all(name in str(caught.value) + caught.value.hint + caught.value.cause for name in names)
 
 
 def test_the_command_refuses_a_size_before_it_trains() -> None:
-    assert "--size 32x32" in error_of("train", "ddpm", "--size", "30", "--steps", "1", code=2)
+    words = ("train", "ddpm", "--size", "30", "--steps", "1")
+    assert "--size 32x32" in error_of(*words, code=2, error="usage")
 
 
 def test_the_loss_is_float_32_under_bf16_autocast() -> None:
@@ -264,23 +264,16 @@ def test_training_brings_samples_nearer_to_the_data() -> None:
     images = avg_pool2d(clothes(500)[..., 2:26, 2:26], 3)  # 8×8
     model = build(lr=3e-3, features=16, dropout=0.0, sampling_steps=20)
 
-    def distance(of: Callable[[Tensor], Tensor]) -> float:
+    def distance() -> float:
+        """Return how far samples are from the images that are nearest to them."""
         torch.manual_seed(3)
-        return (of(sample(model.eval(), 100)) - of(images)).abs().mean().item()
+        samples = sample(model.eval(), 50)
+        return torch.cdist(samples.flatten(1), images.flatten(1)).amin(dim=1).mean().item()
 
-    before = distance(mean), distance(spread)
-    losses = list(train(model.train(), images, steps=200, batch_size=50))
+    before = distance()
+    losses = list(train(model.train(), images, steps=100, batch_size=50))
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
-    assert distance(mean) < 0.5 * before[0]
-    assert distance(spread) < 0.5 * before[1]
-
-
-def mean(images: Tensor) -> Tensor:
-    return images.mean(dim=0)
-
-
-def spread(images: Tensor) -> Tensor:
-    return images.std(dim=0)
+    assert distance() < 0.6 * before
 
 
 def test_cards_load_without_torch() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 from tests.data.pictures import fill
 from tests.installing import install_stranger
-from tests.process import zoo, zoo_json
+from tests.process import error_of, zoo, zoo_json
 from zoo.pictures import grid
 
 
@@ -138,3 +140,28 @@ def test_sounds_are_written_as_sounds_and_shown_as_pictures(site: dict[str, str]
         assert len(samples) == 3 * 512 + 2 * rate // 4
         for words in (["-o", "x.txt"], ["-o", "x.webp"], ["--every", "2", "-o", "x.png"]):
             zoo(verb, target, *words, code=2, **site)
+
+
+def test_an_asset_is_verified_kept_out_of_weights_and_named_by_its_hash(
+    site: dict[str, str],
+) -> None:
+    """A model on a frozen network is trained, resumed, judged and exported like any other."""
+    words = ["--steps", "12", "--ema", "0.9", "--name", "judged"]
+    outcome = zoo_json("train", "perceptual", *words, **site)
+    zoo("train", "--resume", "judged", "--steps", "20", **site)
+    weights = next(Path(outcome["path"]).glob("checkpoints/*/model.safetensors"))
+    with safe_open(weights, "numpy") as file:
+        names, header = list(file.keys()), json.loads(file.metadata()["zoo"])
+    assert names
+    assert not [name for name in names if name.startswith("features")]
+    assert len(header["identity"]["assets"]["features"]) == 64
+    assert zoo_json("eval", "judged", **site)["metrics"]["error"] > 0
+    zoo("export", "judged", "--onnx", "-o", "judged", **site)
+    (asset,) = Path(site["PYTHONPATH"].split(os.pathsep)[0]).rglob("features.safetensors")
+    whole = asset.read_bytes()
+    asset.write_bytes(whole[:-1] + b"x")
+    try:
+        told = error_of("eval", "judged", code=3, error="hash-mismatch", **site)
+    finally:
+        asset.write_bytes(whole)
+    assert "features" in told

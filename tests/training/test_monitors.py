@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields
 from functools import cache
@@ -21,7 +21,7 @@ from zoo.catalog.lookup import find_model, installed_models, load_class
 from zoo.data.batches import Batches, in_order
 from zoo.data.location import locate_data
 from zoo.data.store import Store, open_store
-from zoo.model.contract import Goal, Model
+from zoo.model.contract import Batch, Goal, Model, Monitor
 from zoo.model.inference import mean_metrics
 from zoo.options import configure
 from zoo.records import typed
@@ -228,6 +228,29 @@ def test_a_model_may_count_its_dead_units_itself() -> None:
     assert "dead-units" not in active_monitors(watcher)
     watcher.after_validation(step_result(LATE), {"dead_units": 0.9})
     assert "dead-units" in active_monitors(watcher)
+
+
+def test_a_model_has_monitors_of_its_own() -> None:
+    class Watching(load_class(find_model("vae"))):  # type: ignore[misc]
+        @classmethod
+        def monitors(cls) -> Sequence[Monitor]:
+            return [Monitor("narrow", "narrow codes", cls.check_codes, "a larger latent_size")]
+
+        def check_codes(self, batch: Batch) -> str | None:
+            assert not self.training
+            assert batch["image"].shape[0] == 200
+            return f"{wrong} of 8 are used" if wrong else None
+
+    plain = small("vae")
+    model = Watching(plain.config, plain.data)
+    watcher = Watcher(model, splits(model)[1])
+    wrong = 3
+    (alert,) = watcher.after_validation(step_result(1), {})
+    assert (alert.monitor, alert.title) == ("narrow", "narrow codes")
+    assert "3 of 8" in alert.message
+    wrong = 0
+    watcher.after_validation(step_result(2), {})
+    assert "narrow" not in active_monitors(watcher)
 
 
 def test_few_images_are_learnt_by_heart() -> None:

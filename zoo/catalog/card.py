@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from zoo.errors import UsageError, did_you_mean
 
@@ -53,6 +54,42 @@ class Paper:
 
 
 @dataclass(frozen=True)
+class Asset:
+    """A pretrained network that a model stands on: fetched, verified, never trained or saved.
+
+    Weight files name it by its hash instead of holding it.
+
+    Args:
+        network: attribute of the model that it fills, such as ``"features"``.
+        licence: of the weights, as their owners give it.
+        sha256: of the file, in lower-case hexadecimal.
+        urls: where it can be had; empty where it lies in the plugin's package.
+        path: of the file in the plugin's package; None where it is downloaded.
+        bytes: its size, or None where it is not published.
+
+    Raises:
+        ValueError: a part is unusable.
+    """
+
+    network: str
+    licence: str
+    sha256: str
+    urls: tuple[str, ...] = ()
+    path: Path | None = None
+    bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.network, str) and self.network.isidentifier()):
+            raise ValueError(f"asset {str(self.network)[:60]!r} must be called as an attribute")
+        if not isinstance(self.licence, str) or not re.fullmatch(r"[^\r\n]{1,200}", self.licence):
+            raise ValueError(f"asset {self.network!r} needs licence: one line")
+        if not isinstance(self.sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"asset {self.network!r} needs its sha256: 64 digits of 0-9a-f")
+        if bool(self.urls) == (self.path is not None):
+            raise ValueError(f"asset {self.network!r} needs urls, or the path of a file")
+
+
+@dataclass(frozen=True)
 class Card:
     """One model in `zoo list` and `zoo show`.
 
@@ -66,8 +103,10 @@ class Card:
         needs: the ports of data that training needs, by name and kind; its batches hold them.
         data: name of the data set used when the user names none; ``"distribution:name"`` where
             the name alone could mean another.
-        presets: named sets of values for the options of model and trainer, and for ``size`` (the
-            image size, ``64`` or ``"48x64"``); `zoo train MODEL --preset NAME` starts from one.
+        presets: named sets of values for the options of model and trainer, and for what data is
+            decoded to: ``size`` (of images, ``64`` or ``"48x64"``), ``length``, ``rate``;
+            `zoo train MODEL --preset NAME` starts from one.
+        assets: pretrained networks that the model stands on; `Model.assets` has their files.
     """
 
     name: str
@@ -78,6 +117,7 @@ class Card:
     needs: Mapping[str, str] = field(default_factory=lambda: {"image": "image"})
     data: str = "fashion-mnist-small"
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    assets: tuple[Asset, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name, "model")
@@ -96,6 +136,9 @@ class Card:
             check_name(name, "preset")
             if not isinstance(values, Mapping) or not all(map(_is_plain, values.values())):
                 raise ValueError(f"card {self.name!r}: preset {name!r} must map options to values")
+        networks = [asset.network for asset in self.assets]
+        if len(networks) != len(set(networks)):
+            raise ValueError(f"card {self.name!r}: two assets fill one network")
         if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.model):
             raise ValueError(f"card {self.name!r}: model must read 'package.module:Class'")
 

@@ -213,6 +213,13 @@ def fetch_source(data: str) -> DataLocation:
     return locate_data(data)
 
 
+def find_assets(entry: ModelEntry) -> dict[str, Path]:
+    """Return the files of a model's assets by network, downloaded where needed."""
+    from zoo.data.download import asset_files
+
+    return asset_files(entry.card.assets, fetch_with_progress)
+
+
 def source_for(trained: Trained, data: str | None) -> DataLocation:
     """Find the data that the user named, or that the model was trained on.
 
@@ -309,7 +316,7 @@ def load_target(target: str, data: str | None) -> Trained:
         check_data_is_there(data)
     from zoo.model.weights import installed_model_of, load_weights, other_version
 
-    trained = load_weights(path)
+    trained = load_weights(path, find_assets)
     difference = other_version(trained.identity, installed_model_of(trained.identity, path))
     if difference:
         say(f"note on {path.name}: {difference}")

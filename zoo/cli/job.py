@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
-from zoo.cli.arguments import fetch_source, find_weights, read_decode_options
+from zoo.cli.arguments import fetch_source, find_assets, find_weights, read_decode_options
 from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
 from zoo.training.run import Run, all_runs, find_run
@@ -17,6 +17,7 @@ from zoo.training.run import Run, all_runs, find_run
 if TYPE_CHECKING:
     from zoo.data.store import Store
     from zoo.modalities.base import DecodeOptions
+    from zoo.model.contract import Model
     from zoo.training.config import Job, Settings
 
 
@@ -55,10 +56,10 @@ def create_job(
     check_data_is_there(place)
     model_class = load_class(entry)
     preset = asdict(model_class.training_defaults)
-    configured, settings = resolve(model_class.Config, preset, layers)
+    configured, settings = resolve(model_class.Config, preset, layers, _own_monitors(model_class))
     named = read_fields(fields) or dict(file.get("fields", {}))
     opened = _open_data(entry, place, decoding, settings, named)
-    return Job(entry, model_class, configured, settings, *opened, named)
+    return Job(entry, model_class, configured, settings, *opened, named, find_assets(entry))
 
 
 def resume_job(
@@ -110,13 +111,19 @@ def resume_job(
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(entry)
-    configured, settings, changes = resolve_again(run, own, model_class.Config, [edited, *layers])
+    configured, settings, changes = resolve_again(
+        run, own, model_class.Config, [edited, *layers], _own_monitors(model_class)
+    )
     named = own.get("fields", {})
     if fields and read_fields(fields) != named:
         raise contradiction(run, "field", ", ".join(fields), str(named or "none"))
     opened = _open_data(entry, place, decoding, settings, named)
-    job = Job(entry, model_class, configured, settings, *opened, named)
+    job = Job(entry, model_class, configured, settings, *opened, named, find_assets(entry))
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
+
+
+def _own_monitors(model_class: type[Model]) -> list[str]:
+    return [each.name for each in model_class.monitors()]
 
 
 def _layers(
@@ -220,7 +227,9 @@ def find_resumed(wanted: str, model: str | None) -> Run:
     if wanted != "@last" or model is None:
         return find_run(wanted)
     if model in {run.name for run in all_runs()}:
-        raise UsageError(f"{model!r} is a run", hint=f"zoo train --resume {model}")
+        raise UsageError(
+            f"{model!r} is a run", hint=f"zoo train --resume {model}", code="bad-value"
+        )
     name = find_model(model).card.name
     for run in reversed(all_runs()):
         if run.identity and run.identity.model == name:

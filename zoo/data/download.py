@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from zoo.atomic import write_json
-from zoo.catalog.dataset import Downloadable, RemoteFile, cache_home
+from zoo.catalog.card import Asset
+from zoo.catalog.dataset import Download, Downloadable, RemoteFile, cache_home
 from zoo.errors import NotFoundError, ZooError
 from zoo.manifest import sha256_of
 from zoo.records import read_json
@@ -205,6 +206,30 @@ class DownloadProgress:
 
 
 OnProgress = Callable[[DownloadProgress], None]
+
+
+def asset_files(assets: Sequence[Asset], fetch_one: Callable[[Download], Path]) -> dict[str, Path]:
+    """Return the verified file of each asset by its network; `fetch_one` downloads.
+
+    Raises:
+        NotFoundError: a file of a plugin's package is not the one that its card names.
+    """
+    found = {}
+    for asset in assets:
+        if asset.path is None:
+            name, known = f"{asset.network}-{asset.sha256[:16]}", asset.sha256
+            file = RemoteFile(name, asset.urls, asset.bytes, known)
+            title, folder = f"asset {asset.network!r}", f"assets/{known[:16]}"
+            found[asset.network] = fetch_one(Download(title, folder, asset.licence, (file,))) / name
+            continue
+        if not asset.path.is_file() or sha256_of(asset.path) != asset.sha256:
+            raise NotFoundError(
+                f"asset {asset.network!r} is not the file that its plugin names: {asset.path}",
+                hint="install the plugin anew",
+                code="hash-mismatch",
+            )
+        found[asset.network] = asset.path
+    return found
 
 
 def fetch(

@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -119,6 +121,25 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Monitor:
+    """Something that can go wrong with a model, and that only the model itself can tell.
+
+    Args:
+        name: short, in small letters and hyphens, as ``--fail-on`` takes it: ``dead-codes``.
+        title: what an alert begins with: ``dead codes``.
+        check: a method of the model that takes a batch of held-out data, at each validation in
+            evaluation mode without gradients, and returns in a few words what is wrong, with its
+            numbers, or None.
+        advice: one line: what to try.
+    """
+
+    name: str
+    title: str
+    check: Callable[[Any, Batch], str | None]
+    advice: str
+
+
+@dataclass(frozen=True)
 class Training:
     """How long and in what portions to train, when the user does not say.
 
@@ -143,6 +164,11 @@ class Model(nn.Module, ABC):
     trains.
 
     Attributes:
+        assets: files of the pretrained networks that `Card.assets` names, by name of the network;
+            there before ``__init__``. Build such a network with ``requires_grad_(False)`` and load
+            its file; its tensors are not saved with the weights.
+        goal: the validation metric that says which checkpoint is best; None, and the last one is
+            taken. A model sets it on itself in ``__init__`` where it depends on the options.
         progress: share of the training that is done, in [0, 1]. The trainer sets it before each
             step, and a resumed training has the same. It is 1 for a model that is not trained, such
             as one that was loaded or is exported. What a graph depends on (the stage of a growing
@@ -151,8 +177,9 @@ class Model(nn.Module, ABC):
 
     Config: ClassVar[type]
     training_defaults: ClassVar[Training] = Training()
-    goal: ClassVar[Goal | None] = None
+    goal: Goal | None = None
     progress: float = 1.0
+    assets: Mapping[str, Path] = MappingProxyType({})
 
     def __init__(self, config: Any, data: DataSpec) -> None:
         super().__init__()
@@ -192,6 +219,14 @@ class Model(nn.Module, ABC):
         """
         del batch
         return None
+
+    @classmethod
+    def monitors(cls) -> Sequence[Monitor]:
+        """Return what only this model can tell of its health; the default is nothing.
+
+        Most of what goes wrong is watched for every model.
+        """
+        return ()
 
     @abstractmethod
     def graphs(self) -> Mapping[str, Graph]:

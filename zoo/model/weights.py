@@ -5,9 +5,10 @@ Nothing else is needed to build the model again: `load_weights` takes a path and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import safetensors
@@ -25,6 +26,15 @@ from zoo.model.contract import Model
 from zoo.model.tensors import Shape, damaged, look
 from zoo.options import configure, plain_options, show_value
 from zoo.ports import DataSpec
+
+NO_ASSETS: Mapping[str, Path] = MappingProxyType({})
+FindAssets = Callable[[ModelEntry], Mapping[str, Path]]
+
+
+def no_assets(entry: ModelEntry) -> Mapping[str, Path]:
+    """Return no files, for models without assets."""
+    del entry
+    return NO_ASSETS
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ def describe(
             version=entry.plugin.version,
             config=plain_options(model.config),
             data=model.data,
+            assets={asset.network: asset.sha256 for asset in entry.card.assets},
             graphs={name: graph.signature for name, graph in model.graphs().items()},
             step=step,
             metrics=metrics or {},
@@ -65,7 +76,28 @@ def save_weights(path: Path, model: Model, identity: Identity) -> None:
     """Write the weights in one piece; an older file stays until the new one is whole."""
     # One entry: safetensors writes several in an order that changes from process to process.
     metadata = {METADATA_KEY: to_text(WeightHeader(identity=identity))}
-    save_tensors(path, model.state_dict(), metadata)
+    save_tensors(path, own_tensors(model), metadata)
+
+
+def own_tensors(model: Model) -> dict[str, Tensor]:
+    """Return the tensors of a model that its weight files hold: all but those of its assets."""
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name.partition(".")[0] not in model.assets
+    }
+
+
+def build(
+    model_class: type[Model], config: Any, data: DataSpec, assets: Mapping[str, Path] = NO_ASSETS
+) -> Model:
+    """Build a model, which finds the files of its assets before its ``__init__`` runs."""
+    model: Model = model_class.__new__(model_class)
+    model.__dict__["assets"] = assets
+    model.__init__(config, data)  # type: ignore[misc]  # a new one, whose __init__ did not run
+    for network in assets:
+        getattr(model, network).requires_grad_(False)
+    return model
 
 
 def save_tensors(
@@ -98,8 +130,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise damaged(path, str(problem)) from None
 
 
-def load_weights(path: Path) -> Trained:
+def load_weights(path: Path, find_assets: FindAssets = no_assets) -> Trained:
     """Build the model that a weight file describes and give it those weights.
+
+    `find_assets` returns the files of the pretrained networks that the model stands on.
 
     Raises:
         NotFoundError: the file is missing, damaged, not the zoo's, not the one that a manifest
@@ -111,9 +145,19 @@ def load_weights(path: Path) -> Trained:
     entry = installed_model_of(identity, path)
     model_class = load_class(entry)
     note = other_version(identity, entry) or "the file is damaged"
+    own = {asset.network: asset.sha256 for asset in entry.card.assets}
+    if dict(identity.assets) != own:
+        odd = min(name for name in {*own, *identity.assets}
+                  if own.get(name) != identity.assets.get(name))  # fmt: skip
+        raise NotFoundError(
+            f"{path} stands on another {odd!r} than {entry.name} has now",
+            cause=note,
+            code="weights-do-not-fit",
+        )
+    assets = find_assets(entry)
     try:
         config = configure(model_class.Config, identity.config)
-        expected = _shapes_of(model_class, config, identity.data)
+        expected = _shapes_of(model_class, config, identity.data, assets)
     except ZooError as problem:
         raise NotFoundError(
             f"{path}: its configuration does not fit {identity.model!r}: {problem.message}",
@@ -121,10 +165,10 @@ def load_weights(path: Path) -> Trained:
             code="weights-do-not-fit",
         ) from problem
     _check_shapes(path, look(path).shapes, expected, note)
-    model = model_class(config, identity.data)
+    model = build(model_class, config, identity.data, assets)
     tensors, _ = read_tensors(path)
-    _check_values(path, tensors, model.state_dict(), note)
-    model.load_state_dict(tensors)
+    _check_values(path, tensors, own_tensors(model), note)
+    model.load_state_dict(tensors, strict=False)  # the shapes are those of all but assets
     return Trained(model.eval(), identity, path)
 
 
@@ -145,7 +189,7 @@ def init_from(model: Model, entry: ModelEntry, path: Path) -> list[str]:
     check_listed(path)
     found, metadata = read_tensors(path)
     path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path  # as shown
-    wanted = model.state_dict()
+    wanted = own_tensors(model)
     taken = [
         name
         for name, each in wanted.items()
@@ -242,17 +286,19 @@ def other_version(identity: Identity, entry: ModelEntry) -> str:
     return f"it was written by {then}; {now} is installed" if now != then else ""
 
 
-def _shapes_of(model_class: type[Model], config: Any, data: DataSpec) -> Mapping[str, Shape]:
+def _shapes_of(
+    model_class: type[Model], config: Any, data: DataSpec, assets: Mapping[str, Path]
+) -> Mapping[str, Shape]:
     """Return the shapes of a model's weights, if possible without taking memory for them.
 
     A file of a stranger may ask for a model that is larger than the machine.
     """
     try:
         with torch.device("meta"):
-            model = model_class(config, data)
+            model = build(model_class, config, data, assets)
     except (NotImplementedError, RuntimeError):  # it computes with its weights as it is built
-        model = model_class(config, data)
-    return {key: tuple(each.shape) for key, each in model.state_dict().items()}
+        model = build(model_class, config, data, assets)
+    return {key: tuple(each.shape) for key, each in own_tensors(model).items()}
 
 
 def _check_shapes(

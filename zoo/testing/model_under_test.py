@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from zoo.catalog.card import Card
 from zoo.catalog.lookup import ModelEntry, load_class
 from zoo.data.batches import Batches
+from zoo.data.download import asset_files, fetch
 from zoo.data.location import locate_data
 from zoo.data.store import Store, open_store, with_names
 from zoo.errors import ZooError
@@ -34,7 +35,7 @@ from zoo.export.metadata import describe_graph
 from zoo.export.verify import verify
 from zoo.model.checks import checked_updates, line_of_generator, line_of_graph, source_line
 from zoo.model.contract import Batch, Graph, Model, Update
-from zoo.model.weights import Trained, describe, save_weights
+from zoo.model.weights import Trained, build, describe, save_weights
 from zoo.options import configure
 from zoo.ports import DataSpec
 from zoo.testing.check import CPU, Finding, PrerequisiteFailed, innermost_line
@@ -395,7 +396,8 @@ class ModelUnderTest:
     def build(self) -> Model:
         """Build the model with its defaults."""
         seed_everything(0)
-        model = self.model_class(configure(self.model_class.Config, {}), self.spec)
+        assets = asset_files(self.card.assets, fetch)
+        model = build(self.model_class, configure(self.model_class.Config, {}), self.spec, assets)
         model.graphs()
         return model
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,12 +103,16 @@ MAY_CHANGE = {*BUDGETS, "devices", "checkpoint_every", "keep", "fail_on"}  # of 
 
 
 def resolve(
-    model_config: type, preset: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]
+    model_config: type,
+    preset: Mapping[str, Any],
+    layers: Sequence[Mapping[str, Any]],
+    own_monitors: Collection[str] = (),
 ) -> tuple[Any, Settings]:
     """Return the model's configuration and the settings that the layers add up to.
 
     The model's own training preset is the lowest layer, later ones are stronger. Each key of a
-    layer may belong to the configuration or to the settings.
+    layer may belong to the configuration or to the settings. `own_monitors` are names of monitors
+    that the model brings.
 
     Raises:
         UsageError: an unknown key or an unusable value.
@@ -130,11 +134,12 @@ def resolve(
     resolved = configure(Settings, settings)
     interval(resolved.checkpoint_every)
     network_rates(resolved.learning_rates)
+    known = [*MONITORS, *own_monitors]
     for name in resolved.fail_on:
-        if name not in {*MONITORS, "none"}:
+        if name not in {*known, "none"}:
             raise UsageError(
-                f"fail_on = {name[:40]!r} is not an alert.{did_you_mean(name, MONITORS)}",
-                hint=f"some of: {', '.join(MONITORS)}; or none",
+                f"fail_on = {name[:40]!r} is not an alert.{did_you_mean(name, known)}",
+                hint=f"some of: {', '.join(known)}; or none",
                 code="bad-value",
             )
     if all(getattr(resolved, key) is None for key in BUDGETS):
@@ -257,7 +262,8 @@ class Job:
     """A training to run: the model with its plugin, its configuration, the settings and the data.
 
     `data` is a name in the catalogue or an absolute path; `store` holds it decoded. `fields` are
-    the names that the data has for what the model needs, by the model's names.
+    the names that the data has for what the model needs, by the model's names; `assets` the files
+    of pretrained networks, by network.
     """
 
     entry: ModelEntry
@@ -267,10 +273,13 @@ class Job:
     data: str
     store: Store
     fields: Mapping[str, str] = field(default_factory=dict)
+    assets: Mapping[str, Path] = field(default_factory=dict)
 
     def build(self) -> Model:
         """Return a new, untrained model."""
-        return self.model_class(self.config, self.store.spec)
+        from zoo.model.weights import build  # noqa: PLC0415 - this file imports no torch
+
+        return build(self.model_class, self.config, self.store.spec, self.assets)
 
     def to_json(self) -> JobRecord:
         """Return the content of the configuration file that asks for this training again."""
@@ -384,7 +393,11 @@ def is_in_catalogue(data: str) -> bool:
 
 
 def resolve_again(
-    run: Run, own: Mapping[str, Any], model_config: type, layers: Sequence[Mapping[str, Any]]
+    run: Run,
+    own: Mapping[str, Any],
+    model_config: type,
+    layers: Sequence[Mapping[str, Any]],
+    own_monitors: Collection[str] = (),
 ) -> tuple[Any, Settings, dict[str, Any]]:
     """Return the configuration and the settings of a run that is resumed, and what changes.
 
@@ -395,7 +408,7 @@ def resolve_again(
         UsageError: something is asked for that contradicts the run.
     """
     before = {**own.get("options", {}), **own.get("training", {})}
-    config, settings = resolve(model_config, {}, [before])
+    config, settings = resolve(model_config, {}, [before], own_monitors)
     options = {**options_of(model_config), **options_of(Settings)}
     asked = {key: value for layer in layers for key, value in layer.items()}
     wanted: dict[str, Any] = {}
@@ -406,7 +419,7 @@ def resolve_again(
         now = getattr(settings if hasattr(settings, key) else config, key)
         if wanted[key] != now and key not in MAY_CHANGE:
             raise contradiction(run, key, show_value(wanted[key]), show_value(now))
-    config, new = resolve(model_config, {}, [before, wanted])
+    config, new = resolve(model_config, {}, [before, wanted], own_monitors)
     changes = {key: value for key, value in vars(new).items() if value != getattr(settings, key)}
     return config, new, changes
 

@@ -24,7 +24,7 @@ SEVERAL_PLAYERS = "the model has several players, and their losses depend on one
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a monitor of `MONITORS` found, in one line, and in another what to try.
+    """Something that a monitor found, in one line, and in another what to try.
 
     The evidence are the numbers that it was found by, or text for what is no finite number.
     """
@@ -34,6 +34,11 @@ class Alert:
     evidence: Mapping[str, float | str]
     message: str
     advice: str
+
+    @property
+    def title(self) -> str:
+        """The beginning of the message: what went wrong, without its numbers."""
+        return self.message.partition(" at step ")[0]
 
 
 class AlertError(UnhealthyError):

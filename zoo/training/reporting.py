@@ -30,7 +30,7 @@ from zoo.model.weights import describe, read_tensors, save_weights
 from zoo.training.checkpoint import Checkpoint, remove_leftovers, save_checkpoint, set_pointers
 from zoo.training.config import Job
 from zoo.training.curves import save_curves
-from zoo.training.monitors import MONITORS, Alert, AlertError
+from zoo.training.monitors import Alert, AlertError
 from zoo.training.players import TrainState
 from zoo.training.run import Run
 from zoo.training.state import environment, write_shared
@@ -227,7 +227,7 @@ class Reporter:
                 if result.saves:
                     self._save_checkpoint(result, ranks, is_best=is_best)
             self._window.began += time.monotonic() - paused_at  # the speed is of training alone
-        titles = [MONITORS[each.monitor].title for each in self.alerts]
+        titles = [each.title for each in self.alerts]
         self._progress.step(result, self.metrics, titles)
         self.run.heartbeat()
         if result.saves and self.fatal_alert:
@@ -254,7 +254,7 @@ class Reporter:
         for alert in ended:
             event = {"event": "recovered", "monitor": alert.monitor, "step": step}
             self.run.append("events.jsonl", event)
-            self._progress.log(f"{MONITORS[alert.monitor].title} ended at step {step}")
+            self._progress.log(f"{alert.title} ended at step {step}")
         if new or ended:
             names = [each.monitor for each in (*self.alerts, *new)]
             self.run.write_info(alerts=list(dict.fromkeys(names)))

@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 import zoo
 from zoo.errors import NotFoundError, PluginError
 from zoo.model.contract import Model
-from zoo.model.weights import in_plain_order, save_tensors
+from zoo.model.weights import in_plain_order, own_tensors, save_tensors
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged
 from zoo.training.config import Job
@@ -94,7 +94,7 @@ def restore(state: TrainState, checkpoint: Checkpoint, *, rank: int, ranks: int)
         shared, _ = _read(path / "training.safetensors")
         weights, _ = _read(path / "model.safetensors")
         averaged = any(name.startswith("raw.") for name in shared)
-        for name, tensor in state.model.state_dict().items():
+        for name, tensor in own_tensors(state.model).items():
             is_averaged = averaged and tensor.is_floating_point()
             _fill(tensor, shared[f"raw.{name}"] if is_averaged else weights[name], name)
         for name, player in state.players.items():

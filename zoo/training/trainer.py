@@ -18,6 +18,7 @@ from torch import Tensor
 from zoo.data.batches import Batches
 from zoo.model.checks import checked_updates
 from zoo.model.contract import Batch, Model, Update
+from zoo.model.weights import own_tensors
 from zoo.training.config import Settings
 from zoo.training.devices import max_over_ranks, mean_over_ranks
 from zoo.training.monitors import AlertError, diverged
@@ -239,7 +240,7 @@ class WeightAverage:
         self._decay = decay
         # all tensors that weight files hold and that can be averaged, not copied
         self._weights = {
-            name: each for name, each in model.state_dict().items() if each.is_floating_point()
+            name: each for name, each in own_tensors(model).items() if each.is_floating_point()
         }
         self._averages = {name: tensor.clone() for name, tensor in self._weights.items()}
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zoo.data.batches import common_rows, in_order
 from zoo.modalities import modality_of
-from zoo.model.contract import Goal, Graph, Model
+from zoo.model.contract import Batch, Goal, Graph, Model
 from zoo.model.inference import (
     affordable_samples,
     device_of,
@@ -200,11 +200,12 @@ class Watcher:
             dead_units=dead_units,
             history=self._add_to_history(metrics),
         )
-        return self._update({
+        found = {
             name: monitor.check_validation(validation)
             for name, monitor in MONITORS.items()
             if monitor.checks == "validations"
-        })  # fmt: skip
+        }
+        return self._update(found | self._check_itself(result.step))
 
     def state(self) -> dict[str, Any]:
         """Return the state of the monitors, as plain JSON values."""
@@ -217,6 +218,22 @@ class Watcher:
             ValueError: it is not such a state.
         """
         self._state = typed(state, WatcherState)
+
+    def _check_itself(self, step: int) -> dict[str, Alert | None]:
+        """Return what the model's own monitors say of held-out data, by name."""
+        monitors = type(self._model).monitors()
+        batch = _held_out_batch(self._model, self._held_out) if monitors else None
+        if batch is None:
+            return {}
+        found: dict[str, Alert | None] = {}
+        with evaluating(self._model):
+            for each in monitors:
+                what = each.check(self._model, batch)
+                message = f"{each.title} at step {step}: {what}"
+                found[each.name] = (
+                    Alert(each.name, step, {}, message, each.advice) if what else None
+                )
+        return found
 
     def _update(self, found: Mapping[str, Alert | None]) -> list[Alert]:
         """Set which alerts are active, by monitor; return those that are new."""
@@ -293,18 +310,26 @@ def measure_diversity(model: Model, held_out: Split) -> list[Diversity]:
 
 def measure_latent_kl(model: Model, held_out: Split) -> list[float]:
     """Return KL(q(z|x) ‖ p(z)) by latent dimension in nats; nothing without a posterior."""
+    batch = _held_out_batch(model, held_out)
+    if batch is None:
+        return []
+    with evaluating(model):
+        found = model.latent_kl(batch)
+    return [] if found is None else [float(each) for each in found]
+
+
+def _held_out_batch(model: Model, held_out: Split) -> Batch | None:
+    """Return rows from all over the held-out data; None where there are too few to measure."""
     rows = min(common_rows(held_out), _affordable(model))
     if rows < MIN_IMAGES:
-        return []
+        return None
     (batch,) = in_order(
         {name: some_of(array[: common_rows(held_out)], rows) for name, array in held_out.items()},
         model.data,
         rows,
         device_of(model),
     )
-    with evaluating(model):
-        found = model.latent_kl(batch)
-    return [] if found is None else [float(each) for each in found]
+    return batch
 
 
 @contextmanager

@@ -191,9 +191,10 @@ def check_options(config: DDPMConfig, image: Port) -> None:
         raise UsageError(
             f"sampling_steps = {config.sampling_steps} is more than T = {config.timesteps}",
             hint=f"--set sampling_steps={config.timesteps}",
+            code="bad-value",
         )
     if not config.multiples:
-        raise UsageError("ddpm: multiples is empty", hint="--set multiples=1,2")
+        raise UsageError("ddpm: multiples is empty", hint="--set multiples=1,2", code="bad-value")
     step = config.patch << (len(config.multiples) - 1)
     if image.height % step or image.width % step:
         sides = [max(step, round(side / step) * step) for side in (image.height, image.width)]
@@ -202,4 +203,5 @@ def check_options(config: DDPMConfig, image: Port) -> None:
             cause=f"both sides must be multiples of {step}: patch, doubled for each of multiples "
             "but the first",
             hint=f"--size {sides[0]}x{sides[1]}, or fewer multiples",
+            code="wrong-size",
         )

@@ -152,13 +152,14 @@ class Colouriser(Model):
     Config = ColouriserConfig
     config: ColouriserConfig
     training_defaults = Training(epochs=20, batch_size=16)
-    goal = Goal("error", "lowest")
+    goal: Goal | None = Goal("error", "lowest")
 
     def __init__(self, config: ColouriserConfig, data: DataSpec) -> None:
         super().__init__(config, data)
         check_data(config, data)
         self.network = UNet(config.features)
         if config.loss == "adversarial":
+            self.goal = None  # the least error is that of pale colours
             self.discriminator = Discriminator(config.discriminator_features, config.patch_levels)
             self.apply(normal_weights)
 

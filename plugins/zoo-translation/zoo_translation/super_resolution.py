@@ -151,13 +151,14 @@ class SuperResolution(Model):
     Config = SuperResolutionConfig
     config: SuperResolutionConfig
     training_defaults = Training(epochs=30, batch_size=16)
-    goal = Goal("psnr", "highest")
+    goal: Goal | None = Goal("psnr", "highest")
 
     def __init__(self, config: SuperResolutionConfig, data: DataSpec) -> None:
         super().__init__(config, data)
         check_size(config.factor, data)
         self.generator = Generator(data.image.channels, config)
         if config.adversarial:
+            self.goal = None  # the best PSNR is that of before the discriminator
             features = config.discriminator_features
             self.discriminator = Discriminator(data.image.channels, features)
 

@@ -76,6 +76,27 @@ def zoo_models() -> list[zoo.Card]:
             needs={"audio": "audio"},
             data="tones",
         ),
+        zoo.Card(
+            name="perceptual",
+            summary="an autoencoder that a frozen network judges",
+            task="reconstruction",
+            model="zoo_stranger.perceptual:Perceptual",
+            paper=zoo.Paper(
+                "Deep Feature Consistent Variational Autoencoder",
+                "Hou et al.",
+                2016,
+                "https://arxiv.org/abs/1610.00291",
+            ),
+            data="crosses",
+            assets=(
+                zoo.Asset(
+                    network="features",
+                    licence="CC0",
+                    sha256="6b272c1164e37c9488004326a14e1b4edaf73144e433d8725fd94705e5d0172f",
+                    path=Path(__file__).parent / "assets" / "features.safetensors",
+                ),
+            ),
+        ),
     ]
 
 
