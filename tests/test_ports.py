@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.identity import check_signature
+from zoo.modalities import can_sample
 from zoo.ports import DIMENSIONS, DataSpec, Port, Signature
 from zoo.records import to_plain, typed
 
@@ -112,10 +113,10 @@ def test_what_has_no_prior_cannot_be_drawn() -> None:
 
 
 def test_what_a_graph_can_do_is_read_off_its_ports() -> None:
-    assert Signature((LATENT,), (IMAGE,)).can_sample
-    assert Signature((LATENT, LABEL), (IMAGE,)).can_sample
-    assert not Signature((CODE,), (IMAGE,)).can_sample
-    assert not Signature((LATENT,), (CODE,)).can_sample
+    assert can_sample(Signature((LATENT,), (IMAGE,)))
+    assert can_sample(Signature((LATENT, LABEL), (IMAGE,)))
+    assert not can_sample(Signature((CODE,), (IMAGE,)))
+    assert not can_sample(Signature((LATENT,), (CODE,)))
     assert Signature((IMAGE,), (IMAGE,)).maps_images
     assert Signature((IMAGE, LATENT), (IMAGE,)).maps_images
     assert not Signature((IMAGE,), (CODE,)).maps_images

@@ -139,3 +139,29 @@ def is_sequence(port: Port) -> bool:
 def join_rounds(port: Port, rounds: Sequence[Array]) -> Array:
     """Return the result of a loop: rounds of a sequence joined along time, else the last one."""
     return modality_of(port).join(rounds, port)
+
+
+def sequence_so_far(
+    signature: Signature, port: Port, first: Arrays, done: Round, before: Array | None
+) -> Array:
+    """Return all of a sequence up to a round.
+
+    A beginning that was given, such as a prompt, stands in the place of what came out meanwhile.
+
+    Args:
+        signature: of the graph.
+        port: the output whose rounds follow one another.
+        first: inputs of the first round, as `drive` takes them.
+        done: the round.
+        before: the sequence up to the round before; None in the first.
+    """
+    parts = [] if before is None else [before]
+    for each in signature.inputs:
+        given = first[each.name]
+        if (
+            each.next == port.name
+            and done.number <= given.shape[1]
+            and given.ndim > len(each.shape)
+        ):
+            parts = [given[:, number] for number in range(done.number)]
+    return join_rounds(port, [*parts, done.outputs[port.name]])

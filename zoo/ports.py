@@ -376,18 +376,10 @@ class Signature:
         return any(port.next for port in self.inputs)
 
     @property
-    def can_sample(self) -> bool:
-        """Whether images come out of nothing but draws from priors."""
-        return not self.required and self._gives_images
-
-    @property
     def maps_images(self) -> bool:
         """Whether one image goes in and an image comes out."""
-        return len(self.required) == 1 and self.required[0].is_picture and self._gives_images
-
-    @property
-    def _gives_images(self) -> bool:
-        return bool(self.outputs) and self.outputs[0].is_picture
+        ports = (*self.required, *self.outputs[:1])
+        return len(self.required) == 1 < len(ports) and all(port.is_picture for port in ports)
 
 
 def describe_port(port: Port) -> str:

@@ -124,8 +124,9 @@ def test_rounds_are_shown_in_pictures_only(command: Zoo, output: str) -> None:
 def test_symbols_are_joined_behind_the_text_that_begins_them(command: Zoo) -> None:
     spelling(Path("spell.onnx"))
     words = ("spell.onnx", "-n", 1, "--rounds", 4, "--set")
-    facts = json.loads(command.run(*words, "symbol=ca").out)
-    assert facts["values"]["following"] == [[2, 0, 1, 2, 0]]  # c a, then b c a
+    assert command.run(*words, "symbol=ca").out == "cabca\n"  # c a, then b c a
+    command.run(*words, "symbol=ca", "-o", "x.npz")
+    assert arrays("x.npz")["following"].tolist() == [[2, 0, 1, 2, 0]]
     assert "'x'" in command.run(*words, "symbol=x").err
 
 

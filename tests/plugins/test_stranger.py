@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,42 @@ def test_a_step_of_a_loop_is_trained_sampled_exported_and_run(site: dict[str, st
     zoo("sample", "refined", "-n", "4", "-o", "all.webp", **site)
     with Image.open("all.webp") as animation:
         assert animation.n_frames == 12
+
+
+def read_wav(path: str | Path) -> tuple[int, np.ndarray]:
+    with wave.open(str(path), "rb") as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return file.getframerate(), samples
+
+
+def test_sounds_are_written_as_sounds_and_shown_as_pictures(site: dict[str, str]) -> None:
+    outcome = zoo_json("train", "linear-sounds", "--steps", "40", "--name", "sounds", **site)
+    preview = Path(outcome["path"], "samples", "step-0000040-decode.png")
+    assert zoo("sample", "sounds", **site).stdout.split() == ["samples.png", "samples"]
+    assert Path("samples.png").read_bytes() == preview.read_bytes()
+    sampled = [read_wav(path) for path in sorted(Path("samples").iterdir())]
+    assert [path.name for path in sorted(Path("samples").iterdir())][::15] == ["01.wav", "16.wav"]
+    assert {(rate, len(samples)) for rate, samples in sampled} == {(8000, 512)}
+    assert len({samples.tobytes() for _, samples in sampled}) == 16
+    assert "error" in zoo_json("eval", "sounds", **site)["metrics"]
+
+    zoo("export", "sounds", "--onnx", "-o", "sounds", **site)
+    file = "sounds/linear-sounds-tones.decode.onnx"
+    folder = Path("linear-sounds-tones.decode")
+    assert len(zoo("run", file).stdout.split()) == 16
+    for (_, wanted), path in zip(sampled, sorted(folder.iterdir()), strict=True):
+        assert np.abs(read_wav(path)[1].astype(int) - wanted).max() <= 2
+    zoo("run", file, "-o", "run.png")
+    page, wanted = (np.asarray(Image.open(name)) for name in ("run.png", "samples.png"))
+    assert page.shape == wanted.shape
+    assert (page == wanted).mean() > 0.99
+    for verb, target in (("run", file), ("sample", "sounds")):
+        zoo(verb, target, "-n", "3", "-o", f"{verb}.wav", **site)
+        rate, samples = read_wav(f"{verb}.wav")
+        assert len(samples) == 3 * 512 + 2 * rate // 4
+        for words in (["-o", "x.txt"], ["-o", "x.webp"], ["--every", "2", "-o", "x.png"]):
+            zoo(verb, target, *words, code=2, **site)
 
 
 def test_an_asset_is_verified_kept_out_of_weights_and_named_by_its_hash(

@@ -47,6 +47,7 @@ def verb(
     trained = arguments.load_target(target, data)
     from zoo.evaluation.classes import classify_samples
     from zoo.evaluation.metrics import measure_pairs, needs_classifier, validation_metrics
+    from zoo.modalities import modality_of
 
     store, chosen = arguments.open_held_out(
         trained, arguments.source_for(trained, data), fit, split
@@ -73,7 +74,9 @@ def verb(
         })  # fmt: skip
         return
     if metrics:
-        _print_metrics(metrics, f"{images:,} images of {name}, {chosen} split")
+        first = store.spec.ports[0]
+        items = "images" if first.is_picture else modality_of(first).items
+        _print_metrics(metrics, f"{images:,} {items} of {name}, {chosen} split")
     if pairs:
         _print_pairs(pairs, f"{pairs[0].pairs:,} pairs of {name}, {chosen} split")
     if classes:

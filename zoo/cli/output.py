@@ -25,6 +25,7 @@ IN_ASCII = str.maketrans(
 )
 
 PIPE_WIDTH = 160  # characters of a table that no terminal shows
+TEXT_WIDTH = 72  # characters of the line between two texts
 GAP = 3  # characters between the columns of a table
 LAST_COLUMN = 20  # characters that the last column needs to be read
 EVERY = 10.0  # seconds between two plain lines about one file
@@ -38,6 +39,15 @@ def print_json(value: Any) -> None:
     context = click.get_current_context(silent=True)
     if context is not None and isinstance(context.obj, list):
         context.obj.append(value)
+
+
+def print_texts(texts: Sequence[str]) -> None:
+    """Print texts on stdout, a line of hyphens between two."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    for number, text in enumerate(texts):
+        if number:
+            click.echo("-" * TEXT_WIDTH)
+        click.echo(text.encode(encoding, "replace").decode(encoding))
 
 
 def is_first_rank() -> bool:

@@ -22,7 +22,7 @@ from zoo.cli.arguments import (
     loop_options,
     session_options,
 )
-from zoo.cli.output import print_json, say
+from zoo.cli.output import print_json, print_texts, say
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ MAX_LOGGED = 5  # pictures left out that are named one by one
 @click.argument("file")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("-n", "--count", type=click.IntRange(1),
-              help="Rows to draw. [default: 16; of several classes, 8 of each]")  # fmt: skip
+              help="Rows to draw. [default: 16, of text 1; of several classes, 8 of each]"
+              )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
 @click.option("--class", "classes", metavar="CLASS",
               help="Name or number, several with commas, or all; the same noise for each."
@@ -52,7 +53,9 @@ MAX_LOGGED = 5  # pictures left out that are named one by one
 @click.option(
     "--to", metavar="DOMAIN", help="Where FILE is a folder of several graphs: what to translate to."
 )
-@click.option("-o", "--output", help="x.png, x.webp, x.npz, a folder, or - for standard output.")
+@click.option(
+    "-o", "--output", help="x.png, x.webp, x.wav, x.txt, x.npz, a folder, or - for standard output."
+)
 @click.option("--batch-size", type=click.IntRange(1, 65536),
               help="Rows at once. [default: up to 64]")  # fmt: skip
 @click.option("--fit", type=SuggestingChoice(FITS),
@@ -71,11 +74,12 @@ def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
     (with all below them), patterns in quotes, .npy and .npz files of numbers, or - for one of these
     from standard input. What is not given is drawn from its prior.
 
-    Pictures that come out go to a folder, each by its own name, or in a grid; numbers go to an
-    .npz file, or as JSON to stdout. What comes of a picture has its size, unless parts were cut off
-    to fit a size that FILE fixes, or --size asks for another one. A picture that cannot be read is
-    an error when you name it, and left out with a word when a folder holds it. The folder for
-    results is not read, unless what you name is in it.
+    Pictures that come out go to a folder, each by its own name, or in a grid. Sounds go to a folder
+    of .wav files, into one x.wav or, as waveforms and spectrograms, into x.png; text is printed, or
+    goes into x.txt or a folder. Numbers go to an .npz file, or as JSON to stdout. What comes of a
+    picture has its size, unless parts were cut off to fit a size that FILE fixes, or --size asks
+    for another one. A picture that cannot be read is an error when you name it, and left out with a
+    word when a folder holds it. The folder for results is not read, unless what you name is in it.
 
     A file that is one step of a loop is run --rounds times. A .png shows the last round or, with
     --every N, every Nth round side by side; a .webp is an animation of them. Ctrl-C ends the loop
@@ -88,6 +92,7 @@ def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
     zoo run clothes.decode.onnx codes.npz -o grid.png
     zoo run digits.generate.onnx --class all -o grid.png
     zoo run exports/horses photos/ --to zebra -o out/
+    zoo run poems.next.onnx --set prompt="The sea" --set temperature=0.7 --rounds 500
     zoo run clothes.denoise.onnx -n 16 --rounds 50 --every 10 -o strip.png
     zoo run dream.step.onnx photo.png --rounds 100 --set strength=0.5 -o dream.webp
     cat photo.png | zoo run clothes.reconstruct.onnx - -o - > out.png
@@ -95,7 +100,9 @@ def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
     if output == "-":
         _check_standard_output(as_json)
     facts = _run(file, output, **options)
-    if output != "-" and facts["outputs"] and not as_json:
+    if "texts" in facts and not as_json:
+        print_texts(facts["texts"])
+    elif output != "-" and facts["outputs"] and not as_json:
         click.echo("\n".join(facts["outputs"]))
     elif output != "-":
         print_json(facts)
@@ -196,16 +203,19 @@ def _write(
     results: Iterable[Result], session: Session, target: Target, feed: Feed
 ) -> tuple[list[str], dict[str, Any]]:
     """Write results where they go; return the files, and the numbers that are to be printed."""
+    from zoo.modalities import modality_of, to_rows
     from zoo.runtime.outputs import NAMES, join_results, keeps_size, write_results
     from zoo.runtime.targets import MAX_PRINTED
 
-    if target.kind == "json":
-        names, values = join_results(results, MAX_PRINTED)
-        return [], {
-            NAMES: [click.format_filename(name) for name in names],
-            "values": {port: array.tolist() for port, array in values.items()},
-        }
     signature = session.description.signature
+    if target.kind in {"json", "text"}:
+        names, values = join_results(results, MAX_PRINTED)
+        named = {NAMES: [click.format_filename(name) for name in names]}
+        if target.kind == "json":
+            return [], {**named, "values": {port: each.tolist() for port, each in values.items()}}
+        port = signature.outputs[0]
+        rows = to_rows(values[port.name], port)
+        return [], {**named, "texts": [modality_of(port).to_text(row, port) for row in rows]}
     comes_back = feed.port is not None and keeps_size(signature, feed.port)
     fit = feed.fit if comes_back and feed.shorter_side is None else None
     written = write_results(results, signature.outputs[0], target, sys.stdout.buffer, fit)

@@ -10,29 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.atomic import write_bytes
 from zoo.cli import arguments
-from zoo.cli.output import print_json, say
+from zoo.cli.output import print_json, print_texts, say
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
+    from zoo.modalities.base import Array
     from zoo.model.weights import Trained
     from zoo.pictures import Pixels
-    from zoo.ports import Fit
+    from zoo.ports import Fit, Port
 
 MOST_SAMPLES = 10_000
-SAMPLES = 64
 OF_A_CLASS = 8  # samples, where there is a row a class
 SHOWN = 16  # images of the data
 LONG = 1000  # rounds of samples; what takes longer shows a bar on a terminal
 INTERRUPTED = 130  # exit code
-SUFFIXES = (".png", ".webp")
+SAMPLES = Path("samples.png")
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Samples of the rounds that are shown, and how they are laid out."""
+    """Samples of the rounds that are shown, as decoded data has them, and how they are laid out."""
 
-    rounds: list[Pixels]
+    port: Port  # that they come out of
+    rounds: list[Array]
     columns: int | None = None  # of a grid
     labels: tuple[str, ...] = ()  # one a row of the grid
     stopped: int | None = None  # the round that was done last when Ctrl-C came
@@ -41,20 +43,21 @@ class Drawn:
 @click.command("sample")
 @arguments.target_argument
 @click.option("-n", "count", type=click.IntRange(1, MOST_SAMPLES),
-              help="How many [64; 8 of a class; 16 of the data].")  # fmt: skip
+              help="How many [64; sounds 16; text 1; 8 of a class; 16 of the data].")  # fmt: skip
 @click.option("--class", "classes", metavar="NAME", help="Of which class: name, number, or all.")
 @arguments.data_option("Pictures for a model that needs some [what it was trained on].")
 @arguments.fit_option()
 @arguments.loop_options
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of noise [0].")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("samples.png"),
-              help="Picture to write, or .webp [samples.png].")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path),
+              help="x.png, x.webp, x.wav, x.txt or a folder/ [samples.png; of sounds samples/ as "
+              "well; text is printed].")  # fmt: skip
 @arguments.json_option
 def verb(
     target: str,
     data: str | None,
     fit: Fit | None,
-    output: Path,
+    output: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -64,14 +67,16 @@ def verb(
     its name, and the same noise in every row. A model that makes pictures of pictures shows test
     images, each above what becomes of it; where there is a way back, also that.
 
+    Sounds are written to a folder of .wav files, or one after the other into x.wav; a .png shows
+    their waveforms over their spectrograms. Text is printed, or goes into x.txt or a folder.
+
     A model whose graph is one step of a loop is run --rounds times. A .png shows the last round or,
-    with --every N, every Nth round side by side; a .webp is an animation of them. Ctrl-C ends the
+    with --every N, every Nth round side by side; a .webp is an animation of them. Text and sounds
+    that grow round by round are shown whole; --set prompt="..." is how they begin. Ctrl-C ends the
     loop and writes what there is.
     """
-    if output.suffix.lower() not in SUFFIXES:
-        raise UsageError(
-            f"{output} is no name for a picture", hint="-o grid.png", code="bad-output"
-        )
+    if output is not None:
+        _check_name(output)
     trained = arguments.load_target(target, data)
     from zoo.model.inference import mappers, samplers
 
@@ -85,14 +90,15 @@ def verb(
             )
         facts = _sample(trained, output, **options)
     elif mappers(trained.model):
-        facts = _show_images(trained, output, data, fit, **options)
+        facts = _show_images(trained, output or SAMPLES, data, fit, **options)
     else:
         raise _no_pictures(trained)
-    written = click.format_filename(output)
     if as_json:
-        print_json({"file": written, "seed": options["seed"], "model": model, **facts})
+        print_json({**facts, "seed": options["seed"], "model": model})
+    elif "texts" in facts:
+        print_texts(facts["texts"])
     else:
-        click.echo(written)
+        click.echo("\n".join(filter(None, (facts["file"], facts.get("folder")))))
     if facts.get("stopped"):
         say(f"stopped after {facts['rounds']:,} rounds; what there was is written")
         raise SystemExit(INTERRUPTED)
@@ -100,7 +106,7 @@ def verb(
 
 def _sample(
     trained: Trained,
-    output: Path,
+    output: Path | None,
     count: int | None,
     classes: str | None,
     assignments: Sequence[str],
@@ -110,15 +116,21 @@ def _sample(
 ) -> dict[str, Any]:
     """Write samples of the first graph that is drawn from noise; return what ``--json`` prints."""
     from zoo.loops import choose_rounds
+    from zoo.modalities import modality_of
     from zoo.model.inference import samplers
 
     name = samplers(trained.model)[0]
-    rounds = choose_rounds(trained.model.graphs()[name].signature, rounds, name)
-    shown = _shown(rounds, every, output)
-    count = count or (OF_A_CLASS if classes else SAMPLES)
+    signature = trained.model.graphs()[name].signature
+    port = signature.outputs[0]
+    if output is not None:
+        _check_kind(output, port)
+    rounds = choose_rounds(signature, rounds, name)
+    shown = _shown(port, rounds, every, output)
+    usual = modality_of(port).samples
+    count = count or (min(OF_A_CLASS, usual) if classes else usual)
     drawn = _draw(trained, name, count, seed, classes, assignments, rounds, shown)
-    _write(output, drawn, side_by_side=every is not None)
-    facts: dict[str, Any] = {"count": len(drawn.rounds[0])}
+    facts = _write(output, drawn, side_by_side=every is not None)
+    facts["count"] = len(drawn.rounds[0])
     if rounds is None:
         return facts
     done = rounds if drawn.stopped is None else drawn.stopped
@@ -157,14 +169,59 @@ def _show_images(
     rounds = choose_rounds(graphs[name].signature, rounds, name)
     count = count or SHOWN
     _write_png(output, _compare(trained, count, data, fit, rounds))
-    return {"count": count} if rounds is None else {"count": count, "rounds": rounds}
+    facts = {"file": click.format_filename(output), "count": count}
+    return facts if rounds is None else {**facts, "rounds": rounds}
 
 
-def _shown(rounds: int | None, every: int | None, output: Path) -> tuple[int, ...]:
+def _check_name(output: Path) -> None:
+    """Raise a `UsageError` where no kind of sample goes into a file of that name."""
+    from zoo.modalities import modalities
+
+    suffixes = {".png", ".webp", *(each.suffix for each in modalities().values())}
+    if output.suffix.lower() not in suffixes and not _is_folder(output):
+        raise UsageError(
+            f"{output} is no name for a picture", hint="-o grid.png", code="bad-output"
+        )
+
+
+def _is_folder(output: Path) -> bool:
+    return output.is_dir() or not output.suffix
+
+
+def _check_kind(output: Path, port: Port) -> None:
+    """Raise a `UsageError` where samples of a port do not go into a file or a folder."""
+    from zoo.modalities import modality_of
+
+    modality = modality_of(port)
+    suffix = output.suffix.lower()
+    if (_is_folder(output) and modality.suffix) or suffix in {".png", ".webp", modality.suffix}:
+        return
+    raise UsageError(
+        f"-o {output}: that is no file for {modality.items}",
+        hint=f"-o x{modality.suffix or '.png'}",
+        code="bad-output",
+    )
+
+
+def _shown(
+    port: Port, rounds: int | None, every: int | None, output: Path | None
+) -> tuple[int, ...]:
     """Return the rounds that are shown; `UsageError` where there are none to choose from."""
-    from zoo.loops import shown_rounds
+    from zoo.loops import is_sequence, shown_rounds
 
-    is_animation = output.suffix.lower() == ".webp"
+    is_animation = output is not None and output.suffix.lower() == ".webp"
+    if (every is not None or is_animation) and rounds is not None and is_sequence(port):
+        raise UsageError(
+            f"--every and .webp show what each round makes better; the rounds of {port.name} "
+            "follow one another",
+            code="does-not-apply",
+        )
+    if every is not None and output is not None and output.suffix.lower() not in {".png", ".webp"}:
+        raise UsageError(
+            "--every shows rounds in a .png, side by side, or in a .webp, one after the other",
+            hint="-o rounds.png, or -o rounds.webp",
+            code="bad-output",
+        )
     if rounds is None:
         if every is None and not is_animation:
             return (1,)
@@ -175,19 +232,47 @@ def _shown(rounds: int | None, every: int | None, output: Path) -> tuple[int, ..
     return shown_rounds(rounds, every) if is_animation or every else (rounds,)
 
 
-def _write(output: Path, drawn: Drawn, *, side_by_side: bool) -> None:
-    """Write an animation, a strip, or a grid of the last round."""
-    from zoo import animations, pictures
+def _write(output: Path | None, drawn: Drawn, *, side_by_side: bool) -> dict[str, Any]:
+    """Write samples where they go; return the files, or the texts that are to be printed."""
+    from zoo.animations import strip, write_webp
+    from zoo.modalities import draw_cells, draw_page, modality_of
 
-    if output.suffix.lower() == ".webp":
-        output.parent.mkdir(parents=True, exist_ok=True)
-        pages = [pictures.grid(each, drawn.columns, drawn.labels) for each in drawn.rounds]
-        animations.write_webp(output, pages)
+    port, last = drawn.port, drawn.rounds[-1]
+    modality = modality_of(port)
+    if output is None and modality.printed:
+        return {"texts": [modality.to_text(row, port) for row in last]}
+    facts = {}
+    if output is None and modality.suffix not in {"", ".png"}:
+        folder = SAMPLES.with_suffix("")
+        _write_files(folder, drawn)
+        facts["folder"] = click.format_filename(folder)
+    output = output or SAMPLES
+    suffix = output.suffix.lower()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if _is_folder(output):
+        _write_files(output, drawn)
+    elif suffix == ".webp":
+        pages = [draw_page(each, port, drawn.columns, drawn.labels) for each in drawn.rounds]
+        write_webp(output, pages)
     elif side_by_side:
         labels = [label for label in drawn.labels for _ in range(drawn.columns or 1)]
-        _write_png(output, animations.strip(drawn.rounds, labels))
+        _write_png(output, strip([draw_cells(each, port) for each in drawn.rounds], labels))
+    elif suffix == ".png":
+        _write_png(output, draw_page(last, port, drawn.columns, drawn.labels))
     else:
-        _write_png(output, pictures.grid(drawn.rounds[-1], drawn.columns, drawn.labels))
+        write_bytes(output, modality.encode(last, port))
+    return {"file": click.format_filename(output), **facts}
+
+
+def _write_files(folder: Path, drawn: Drawn) -> None:
+    """Write each sample into a file of its own: ``01.wav``, ``02.wav``."""
+    from zoo.modalities import modality_of
+
+    modality, rows = modality_of(drawn.port), drawn.rounds[-1]
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, row in enumerate(rows, start=1):
+        name = f"{number:0{len(str(len(rows)))}}{modality.suffix}"
+        write_bytes(folder / name, modality.encode(row[None], drawn.port))
 
 
 def _write_png(output: Path, page: Pixels) -> None:
@@ -204,7 +289,7 @@ def _no_pictures(trained: Trained) -> UsageError:
         if graph.signature.required
     ]
     return UsageError(
-        f"{trained.identity.model} makes no pictures of noise, or of pictures, alone",
+        f"{trained.identity.model} makes nothing of noise, and no pictures of pictures, alone",
         cause="; ".join(needs),
         hint="zoo export and zoo run, which takes numbers from .npz files",
         code="does-not-apply",
@@ -228,7 +313,8 @@ def _draw(
     from zoo.draws import class_labels, read_classes, read_values
     from zoo.model.inference import sample_rounds
 
-    ports = trained.model.graphs()[name].inputs
+    graph = trained.model.graphs()[name]
+    ports = graph.inputs
     values = read_values(assignments, ports)
     drawn = [port for port in ports if port.name not in values]
     chosen = None if classes is None else read_classes(classes, drawn)
@@ -238,7 +324,7 @@ def _draw(
             hint="fewer, or fewer classes",
             code="too-many",
         )
-    kept: list[Pixels] = []
+    kept: list[Array] = []
     done, stopped = 0, None
     driven = sample_rounds(
         trained.model, name, count=count, seed=seed, classes=chosen, values=values, rounds=rounds
@@ -246,17 +332,17 @@ def _draw(
     hidden = not sys.stderr.isatty() or (rounds or 1) * count < LONG
     try:
         with click.progressbar(driven, length=rounds or 1, file=sys.stderr, hidden=hidden) as bar:
-            for done, pixels in enumerate(bar, start=1):
+            for done, rows in enumerate(bar, start=1):
                 if done in shown:
-                    kept.append(pixels)
+                    kept.append(rows)
     except KeyboardInterrupt:
         if done == 0:
             raise
         stopped = done
-        kept += [] if done in shown else [pixels]
+        kept += [] if done in shown else [rows]
     several = chosen is not None and len(chosen) > 1
     labels = class_labels(chosen, ports) if chosen and several else ()
-    return Drawn(kept, count if several else None, labels, stopped)
+    return Drawn(graph.outputs[0], kept, count if several else None, labels, stopped)
 
 
 def _compare(

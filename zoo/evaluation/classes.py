@@ -23,6 +23,7 @@ from zoo.evaluation.classifier import Classifier, Log, find_classifier
 from zoo.model.contract import Model
 from zoo.model.inference import draw_samples, relative_distances, samplers, some_of
 from zoo.model.weights import Trained
+from zoo.ports import is_pictorial
 
 CONFIDENT = 0.9  # probability of a class from which an image counts as recognisable
 MIN_SHARE = 0.2  # of an equal share: recognisable samples that a class needs; 2 % of all, of ten
@@ -118,9 +119,11 @@ def classify_samples(
             the model can be asked for.
     """
     model, names = trained.model, store.spec.classes
-    if not samplers(model):
+    graphs = model.graphs()
+    drawn = [name for name in samplers(model) if is_pictorial(graphs[name].outputs[0])]
+    if not drawn:
         raise UsageError(
-            f"{trained.identity.model} cannot be sampled, so no samples can be classified",
+            f"no pictures can be sampled of {trained.identity.model}, so none can be classified",
             code="does-not-apply",
         )
     if "label" not in store.splits[split]:
@@ -128,7 +131,7 @@ def classify_samples(
             f"the {split} images of {store.spec.name} have no labels for a classifier",
             code="no-labels",
         )
-    graph = samplers(model)[0]
+    graph = drawn[0]
     takes_class = _takes_class(model, graph, names)
     classifier = find_classifier(store, log)
     images = store.splits[split]

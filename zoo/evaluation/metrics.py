@@ -29,6 +29,7 @@ from zoo.model.inference import (
     samplers,
 )
 from zoo.model.weights import Trained
+from zoo.ports import is_pictorial
 
 Pixels = NDArray[np.uint8]
 
@@ -63,8 +64,11 @@ def compute_metrics(
     for way in measure_pairs(trained.model, store, split):
         yield Metric(f"error_{way.source}_to_{way.target}", way.error, "lowest", way.graph)
     if needs_classifier(trained, store, split):
-        graph = samplers(trained.model)[0]
-        count = affordable_samples(trained.model.graphs()[graph], SAMPLES, MOST_ROUNDS)
+        graphs = trained.model.graphs()
+        graph = next(
+            each for each in samplers(trained.model) if is_pictorial(graphs[each].outputs[0])
+        )
+        count = affordable_samples(graphs[graph], SAMPLES, MOST_ROUNDS)
         samples = classify_samples(trained, store, split, count, log).samples
         yield Metric("recognisable", sum(samples.recognisable), "highest", graph)
 
@@ -85,7 +89,9 @@ def validation_metrics(trained: Trained, store: Store, split: str) -> tuple[dict
 def needs_classifier(trained: Trained, store: Store, split: str) -> bool:
     """Whether samples can be classified, and no metric of the model says how good it is."""
     labelled = all("label" in store.splits[each] for each in ("train", split))
-    return trained.model.goal is None and bool(samplers(trained.model)) and labelled
+    graphs = trained.model.graphs()
+    draws_pictures = any(is_pictorial(graphs[name].outputs[0]) for name in samplers(trained.model))
+    return trained.model.goal is None and draws_pictures and labelled
 
 
 @dataclass(frozen=True)

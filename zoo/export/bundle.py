@@ -26,6 +26,7 @@ from zoo.export.quality import CalibrationData
 from zoo.export.variants import Variant, check_has_pictures
 from zoo.identity import ExportedFile, Identity, Manifest
 from zoo.manifest import MANIFEST, facts_of, read_manifest
+from zoo.modalities import can_sample, modality_of
 from zoo.model.inference import overview, samplers
 from zoo.model.weights import Trained
 from zoo.ports import Signature, describe_port, slugify, translates_to
@@ -345,7 +346,7 @@ def render_card(identity: Identity, files: Collection[ExportedFile]) -> str:
               "To run one without torch, install zoo from a clone of its repository (no package "
               "index has it yet):", "", "```sh", "pip install .  # in the clone"]  # fmt: skip
     runs = [f"zoo run {_example(each.file, each.signature)}" for each in files
-            if each.signature.can_sample or each.signature.maps_images]  # fmt: skip
+            if can_sample(each.signature) or each.signature.maps_images]  # fmt: skip
     lines += dict.fromkeys(runs)  # a translation is found by where it leads, whatever its variant
     return "\n".join([*lines, "```", ""])
 
@@ -364,7 +365,9 @@ def _licences(identity: Identity) -> str:
 def _example(name: str, signature: Signature) -> str:
     """Return example arguments of ``zoo run``, for the folder of the bundle."""
     rounds = " --rounds 10" if signature.is_step and signature.rounds is None else ""
-    if signature.can_sample:
+    if can_sample(signature):
+        if modality_of(signature.outputs[0]).printed:
+            return f"{name}{rounds}"
         labels = any(port.is_label for port in signature.inputs)
         return f"{name} {'--class all' if labels else '-n 16'}{rounds} -o grid.png"
     domain = translates_to(signature)

@@ -8,12 +8,12 @@ import wave
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zoo.atomic import replacing
 from zoo.errors import NotFoundError
 from zoo.modalities.base import Array, DecodeOptions, Decoding, Modality, Side, Stored
 from zoo.pictures import Pixels
@@ -24,6 +24,7 @@ LONGEST = 2**16  # samples of a clip, unless --length asks for more
 COVERED = 0.95  # share of the sounds that a clip holds whole, unless --length says otherwise
 USUAL_RATE = 16_000
 WINDOW, HOP = 256, 64  # samples of the spectrogram
+PAUSE = 0.25  # seconds between two sounds of one file
 FLOOR = -80.0  # decibels below the loudest that are black
 WAVE_HEIGHT, SPECTRUM_HEIGHT, CELL_WIDTH = 48, 96, 192  # pixels
 
@@ -41,6 +42,7 @@ class Audio(Modality):
     items = "sounds"
     files = "sounds in one folder"
     suffix = ".wav"
+    samples = 16
     options = frozenset({"length", "rate", "channels"})
 
     def suffixes(self) -> frozenset[str]:
@@ -67,8 +69,9 @@ class Audio(Modality):
             told = ", ".join(f"{each:,} Hz: {count:,}" for each, count in rates.most_common(4))
             notes.append(f"sounds are resampled to {rate:,} Hz ({told}); --rate asks for another")
         length = options.length or _length(seconds, rate)
-        count = options.channels or (channels.most_common(1)[0][0] if channels else 1)
-        count = min(count, 2)
+        count = options.channels or 0
+        if count not in {1, 2}:  # such as the 3 of a catalogue row that says nothing
+            count = min(2, channels.most_common(1)[0][0] if channels else 1)
         shape = ("batch", count, length)
         return Port(name, self.kind, shape, range=(-1.0, 1.0), rate=rate), tuple(notes)
 
@@ -108,13 +111,18 @@ class Audio(Modality):
         _, channels, length = port.shape
         return replace(options, length=int(length), channels=int(channels), rate=port.rate)
 
-    def write(self, path: Path, row: Array, port: Port) -> None:
-        """Write a WAV file of 16 bits."""
-        with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:
-            file.setnchannels(row.shape[1])
+    def encode(self, rows: Array, port: Port) -> bytes:
+        """Return a WAV file of 16 bits; several sounds follow one another after a pause."""
+        rate = port.rate or USUAL_RATE
+        pause = np.zeros((round(PAUSE * rate), rows.shape[2]), "<i2")
+        parts = [part for row in rows for part in (pause, row.astype("<i2"))]
+        content = BytesIO()
+        with wave.open(content, "wb") as file:
+            file.setnchannels(rows.shape[2])
             file.setsampwidth(2)
-            file.setframerate(port.rate or USUAL_RATE)
-            file.writeframes(row.astype("<i2").tobytes())
+            file.setframerate(rate)
+            file.writeframes(np.concatenate(parts[1:]).tobytes())
+        return content.getvalue()
 
     def cells(self, rows: Array, port: Port) -> Pixels | None:
         """Return each sound as its waveform over its spectrogram, low tones at the bottom."""

@@ -107,7 +107,10 @@ class Modality:
         kind: the word for it, as `Port.kind` has it.
         items: what messages call several of its items.
         files: in which files people have it, in a few words.
-        suffix: of a file with one result; empty where results go to ``.npz`` only.
+        suffix: of a file with results; empty where they go to ``.npz`` only.
+        samples: how many are drawn when nobody says.
+        printed: whether results go to the terminal, by `to_text`, where nobody names a file.
+        comparable: whether the distance of two rows says how different they are.
         options: fields of `DecodeOptions` that mean something for this kind.
         layout: how its files lie where one of them holds many rows, as those of a text do. Such
             files count as data only where there are no others.
@@ -117,6 +120,9 @@ class Modality:
     items: str = "rows"
     files: str = "no layout of files"
     suffix: str = ""
+    samples: int = 64
+    printed: bool = False
+    comparable: bool = True
     layout: Literal["", "text"] = ""
     options: frozenset[str] = frozenset()
 
@@ -236,9 +242,18 @@ class Modality:
             values = values.transpose(np.argsort(stored.axes))
         return np.ascontiguousarray(values, stored.dtype)
 
-    def write(self, path: Path, row: Array, port: Port) -> None:
-        """Write one row, as decoded data holds it, into a file that ends in `suffix`."""
+    def presents(self, port: Port) -> bool:
+        """Whether rows of a port are there to be seen, heard or read, so that they are sampled."""
+        del port
+        return bool(self.suffix)
+
+    def encode(self, rows: Array, port: Port) -> bytes:
+        """Return rows, as decoded data holds them, as the content of one file named `suffix`."""
         raise NotImplementedError(f"{self.kind} has no files")
+
+    def to_text(self, row: Array, port: Port) -> str:
+        """Return a row, as decoded data holds it, as text for a terminal."""
+        raise NotImplementedError(f"{self.kind} is not printed")
 
     def cells(self, rows: Array, port: Port) -> Pixels | None:
         """Return a picture (N, H, W, C) of each row of decoded data, for a grid of them.
@@ -267,7 +282,10 @@ class Modality:
         return port
 
     def join(self, rounds: Sequence[Array], port: Port) -> Array:
-        """Return what the rounds of a loop have made: of what is refined, that of the last one."""
+        """Return what rounds of a loop have made: of what is refined, that of the last one.
+
+        The first of them may be what earlier rounds have made.
+        """
         del port
         return rounds[-1]
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ from zoo.pictures import (
     read_picture,
     to_eight_bits,
 )
-from zoo.ports import Port
+from zoo.ports import Port, is_pictorial
 
 BLOCK = 1024  # pictures of an array handled together
 LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless --size asks for more
@@ -141,10 +142,23 @@ class Image(Modality):
         cut = describe_cut(sizes, port.height, port.width, port.fit)
         return port, (*cut, *_describe_range(port, seen.beyond))
 
-    def write(self, path: Path, row: Array, port: Port) -> None:
-        """Write a PNG."""
+    def from_numbers(self, numbers: Array, port: Port) -> Array:
+        """Return the numbers of a port, in its layout and of its range, as pixels."""
+        if port.dtype == "uint8":
+            return numbers if port.layout == "NHWC" else numbers.transpose(0, 2, 3, 1)
+        values = numbers if port.layout == "NCHW" else numbers.transpose(0, 3, 1, 2)
+        return pictures.to_pixels(values, *(port.range or (-1.0, 1.0)))
+
+    def presents(self, port: Port) -> bool:
+        """Whether the pictures are grey or RGB, and have a range."""
+        return is_pictorial(port)
+
+    def encode(self, rows: Array, port: Port) -> bytes:
+        """Return a PNG, of several pictures in a grid."""
         del port
-        pictures.write_png(path, row)
+        content = BytesIO()
+        pictures.write_png(content, rows[0] if len(rows) == 1 else pictures.grid(rows))
+        return content.getvalue()
 
     def cells(self, rows: Array, port: Port) -> Pixels | None:
         """Return the pictures."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from zoo.atomic import replacing
 from zoo.errors import NotFoundError, UsageError
 from zoo.modalities.base import Array, DecodeOptions, Modality, Side, Stored
 from zoo.pictures import Pixels, legible
@@ -20,6 +18,7 @@ from zoo.ports import Port
 MOST_SYMBOLS = 4096  # of an alphabet; of more, the rarest become `UNKNOWN`
 UNKNOWN = "\ufffd"  # what stands for a symbol that the alphabet does not have
 PADDING = "\0"  # fills up a text that is shorter than the window
+BETWEEN = "\n" + 72 * "-" + "\n"  # two texts of one file
 WIDTH = 80  # letters of a line of a page
 MOST_LINES = 200
 LINE = 16  # pixels
@@ -32,6 +31,9 @@ class Text(Modality):
     items = "texts"
     files = "files of plain text, or a column of metadata.csv"
     suffix = ".txt"
+    samples = 1
+    printed = True
+    comparable = False
     options = frozenset({"length", "alphabet"})
     layout = "text"
 
@@ -56,10 +58,15 @@ class Text(Modality):
         """Return the options with the length of the windows, and the alphabet."""
         return replace(options, length=int(port.shape[-1]), alphabet=port.classes)
 
-    def write(self, path: Path, row: Array, port: Port) -> None:
-        """Write a text file in UTF-8."""
-        with replacing(path) as temporary:
-            temporary.write_text(as_text(row, port.classes), encoding="utf-8", newline="")
+    def encode(self, rows: Array, port: Port) -> bytes:
+        """Return the texts in UTF-8, a line of hyphens between two."""
+        texts = [as_text(row, port.classes) for row in rows]
+        return BETWEEN.join(texts).encode("utf-8", "replace")
+
+    def to_text(self, row: Array, port: Port) -> str:
+        """Return the text, without symbols that would move a cursor."""
+        text = as_text(row, port.classes)
+        return "".join(each if each.isprintable() or each in "\n\t" else "?" for each in text)
 
     def page(
         self, rows: Array, port: Port, columns: int | None = None, labels: Sequence[str] = ()

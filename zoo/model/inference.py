@@ -2,7 +2,7 @@
 
 A graph whose inputs all have a prior is drawn from noise; one from image to image is shown on
 images that somebody gives, and on the way back where the model has one. One that is a step of a
-loop is run for its rounds. Images are uint8 (N, H, W, C).
+loop is run for its rounds. Images are uint8 (N, H, W, C); other kinds are as decoded data has them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from torch import Tensor
 from zoo import pictures
 from zoo.draws import class_labels, draw, draw_example
 from zoo.errors import UsageError
-from zoo.loops import drive
+from zoo.loops import drive, is_sequence, sequence_so_far
+from zoo.modalities import can_sample, draw_page, modality_of, to_rows
 from zoo.model.contract import Batch, Graph, Model
 from zoo.ports import DataSpec, Port
 
@@ -35,7 +36,6 @@ MOST_NUMBERS = 2**21  # … unless they are large: in one port, whose layers hol
 EXAMPLE_BATCH = 2  # the exporter would take a batch of one for a constant
 EVALUATION_SEED = 0  # noise of every evaluation, so that two evaluations can be compared
 
-SAMPLES = 64  # of an overview
 SHOWN = 24  # images of an overview that go through a graph
 COLUMNS = 8
 MOST_CLASSES = 10  # rows of an overview that asks for classes
@@ -142,8 +142,8 @@ def mean_metrics(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
 
 
 def samplers(model: Model) -> list[str]:
-    """Return the graphs that make pictures from nothing but draws."""
-    return [name for name, graph in model.graphs().items() if graph.signature.can_sample]
+    """Return the graphs that make pictures, sounds or text from nothing but draws."""
+    return [name for name, graph in model.graphs().items() if can_sample(graph.signature)]
 
 
 def mappers(model: Model) -> list[str]:
@@ -169,20 +169,22 @@ def domains_of(graph: Graph) -> tuple[str, str]:
 def overview(model: Model, name: str, images: Mapping[str, Array]) -> Array:
     """Return one picture of a graph that draws or maps, uint8 (H, W, C), every time the same.
 
-    Samples fill a square, or a row a class with the same noise. What a graph from image to image
+    Samples fill a page, or a row a class with the same noise. What a graph from image to image
     makes of a split of data is shown as by `comparison`.
     """
     graph = model.graphs()[name]
-    if not graph.signature.can_sample:
+    if not can_sample(graph.signature):
         return comparison(model, [name], images, affordable_samples(graph, SHOWN))
+    port = graph.outputs[0]
     labels = [port for port in graph.inputs if port.kind == "label" and port.classes]
     if len(labels) != 1:
-        count = affordable_samples(graph, SAMPLES)
-        return pictures.grid(draw_samples(model, name, count=count, seed=0), COLUMNS)
+        count = affordable_samples(graph, modality_of(port).samples)
+        columns = min(COLUMNS, math.ceil(math.sqrt(count)))
+        return draw_page(draw_samples(model, name, count=count, seed=0), port, columns)
     classes = range(min(MOST_CLASSES, len(labels[0].classes)))
     columns = max(1, affordable_samples(graph, COLUMNS * len(classes)) // len(classes))
     samples = draw_samples(model, name, count=columns, seed=0, classes=classes)
-    return pictures.grid(samples, columns, class_labels(classes, graph.inputs))
+    return draw_page(samples, port, columns, class_labels(classes, graph.inputs))
 
 
 def affordable_samples(graph: Graph, most: int, budget: int = MOST_ROUNDS) -> int:
@@ -203,13 +205,13 @@ def default_rounds(graph: Graph) -> int:
 def draw_samples(
     model: Model, name: str, *, count: int, seed: int, classes: Sequence[int] | None = None
 ) -> Array:
-    """Return pictures of a graph whose inputs all have a prior; `seed` is that of the noise.
+    """Return samples of a graph whose inputs all have a prior; `seed` is that of the noise.
 
     Of the classes that are asked for by number there are `count` each, with the same noise, class
     after class.
     """
-    for pixels in sample_rounds(model, name, count=count, seed=seed, classes=classes):
-        last = pixels
+    for rows in sample_rounds(model, name, count=count, seed=seed, classes=classes):
+        last = rows
     return last
 
 
@@ -223,7 +225,9 @@ def sample_rounds(
     values: Arrays | None = None,
     rounds: int | None = None,
 ) -> Iterator[Array]:
-    """Yield the pictures that `draw_samples` returns; of a step of a loop, those of every round.
+    """Yield the samples that `draw_samples` returns; of a step of a loop, those of every round.
+
+    Of a sequence, such as text, that is all of it up to the round.
 
     Args:
         model: with the graph.
@@ -262,8 +266,9 @@ def _rounds(
     rows: Sequence[int] | None = None,
     rounds: int | None = None,
 ) -> Iterator[Array]:
-    """Yield the first output as pictures, of every round where the graph is a step of a loop."""
+    """Yield the first output as decoded data holds it, after every round of a step of a loop."""
     port = graph.outputs[0]
+    whole: Array | None = None
     driven = drive(
         partial(run_in_torch, model, graph),
         graph.signature,
@@ -274,7 +279,10 @@ def _rounds(
         rows=rows,
     )
     for each in driven:
-        yield pictures.to_pixels(each.outputs[port.name], *(port.range or (-1.0, 1.0)))
+        numbers = each.outputs[port.name]
+        if is_sequence(port) and graph.signature.is_step:
+            numbers = whole = sequence_so_far(graph.signature, port, inputs, each, whole)
+        yield to_rows(numbers, port)
 
 
 def comparison(

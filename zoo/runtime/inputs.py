@@ -18,6 +18,7 @@ from PIL import Image
 
 from zoo.draws import class_labels, class_name, draw, read_classes
 from zoo.errors import NotFoundError, UsageError
+from zoo.modalities import modality_of
 from zoo.pictures import Pixels, ValueRange, fit, peek, read_picture, suffixes
 from zoo.ports import Fit, Port, describe_port, has_dynamic_size, is_pictorial, numbers_in_a_row
 from zoo.runtime.array_files import NPY_BEGINNING, match_arrays, read_arrays, to_port_dtype
@@ -389,7 +390,8 @@ def _draw_rows(
             hint="--class with one class",
             code="conflicting-options",
         )
-    each = rows or count or (DEFAULT_COLUMNS if several else DEFAULT_COUNT)
+    usual = min(DEFAULT_COUNT, modality_of(session.description.signature.outputs[0]).samples)
+    each = rows or count or (min(DEFAULT_COLUMNS, usual) if several else usual)
     total = each * len(chosen or [None])
     if total * sum(map(numbers_in_a_row, ports)) > MAX_DRAWN:
         raise UsageError(

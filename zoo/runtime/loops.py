@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
-from zoo.loops import drive, is_sequence, join_rounds
+from zoo.loops import drive, is_sequence, sequence_so_far
 from zoo.runtime.inputs import Feed
 from zoo.runtime.session import Arrays, Session
 
@@ -61,9 +60,8 @@ def compute(
         return Computed(session.run(inputs))
     signature = session.description.signature
     first, *_ = signature.outputs
-    sequences: dict[str, list[NDArray[Any]]] = {
-        port.name: [] for port in signature.outputs if is_sequence(port)
-    }
+    sequences = [port for port in signature.outputs if is_sequence(port)]
+    whole: Arrays = {}
     outputs: Arrays = {}
     shown: list[NDArray[Any]] = []
     done = 0
@@ -77,9 +75,11 @@ def compute(
         rows=[feed.draw_of(row) for row in rows],
     )
     try:
-        for done, _, outputs in driven:
-            for name, parts in sequences.items():
-                parts.append(outputs[name])
+        for each in driven:
+            done, outputs = each.number, each.outputs
+            for port in sequences:
+                before = whole.get(port.name)
+                whole[port.name] = sequence_so_far(signature, port, inputs, each, before)
             if done in loop.shown:
                 shown.append(outputs[first.name])
             loop.tick(len(rows))
@@ -89,20 +89,4 @@ def compute(
             return None
         if loop.shown and done not in loop.shown:
             shown.append(outputs[first.name])
-    for port in signature.outputs:
-        if parts := sequences.get(port.name, []):
-            joined = join_rounds(port, parts)
-            outputs = {**outputs, port.name: _with_beginning(session, port.name, inputs, joined)}
-    return Computed(outputs, tuple(shown))
-
-
-def _with_beginning(
-    session: Session, output: str, inputs: Arrays, joined: NDArray[Any]
-) -> NDArray[Any]:
-    """Return a sequence with what was given of it in the place of what came out meanwhile."""
-    for port in session.description.signature.inputs:
-        given = inputs[port.name]
-        if port.next == output and given.ndim > len(port.shape):
-            fed = min(given.shape[1], joined.shape[1])
-            return np.concatenate([given[:, :fed], joined[:, fed - 1 :]], axis=1)
-    return joined
+    return Computed({**outputs, **whole}, tuple(shown))

@@ -1,7 +1,7 @@
 """Runs a graph on its inputs in batches, and writes what comes out.
 
-That is one picture, a grid, a folder of pictures, a file of arrays, or JSON; of the rounds of a
-loop, also an animation or a strip.
+That is one picture, a grid, a file or a folder of files of its kind, a file of arrays, or JSON; of
+the rounds of a loop, also an animation or a strip.
 """
 
 from __future__ import annotations
@@ -15,16 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.animations import strip, write_webp
+from zoo.atomic import write_bytes
 from zoo.errors import UsageError
-from zoo.pictures import (
-    BadPictureError,
-    Pixels,
-    grid,
-    to_pixels,
-    to_values,
-    undo_fit,
-    write_png,
-)
+from zoo.modalities import draw_cells, draw_page, modality_of, to_rows
+from zoo.pictures import BadPictureError, Pixels, to_values, undo_fit, write_png
 from zoo.ports import Fit, Port, Signature, has_dynamic_size, is_pictorial, numbers_in_a_row
 from zoo.runtime.array_files import write_arrays
 from zoo.runtime.inputs import Feed
@@ -208,28 +202,21 @@ def pixels_to_port(pixels: Pixels, port: Port) -> NDArray[Any]:
     return np.ascontiguousarray(values)
 
 
-def port_to_pixels(values: NDArray[Any], port: Port) -> Pixels:
-    """Return the numbers of an image port that has a range as pixels (N, H, W, C)."""
-    if port.dtype == "uint8":
-        return values if port.layout == "NHWC" else values.transpose(0, 2, 3, 1)
-    assert port.range is not None
-    return to_pixels(values if port.layout == "NCHW" else values.transpose(0, 3, 1, 2), *port.range)
-
-
 def write_results(
     results: Iterable[Result], port: Port, target: Target, pipe: BinaryIO, fit: Fit | None = None
 ) -> list[Path]:
-    """Write results to any target but JSON, those for a folder as they come; return the files.
+    """Write results to files or a pipe, those for a folder as they come; return the files.
 
-    Pictures are made of `port`, the first output. `fit` is how the pictures that went in were
-    brought to size, where what comes out is to have their own size again.
+    They are made of `port`, the first output. `fit` is how the pictures that went in were brought
+    to size, where what comes out is to have their own size again.
     """
+    modality = modality_of(port)
     if target.kind == "folder":
         assert target.path is not None
         return [
-            _write(target.path / f"{name}.png", pixels)
+            _write(target.path / f"{name}{modality.suffix}", modality.encode(row[None], port))
             for result in results
-            for name, pixels in zip(result.names, _pictures(result, port, fit), strict=True)
+            for name, row in zip(result.names, _rows(result, port, fit), strict=True)
         ]
     if target.kind == "arrays":
         names, values = join_results(results, MAX_HELD)
@@ -239,15 +226,18 @@ def write_results(
         return [target.path] if target.path else []
     if target.shown:
         return _write_rounds(list(results), port, target, pipe, fit)
-    pictures = [each for result in results for each in _pictures(result, port, fit)]
-    _require_one_size([each.shape for each in pictures])
-    page = pictures[0]
+    rows = [each for result in results for each in _rows(result, port, fit)]
+    _require_one_size([each.shape for each in rows])
     if target.kind == "grid":
-        page = grid(np.stack(pictures), target.columns, target.labels)
+        page = draw_page(np.stack(rows), port, target.columns, target.labels)
+        return _write_png(target.path, page, pipe)
+    if target.kind == "picture":
+        return _write_png(target.path, rows[0], pipe)
+    content = modality.encode(np.stack(rows), port)
     if target.path is None:
-        write_png(pipe, page)
+        pipe.write(content)
         return []
-    return [_write(target.path, page)]
+    return [_write(target.path, content)]
 
 
 def _write_rounds(
@@ -256,25 +246,26 @@ def _write_rounds(
     """Write the rounds that are shown, as an animation or as a strip; return the file."""
     rounds = []
     for number in range(max(len(result.shown) for result in results)):
-        pictures = [
+        rows = [
             each
             for result in results  # the last batch may have been stopped
-            for each in _to_pictures(
+            for each in _to_rows(
                 result.shown[min(number, len(result.shown) - 1)], result, port, fit
             )
         ]
-        _require_one_size([each.shape for each in pictures])
-        rounds.append(np.stack(pictures))
+        _require_one_size([each.shape for each in rows])
+        rounds.append(np.stack(rows))
+    if target.kind == "strip":
+        cells = [draw_cells(each, port) for each in rounds]
+        return _write_png(target.path, strip(cells, target.labels), pipe)
+    is_photo = len(rounds[0]) == 1 and results[0].originals
+    pages = [
+        each[0] if is_photo else draw_page(each, port, target.columns, target.labels)
+        for each in rounds
+    ]
     if target.path is not None:
         target.path.parent.mkdir(parents=True, exist_ok=True)
-    if target.kind == "animation":
-        is_photo = len(rounds[0]) == 1 and results[0].originals
-        pages = [
-            each[0] if is_photo else grid(each, target.columns, target.labels) for each in rounds
-        ]
-        write_webp(target.path or pipe, pages)
-    else:
-        write_png(target.path or pipe, strip(rounds, target.labels))
+    write_webp(target.path or pipe, pages)
     return [target.path] if target.path else []
 
 
@@ -308,28 +299,36 @@ def keeps_size(signature: Signature, port: Port) -> bool:
     return is_pictorial(output) and output.image_size == port.image_size
 
 
-def _pictures(result: Result, port: Port, fit: Fit | None) -> Sequence[Pixels]:
-    """Return outputs as pixels (H, W, C), of the size of the input pictures if `fit` is given."""
-    return _to_pictures(result.outputs[port.name], result, port, fit)
+def _rows(result: Result, port: Port, fit: Fit | None) -> Sequence[NDArray[Any]]:
+    """Return outputs as decoded data holds them, of the size of the input pictures if `fit`."""
+    return _to_rows(result.outputs[port.name], result, port, fit)
 
 
-def _to_pictures(
+def _to_rows(
     values: NDArray[Any], result: Result, port: Port, fit: Fit | None
-) -> Sequence[Pixels]:
-    """Return numbers of a port, for the rows of a result, as `_pictures` does."""
-    pixels = port_to_pixels(values, port)
+) -> Sequence[NDArray[Any]]:
+    """Return numbers of a port, for the rows of a result, as `_rows` does."""
+    rows = to_rows(values, port)
     if fit is None or not result.originals:
-        return list(pixels)
+        return list(rows)
     return [
         undo_fit(each, original.height, original.width, fit)
-        for each, original in zip(pixels, result.originals, strict=True)
+        for each, original in zip(rows, result.originals, strict=True)
     ]
 
 
-def _write(path: Path, pixels: Pixels) -> Path:
+def _write(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(path, pixels)
+    write_bytes(path, content)
     return path
+
+
+def _write_png(path: Path | None, page: Pixels, pipe: BinaryIO) -> list[Path]:
+    """Write a picture to a file or, without one, to the pipe; return the file."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path or pipe, page)
+    return [path] if path else []
 
 
 def _require_one_size(shapes: Sequence[tuple[int, ...]]) -> None:

@@ -82,8 +82,9 @@ class Progress:
     Values are means since they were last shown.
     """
 
-    def __init__(self, epochs: int | None) -> None:
+    def __init__(self, epochs: int | None, items: str = "images") -> None:
         self._epochs = epochs
+        self._items = items
         self._window = Window()
         self._display: Display | None = None
         if sys.stderr.isatty():
@@ -127,7 +128,7 @@ class Progress:
         epoch = result.epoch if result.epoch_ends else result.epoch + 1
         place = f"epoch {epoch}/{self._epochs}" if self._epochs else f"epoch {epoch}"
         terms = _values(window.means())
-        speed = f"{window.images_per_second():,.0f} images/s"
+        speed = f"{window.images_per_second():,.0f} {self._items}/s"
         active = f"  ! {', '.join(alerts)}" if alerts else ""
         if display is not None:
             shown = f"{terms}  {speed}{active}"

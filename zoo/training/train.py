@@ -133,7 +133,9 @@ def _train_first_rank(
         _start_run(run, job, state, batches, checkpoint, log)
         reporter = None
         try:
-            with Progress(job.settings.epochs) as progress:
+            first = job.store.spec.ports[0]
+            items = "images" if first.is_picture else modality_of(first).items
+            with Progress(job.settings.epochs, items) as progress:
                 reporter = Reporter(job, run, state, progress, tensorboard=tensorboard)
                 cursor, signal = run_steps(job, state, batches, checkpoint, reporter, stop_signal)
         except BaseException as problem:

@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from zoo.data.batches import common_rows, in_order
+from zoo.modalities import modality_of
 from zoo.model.contract import Batch, Goal, Graph, Model
 from zoo.model.inference import (
     affordable_samples,
@@ -31,6 +32,7 @@ from zoo.model.inference import (
     samplers,
     some_of,
 )
+from zoo.ports import Port
 from zoo.records import typed
 from zoo.training.monitors import MONITORS, Alert
 from zoo.training.trainer import Means, StepResult
@@ -272,21 +274,25 @@ def measure_diversity(model: Model, held_out: Split) -> list[Diversity]:
     """Measure how different the pictures are that the model samples, or translates.
 
     Where classes are asked for, each is compared with real images of its own; of a step of a loop,
-    whose samples take many rounds, a few of all classes together.
+    whose samples take many rounds, a few of all classes together. Sounds are compared like
+    pictures; text is not, because symbol numbers have no distance.
     """
     graphs = model.graphs()
     found = []
     for name in samplers(model):
         is_step = graphs[name].signature.is_step
+        source = _like(model, graphs[name].outputs[0], held_out)
+        if source is None:
+            continue
         if not is_step and (classes := _classes(graphs[name], held_out)):
             for number, label in classes:
                 places = some_of(np.flatnonzero(held_out["label"] == number), IMAGES_OF_A_CLASS)
-                real = np.asarray(held_out["image"][places])
+                real = np.asarray(source[places])
                 made = draw_samples(model, name, count=len(real), seed=0, classes=[number])
                 found.append(_compare(name, label, made, real, sampled=True))
         else:
             count = affordable_samples(graphs[name], _affordable(model))
-            real = some_of(next(iter(held_out.values())), count)
+            real = some_of(source, count)
             made = draw_samples(model, name, count=len(real), seed=0)
             found.append(_compare(name, "", made, real, sampled=True))
     for name in mappers(model):
@@ -362,11 +368,19 @@ def record_activations(model: Model) -> Iterator[dict[str, tuple[Tensor, Tensor]
 def _classes(graph: Graph, held_out: Split) -> list[tuple[int, str]]:
     """Return the classes to ask for: of one label, those with enough held-out images."""
     labels = [port for port in graph.inputs if port.is_label and port.classes]
-    if len(labels) != 1 or not {"image", "label"} <= held_out.keys():
+    if len(labels) != 1 or "label" not in held_out:
         return []
     counts = np.bincount(held_out["label"], minlength=len(labels[0].classes))
     known = enumerate(labels[0].classes)
     return [(number, name) for number, name in known if counts[number] >= MIN_IMAGES][:MAX_CLASSES]
+
+
+def _like(model: Model, made: Port, held_out: Split) -> Pixels | None:
+    """Return the held-out rows that what comes out of a port can be compared with, if any."""
+    if not modality_of(made).comparable:
+        return None
+    like = [port.name for port in model.data.ports if port.kind == made.kind]
+    return next((held_out[name] for name in like if name in held_out), None)
 
 
 def _compare(

@@ -1,4 +1,4 @@
-"""Models that use the contract in unusual ways, and a data set that lies in the package."""
+"""Models that use the contract in unusual ways, and data sets that lie in the package."""
 
 from pathlib import Path
 
@@ -63,6 +63,20 @@ def zoo_models() -> list[zoo.Card]:
             data="crosses",
         ),
         zoo.Card(
+            name="linear-sounds",
+            summary="sounds as sums of a few waveforms",
+            task="generation",
+            model="zoo_stranger.linear_sounds:LinearSounds",
+            paper=zoo.Paper(
+                "Neural networks and principal component analysis",
+                "Baldi and Hornik",
+                1989,
+                "https://doi.org/10.1016/0893-6080(89)90014-2",
+            ),
+            needs={"audio": "audio"},
+            data="tones",
+        ),
+        zoo.Card(
             name="perceptual",
             summary="an autoencoder that a frozen network judges",
             task="reconstruction",
@@ -88,7 +102,7 @@ def zoo_models() -> list[zoo.Card]:
 
 @zoo.hookimpl
 def zoo_datasets() -> list[zoo.Dataset]:
-    """Return the data set."""
+    """Return the data sets."""
     return [
         zoo.Dataset(
             name="crosses",
@@ -99,5 +113,13 @@ def zoo_datasets() -> list[zoo.Dataset]:
             channels=1,
             classes=("upright", "slanted"),
             embedded=Path(__file__).parent / "crosses",
-        )
+        ),
+        zoo.Dataset(
+            name="tones",
+            summary="Low and high tones of 64 ms, 8 kHz",
+            layout="class-folders",
+            licence="CC0",
+            classes=("high", "low"),
+            embedded=Path(__file__).parent / "tones",
+        ),
     ]
