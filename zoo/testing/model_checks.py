@@ -32,7 +32,7 @@ from zoo.testing.model_under_test import (
     record_training,
     seed_everything,
 )
-from zoo.training.config import resolve
+from zoo.training.config import DATA_OPTIONS, resolve
 from zoo.training.monitors import AlertError
 from zoo.training.players import check_players, parameters_of
 
@@ -85,7 +85,7 @@ def presets(model: ModelUnderTest) -> None:
     """Every preset sets options that there are, to values that they take."""
     usual = asdict(model.model_class.training_defaults)
     for name, preset in model.card.presets.items():
-        values = {key: value for key, value in preset.items() if key != "size"}
+        values = {key: value for key, value in preset.items() if key not in DATA_OPTIONS}
         try:
             resolve(model.model_class.Config, usual, [values])
         except Exception as problem:
