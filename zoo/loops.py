@@ -158,10 +158,7 @@ def sequence_so_far(
     parts = [] if before is None else [before]
     for each in signature.inputs:
         given = first[each.name]
-        if (
-            each.next == port.name
-            and done.number <= given.shape[1]
-            and given.ndim > len(each.shape)
-        ):
+        was_given = each.next == port.name and given.ndim > len(each.shape)
+        if was_given and done.number <= given.shape[1]:
             parts = [given[:, number] for number in range(done.number)]
     return join_rounds(port, [*parts, done.outputs[port.name]])

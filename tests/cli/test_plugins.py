@@ -13,7 +13,7 @@ from tests.installing import CARD, install
 from tests.process import error_of, zoo, zoo_json
 from zoo.model.weights import load_weights, save_weights
 
-FIRST_PARTY = ["zoo-autoencoders", "zoo-diffusion", "zoo-gans", "zoo-translation"]
+FIRST_PARTY = ["zoo-autoencoders", "zoo-diffusion", "zoo-gans", "zoo-sequences", "zoo-translation"]
 MODEL = PROJECT / "plugins" / "zoo-autoencoders" / "zoo_autoencoders" / "ae.py"
 
 
@@ -36,7 +36,7 @@ def test_no_plugins_may_stand_anywhere_on_the_line() -> None:
     for words in (["--no-plugins", "list"], ["list", "--no-plugins"]):
         done = zoo(*words)
         assert done.stdout == ""
-        assert "left out: zoo-autoencoders, zoo-diffusion, zoo-gans, zoo-translation" in done.stderr
+        assert f"left out: {', '.join(FIRST_PARTY)}" in done.stderr
     said = error_of("show", "vae", "--no-plugins", code=3, error="model-not-found")
     assert "zoo-autoencoders" in said
     assert "--no-plugins" in error_of("train", "--", "--no-plugins", code=3), "a name after --"
@@ -50,7 +50,7 @@ def test_what_is_disabled_is_remembered_and_said(tmp_path: Path) -> None:
     said = error_of("train", "dcgan", code=3, error="model-not-found")
     assert "disabled" in said
     assert "zoo plugins enable zoo-gans" in said
-    assert loaded() == ["zoo-autoencoders", "zoo-diffusion", "zoo-translation"]
+    assert loaded() == ["zoo-autoencoders", "zoo-diffusion", "zoo-sequences", "zoo-translation"]
     assert loaded(ZOO_HOME=str(tmp_path)) == FIRST_PARTY, "elsewhere it is not"
     assert zoo("plugins", "enable", "zoo-gans").stderr == "zoo-gans is enabled\n"
     assert loaded() == FIRST_PARTY

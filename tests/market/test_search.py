@@ -35,7 +35,13 @@ def test_search_finds_by_name_model_and_summary() -> None:
     def found(*words: str) -> list[str]:
         return [row["distribution"] for row in zoo_json("plugins", "search", *words)]
 
-    assert found() == ["zoo-autoencoders", "zoo-diffusion", "zoo-gans", "zoo-translation"]
+    assert found() == [
+        "zoo-autoencoders",
+        "zoo-diffusion",
+        "zoo-gans",
+        "zoo-sequences",
+        "zoo-translation",
+    ]
     assert found("zoo-tr") == ["zoo-translation"]
     assert found("WGAN-gp") == ["zoo-gans"]
     assert found("denoising") == ["zoo-autoencoders", "zoo-diffusion"]
