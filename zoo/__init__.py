@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.catalog.card import Asset as Asset
     from zoo.catalog.card import Card as Card
     from zoo.catalog.card import Paper as Paper
-    from zoo.catalog.dataset import Asset as Asset
     from zoo.catalog.dataset import Dataset as Dataset
     from zoo.catalog.dataset import RemoteFile as RemoteFile
     from zoo.catalog.plugins import hookimpl as hookimpl
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Asset": "zoo.catalog.dataset",
+    "Asset": "zoo.catalog.card",
     "Card": "zoo.catalog.card",
     "DataSpec": "zoo.ports",
     "DecodeOptions": "zoo.modalities.base",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -67,10 +68,9 @@ def test_a_folder_without_pictures_is_passed_over_where_a_pattern_found_it(comma
     Path("in/empty/notes.txt").write_text("none here")
     done = command.run("reconstruct.onnx", "in/*", "-o", "out")
     assert (done.code, done.lines) == (0, ["out/a.png", "out/b.png"])
-    named = command.run("reconstruct.onnx", "in/empty", "-o", "out")
-    assert (named.code, "in/empty holds no pictures" in named.err) == (3, True)
-    alone = command.run("reconstruct.onnx", "in/e*", "-o", "out")
-    assert (alone.code, "in/e* finds no pictures" in alone.err) == (3, True)
+    for word in ("in/empty", "in/e*"):
+        words = ("reconstruct.onnx", word, "-o", "out")
+        assert word in command.refused(*words, code=3, error="no-pictures")
 
 
 def test_a_file_that_has_the_name_of_a_pattern_is_that_file(command: Zoo) -> None:
@@ -83,9 +83,8 @@ def test_a_file_that_has_the_name_of_a_pattern_is_that_file(command: Zoo) -> Non
 
 def test_a_pattern_that_nothing_fits_is_an_error(command: Zoo) -> None:
     negative(Path("reconstruct.onnx"))
-    done = command.run("reconstruct.onnx", "in/*.png", "-o", "out")
-    assert (done.code, done.out) == (3, "")
-    assert "in/*.png" in done.err
+    words = ("reconstruct.onnx", "in/*.png", "-o", "out")
+    assert "in/*.png" in command.refused(*words, code=3, error="file-not-found")
 
 
 def test_a_picture_goes_through_a_pipe() -> None:
@@ -127,33 +126,39 @@ def test_a_grid_goes_to_standard_output() -> None:
 
 
 WRONG = {
-    "nothing comes": ("reconstruct.onnx -", b"", 3, "standard input is empty"),
-    "twice": ("reconstruct.onnx - -", b"x", 2, "once only"),
-    "no picture": ("reconstruct.onnx -", b"hello", 3, "cannot read standard input"),
-    "damaged arrays": ("decode.onnx -", b"PK", 3, "cannot read arrays from standard input"),
-    "arrays that do not fit": ("reconstruct.onnx -", b"npy", 2, "standard input does not fit"),
-    "JSON beside a picture": ("decode.onnx -o - --json", b"", 2, "both write to standard output"),
-    "two pictures": ("reconstruct.onnx a.png a.png -o -", b"", 2, "one file, standard output"),
+    "nothing comes": ("reconstruct.onnx -", b"", 3, "bad-input", "standard input"),
+    "twice": ("reconstruct.onnx - -", b"x", 2, "conflicting-options", "standard input"),
+    "no picture": ("reconstruct.onnx -", b"hello", 3, "bad-picture", "standard input"),
+    "damaged arrays": ("decode.onnx -", b"PK", 3, "bad-input", "standard input"),
+    "arrays that do not fit": ("reconstruct.onnx -", b"npy", 2, "bad-input", "float64 (3,)"),
+    "JSON beside a picture": ("decode.onnx -o -", b"", 2, "conflicting-options", "-o -"),
 }
 
 
-@pytest.mark.parametrize(("words", "content", "code", "expected"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(("words", "content", "code", "error", "name"), WRONG.values(), ids=WRONG)
 def test_what_a_pipe_cannot_do_is_an_error(
-    words: str, content: bytes, code: int, expected: str
+    words: str, content: bytes, code: int, error: str, name: str
 ) -> None:
     negative(Path("reconstruct.onnx"))
     decoder(Path("decode.onnx"))
-    photo(Path("a.png"), 0)
     if content == b"npy":
         array = io.BytesIO()
         np.save(array, np.zeros(3))
         content = array.getvalue()
-    done = piped("run", *words.split(), content=content)
+    done = piped("run", *words.split(), "--json", content=content)
     said = done.stderr.decode()
     assert done.returncode == code
-    assert (b"" if "--json" not in words else b"{") == done.stdout[:1]
-    assert expected in said
+    assert json.loads(done.stdout)["error"]["code"] == error
+    assert name in said
     assert len(said.splitlines()) <= 6
+
+
+def test_several_pictures_do_not_go_to_standard_output() -> None:
+    negative(Path("reconstruct.onnx"))
+    photo(Path("a.png"), 0)
+    done = piped("run", "reconstruct.onnx", "a.png", "a.png", "-o", "-")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"standard output" in done.stderr
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:

@@ -85,7 +85,7 @@ def test_other_text_is_read_with_the_alphabet_of_the_training() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [(b"short", "too short"), (b"\xfd\xfe" * 500, "play.txt")]
+    ("content", "word"), [(b"too short a text to be learnt from" * 2, "too short"), (b"\xfd\xfe" * 500, "play.txt")]
 )
 def test_a_text_that_cannot_be_used_is_an_error(content: bytes, word: str) -> None:
     Path("play.txt").write_bytes(content)

@@ -98,6 +98,12 @@ class Environment:
             assert len(said.splitlines()) <= 6, said
         return done.stdout, done.stderr
 
+    def refused(self, *words: str, code: int, error: str, **variables: str) -> str:
+        """Run what must fail, with an exit code and the code of ``--json``; return what it says."""
+        out, err = self.zoo(*words, "--json", code=code, **variables)
+        assert json.loads(out)["error"]["code"] == error, err
+        return err[err.index("error: ") :]
+
     def version(self, distribution: str) -> str:
         """Return the version of what is installed in it, or an empty string."""
         lookup = (

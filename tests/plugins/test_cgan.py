@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 from zoo_gans.cgan import ConditionalGAN, ConditionalGANConfig
 
+from tests.errors import raises
 from tests.plugins.plain_loop import clothes
 from zoo import DataSpec, UsageError
 from zoo.catalog.lookup import find_model
@@ -89,5 +90,5 @@ def test_data_without_classes_is_refused() -> None:
         "image": "image",
         "label": "label",
     }  # the trainer refuses others
-    with pytest.raises(UsageError, match="classes"):
+    with raises(UsageError, "usage", "cgan", "zoo data list"):
         build(DataSpec.of_images("grey", channels=1, height=28, width=28))

@@ -86,33 +86,34 @@ def test_publishing_needs_no_password_and_only_that_job_may_speak_for_the_reposi
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"),
+    ("name", "named"),
     [
-        ("class", "word of Python"),
-        ("torch", "module"),
-        ("json", "module"),
+        ("class", "'class'"),
+        ("torch", "'torch'"),
+        ("json", "'json'"),
         ("vae", "zoo-autoencoders"),
-        ("gans", "belongs to zoo-gans"),
-        ("core", "zoo-core is installed"),
+        ("gans", "zoo-gans"),
+        ("core", "zoo-core"),
         ("zoo-translation", "zoo-translation"),
-        ("emoji", "reserved"),
-        ("My-Sketch", "lower-case"),
-        ("my_sketch", "lower-case"),
-        ("../sketch", "lower-case"),
-        ("/tmp/sketch", "lower-case"),
-        ("sketch\n", "lower-case"),
-        ("", "lower-case"),
-        (LONGEST + "a", "more than 40"),
-        ("a" * 5000, "at most 40"),
+        ("emoji", "'emoji'"),
+        ("My-Sketch", "'My-Sketch'"),
+        ("my_sketch", "'my_sketch'"),
+        ("../sketch", "'../sketch'"),
+        ("/tmp/sketch", "'/tmp/sketch'"),
+        ("sketch\n", r"'sketch\n'"),
+        ("", "''"),
+        (LONGEST + "a", "40"),
+        ("a" * 5000, "40"),
     ],
 )
-def test_a_name_that_nobody_can_use_is_refused(name: str, reason: str) -> None:
-    assert reason in error_of("plugins", "new", name, code=2)
+def test_a_name_that_nobody_can_use_is_refused(name: str, named: str) -> None:
+    assert named in error_of("plugins", "new", name, code=2, error="bad-value")
     assert not list(Path().iterdir())
 
 
 def test_a_kind_that_there_is_not_is_refused() -> None:
-    assert "autoencoder" in error_of("plugins", "new", "my-sketch", "--kind", "autoencode", code=2)
+    words = ("plugins", "new", "my-sketch", "--kind", "autoencode")
+    assert "autoencoder" in error_of(*words, code=2, error="usage")
 
 
 @pytest.mark.parametrize("there", ["folder", "file", "dangling link"])
@@ -124,7 +125,7 @@ def test_what_is_there_already_is_left_alone(there: str) -> None:
         place.write_text("mine")
     else:
         place.symlink_to("nowhere")
-    assert "exists already" in error_of("plugins", "new", "my-sketch", code=2)
+    assert "my-sketch" in error_of("plugins", "new", "my-sketch", code=2, error="already-exists")
     assert [path.name for path in Path().iterdir()] == ["my-sketch"]
     assert there != "file" or place.read_text() == "mine"
 
@@ -134,13 +135,13 @@ def test_a_folder_appears_when_everything_is_in_it(tmp_path: Path) -> None:
         "import resource, signal, sys; from zoo.cli.command import main;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
-        "main(['plugins', 'new', 'my-sketch', '-o', 'new/my-sketch'])"
+        "main(['plugins', 'new', 'my-sketch', '-o', 'new/my-sketch', '--json'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", limited], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr
-    assert "File too large" in done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "cannot-write"
     assert not list((tmp_path / "new").iterdir())
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import zoo.testing
+from tests.errors import raises
+from tests.process import error_of
 from tests.process import zoo as command
 from tests.testing.test_planted_bugs import FILE, GRAPHS, WITH_REPEAT
 from tests.testing.tiny import forget, write
@@ -49,11 +51,8 @@ def test_a_correct_plugin_passes_every_check(site: Path) -> None:
     forget()
     found = outcomes_of("tiny")
     assert [each.check for each in found] == list(NAMES)
-    others = {each.check: each.message for each in found if each.kind != "passed"}
-    assert others == {
-        "ports/given": "no graph takes something to the same kind of thing",
-        "ports/loops": "no graph is one step of a loop",
-    }
+    others = {each.check: each.kind for each in found if each.kind != "passed"}
+    assert others == {"ports/given": "skipped", "ports/loops": "skipped"}
 
 
 def test_a_player_may_be_changed_after_its_own_update(site: Path) -> None:
@@ -89,7 +88,7 @@ def test_what_is_expected_to_fail_and_passes_fails(site: Path) -> None:
         outcome = check_one(NAMES[name], ModelUnderTest.of(find_model("tiny")), expected)
         assert outcome.kind == "failed"
         assert reason in outcome.message
-    with pytest.raises(PluginError, match="Did you mean 'static/summary'"):
+    with raises(PluginError, "plugin", "'static/sumary'", "'static/summary'"):
         check_one(
             NAMES["static/paper"], ModelUnderTest.of(find_model("tiny")), {"static/sumary": "why"}
         )
@@ -111,9 +110,9 @@ def test_as_a_test_each_check_is_a_case(site: Path) -> None:
     (mark,) = test_tiny.pytestmark  # type: ignore[attr-defined] # pytest's
     assert [mark.kwargs["ids"](check) for check in mark.args[1]] == list(NAMES)
     test_tiny(NAMES["static/paper"])
-    with pytest.raises(pytest.fail.Exception, match=r"full stop .*line 13"):
+    with pytest.raises(pytest.fail.Exception, match=r"line 13\)\nstatic/summary: "):
         test_tiny(NAMES["static/summary"])
-    with pytest.raises(pytest.skip.Exception, match="not installed from a folder"):
+    with pytest.raises(pytest.skip.Exception):
         conformance("tiny")(NAMES["static/wheel"])
 
 
@@ -148,10 +147,8 @@ def test_without_pip_no_wheel_is_built(site: Path, monkeypatch: pytest.MonkeyPat
     forget()
     monkeypatch.setitem(sys.modules, "pip", None)
     outcome = check_one(NAMES["static/wheel"], ModelUnderTest.of(find_model("tiny")), {})
-    assert (outcome.kind, outcome.message) == (
-        "skipped",
-        "pip, which builds wheels, is not installed here",
-    )
+    assert outcome.kind == "skipped"
+    assert "pip" in outcome.message
 
 
 def test_a_bad_project_file_stops_no_other_check(site: Path) -> None:
@@ -220,8 +217,9 @@ def test_the_command_tells_each_check_and_fails_with_the_plugin(site: Path) -> N
 
 
 def test_the_command_knows_what_is_installed() -> None:
-    assert "Did you mean 'zoo-gans'" in command("plugins", "check", "zoo-gasn", code=3).stderr
-    assert "no plugin but the zoo's own" in command("plugins", "check").stderr
+    said = error_of("plugins", "check", "zoo-gasn", code=3, error="plugin-not-found")
+    assert "'zoo-gans'" in said
+    assert command("plugins", "check").stdout == "", "the zoo's own are not checked unless named"
 
 
 def test_every_check_says_what_must_hold_and_is_called_by_its_name() -> None:
@@ -255,5 +253,5 @@ def test_a_name_that_another_installed_plugin_has_is_a_finding(
     theirs = Plugin("zoo-theirs", "1.0", "theirs", models=(replace(card, name="walrus"),))
     mine = Plugin("zoo-mine", "1.0", "mine", models=(replace(card, name="walrus"),))
     monkeypatch.setattr(package_checks, "installed_plugins", lambda: (theirs, mine))
-    with pytest.raises(Finding, match="'walrus' belongs to zoo-theirs"):
+    with pytest.raises(Finding, match=r"'walrus'.* zoo-theirs"):
         package_checks.reserved(Package("zoo-mine", [mine]))

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.errors import raises
 from tests.installing import install_stranger
 from tests.process import zoo
 from tests.training.test_trainer import (
@@ -175,7 +176,7 @@ def test_a_network_of_two_players_has_an_optimiser_of_each() -> None:
 def test_sharing_that_nobody_speaks_of_is_refused() -> None:
     model = Shared(DotsConfig(), SPEC)
     model.shared = False
-    with pytest.raises(PluginError, match="shared=True"):
+    with raises(PluginError, "breaks-contract", "shared=True"):
         state_of(model)
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from zoo.errors import UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    from zoo.catalog.dataset import Asset
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # what models, data sets and plugins are called
 MAX_NAME = 40
@@ -54,6 +51,42 @@ class Paper:
             raise ValueError(f"paper {str(self.title)[:60]!r}: title, authors and url must be text")
         if not isinstance(self.year, int):
             raise ValueError(f"paper {self.title[:60]!r}: year must be a number")
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A pretrained network that a model stands on: fetched, verified, never trained or saved.
+
+    Weight files name it by its hash instead of holding it.
+
+    Args:
+        network: attribute of the model that it fills, such as ``"features"``.
+        licence: of the weights, as their owners give it.
+        sha256: of the file, in lower-case hexadecimal.
+        urls: where it can be had; empty where it lies in the plugin's package.
+        path: of the file in the plugin's package; None where it is downloaded.
+        bytes: its size, or None where it is not published.
+
+    Raises:
+        ValueError: a part is unusable.
+    """
+
+    network: str
+    licence: str
+    sha256: str
+    urls: tuple[str, ...] = ()
+    path: Path | None = None
+    bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.network, str) and self.network.isidentifier()):
+            raise ValueError(f"asset {str(self.network)[:60]!r} must be called as an attribute")
+        if not isinstance(self.licence, str) or not re.fullmatch(r"[^\r\n]{1,200}", self.licence):
+            raise ValueError(f"asset {self.network!r} needs licence: one line")
+        if not isinstance(self.sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"asset {self.network!r} needs its sha256: 64 digits of 0-9a-f")
+        if bool(self.urls) == (self.path is not None):
+            raise ValueError(f"asset {self.network!r} needs urls, or the path of a file")
 
 
 @dataclass(frozen=True)

@@ -78,49 +78,6 @@ class Download:
 
 
 @dataclass(frozen=True)
-class Asset:
-    """A pretrained network that a model stands on: fetched, verified, never trained or saved.
-
-    Weight files name it by its hash instead of holding it.
-
-    Args:
-        network: attribute of the model that it fills, such as ``"features"``.
-        licence: of the weights, as their owners give it.
-        sha256: of the file, in lower-case hexadecimal.
-        urls: where it can be had; empty where it lies in the plugin's package.
-        path: of the file in the plugin's package; None where it is downloaded.
-        bytes: its size, or None where it is not published.
-
-    Raises:
-        ValueError: a part is unusable.
-    """
-
-    network: str
-    licence: str
-    sha256: str
-    urls: tuple[str, ...] = ()
-    path: Path | None = None
-    bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.network, str) and self.network.isidentifier()):
-            raise ValueError(f"asset {str(self.network)[:60]!r} must be called as an attribute")
-        if not matches(r"[^\r\n]{1,200}", self.licence):
-            raise ValueError(f"asset {self.network!r} needs licence: one line")
-        if not matches(r"[0-9a-f]{64}", self.sha256):
-            raise ValueError(f"asset {self.network!r} needs its sha256: 64 digits of 0-9a-f")
-        if bool(self.urls) == (self.path is not None):
-            raise ValueError(f"asset {self.network!r} needs urls, or the path of a file")
-
-    @property
-    def download(self) -> Download:
-        """What to download; of one with `urls`."""
-        file = RemoteFile(f"{self.network}-{self.sha256[:16]}", self.urls, self.bytes, self.sha256)
-        title = f"asset {self.network!r}"
-        return Download(title, f"assets/{self.sha256[:16]}", self.licence, (file,))
-
-
-@dataclass(frozen=True)
 class Weights:
     """Published weights of one model."""
 

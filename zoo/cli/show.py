@@ -89,7 +89,7 @@ def _show_model(model: str, *, as_json: bool) -> None:
     from zoo.training.config import Settings
 
     preset = asdict(model_class.training_defaults)
-    spec = _spec(entry.card.data)
+    spec = _spec(entry)
     from zoo.cli.arguments import find_assets
     from zoo.model.weights import build
 
@@ -150,10 +150,19 @@ weights    {published}
 """)
 
 
-def _spec(name: str) -> DataSpec:
-    """Return the specification of a model's default data, as the catalogue gives it."""
-    from zoo.ports import DataSpec
+def _spec(entry: ModelEntry) -> DataSpec:
+    """Return the specification of a model's default data.
 
+    That is what the catalogue says of pictures; other data is fetched and read.
+    """
+    from zoo.ports import NAMED, PICTORIAL, DataSpec
+
+    name = entry.card.data
+    if not {*entry.card.needs.values()} <= PICTORIAL | NAMED:
+        from zoo.cli.arguments import fetch_source
+        from zoo.data.store import open_store, with_names
+
+        return with_names(open_store(fetch_source(name)), entry.card.needs, {}).spec
     data = find_dataset(name)
     height, width = data.size or (64, 64)
     spec = DataSpec.of_images(

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from zoo.atomic import write_json
-from zoo.catalog.dataset import Asset, Download, Downloadable, RemoteFile, cache_home
+from zoo.catalog.card import Asset
+from zoo.catalog.dataset import Download, Downloadable, RemoteFile, cache_home
 from zoo.errors import NotFoundError, ZooError
 from zoo.manifest import sha256_of
 from zoo.records import read_json
@@ -216,7 +217,10 @@ def asset_files(assets: Sequence[Asset], fetch_one: Callable[[Download], Path]) 
     found = {}
     for asset in assets:
         if asset.path is None:
-            found[asset.network] = fetch_one(asset.download) / asset.download.files[0].name
+            name, known = f"{asset.network}-{asset.sha256[:16]}", asset.sha256
+            file = RemoteFile(name, asset.urls, asset.bytes, known)
+            title, folder = f"asset {asset.network!r}", f"assets/{known[:16]}"
+            found[asset.network] = fetch_one(Download(title, folder, asset.licence, (file,))) / name
             continue
         if not asset.path.is_file() or sha256_of(asset.path) != asset.sha256:
             raise NotFoundError(

@@ -131,6 +131,10 @@ def domains_in(name: str) -> tuple[str, ...]:
 
 def _domains(location: DataLocation, listing: Listing) -> tuple[str, ...]:
     if location.dataset and location.dataset.domains:
+        called = {name.casefold(): name for name in location.dataset.domains}
+        if called.keys() == {name.casefold() for name in listing.domains}:  # folders say which
+            first, second = listing.domains
+            return called[first.casefold()], called[second.casefold()]
         return location.dataset.domains
     if listing.domains != ("a", "b"):  # the names of folders
         return listing.domains

@@ -14,6 +14,7 @@ from zoo.modalities.base import DecodeOptions, Side
 
 MAX_BYTES = 2**28  # of all texts together
 USUAL_LENGTH = 128  # symbols of a window, unless --length says otherwise
+FEWEST = 32  # symbols; a shorter text only says something about what it lies beside
 HELD_OUT = 0.1  # share at the end of the training text that is kept for validation
 
 
@@ -35,7 +36,7 @@ def list_text(base: Path, files: Files, options: DecodeOptions) -> Listing:
         end = len(whole) - max(length, round(HELD_OUT * len(whole)))
         texts["train"], texts["validation"] = whole[: max(end, 0)], whole[max(end, 0) :]
         notes.append(f"the last {HELD_OUT:.0%} of the text are held out")
-    if not any(texts.values()):
+    if sum(map(len, texts.values())) < FEWEST:
         return Listing("text", {})
     alphabet = options.alphabet or text.alphabet_of(texts["train"])
     listed = {}
