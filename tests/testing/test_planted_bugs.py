@@ -120,6 +120,9 @@ MODEL_BUGS = {
 IMPORT_BUGS = {
     "torch with the cards": Bug(INIT, HEAD, HEAD + "import torch\n", "import/light",
         "import torch"),
+    "torch with a kind of data": Bug(INIT, "\n\n@hookimpl",
+        "\n\n@hookimpl\ndef zoo_modalities():\n    import torch\n\n    return []\n\n\n@hookimpl",
+        "import/light", "    import torch"),
     "prints": Bug(INIT, HEAD, HEAD + "print('hello')\n", "import/silent", "print('hello')"),
     "writes": Bug(INIT, "import os\n", "import os\n\nopen('left', 'w').close()\n",
         "import/writes-nothing", "open('left'"),
