@@ -69,3 +69,18 @@ def test_the_documented_codes_are_those_of_the_code() -> None:
 def test_an_error_has_the_code_of_its_class_or_its_own() -> None:
     assert errors.NotFoundError("gone").code == "not-found"
     assert errors.NotFoundError("gone", code="run-not-found").code == "run-not-found"
+
+
+def test_errors_of_zoo_are_not_matched_by_their_wording() -> None:
+    """`tests.errors.raises` asks for class, code and names in place of ``match=``."""
+    ours = {*_classes(), "ZooError"}
+    found = [
+        f"{path.relative_to(PROJECT)}, line {node.lineno}"
+        for path in sorted((PROJECT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "pytest.raises"
+        and any(keyword.arg == "match" for keyword in node.keywords)
+        and ours.intersection(ast.unparse(each).rpartition(".")[2] for each in ast.walk(node))
+    ]
+    assert not found, found

@@ -22,14 +22,16 @@ def install(folder: Path) -> dict[str, str]:
     files(GUIDE, project)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", site, project], check=True, capture_output=True)
-    return {"PYTHONPATH": str(site)}
+    places = [str(site), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 def tour(folder: Path) -> Path:
     """Return a folder with the files that the guide's commands need."""
     place = folder / "tour"
     place.mkdir()
-    (place / "letters.py").write_text((folder / "project" / "letters.py").read_text())
+    for name in ("letters.py", "tunes.py"):
+        (place / name).write_text((folder / "project" / name).read_text())
     return place
 
 

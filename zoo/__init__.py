@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from zoo.catalog.dataset import Dataset as Dataset
     from zoo.catalog.dataset import RemoteFile as RemoteFile
     from zoo.catalog.plugins import hookimpl as hookimpl
+    from zoo.errors import NotFoundError as NotFoundError
     from zoo.errors import UsageError as UsageError
     from zoo.errors import ZooError as ZooError
     from zoo.modalities.base import DecodeOptions as DecodeOptions
+    from zoo.modalities.base import Decoding as Decoding
     from zoo.modalities.base import Modality as Modality
     from zoo.modalities.base import Side as Side
     from zoo.modalities.base import Stored as Stored
@@ -50,12 +52,14 @@ _HOMES = {
     "DataSpec": "zoo.ports",
     "DecodeOptions": "zoo.modalities.base",
     "Dataset": "zoo.catalog.dataset",
+    "Decoding": "zoo.modalities.base",
     "Goal": "zoo.model.contract",
     "Graph": "zoo.model.contract",
     "ImagePool": "zoo.model.blocks",
     "Modality": "zoo.modalities.base",
     "Model": "zoo.model.contract",
     "Monitor": "zoo.model.contract",
+    "NotFoundError": "zoo.errors",
     "Paper": "zoo.catalog.card",
     "Player": "zoo.model.contract",
     "Port": "zoo.ports",

@@ -20,7 +20,7 @@ FORMS = ("float", "uint8")
 
 # Models whose own settings would take minutes, with what makes the same networks smaller, and
 # models that have another graph with another option.
-OPTIONS = dict.fromkeys(("cyclegan", "pix2pix", "ddpm"), ("--preset", "tiny"))
+OPTIONS = dict.fromkeys(("cyclegan", "pix2pix", "ddpm", "wavegan"), ("--preset", "tiny"))
 VARIANTS = {
     "conv-ae, unpool": ("conv-ae", "--set", "upsampling=unpool"),
     "denoising-ae, masking": ("denoising-ae", "--set", "noise=masking"),
@@ -63,8 +63,9 @@ def models() -> dict[str, tuple[str, ...]]:
 def export(model: str, folder: Path) -> Iterator[Export]:
     """Train a model for two steps, so that no number is left at its start, and export it."""
     run = zoo_json("train", *models()[model], "--steps", "2", "--name", folder.name)["run"]
-    for form in FORMS:
-        zoo("export", run, "--onnx", "--io", form, "-o", str(folder))
+    zoo("export", run, "--onnx", "-o", str(folder))
+    if _has_pictures(folder):
+        zoo("export", run, "--onnx", "--io", "uint8", "-o", str(folder))
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     for entry in manifest["files"].values():
         path = folder / entry["file"]
@@ -73,6 +74,17 @@ def export(model: str, folder: Path) -> Iterator[Export]:
         examples = read_reference(reference, signature.inputs, signature.outputs)
         form = "uint8" if ".uint8" in path.suffixes else "float"
         yield Export(model, entry["graph"], form, path, [*examples, _as_one(examples)])
+
+
+def _has_pictures(folder: Path) -> bool:
+    """Whether a graph of an exported model takes or gives pictures."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return any(
+        port["kind"] == "image"
+        for entry in manifest["files"].values()
+        for side in ("inputs", "outputs")
+        for port in entry["signature"][side]
+    )
 
 
 def _as_one(examples: list[Example]) -> Example:

@@ -163,8 +163,7 @@ def test_a_disabled_plugin_is_listed_and_not_imported(
 ) -> None:
     marker = tmp_path / "marker"
     environment = everything | {"MARKER": str(marker)}
-    said = error_of("plugins", "disable", "zoo-hang", code=3, **environment)
-    assert "Did you mean 'zoo-hangs'?" in said
+    assert "'zoo-hangs'" in error_of("plugins", "disable", "zoo-hang", code=3, **environment)
     assert "zoo-hangs is disabled" in zoo("plugins", "disable", "Zoo_Hangs", **environment).stderr
     rows = zoo_json("plugins", "list", **environment)
     (row,) = (row for row in rows if row["distribution"] == "zoo-hangs")
@@ -208,20 +207,22 @@ def test_a_first_party_name_is_taken_by_nobody(rows: dict[str, Any], site: dict[
     assert listed["vae"] == "zoo-autoencoders"
     assert listed["zoo-rival:vae"] == "zoo-rival"
     assert "Kingma" in zoo("show", "vae", **site).stdout
-    assert "zoo_rival.model" in error_of("show", "zoo-rival:vae", code=4, **site)
+    said = error_of("show", "zoo-rival:vae", code=4, error="plugin-failed", **site)
+    assert "zoo_rival.model" in said
 
 
 def test_a_first_party_name_stays_reserved_when_its_plugin_is_not_here(
     site: dict[str, str],
 ) -> None:
-    said = error_of("show", "vae", code=3, **site | {"ZOO_PLUGINS": "zoo-rival"})
-    assert "zoo-autoencoders offers it" in said
-    listed = zoo_json("list", **site | {"ZOO_PLUGINS": "zoo-rival"})
+    environment = site | {"ZOO_PLUGINS": "zoo-rival"}
+    said = error_of("show", "vae", code=3, error="model-not-found", **environment)
+    assert "zoo-autoencoders" in said
+    listed = zoo_json("list", **environment)
     assert [row["name"] for row in listed] == ["zoo-rival:vae"]
 
 
 def test_a_card_without_its_model_file_says_so_when_it_is_used(site: dict[str, str]) -> None:
-    said = error_of("show", "good", code=4, **site)
+    said = error_of("show", "good", code=4, error="plugin-failed", **site)
     assert "zoo-good" in said
     assert "zoo_good.model" in said
 

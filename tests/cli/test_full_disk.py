@@ -38,7 +38,6 @@ def test_run_names_the_file_and_the_folder(
 ) -> None:
     said = error_of("run", str(graph), "-n", "16", "-o", place, code=1, error="disk-full")
     assert file in said
-    assert "No space left on device" in said
     assert str((full_disk / file).parent) in said
     assert left(full_disk) == ["fill"]
 
@@ -56,6 +55,5 @@ def test_sample_and_export_name_the_file_and_the_folder(full_disk: Path, trained
 
 def test_a_disk_that_is_read_only_says_so(small_disk: Path, graph: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    said = error_of("run", str(graph), "-o", "grid.png", code=1)
-    assert "Read-only file system" in said
+    said = error_of("run", str(graph), "-o", "grid.png", code=1, error="cannot-write")
     assert str(small_disk) in said

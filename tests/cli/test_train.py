@@ -317,29 +317,30 @@ def test_what_is_wrong_is_said_shortly(words: list[str], code: int, error: str, 
 
 
 def test_a_name_that_is_taken_is_refused(in_trained: Path) -> None:
-    said = error_of("train", "vae", "--steps", "1", "--name", "first", code=2)
-    assert "exists already" in said
+    words = ("train", "vae", "--steps", "1", "--name", "first")
+    assert "first" in error_of(*words, code=2, error="already-exists")
     assert (in_trained / "runs" / "first" / "run.json").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
 def test_a_device_that_is_not_there_is_said() -> None:
-    assert "cpu" in error_of("train", "vae", "--device", "cuda", code=2)
+    words = ("train", "vae", "--device", "cuda")
+    assert "cpu" in error_of(*words, code=2, error="device-unavailable")
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "error", "name"),
     [
-        ("modle = 'vae'", "Did you mean 'model'?"),
-        ("[training]\nepocs = 3", "Did you mean 'epochs'?"),
-        ("training = 3", "$.training"),
-        ("model = [", "not a TOML file"),
-        ("x" * 70_000, "larger than"),
+        ("modle = 'vae'", "unknown-option", "'model'"),
+        ("[training]\nepocs = 3", "unknown-option", "'epochs'"),
+        ("training = 3", "bad-config", "$.training"),
+        ("model = [", "bad-config", "mine.toml"),
+        ("x" * 70_000, "bad-config", "mine.toml"),
     ],
 )
-def test_a_configuration_file_that_is_wrong_is_refused(text: str, says: str) -> None:
+def test_a_configuration_file_that_is_wrong_is_refused(text: str, error: str, name: str) -> None:
     Path("mine.toml").write_text(text)
-    assert says in error_of("train", "vae", "--config", "mine.toml", code=2)
+    assert name in error_of("train", "vae", "--config", "mine.toml", code=2, error=error)
 
 
 def test_two_class_folders_are_two_domains_for_a_translator(tmp_path: Path) -> None:
@@ -353,7 +354,7 @@ def test_two_class_folders_are_two_domains_for_a_translator(tmp_path: Path) -> N
     assert [each["domain"] for each in data["ports"]] == ["horses", "zebras"]
     zoo("sample", "c", "-o", "there-and-back.png")
     save(tmp_path / "animals" / "donkeys" / "0.png", photo(0, 32, 32))
-    said = error_of("train", "cyclegan", "--data", str(tmp_path / "animals"), *words, code=2)
-    assert "two folders" in said
-    for word in ("learns from a and b", "holds image and label"):
-        assert word in said
+    words = ["train", "cyclegan", "--data", str(tmp_path / "animals"), *words]
+    said = error_of(*words, code=2, error="wrong-data")
+    for name in (str(tmp_path / "animals"), "a and b", "image", "label"):
+        assert name in said

@@ -51,8 +51,8 @@ def without_torch(tmp_path: Path) -> dict[str, str]:
 def test_a_verb_that_needs_torch_names_the_extra(
     words: list[str], in_trained: Path, without_torch: dict[str, str]
 ) -> None:
-    said = error_of(*words, code=4, **without_torch)
-    assert "torch is not installed" in said or "lightning_fabric is not installed" in said
+    said = error_of(*words, code=4, error="missing-package", **without_torch)
+    assert "torch" in said or "lightning_fabric" in said
     assert "[train]" in said
 
 
@@ -79,8 +79,8 @@ def test_the_other_verbs_work_without_torch(
 def test_tensorboard_is_looked_for_before_anything_is_imported(
     in_trained: Path, without_torch: dict[str, str]
 ) -> None:
-    said = error_of("train", "vae", "--tensorboard", code=4, **without_torch)
-    assert "tensorboard is not installed" in said
+    words = ("train", "vae", "--tensorboard")
+    said = error_of(*words, code=4, error="missing-package", **without_torch)
     assert "[tensorboard]" in said
 
 

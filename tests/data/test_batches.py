@@ -17,7 +17,9 @@ from tests.errors import raises
 from zoo.cli.job import create_job
 from zoo.data.batches import Batches, common_rows, in_order, length
 from zoo.errors import UsageError
-from zoo.ports import DataSpec
+from zoo.modalities import register
+from zoo.modalities.base import Modality, Stored
+from zoo.ports import DataSpec, Port
 from zoo.training import devices
 from zoo.training.train import setup_training
 
@@ -204,3 +206,21 @@ def test_what_cannot_be_shared_is_told():
     assert caught.value.hint == "--batch-size 4"
     with raises(UsageError, "too-many-devices", 2, "3 devices"):
         Batches(split, data_of(split), 3, seed=0, device=CPU, ranks=3)
+
+
+class Bits(Modality):
+    """A kind that keeps in bytes what is float32 in a port, as it is."""
+
+    kind = "bits"
+
+    def stored(self, port: Port) -> Stored:
+        return Stored("uint8", (3,))
+
+
+def test_a_batch_has_the_dtype_of_its_port_whatever_lies_in_the_cache() -> None:
+    register(Bits())
+    rows = np.array([[0, 1, 1], [1, 0, 1]], np.uint8)
+    spec = DataSpec("bits", (Port("bits", "bits", ("batch", 3)),))
+    (batch,) = in_order({"bits": rows}, spec, 2, CPU)
+    assert batch["bits"].dtype == torch.float32
+    assert np.array_equal(batch["bits"].numpy(), rows)

@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from tests.data.pictures import fill
+from tests.errors import raises
 from zoo.data.batches import in_order
 from zoo.data.location import locate_data
 from zoo.data.store import Store, open_store
@@ -85,11 +86,15 @@ def test_other_text_is_read_with_the_alphabet_of_the_training() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [(b"short", "too short"), (b"\xfd\xfe" * 500, "play.txt")]
+    ("content", "code", "name"),
+    [
+        (b"too short a text to be learnt from" * 2, "too-few-rows", "128"),
+        (b"\xfd\xfe" * 500, "bad-data", "play.txt"),
+    ],
 )
-def test_a_text_that_cannot_be_used_is_an_error(content: bytes, word: str) -> None:
+def test_a_text_that_cannot_be_used_is_an_error(content: bytes, code: str, name: str) -> None:
     Path("play.txt").write_bytes(content)
-    with pytest.raises(NotFoundError, match=word):
+    with raises(NotFoundError, code, name):
         opened("play.txt")
 
 
@@ -190,7 +195,7 @@ def test_ratings_are_a_row_for_each_user() -> None:
 
 def test_a_table_without_numbers_is_an_error() -> None:
     Path("words.csv").write_text("name,town\na,b\nc,d\n")
-    with pytest.raises(NotFoundError, match=r"words\.csv"):
+    with raises(NotFoundError, "bad-data", "words.csv"):
         opened("words.csv")
 
 
@@ -210,10 +215,10 @@ def test_numbers_and_captions_lie_beside_pictures() -> None:
 
 def test_what_a_kind_does_not_have_is_not_asked_of_it() -> None:
     fill(Path("photos"), 4)
-    with pytest.raises(UsageError, match="length"):
+    with raises(UsageError, "does-not-apply", "length"):
         opened("photos", length=100)
     Path("play.txt").write_text("abcd" * 200)
-    with pytest.raises(UsageError, match="size"):
+    with raises(UsageError, "does-not-apply", "size"):
         opened("play.txt", size=(8, 8))
 
 

@@ -227,24 +227,28 @@ def test_every_size_that_fits_is_denoised_and_every_parameter_learns(
 
 
 @pytest.mark.parametrize(
-    ("options", "names"),
+    ("options", "code", "names"),
     [
-        ({"multiples": "1,2,2,2"}, ["28×28", "of 8", "--size 32x32"]),
-        ({"patch": 8, "multiples": "1"}, ["28×28", "--size 32x32"]),
-        ({"multiples": ""}, ["multiples"]),
-        ({"timesteps": 20}, ["sampling_steps = 50", "T = 20", "--set sampling_steps=20"]),
+        ({"multiples": "1,2,2,2"}, "wrong-size", ["28×28", "of 8", "--size 32x32"]),
+        ({"patch": 8, "multiples": "1"}, "wrong-size", ["28×28", "--size 32x32"]),
+        ({"multiples": ""}, "bad-value", ["multiples"]),
+        (
+            {"timesteps": 20},
+            "bad-value",
+            ["sampling_steps = 50", "T = 20", "--set sampling_steps=20"],
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_does(
-    options: dict[str, object], names: list[str]
+    options: dict[str, object], code: str, names: list[str]
 ) -> None:
-    with raises(UsageError, "usage", *names):
+    with raises(UsageError, code, *names):
         build(GREY, **options)
 
 
 def test_the_command_refuses_a_size_before_it_trains() -> None:
     words = ("train", "ddpm", "--size", "30", "--steps", "1")
-    assert "--size 32x32" in error_of(*words, code=2, error="usage")
+    assert "--size 32x32" in error_of(*words, code=2, error="wrong-size")
 
 
 def test_the_loss_is_float_32_under_bf16_autocast() -> None:

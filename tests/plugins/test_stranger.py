@@ -106,6 +106,31 @@ def test_a_step_of_a_loop_is_trained_sampled_exported_and_run(site: dict[str, st
         assert animation.n_frames == 12
 
 
+def test_an_asset_is_verified_kept_out_of_weights_and_named_by_its_hash(
+    site: dict[str, str],
+) -> None:
+    """A model on a frozen network is trained, resumed, judged and exported like any other."""
+    words = ["--steps", "12", "--ema", "0.9", "--name", "judged"]
+    outcome = zoo_json("train", "perceptual", *words, **site)
+    zoo("train", "--resume", "judged", "--steps", "20", **site)
+    weights = next(Path(outcome["path"]).glob("checkpoints/*/model.safetensors"))
+    with safe_open(weights, "numpy") as file:
+        names, header = list(file.keys()), json.loads(file.metadata()["zoo"])
+    assert names
+    assert not [name for name in names if name.startswith("features")]
+    assert len(header["identity"]["assets"]["features"]) == 64
+    assert zoo_json("eval", "judged", **site)["metrics"]["error"] > 0
+    zoo("export", "judged", "--onnx", "-o", "judged", **site)
+    (asset,) = Path(site["PYTHONPATH"].split(os.pathsep)[0]).rglob("features.safetensors")
+    whole = asset.read_bytes()
+    asset.write_bytes(whole[:-1] + b"x")
+    try:
+        told = error_of("eval", "judged", code=3, error="hash-mismatch", **site)
+    finally:
+        asset.write_bytes(whole)
+    assert "features" in told
+
+
 def read_wav(path: str | Path) -> tuple[int, np.ndarray]:
     with wave.open(str(path), "rb") as file:
         assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
@@ -142,26 +167,37 @@ def test_sounds_are_written_as_sounds_and_shown_as_pictures(site: dict[str, str]
             zoo(verb, target, *words, code=2, **site)
 
 
-def test_an_asset_is_verified_kept_out_of_weights_and_named_by_its_hash(
+def test_a_kind_of_data_of_its_own_is_read_shown_learnt_from_and_exported(
     site: dict[str, str],
 ) -> None:
-    """A model on a frozen network is trained, resumed, judged and exported like any other."""
-    words = ["--steps", "12", "--ema", "0.9", "--name", "judged"]
-    outcome = zoo_json("train", "perceptual", *words, **site)
-    zoo("train", "--resume", "judged", "--steps", "20", **site)
-    weights = next(Path(outcome["path"]).glob("checkpoints/*/model.safetensors"))
-    with safe_open(weights, "numpy") as file:
-        names, header = list(file.keys()), json.loads(file.metadata()["zoo"])
-    assert names
-    assert not [name for name in names if name.startswith("features")]
-    assert len(header["identity"]["assets"]["features"]) == 64
-    assert zoo_json("eval", "judged", **site)["metrics"]["error"] > 0
-    zoo("export", "judged", "--onnx", "-o", "judged", **site)
-    (asset,) = Path(site["PYTHONPATH"].split(os.pathsep)[0]).rglob("features.safetensors")
-    whole = asset.read_bytes()
-    asset.write_bytes(whole[:-1] + b"x")
-    try:
-        told = error_of("eval", "judged", code=3, error="hash-mismatch", **site)
-    finally:
-        asset.write_bytes(whole)
-    assert "features" in told
+    """Drawings in files of an ending that nobody else knows, in a folder like any other."""
+    for number in range(40):
+        size, folder = 60 + number, Path("drawings", "ab"[number % 2])
+        folder.mkdir(parents=True, exist_ok=True)
+        corners = [(128 - size, 128), (128, 128 - size), (128 + size, 128)]
+        lines = [f"{x} {y}" for x, y in corners[: 2 + number % 2]]
+        (folder / f"{number}.strokes").write_text("\n".join(lines))
+    Path("drawings/a/torn.strokes").write_text("1 2\n300 4\n")
+    found = zoo_json("data", "check", "drawings", "-o", "page.png", **site)
+    assert set(found["classes"]) == {"a", "b"}
+    assert [Path(each["path"]).name for each in found["bad"]] == ["torn.strokes"]
+    assert "300" in found["bad"][0]["reason"]
+    zoo("data", "check", "doodles", "-o", "doodles.png", **site)
+    rows = ["plus", "square", "triangle"]
+    with Image.open("doodles.png") as picture:
+        page = np.asarray(picture)
+    assert page.shape[:2] == grid(np.zeros((24, 64, 64, 1), np.uint8), 8, rows).shape[:2]
+    inked = (page < 128).mean()
+    assert 0.005 < inked < 0.2
+
+    words = ["--data", "drawings", "--length", "3", "--on-bad-image", "skip", "--name", "short"]
+    zoo("train", "pen-ae", *words, "--steps", "4", **site)
+    trained = zoo_json("train", "pen-ae", "--name", "drawn", **site)
+    assert trained["metrics"]["error"] < 0.05  # 0.2 where every drawing is the mean of all
+    zoo("export", "drawn", "--onnx", "-o", "drawn", **site)
+    line = np.full((1, 3, 17), -1, np.float32)
+    line[0, 0] = np.linspace(-0.5, 0.5, 17)
+    np.savez("line.npz", strokes=line)
+    zoo("run", "drawn/pen-ae-doodles.reconstruct.onnx", "line.npz", "-o", "made.npz", **site)
+    with np.load("made.npz") as file:
+        assert file["made"].shape == line.shape

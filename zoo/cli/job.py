@@ -100,13 +100,7 @@ def resume_job(
     wishes = [str(each) for each in (data, *(file.get("data") for file in files)) if each]
     place = _place_of_data(run, str(own["data"]), wishes)
     for wanted in (asked, usual, *files):
-        given = {name: wanted.get(name) for name in DATA_OPTIONS if wanted.get(name) is not None}
-        read = vars(read_decode_options(**given))
-        for name, value in given.items():
-            if read[name] != getattr(decoding, name):
-                now = own.get(name)
-                shown = "x".join(map(str, now)) if isinstance(now, list) else str(now)
-                raise contradiction(run, name, str(value), shown)
+        _check_decoding(run, wanted, own)
     before = {**own.get("options", {}), **own.get("training", {})}
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
@@ -120,6 +114,19 @@ def resume_job(
     opened = _open_data(entry, place, decoding, settings, named)
     job = Job(entry, model_class, configured, settings, *opened, named, find_assets(entry))
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
+
+
+def _check_decoding(run: Run, wanted: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Raise a `UsageError` where data is to be decoded to something else than in the run."""
+    from zoo.training.config import DATA_OPTIONS, contradiction
+
+    before = vars(read_decode_options(**{name: own.get(name) for name in DATA_OPTIONS}))
+    given = {name: wanted.get(name) for name in DATA_OPTIONS if wanted.get(name) is not None}
+    for name, value in vars(read_decode_options(**given)).items():
+        if name in given and value != before[name]:
+            now = own.get(name)
+            shown = "x".join(map(str, now)) if isinstance(now, list) else str(now)
+            raise contradiction(run, name, str(given[name]), shown)
 
 
 def _own_monitors(model_class: type[Model]) -> list[str]:

@@ -239,9 +239,10 @@ def _read_other_kinds(path: Path) -> dict[str, dict[str, Side]]:
             if word.lower() in LABELS and array.ndim == 1:
                 labels[split] = array
             elif word.isidentifier() and len(array) and array.ndim:
-                kind = "volume" if array.ndim in {4, 5} else "values"
-                rows = array if kind == "volume" else array.astype(np.float32)
-                found.setdefault(split, {})[word] = Side(rows, kind=kind)
+                is_volume = array.ndim in {4, 5}
+                rows = array if is_volume else array.astype(np.float32)
+                side = Side(rows, kind="volume" if is_volume else "values")
+                found.setdefault(split, {})[word] = side
         for split, sides in found.items():
             if split in labels:
                 first, side = next(iter(sides.items()))

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.modalities import modality_of
-from zoo.modalities.base import Stored
-from zoo.ports import DataSpec
+from zoo.ports import DataSpec, Port
 
 Split = Mapping[str, "np.ndarray[Any, Any]"]
 Indices = NDArray[np.int64]
@@ -72,7 +71,7 @@ class Batches:
         self.steps_per_epoch = self.images // self.batch_size
         self._split, self._seed, self._device = split, seed, device
         self._rank, self._ranks = rank, ranks
-        self._stored = stored(split, data)
+        self._data = data
         self._orders = {name: data[name].order for name in split}
         sizes = {(self._orders[name], len(rows)) for name, rows in split.items()}
         assert len(sizes) == len({*self._orders.values()}), "arrays of one order have as many rows"
@@ -84,7 +83,7 @@ class Batches:
             begin, end = step * self.batch_size, (step + 1) * self.batch_size
             share = slice(begin + self._rank, end, self._ranks)
             yield {
-                name: _to_tensor(array[orders[name][share]], self._stored[name], self._device)
+                name: _to_tensor(array[orders[name][share]], self._data[name], self._device)
                 for name, array in self._split.items()
             }
 
@@ -100,17 +99,10 @@ def in_order(
     split: Split, data: DataSpec, batch_size: int, device: torch.device
 ) -> Iterator[dict[str, Tensor]]:
     """Yield a split in its own order, two domains side by side; the last batch may be smaller."""
-    rows, forms = common_rows(split), stored(split, data)
+    rows = common_rows(split)
     for start in range(0, rows, batch_size):
         chosen = np.arange(start, min(start + batch_size, rows))
-        yield {
-            name: _to_tensor(array[chosen], forms[name], device) for name, array in split.items()
-        }
-
-
-def stored(split: Split, data: DataSpec) -> dict[str, Stored]:
-    """Return how the arrays of a split become numbers, by name of the port."""
-    return {name: modality_of(data[name]).stored(data[name]) for name in split}
+        yield {name: _to_tensor(array[chosen], data[name], device) for name, array in split.items()}
 
 
 def length(split: Split) -> int:
@@ -123,11 +115,12 @@ def common_rows(split: Split) -> int:
     return min(map(len, split.values()))
 
 
-def _to_tensor(array: np.ndarray[Any, Any], form: Stored, device: torch.device) -> Tensor:
+def _to_tensor(array: np.ndarray[Any, Any], port: Port, device: torch.device) -> Tensor:
     """Return rows of decoded data as numbers of their port, in the memory order of the rows."""
+    form = modality_of(port).stored(port)
     tensor = torch.from_numpy(np.ascontiguousarray(array)).to(device)
     if form.axes:
         tensor = tensor.permute(form.axes)
     if form.divisor != 1 or form.offset:
         return tensor.float().div_(form.divisor).sub_(form.offset)
-    return tensor if tensor.is_floating_point() else tensor.long()
+    return tensor.float() if port.dtype == "float32" else tensor.long()

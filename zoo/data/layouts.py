@@ -91,37 +91,21 @@ def read(
     if modality_of(kind).layout not in {"", layout or modality_of(kind).layout}:
         kind = next(iter(modalities()))  # the files beside are text, and something else is wanted
     base, files, others = _descend(root, everything, kind)
-    hint = f"{root}:LAYOUT with one of {', '.join(LAYOUTS)}"
-    archives = [path for path in (*files, *others) if is_archive(path)]
-    if archives and not items_among(files, kind):
-        hint = f"an archive itself: {base / archives[0]}"
-    asked = layout
     found = labels.find_tables(root, everything) if layout in {None, "metadata"} else []
+    asked = layout
     layout = layout or _recognise(base, files, found, two_domains=two_domains)
     if layout is None and any(map(tables.is_table, others)):
         layout = "table"
-    if layout is None:
-        raise NotFoundError(
-            f"no data set recognised in {root}",
-            cause=describe_files([*files, *others]),
-            hint=hint,
-            code="bad-layout",
-        )
     if layout == "metadata":
         listing = labels.list_metadata(root, found, options)
     elif layout == "text":
         listing = texts.list_text(base, files, options)
     elif layout == "table":
         listing = tables.list_table(base, [path for path in others if tables.is_table(path)])
-    else:
+    elif layout:
         listing = READERS[layout](base, files)
-    if "train" not in listing.splits:
-        raise NotFoundError(
-            f"{root} is not laid out as {layout}: {EXPECTED[layout]} expected",
-            cause=describe_files([*files, *others]),
-            hint=hint,
-            code="bad-layout",
-        )
+    if layout is None or "train" not in listing.splits:
+        raise _not_laid_out(root, layout, base, [*files, *others], alone=not items_among(files))
     if two_domains and layout == "class-folders" and len(listing.classes) == 2:
         unpaired = domains.list_unpaired(base, files)
         listing = unpaired if "train" in unpaired.splits else listing
@@ -129,6 +113,24 @@ def read(
     if asked is None:
         notes += _doubts(listing, files, found)
     return domains.in_pairs(replace(listing, notes=tuple(notes)), pairs)
+
+
+def _not_laid_out(
+    root: Path, layout: Layout | None, base: Path, files: Files, *, alone: bool
+) -> NotFoundError:
+    """Return the error where files are not in the layout, or in none; `alone` of no items."""
+    archives = [path for path in files if is_archive(path)]
+    hint = f"{root}:LAYOUT with one of {', '.join(LAYOUTS)}"
+    if archives and alone:
+        hint = f"an archive itself: {base / archives[0]}"
+    return NotFoundError(
+        f"{root} is not laid out as {layout}: {EXPECTED[layout]} expected"
+        if layout
+        else f"no data set recognised in {root}",
+        cause=describe_files(files),
+        hint=hint,
+        code="bad-layout",
+    )
 
 
 def _recognise(

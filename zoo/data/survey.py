@@ -86,6 +86,7 @@ def _check_options(location: DataLocation, ports: Sequence[Port], options: Decod
             raise UsageError(
                 f"{location.name} holds {modality_of(ports[0]).items}, which have no {name}",
                 hint=f"leave --{name} out",
+                code="does-not-apply",
             )
 
 

@@ -133,6 +133,7 @@ def _list_ratings(tables: Mapping[str, Table], columns: tuple[str, str, str]) ->
             raise NotFoundError(
                 f"{tables[split].path} has {len(users):,} users and {len(things):,} things",
                 cause=f"a row for each user has more than {MAX_NUMBERS:,} numbers together",
+                code="bad-data",
             )
         matrix = np.zeros((len(users), len(things)), np.float32)
         for user, thing, rating in rows:
@@ -166,6 +167,7 @@ def _list_rows(tables: Mapping[str, Table]) -> Listing:
         raise NotFoundError(
             f"{train.path} has no column of numbers alone",
             cause=f"its columns: {presentable(', '.join(train.columns))[:120]}",
+            code="bad-data",
         )
     classes = sorted({row[-1] for rows in read.values() for row in rows}, key=natural)
     if not label or len(classes) > MOST_CLASSES:
@@ -198,7 +200,9 @@ def is_number(word: str) -> bool:
 
 def _number(word: str, path: Path) -> float:
     if not is_number(word):
-        raise NotFoundError(f"cannot read the table {path}", cause=f"{word[:40]!r} is no rating")
+        raise NotFoundError(
+            f"cannot read the table {path}", cause=f"{word[:40]!r} is no rating", code="bad-data"
+        )
     return float(word)
 
 

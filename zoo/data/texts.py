@@ -14,6 +14,7 @@ from zoo.modalities.base import DecodeOptions, Side
 
 MAX_BYTES = 2**28  # of all texts together
 USUAL_LENGTH = 128  # symbols of a window, unless --length says otherwise
+FEWEST = 32  # symbols; a shorter text only says something about what it lies beside
 HELD_OUT = 0.1  # share at the end of the training text that is kept for validation
 
 
@@ -35,7 +36,7 @@ def list_text(base: Path, files: Files, options: DecodeOptions) -> Listing:
         end = len(whole) - max(length, round(HELD_OUT * len(whole)))
         texts["train"], texts["validation"] = whole[: max(end, 0)], whole[max(end, 0) :]
         notes.append(f"the last {HELD_OUT:.0%} of the text are held out")
-    if not any(texts.values()):
+    if sum(map(len, texts.values())) < FEWEST:
         return Listing("text", {})
     alphabet = options.alphabet or text.alphabet_of(texts["train"])
     listed = {}
@@ -46,6 +47,7 @@ def list_text(base: Path, files: Files, options: DecodeOptions) -> Listing:
                 f"the text in {base} is too short: {len(content):,} training symbols",
                 cause=f"windows have {length} symbols, and 2 of them are the least",
                 hint="--length with a smaller number, or more text",
+                code="too-few-rows",
             )
         if len(rows):
             listed[split] = {text.Text.kind: Side(rows, kind=text.Text.kind)}
@@ -69,7 +71,9 @@ def _read_all(paths: Sequence[Path]) -> str:
     """Return the text of several files; lines end in a line feed alone."""
     total = sum(path.stat().st_size for path in paths)
     if total > MAX_BYTES:
-        raise NotFoundError(f"the texts hold {total:,} bytes; at most {MAX_BYTES:,} are read")
+        raise NotFoundError(
+            f"the texts hold {total:,} bytes; at most {MAX_BYTES:,} are read", code="bad-data"
+        )
     return "\n".join(map(_read, paths))
 
 
@@ -83,5 +87,6 @@ def _read(path: Path) -> str:
             f"cannot read the text {path}",
             cause=f"it is not UTF-8: {presentable(str(problem))[:120]}",
             hint="save it as UTF-8, or take it out of the folder",
+            code="bad-data",
         ) from None
     return decoded.replace("\r\n", "\n").replace("\r", "\n")

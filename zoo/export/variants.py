@@ -102,6 +102,23 @@ class Variant:
         return "".join(f".{part}" for part in parts if part)
 
 
+def check_has_pictures(graphs: Mapping[str, Graph], variant: Variant) -> None:
+    """Check that pixels have something to stand for.
+
+    Raises:
+        UsageError: pixels are wanted, and no graph takes or gives pictures.
+    """
+    ports = [port for graph in graphs.values() for port in (*graph.inputs, *graph.outputs)]
+    if variant.io == "uint8" and not any(map(_is_picture, ports)):
+        kinds = ", ".join(dict.fromkeys(port.kind for port in ports))
+        raise UsageError(
+            "--io uint8 is for pictures, and this model has none",
+            cause=f"what goes in and comes out of its graphs is {kinds}",
+            hint="leave --io out; sounds and all other numbers stay float32",
+            code="does-not-apply",
+        )
+
+
 def apply_variant(graph: Graph, variant: Variant) -> Graph:
     """Return the graph with the ports of the variant; its numbers stay float32.
 

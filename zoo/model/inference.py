@@ -176,7 +176,7 @@ def overview(model: Model, name: str, images: Mapping[str, Array]) -> Array:
     if not can_sample(graph.signature):
         return comparison(model, [name], images, affordable_samples(graph, SHOWN))
     port = graph.outputs[0]
-    labels = [port for port in graph.inputs if port.kind == "label" and port.classes]
+    labels = [port for port in graph.inputs if port.is_label and port.classes]
     if len(labels) != 1:
         count = affordable_samples(graph, modality_of(port).samples)
         columns = min(COLUMNS, math.ceil(math.sqrt(count)))

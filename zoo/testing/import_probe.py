@@ -33,6 +33,7 @@ CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.syml
            "os.truncate", "os.chmod"}  # fmt: skip
 PROCESSES = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+HOOKS = {"card": ("zoo_models", "zoo_datasets"), "modality": ("zoo_modalities",)}  # by stage
 SIGNALS = sorted(signal.valid_signals())
 MOST_EVENTS = 50
 MOST_LINES = 5000  # of the plugin after which its state is compared at the end only
@@ -69,7 +70,7 @@ class Probe:
         """Look at what Python is about to do; refuse what goes out to the network."""
         if not self.stage:
             return
-        if event == "import" and self.stage == "card" and arguments[0] in HEAVY:
+        if event == "import" and self.stage in HOOKS and arguments[0] in HEAVY:
             self.note("heavy", arguments[0], self.place())
         elif event in NETWORK:
             self.note("network", event, self.place())
@@ -115,7 +116,7 @@ class Probe:
         try:
             sys.settrace(self.trace)
             loaded = importlib.import_module(module)
-            for hook in ("zoo_models", "zoo_datasets") if stage == "card" else ():
+            for hook in HOOKS.get(stage, ()):
                 getattr(loaded, hook, list)()
         except BaseException as problem:  # SystemExit as well
             frames = [each for each in traceback.extract_tb(problem.__traceback__)
@@ -191,6 +192,12 @@ def main(task: dict[str, Any]) -> None:
         probe.load(module, "card")
     taken = {"computing": probe.computing, "waiting": probe.waiting}
     result.write_text(json.dumps({"events": probe.events, **taken}))
+    with_kinds = [each for each in task["modules"]
+                  if hasattr(sys.modules.get(each), "zoo_modalities")]  # fmt: skip
+    if with_kinds:
+        importlib.import_module("zoo.modalities")  # and with it what a kind of data may import
+    for module in with_kinds:
+        probe.load(module, "modality")
     if task["models"]:
         importlib.import_module("torch")
         for name in zoo.__all__:

@@ -1,6 +1,8 @@
 """Adversarial networks for the zoo: the cards. Each model stands in a file of its own."""
 
-from zoo import Card, Paper, hookimpl
+from pathlib import Path
+
+from zoo import Card, Dataset, Paper, hookimpl
 
 CARDS = [
     Card(
@@ -105,6 +107,25 @@ CARDS = [
             },
         },
     ),
+    Card(
+        name="wavegan",
+        summary="WaveGAN: sounds from noise, with a Wasserstein critic that shifts what it hears",
+        task="generation",
+        model="zoo_gans.wavegan:WaveGAN",
+        paper=Paper(
+            "Adversarial Audio Synthesis",
+            "Donahue et al.",
+            2019,
+            "https://arxiv.org/abs/1802.04208",
+        ),
+        needs={"audio": "audio"},
+        data="spoken-two",
+        presets={
+            "tiny": {"length": 4096, "features": 8, "lr": 5e-4, "epochs": 300, "batch_size": 80},
+            "small": {"length": 4096, "features": 32, "epochs": 1000, "batch_size": 160},
+            "paper": {"length": 16384, "features": 64, "epochs": 10000, "batch_size": 320},
+        },
+    ),
 ]
 
 
@@ -112,3 +133,18 @@ CARDS = [
 def zoo_models() -> list[Card]:
     """Return the cards of this distribution."""
     return CARDS
+
+
+@hookimpl
+def zoo_datasets() -> list[Dataset]:
+    """Return the data set of this distribution."""
+    return [
+        Dataset(
+            name="spoken-two",
+            summary="The spoken digit two: 270 + 30 recordings of six speakers, 8 kHz",
+            layout="folder",
+            licence="CC BY-SA 4.0 (Free Spoken Digit Dataset © Z. Jackson et al.)",
+            channels=1,
+            embedded=Path(__file__).parent / "spoken-two",
+        )
+    ]

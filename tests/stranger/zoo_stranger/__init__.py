@@ -1,4 +1,6 @@
-"""Models that use the contract in unusual ways, and data sets that lie in the package."""
+"""Models that use the contract in unusual ways, data sets in the package, a kind of data."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
@@ -63,20 +65,6 @@ def zoo_models() -> list[zoo.Card]:
             data="crosses",
         ),
         zoo.Card(
-            name="linear-sounds",
-            summary="sounds as sums of a few waveforms",
-            task="generation",
-            model="zoo_stranger.linear_sounds:LinearSounds",
-            paper=zoo.Paper(
-                "Neural networks and principal component analysis",
-                "Baldi and Hornik",
-                1989,
-                "https://doi.org/10.1016/0893-6080(89)90014-2",
-            ),
-            needs={"audio": "audio"},
-            data="tones",
-        ),
-        zoo.Card(
             name="perceptual",
             summary="an autoencoder that a frozen network judges",
             task="reconstruction",
@@ -96,6 +84,34 @@ def zoo_models() -> list[zoo.Card]:
                     path=Path(__file__).parent / "assets" / "features.safetensors",
                 ),
             ),
+        ),
+        zoo.Card(
+            name="linear-sounds",
+            summary="sounds as sums of a few waveforms",
+            task="generation",
+            model="zoo_stranger.linear_sounds:LinearSounds",
+            paper=zoo.Paper(
+                "Neural networks and principal component analysis",
+                "Baldi and Hornik",
+                1989,
+                "https://doi.org/10.1016/0893-6080(89)90014-2",
+            ),
+            needs={"audio": "audio"},
+            data="tones",
+        ),
+        zoo.Card(
+            name="pen-ae",
+            summary="an autoencoder of drawings, a kind of data of the plugin's own",
+            task="reconstruction",
+            model="zoo_stranger.pen_ae:PenAE",
+            paper=zoo.Paper(
+                "Reducing the Dimensionality of Data with Neural Networks",
+                "Hinton and Salakhutdinov",
+                2006,
+                "https://doi.org/10.1126/science.1127647",
+            ),
+            needs={"strokes": "strokes"},
+            data="doodles",
         ),
     ]
 
@@ -122,4 +138,19 @@ def zoo_datasets() -> list[zoo.Dataset]:
             classes=("high", "low"),
             embedded=Path(__file__).parent / "tones",
         ),
+        zoo.Dataset(
+            name="doodles",
+            summary="Triangles, squares and plus signs, drawn with a pen",
+            layout="class-folders",
+            licence="CC0",
+            embedded=Path(__file__).parent / "doodles",
+        ),
     ]
+
+
+@zoo.hookimpl
+def zoo_modalities() -> list[zoo.Modality]:
+    """Return the kind of data."""
+    from zoo_stranger.strokes import Strokes
+
+    return [Strokes()]
