@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+STRANGER = Path(__file__).parent / "stranger"
+
 PROJECT_FILE = """
 [build-system]
 requires = ["hatchling"]
@@ -77,15 +79,14 @@ def install(
     return {"PYTHONPATH": str(site)}
 
 
-def install_stranger(folder: Path) -> dict[str, str]:
-    """Build the plugin in ``tests/stranger`` as a wheel and install it from there.
+def install_stranger(folder: Path, source: Path = STRANGER) -> dict[str, str]:
+    """Build the plugin in ``tests/stranger``, or a copy, as a wheel and install it from there.
 
     Returns:
         Environment variables under which Python finds it.
     """
     pip = [sys.executable, "-m", "pip", "--quiet"]
     offline = ["--no-deps", "--no-build-isolation"]
-    source = Path(__file__).parent / "stranger"
     subprocess.run([*pip, "wheel", *offline, "-w", folder, source], check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     subprocess.run([*pip, "install", *offline, "--target", folder / "site", wheel], check=True)

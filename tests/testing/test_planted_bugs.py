@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.installing import STRANGER, install_stranger
+from tests.process import zoo
 from tests.testing.tiny import forget, write
 from zoo.catalog.lookup import find_model
 from zoo.catalog.plugins import Plugin, installed_plugins
@@ -112,6 +116,9 @@ MODEL_BUGS = {
     "ignores its picture": Bug(FILE, GRAPHS, WITH_REPEAT.replace("VALUE", "image * 0"),
         "ports/given", "def repeat"),
     "a loop without bounds": Bug(FILE, GRAPHS, WITH_LOOP, "ports/loops", "def grow"),
+    "no more than eight samples": Bug(FILE, SAMPLE,
+        "        return self.generator(noise + torch.zeros(8, 4)[: len(noise)])\n",
+        "ports/previews", "def sample"),
     "a placeholder": Bug(INIT, "On small models", "A Paper", "static/placeholders", "A Paper"),
     "a preset of nothing": Bug(INIT, '"width": 8', '"widht": 8', "static/presets", 'name="'),
     "no such class": Bug(FILE, "class Tiny(", "class Small(", "static/model-class", 'name="'),
@@ -158,6 +165,17 @@ EXPORT_BUGS = {
         "        return self.generator(-noise if torch.compiler.is_exporting() else noise)\n",
         "export/agrees", "def sample"),
 }  # fmt: skip
+
+BLOCKS = "def blocks(self, *arguments):"
+REVERSED = f"""
+
+{BLOCKS}
+    for indices, rows, bad in Modality.blocks(self, *arguments):
+        yield indices, rows[::-1], bad
+
+
+Strokes.blocks = blocks
+"""
 
 METADATA = "zoo_MODULE-1.0.dist-info/METADATA"
 STATIC_BUGS = {
@@ -244,6 +262,20 @@ def test_an_import_that_does_not_end(site: Path, monkeypatch: pytest.MonkeyPatch
     found = failed([run(check, package, {}) for check in package_checks.IMPORT_CHECKS])
     assert list(found) == ["import/loads"]
     assert "3 s" in found["import/loads"]
+
+
+def test_a_kind_of_data_whose_rows_are_in_another_order(tmp_path: Path) -> None:
+    """Drawings and their classes belong together; a plugin's own kind hands them over reversed."""
+    source = tmp_path / "stranger"
+    shutil.copytree(STRANGER, source)
+    with (source / "zoo_stranger" / "strokes.py").open("a") as file:
+        file.write(REVERSED)
+    site = install_stranger(tmp_path / "wheel", source)
+    told = json.loads(zoo("plugins", "check", "pen-ae", "--json", code=4, **site).stdout)
+    found = {each["check"]: each["message"] for each in told["checks"] if each["kind"] == "failed"}
+    assert list(found) == ["training/aligned"], found
+    line = (source / "zoo_stranger" / "strokes.py").read_text().splitlines().index(BLOCKS) + 1
+    assert f"strokes.py, line {line}" in found["training/aligned"]
 
 
 @pytest.mark.parametrize("name", STATIC_BUGS)

@@ -166,24 +166,28 @@ def domains_of(graph: Graph) -> tuple[str, str]:
     return given.domain, graph.outputs[0].domain
 
 
-def overview(model: Model, name: str, images: Mapping[str, Array]) -> Array:
+def overview(
+    model: Model, name: str, images: Mapping[str, Array], *, rounds: int | None = None
+) -> Array:
     """Return one picture of a graph that draws or maps, uint8 (H, W, C), every time the same.
 
     Samples fill a page, or a row a class with the same noise. What a graph from image to image
-    makes of a split of data is shown as by `comparison`.
+    makes of a split of data is shown as by `comparison`. `rounds` are those of a step of a loop.
     """
     graph = model.graphs()[name]
     if not can_sample(graph.signature):
-        return comparison(model, [name], images, affordable_samples(graph, SHOWN))
+        count = affordable_samples(graph, SHOWN)
+        return comparison(model, [name], images, count, rounds=rounds)
     port = graph.outputs[0]
     labels = [port for port in graph.inputs if port.is_label and port.classes]
     if len(labels) != 1:
         count = affordable_samples(graph, modality_of(port).samples)
         columns = min(COLUMNS, math.ceil(math.sqrt(count)))
-        return draw_page(draw_samples(model, name, count=count, seed=0), port, columns)
+        samples = draw_samples(model, name, count=count, seed=0, rounds=rounds)
+        return draw_page(samples, port, columns)
     classes = range(min(MOST_CLASSES, len(labels[0].classes)))
     columns = max(1, affordable_samples(graph, COLUMNS * len(classes)) // len(classes))
-    samples = draw_samples(model, name, count=columns, seed=0, classes=classes)
+    samples = draw_samples(model, name, count=columns, seed=0, classes=classes, rounds=rounds)
     return draw_page(samples, port, columns, class_labels(classes, graph.inputs))
 
 
@@ -203,14 +207,20 @@ def default_rounds(graph: Graph) -> int:
 
 
 def draw_samples(
-    model: Model, name: str, *, count: int, seed: int, classes: Sequence[int] | None = None
+    model: Model,
+    name: str,
+    *,
+    count: int,
+    seed: int,
+    classes: Sequence[int] | None = None,
+    rounds: int | None = None,
 ) -> Array:
     """Return samples of a graph whose inputs all have a prior; `seed` is that of the noise.
 
     Of the classes that are asked for by number there are `count` each, with the same noise, class
     after class.
     """
-    for rows in sample_rounds(model, name, count=count, seed=seed, classes=classes):
+    for rows in sample_rounds(model, name, count=count, seed=seed, classes=classes, rounds=rounds):
         last = rows
     return last
 

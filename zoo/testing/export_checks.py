@@ -20,9 +20,10 @@ from zoo import pictures
 from zoo.draws import draw_example
 from zoo.identity import check_signature
 from zoo.loops import drive
+from zoo.modalities import modality_of
 from zoo.model.checks import line_of_graph, unlike_ports
 from zoo.model.contract import Graph
-from zoo.model.inference import as_tuple, default_rounds, run_graph
+from zoo.model.inference import as_tuple, default_rounds, mappers, overview, run_graph, samplers
 from zoo.ports import Port
 from zoo.runtime.reference import Example, write_reference
 from zoo.testing import run_without_plugin
@@ -43,10 +44,7 @@ def inputs_of(model: ModelUnderTest, graph: Graph, *, count: int, seed: int) -> 
     found = {}
     for port in graph.inputs:
         array = draw_example(port, count, model.spec.sizes, generator)
-        like = [each for each in model.spec.ports if each.kind == port.kind and port.sizes]
-        if like and array.shape[1] == like[0].shape[1]:
-            array = _real(model, port, array, generator)
-        found[port.name] = array
+        found[port.name] = array if port.is_drawn else _real(model, port, array, generator)
     return found
 
 
@@ -65,13 +63,24 @@ def outputs_of(
 
 
 def _real(model: ModelUnderTest, port: Port, like: Any, generator: np.random.Generator) -> Any:
-    """Return images of the data, of the port's domain, where they have its size."""
-    split = model.split
-    images = split[model.spec.side_of(port.domain)] if port.domain else next(iter(split.values()))
-    chosen = images[generator.integers(0, len(images), len(like))]
-    low, high = port.range or (-1.0, 1.0)
-    values = pictures.to_values(chosen, low, high)
-    return values if values.shape == like.shape else like
+    """Return rows of the data, of the port's kind and domain, where they have its shape."""
+    spec = model.spec
+    ports = [spec[name] for name in model.split if spec[name].kind == port.kind]
+    if port.domain:
+        ports = [spec[spec.side_of(port.domain)]]
+    if not ports:
+        return like
+    own = next((each for each in ports if each.name == port.name), ports[0])
+    rows = model.split[own.name]
+    chosen = rows[generator.integers(0, len(rows), len(like))]
+    numbers = modality_of(own).to_numbers(chosen, own)
+    if (numbers.shape, numbers.dtype) != (like.shape, like.dtype):
+        return like
+    if port.range in {None, own.range} or own.range is None:
+        return numbers
+    (low, high), (least, greatest) = port.range, own.range
+    share = (numbers - least) / max(greatest - least, 1e-12)
+    return (low + share * (high - low)).astype(numbers.dtype)
 
 
 def outputs(model: ModelUnderTest) -> None:
@@ -167,6 +176,25 @@ def loops(model: ModelUnderTest) -> None:
                     raise _finding(model, name, graph, message)
 
 
+def previews(model: ModelUnderTest) -> None:
+    """A picture can be drawn of what each graph makes, as `zoo train` does for its previews."""
+    trained = model.trained
+    names = [*samplers(trained), *mappers(trained)]
+    if not names:
+        raise Skip("previews show no graph of this model")
+    for name in names:
+        if _random_output(model, name, model.graphs[name]):
+            raise PrerequisiteFailed("ports/repeatable")
+        try:
+            with TemporaryDirectory() as folder:
+                pictures.write_png(
+                    Path(folder, "page.png"), overview(trained, name, model.split, rounds=2)
+                )
+        except Exception as problem:
+            message = f": no preview can be drawn: {problem}"[:300]
+            raise _finding(model, name, model.graphs[name], message) from problem
+
+
 def _random_output(model: ModelUnderTest, name: str, graph: Graph) -> str:
     """Return the first output that is not the same twice, or nothing."""
     inputs = inputs_of(model, graph, count=2, seed=0)
@@ -247,5 +275,6 @@ EXPORT_CHECKS = [
     Check("ports", draws, tasks={"generation"}),
     Check("ports", given, tasks={"reconstruction", "translation"}),
     Check("ports", loops, tasks=()),
+    Check("ports", previews, tasks=()),
     *(Check("export", each) for each in (exports, agrees, alone)),
 ]

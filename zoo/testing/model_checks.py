@@ -10,9 +10,16 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 
 from zoo.data.batches import in_order
+from zoo.data.decoding import decode_rows
+from zoo.data.layouts import list_files
+from zoo.data.store import open_store
+from zoo.data.survey import decode_options
+from zoo.modalities import OWN, modality_of
+from zoo.model.checks import source_line
 from zoo.model.inference import evaluating, mean_metrics
 from zoo.model.weights import describe, load_weights, save_weights
 from zoo.testing.check import (
@@ -20,6 +27,7 @@ from zoo.testing.check import (
     Check,
     Finding,
     PrerequisiteFailed,
+    Skip,
     innermost_line,
     last_assignment,
 )
@@ -27,6 +35,7 @@ from zoo.testing.export_checks import inputs_of, outputs_of
 from zoo.testing.model_under_test import (
     BATCH,
     SAVED,
+    SLICE,
     ModelUnderTest,
     TrainingRecord,
     record_training,
@@ -37,6 +46,7 @@ from zoo.training.monitors import AlertError
 from zoo.training.players import check_players, parameters_of
 
 ODD = 3  # images of a batch that no usual batch size is a multiple of
+AT_ONCE = 8  # items that are decoded together
 LONGEST_SUMMARY = 90  # characters; a row of `zoo list` has room for no more
 PLACEHOLDERS = re.compile(
     r"\b(TODO|FIXME|XXX)\b|\bA Paper\b|\bSomebody\b|(?i:\bexample\.(org|com|net)\b)"
@@ -95,6 +105,51 @@ def presets(model: ModelUnderTest) -> None:
 def data(model: ModelUnderTest) -> None:
     """The data set, the card's own if no other is named, holds what the model learns from."""
     assert model.split
+
+
+def aligned(model: ModelUnderTest) -> None:
+    """Rows that belong together, such as pairs, do so when they are decoded and in the batches."""
+    spec, orders = model.spec, {name: model.spec.orders[name] for name in model.split}
+    groups = [[name for name in orders if orders[name] == each] for each in {*orders.values()}]
+    groups = [names for names in groups if len(names) > 1]
+    if not groups:
+        raise Skip("no two ports of the data belong together")
+    _check_decoding(model)
+    for names in groups:
+        own = {name: model.split[name] for name in names}
+        (rows,) = in_order(own, spec, SLICE, CPU)
+        for batch in model.batches().epoch(0):
+            for number in range(BATCH):
+                same = [
+                    torch.isclose(rows[name], batch[name][number], rtol=0, atol=0, equal_nan=True)
+                    for name in names
+                ]
+                if (
+                    not torch.stack([each.reshape(len(each), -1).all(1) for each in same])
+                    .all(0)
+                    .any()
+                ):
+                    what = f"rows of {' and '.join(names)} in a batch do not belong together"
+                    raise Finding(what, model.line_of_card())
+
+
+def _check_decoding(model: ModelUnderTest) -> None:
+    """Decode some items, of kinds that plugins bring, together and one by one."""
+    spec = open_store(model.location).spec  # with the names that the data has
+    if all(port.kind in {*OWN, "latent"} for port in spec.ports):
+        return
+    with model.location.opened() as (root, notes):
+        listing = list_files(model.location, root, notes, decode_options(spec))
+        for name, side in listing.splits["train"].items():
+            some = np.random.default_rng(0).permutation(len(side.items))[:AT_ONCE]
+            kept, rows = decode_rows(side, some, spec[name])
+            for number, row in zip(kept, rows, strict=True):
+                _, alone = decode_rows(side, np.array([number]), spec[name])
+                if not np.array_equal(alone[0], row):
+                    what = (
+                        f"{spec[name].kind}: items that are decoded together are in another order"
+                    )
+                    raise Finding(what, source_line(type(modality_of(spec[name])).blocks))
 
 
 def builds(model: ModelUnderTest) -> None:
@@ -239,11 +294,15 @@ CARD_CHECKS = [
     Check("static", each) for each in (summary, paper, placeholders, model_class, presets)
 ]
 TRAINING_CHECKS = [
-    Check("training", each)
-    for each in (
-        data, builds, players, finite, moves_only_its_player, all_move, gradients, validation,
-        same_seed, resume, batch_of_one, odd_batch, weight_file,
-    )
+    Check("training", data),
+    Check("training", aligned, tasks=()),
+    *(
+        Check("training", each)
+        for each in (
+            builds, players, finite, moves_only_its_player, all_move, gradients, validation,
+            same_seed, resume, batch_of_one, odd_batch, weight_file,
+        )
+    ),
 ]  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from zoo.catalog.card import Card
 from zoo.catalog.lookup import ModelEntry, load_class
 from zoo.data.batches import Batches
 from zoo.data.download import asset_files, fetch
-from zoo.data.location import locate_data
+from zoo.data.location import DataLocation, locate_data
 from zoo.data.store import Store, open_store, with_names
 from zoo.errors import ZooError
 from zoo.export.bundle import GRAPH_NAME
@@ -273,12 +273,15 @@ class ModelUnderTest:
     @made_once("training/data")
     def store(self) -> Store:
         """The data set, decoded: the card's own, if no other was named."""
-        place = self.other_data or self.card.data
-        wanted = self.card.needs_two_domains
-        store = open_store(replace(locate_data(place), two_domains=wanted))
-        store = with_names(store, self.card.needs, {})
-        check_data(self.entry, place, store)
+        store = with_names(open_store(self.location), self.card.needs, {})
+        check_data(self.entry, self.other_data or self.card.data, store)
         return store
+
+    @property
+    def location(self) -> DataLocation:
+        """Where the data lies: the card's own, if no other was named."""
+        found = locate_data(self.other_data or self.card.data)
+        return replace(found, two_domains=self.card.needs_two_domains)
 
     @property
     def spec(self) -> DataSpec:
