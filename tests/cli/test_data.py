@@ -72,7 +72,7 @@ def test_the_list_names_every_data_set_and_what_it_costs(toy: Path) -> None:
 
 def test_the_list_as_json_has_the_facts() -> None:
     found = rows()
-    assert len(found) == 18
+    assert len(found) == 21
     assert found["horse2zebra"] == {
         "name": "horse2zebra",
         "summary": "Horses and zebras",
@@ -222,7 +222,7 @@ def test_the_cache_is_listed_with_size_use_and_source() -> None:
         assert time.time() - each["used"] < 60
     table = zoo("data", "list", "--cached").stdout
     assert str(found[0]["id"])[:12] in table
-    assert "16x16 colour, stretch" in table
+    assert "16x16 RGB, fit stretch" in table
 
 
 def test_downloads_are_listed_and_removed_by_name(toy: Path) -> None:
