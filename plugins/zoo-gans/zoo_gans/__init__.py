@@ -162,6 +162,7 @@ def zoo_datasets() -> list[Dataset]:
         Dataset(
             name="spoken-two",
             summary="The spoken digit two: 270 + 30 recordings of six speakers, 8 kHz",
+            kind="audio",
             layout="folder",
             licence="CC BY-SA 4.0 (Free Spoken Digit Dataset © Z. Jackson et al.)",
             channels=1,
