@@ -91,15 +91,13 @@ def test_symbols_are_drawn_from_the_softmax_at_a_temperature(temperature: float)
     assert (shares - (logits / temperature).softmax(dim=0)).abs().max() < 0.01
 
 
-def test_noise_of_nought_and_one_stays_finite() -> None:
-    model, zeros = build(), torch.zeros(2, 1, 6)
-    u = torch.stack([torch.zeros(5), torch.ones(5)])
+def test_noise_of_nought_and_one_leaves_the_likeliest_symbol_at_temperature_0() -> None:
+    model, zeros, symbols = build(), torch.zeros(5, 1, 6), torch.arange(5)
     with torch.no_grad():
-        chosen, *state = model.write(
-            torch.zeros(2, dtype=torch.int64), zeros, zeros, torch.ones(2), u
-        )
-    assert ((chosen >= 0) & (chosen < 5)).all()
-    assert all(torch.isfinite(each).all() for each in state)
+        wanted = model.network(symbols[:, None])[0][:, 0].argmax(dim=1)
+        for u in (torch.zeros(5, 5), torch.ones(5, 5), torch.eye(5)):
+            chosen, *_ = model.write(symbols, zeros, zeros, torch.zeros(5), u)
+            assert torch.equal(chosen, wanted)
 
 
 @pytest.fixture(scope="module")
