@@ -287,8 +287,8 @@ def _counts(counts: Mapping[str, int], domains: Sequence[str] = ()) -> str:
 
 def _facts(dataset: Dataset) -> dict[str, object]:
     """Return a row of the catalogue as plain JSON values, without its files."""
-    names = ("name", "summary", "licence", "kind", "layout", "size", "channels", "classes", "domains",
-             "pairs", "bytes")  # fmt: skip
+    names = ("name", "summary", "licence", "kind", "layout", "size", "channels", "classes",
+             "domains", "pairs", "bytes")  # fmt: skip
     facts = {name: getattr(dataset, name) for name in names}
     return {**facts, "embedded": bool(dataset.embedded)}
 
