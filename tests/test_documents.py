@@ -34,7 +34,8 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 
 
 def test_nothing_is_said_to_be_on_a_package_index_that_is_not_there() -> None:
-    ours = r"pip install [^\n]*?(?<![\w./-])(zoo-(core|autoencoders|gans|translation))\b"
+    names = "core|autoencoders|diffusion|gans|sequences|translation"
+    ours = rf"pip install [^\n]*?(?<![\w./-])(zoo-({names}))\b"
     for path in [*DOCUMENTS, *(PROJECT / "zoo").rglob("*.py"), *(PROJECT / "zoo").rglob("*.tmpl")]:
         found = re.search(ours, path.read_text(encoding="utf-8"))
         assert found is None, f"{path.relative_to(PROJECT)}: {found[0] if found else ''}"

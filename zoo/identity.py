@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from zoo.ports import MAX_ROUNDS, DataSpec, Signature, describe_port, numbers_in_a_row
 from zoo.records import to_plain, typed
+from zoo.validation import require
 
 Schema = Literal[3]
 SCHEMA: Schema = 3  # of all records here; a greater number may mean other things
@@ -54,14 +55,14 @@ class Identity:
 
     def __post_init__(self) -> None:
         for key in ("model", "distribution", "version"):
-            _require(_is_printable_name(getattr(self, key)), key)
+            require(_is_printable_name(getattr(self, key)), key)
         for name, signature in self.graphs.items():
-            _require(_is_printable_name(name), "name of a graph")
+            require(_is_printable_name(name), "name of a graph")
             check_signature(signature)
-        _require(all(map(_is_printable_name, self.config)), "config")
-        _require(all(map(_is_plain, self.config.values())), "value in config")
-        _require(all(map(_is_printable_name, self.metrics)), "metrics")
-        _require(all(map(_is_printable_name, self.assets)), "assets")
+        require(all(map(_is_printable_name, self.config)), "config")
+        require(all(map(_is_plain, self.config.values())), "value in config")
+        require(all(map(_is_printable_name, self.metrics)), "metrics")
+        require(all(map(_is_printable_name, self.assets)), "assets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +90,10 @@ class GraphFile:
     written_by: Mapping[str, str]  # versions of the packages that wrote the file
 
     def __post_init__(self) -> None:
-        _require(_is_printable_name(self.graph), "graph")
+        require(_is_printable_name(self.graph), "graph")
         check_signature(self.signature)
         words = (self.dropout, *self.normalisation, *self.written_by, *self.written_by.values())
-        _require(
+        require(
             all(map(_is_printable_name, words)), "word about normalisation, dropout or versions"
         )
 
@@ -141,11 +142,11 @@ class ExportedFile(GraphFile, FileFacts):
     def __post_init__(self) -> None:
         super().__post_init__()
         outputs = {port.name for port in self.signature.outputs}
-        _require(outputs >= set(self.checks), "checks of outputs that the file does not have")
+        require(outputs >= set(self.checks), "checks of outputs that the file does not have")
         for groups in (self.checks, self.quality):
             for names in (groups, *groups.values()):
                 usable = len(names) <= MAX_FIGURES and all(map(_is_printable_name, names))
-                _require(usable, "figures of a file")
+                require(usable, "figures of a file")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +172,7 @@ def from_text(text: str, kind: type[Record]) -> Record:
     Raises:
         ValueError: the text is too long, no JSON or no such record, or one of another schema.
     """
-    _require(len(text) <= MAX_TEXT, f"length: {len(text):,} characters")
+    require(len(text) <= MAX_TEXT, f"length: {len(text):,} characters")
     try:
         return from_plain(json.loads(text), kind)
     except RecursionError:
@@ -202,23 +203,23 @@ def check_signature(signature: Signature) -> None:
     """
     for ports in (signature.inputs, signature.outputs):
         names = [port.name for port in ports]
-        _require(0 < len(names) == len(set(names)) <= 64, "ports: none, many, or two of one name")
+        require(0 < len(names) == len(set(names)) <= 64, "ports: none, many, or two of one name")
         for port in ports:
             words = [port.name, *(size for size in port.shape if isinstance(size, str))]
-            _require(all(map(_is_printable_name, words)), "name in a port")
+            require(all(map(_is_printable_name, words)), "name in a port")
             domain = port.domain == "" or _is_printable_name(port.domain)
-            _require(domain, f"domain of port {port.name!r}")
-            _require(numbers_in_a_row(port) <= MAX_ITEM, f"size of port {port.name!r}")
+            require(domain, f"domain of port {port.name!r}")
+            require(numbers_in_a_row(port) <= MAX_ITEM, f"size of port {port.name!r}")
     outputs = {port.name: port for port in signature.outputs}
     for port in signature.inputs:
         fed = outputs.get(port.next)
-        _require(
+        require(
             not port.next
             or (fed is not None and fed.dtype == port.dtype and fed.shape == port.shape),
             f"next of port {port.name!r}: no output {port.next!r} of its shape and dtype",
         )
     rounds = signature.rounds
-    _require(rounds is None or (signature.is_step and 0 < rounds <= MAX_ROUNDS), "number of rounds")
+    require(rounds is None or (signature.is_step and 0 < rounds <= MAX_ROUNDS), "number of rounds")
 
 
 def _is_printable_name(value: object) -> bool:
@@ -229,8 +230,3 @@ def _is_printable_name(value: object) -> bool:
 def _is_plain(value: object) -> bool:
     parts = value if isinstance(value, list | tuple) else [value]
     return all(part is None or isinstance(part, str | bool | int | float) for part in parts)
-
-
-def _require(condition: bool, what: str) -> None:
-    if not condition:
-        raise ValueError(f"unusable {what}")

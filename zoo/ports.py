@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from zoo.validation import are_names, is_integer, is_number, is_range, is_shape, is_word, require
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -21,9 +23,7 @@ DType = Literal["float32", "int64", "uint8"]
 Fit = Literal["cover", "contain", "stretch"]
 Layout = Literal["NCHW", "NHWC"]
 
-MAX_DIMENSION = 2**20
 MAX_NUMBERS = 2**26  # in one row, which is a picture of about 4,700 × 4,700 in colour
-MAX_NAMES = 100_000
 MAX_RATE = 10**7  # hertz
 MAX_ROUNDS = 10**6
 
@@ -93,31 +93,31 @@ class Port:
     colours: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.name, str) and self.name.isidentifier(), "port name")
-        _require(_is_word(self.kind), f"kind of port {self.name!r}")
-        _require(self.dtype in get_args(DType), f"dtype of port {self.name!r}")
-        _require(self.prior in (*get_args(Prior), None), f"prior of port {self.name!r}")
-        _require(self.prior != "uniform" or self.range is not None, "range of a uniform prior")
-        _require(_is_shape(self.shape), f"shape of port {self.name!r}")
+        require(isinstance(self.name, str) and self.name.isidentifier(), "port name")
+        require(is_word(self.kind), f"kind of port {self.name!r}")
+        require(self.dtype in get_args(DType), f"dtype of port {self.name!r}")
+        require(self.prior in (*get_args(Prior), None), f"prior of port {self.name!r}")
+        require(self.prior != "uniform" or self.range is not None, "range of a uniform prior")
+        require(is_shape(self.shape), f"shape of port {self.name!r}")
         rank = len(DIMENSIONS.get(self.kind, self.shape[1:])) + 1
-        _require(len(self.shape) == rank, f"shape of port {self.name!r}: {rank} dimensions")
-        _require(self.default is None or _is_number(self.default), f"default of {self.name!r}")
-        _require(self.next == "" or _is_word(self.next), f"next of port {self.name!r}")
-        _require(self.layout in get_args(Layout), f"layout of port {self.name!r}")
+        require(len(self.shape) == rank, f"shape of port {self.name!r}: {rank} dimensions")
+        require(self.default is None or is_number(self.default), f"default of {self.name!r}")
+        require(self.next == "" or is_word(self.next), f"next of port {self.name!r}")
+        require(self.layout in get_args(Layout), f"layout of port {self.name!r}")
         for span in (self.range, self.value_range):
-            _require(span is None or _is_range(span), f"range of port {self.name!r}")
-        _require(self.fit in get_args(Fit), f"fit of port {self.name!r}")
-        _require(_is_integer(self.order) and self.order >= 0, f"order of port {self.name!r}")
-        _require(numbers_in_a_row(self) <= MAX_NUMBERS, f"size of port {self.name!r}")
-        has_rate = _is_integer(self.rate) and 0 < (self.rate or 0) <= MAX_RATE
+            require(span is None or is_range(span), f"range of port {self.name!r}")
+        require(self.fit in get_args(Fit), f"fit of port {self.name!r}")
+        require(is_integer(self.order) and self.order >= 0, f"order of port {self.name!r}")
+        require(numbers_in_a_row(self) <= MAX_NUMBERS, f"size of port {self.name!r}")
+        has_rate = is_integer(self.rate) and 0 < (self.rate or 0) <= MAX_RATE
         rate_is_usable = has_rate if self.kind in RATED else self.rate is None
-        _require(rate_is_usable, f"rate of port {self.name!r}")
-        names_are_usable = _are_names(self.classes) and _are_names((self.domain,))
-        _require(names_are_usable, f"names in port {self.name!r}")
+        require(rate_is_usable, f"rate of port {self.name!r}")
+        names_are_usable = are_names(self.classes) and are_names((self.domain,))
+        require(names_are_usable, f"names in port {self.name!r}")
         channels = self.shape[1 if self.layout == "NCHW" else 3] if self.is_picture else 0
         colours = "grey" if channels == 1 else "RGB" if channels == 3 else ""
         object.__setattr__(self, "colours", colours)
-        _require(
+        require(
             isinstance(self.tolerance, float) and 0 < self.tolerance < float("inf"),
             f"tolerance of port {self.name!r}",
         )
@@ -249,10 +249,10 @@ class DataSpec:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.name, str) and 0 < len(self.name) <= 200, "data set name")
+        require(isinstance(self.name, str) and 0 < len(self.name) <= 200, "data set name")
         names = [port.name for port in self.ports]
-        _require(0 < len(names) == len(set(names)) <= 64, "ports of the data")
-        _require(_are_names((self.licence,)), "licence of the data")
+        require(0 < len(names) == len(set(names)) <= 64, "ports of the data")
+        require(are_names((self.licence,)), "licence of the data")
 
     @classmethod
     def of_images(
@@ -434,51 +434,3 @@ def shapes_agree(promised: Sequence[int | str], found: Sequence[int | str | None
 def numbers_in_a_row(port: Port) -> int:
     """Return how many numbers one row of a port holds; a size that may vary counts once."""
     return math.prod(size for size in port.shape[1:] if isinstance(size, int))
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str) and value.isidentifier() and len(value) <= 100
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_shape(shape: object) -> bool:
-    return (
-        isinstance(shape, tuple)
-        and 0 < len(shape) <= 8
-        and all(
-            (_is_integer(size) and 0 < size <= MAX_DIMENSION)
-            or (isinstance(size, str) and size.isidentifier())
-            for size in shape
-        )
-    )
-
-
-def _is_range(value: object) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(isinstance(end, float | int) for end in value)
-        and abs(value[0]) < 2**62
-        and abs(value[1]) < 2**62
-        and value[0] <= value[1]
-    )
-
-
-def _are_names(value: object) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) <= MAX_NAMES
-        and all(isinstance(name, str) and len(name) <= 200 for name in value)
-    )
-
-
-def _require(condition: bool, what: str) -> None:
-    if not condition:
-        raise ValueError(f"unusable {what}")

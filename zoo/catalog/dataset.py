@@ -112,6 +112,7 @@ class Dataset:
         layout: how the files are laid out.
         licence: the licence as its owners give it, or a word that there is none.
         size: image height and width in pixels to decode to, or None for the files' own.
+        kind: of its items, such as ``"audio"``; what the catalogue shows.
         channels: 1 for grey, 3 for RGB.
         classes: names of the classes, by label number.
         domains: names of the two sides of a translation.
@@ -129,6 +130,7 @@ class Dataset:
     licence: str
     size: tuple[int, int] | None = None
     channels: int = 3
+    kind: str = "image"
     classes: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()

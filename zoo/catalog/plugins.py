@@ -229,9 +229,8 @@ class _HookError(Exception):
 
 def _unknown_hook(manager: pluggy.PluginManager, module: ModuleType) -> str:
     """Return which hook, or argument of a hook, of a module is specified nowhere."""
-    hooks = (
-        manager.hook.zoo_models, manager.hook.zoo_datasets, manager.hook.zoo_modalities
-    )  # fmt: skip
+    relay = manager.hook
+    hooks = (relay.zoo_models, relay.zoo_datasets, relay.zoo_modalities)
     known = {hook.name: hook.spec.argnames for hook in hooks if hook.spec}
     for name, function in vars(module).items():
         options = manager.parse_hookimpl_opts(module, name)

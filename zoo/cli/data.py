@@ -17,6 +17,7 @@ from zoo.cli.output import describe_size, fetch_with_progress, print_json, print
 from zoo.data.download import cached_state, verified_hash
 from zoo.data.inventory import Cached, inventory, remove
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
+from zoo.ports import PICTORIAL
 
 if TYPE_CHECKING:
     from zoo.data.survey import Inspection
@@ -52,9 +53,9 @@ def list_data(cached: bool, as_json: bool) -> None:
         print_json([{**_facts(row), "cached": cached_state(row)} for row in rows])
         return
     print_table(
-        ["name", "images", "download", "here", "licence", "summary"],
+        ["name", "holds", "download", "here", "licence", "summary"],
         [
-            (row.name, "{}x{} ".format(*row.size or ("any", "any")) + _colour(row.channels),
+            (row.name, _items(row),
              describe_size(row), cached_state(row), row.licence.partition(" (")[0], row.summary)
             for row in rows
         ],
@@ -286,11 +287,15 @@ def _counts(counts: Mapping[str, int], domains: Sequence[str] = ()) -> str:
 
 def _facts(dataset: Dataset) -> dict[str, object]:
     """Return a row of the catalogue as plain JSON values, without its files."""
-    names = ("name", "summary", "licence", "layout", "size", "channels", "classes", "domains",
-             "pairs", "bytes")  # fmt: skip
+    names = ("name", "summary", "licence", "kind", "layout", "size", "channels", "classes",
+             "domains", "pairs", "bytes")  # fmt: skip
     facts = {name: getattr(dataset, name) for name in names}
     return {**facts, "embedded": bool(dataset.embedded)}
 
 
-def _colour(channels: int) -> str:
-    return "grey" if channels == 1 else "colour"
+def _items(dataset: Dataset) -> str:
+    """Return what a data set holds, in a few words."""
+    if dataset.kind not in PICTORIAL:
+        return dataset.kind
+    colour = "grey" if dataset.channels == 1 else "colour"
+    return f"{dataset.size[0]}x{dataset.size[1]} {colour}" if dataset.size else colour

@@ -40,18 +40,16 @@ def verb(
     """Measure TARGET on images that it has not seen.
 
     With the model's own metrics, where it has some. A model that translates between two domains is
-    compared with the true partners, where the data knows them. The samples
-    of a model are classified by a classifier of labelled data, which is trained the first time, and
-    kept.
+    compared with the true partners, where the data knows them. The samples of a model are
+    classified by a classifier of labelled data, which is trained the first time, and kept.
     """
     trained = arguments.load_target(target, data)
     from zoo.evaluation.classes import classify_samples
     from zoo.evaluation.metrics import measure_pairs, needs_classifier, validation_metrics
     from zoo.modalities import modality_of
 
-    store, chosen = arguments.open_held_out(
-        trained, arguments.source_for(trained, data), fit, split
-    )
+    source = arguments.source_for(trained, data)
+    store, chosen = arguments.open_held_out(trained, source, fit, split)
     metrics, images = validation_metrics(trained, store, chosen)
     pairs = measure_pairs(trained.model, store, chosen)
     if samples is None and needs_classifier(trained, store, chosen):

@@ -123,11 +123,8 @@ def _export(
 ) -> None:
     smaller = [flag for flag in PRECISIONS if form[flag.strip("-").replace("-", "_")]]
     if len(smaller) > 1:
-        raise UsageError(
-            f"{' and '.join(smaller)} exclude each other",
-            hint=smaller[0],
-            code="conflicting-options",
-        )
+        both = " and ".join(smaller)
+        raise UsageError(f"{both} exclude each other", hint=smaller[0], code="conflicting-options")
     precision = PRECISIONS[smaller[0]] if smaller else "float32"
     if precision == "float32" and (data, fit, max_loss) != (None, None, None):
         raise UsageError(

@@ -93,8 +93,8 @@ def resume_job(
     decoding = read_decode_options(**{name: own.get(name) for name in DATA_OPTIONS})
     entry = _installed(str(own["model"]), run)
     files = [beside, read_config(config) if config else {}]
-    for name in (model, *(file.get("model") for file in files)):
-        if name is not None and not entry.is_called(str(name)):
+    for name in filter(None, (model, *(file.get("model") for file in files))):
+        if not entry.is_called(str(name)):
             raise contradiction(run, "model", str(name), entry.card.name)
     layers, usual = _layers(entry, files[1], **options)
     wishes = [str(each) for each in (data, *(file.get("data") for file in files)) if each]
@@ -105,9 +105,8 @@ def resume_job(
     in_run = {**beside.get("options", {}), **beside.get("training", {})}
     edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(entry)
-    configured, settings, changes = resolve_again(
-        run, own, model_class.Config, [edited, *layers], _own_monitors(model_class)
-    )
+    layers, monitors = [edited, *layers], _own_monitors(model_class)
+    configured, settings, changes = resolve_again(run, own, model_class.Config, layers, monitors)
     named = own.get("fields", {})
     if fields and read_fields(fields) != named:
         raise contradiction(run, "field", ", ".join(fields), str(named or "none"))

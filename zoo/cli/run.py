@@ -147,10 +147,9 @@ def _run(
         rounds = choose_rounds(signature, rounds, session.path.name)
         place = Path(output or session.path.stem)
         given = find_inputs(inputs, _standard_input(inputs), place)
-        feed = prepare_feed(
-            session, given, count=count, seed=seed, classes=classes, leave_out=place,
-            values=read_values(assignments, signature.inputs),
-        )  # fmt: skip
+        values = read_values(assignments, signature.inputs)
+        feed = prepare_feed(session, given, count=count, seed=seed, classes=classes,
+                            leave_out=place, values=values)  # fmt: skip
         feed = with_sizing(session, feed, fit, size)
         target = choose_target(session, feed, output, rounds, every)
         loop = None if rounds is None else Loop(rounds, seed, target.shown)
@@ -159,18 +158,20 @@ def _run(
         paths, numbers = _write(_with_bar(results, feed, done, loop), session, target, feed)
     _log_skipped(bad, feed.count)
     _log_sizes([original for result in done for original in result.originals], session, feed)
-    facts = {
+    count = sum(len(result.names) for result in done)
+    seconds = round(time.monotonic() - started, 3)
+    facts = {"outputs": paths, "count": count, "left_out": len(bad), "seconds": seconds, **numbers}
+    return {**_facts(session), **facts, **_rounds_of(loop)}
+
+
+def _facts(session: Session) -> dict[str, Any]:
+    """Return which graph was run on what, for ``--json``."""
+    return {
         "file": click.format_filename(session.path),
         "model": session.description.identity.model,
         "graph": session.description.graph,
         "provider": session.provider,
-        "outputs": paths,
-        "count": sum(len(result.names) for result in done),
-        "left_out": len(bad),
-        "seconds": round(time.monotonic() - started, 3),
-        **numbers,
     }
-    return facts | _rounds_of(loop)
 
 
 def _rounds_of(loop: Loop | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -97,13 +97,13 @@ def _show_model(model: str, *, as_json: bool) -> None:
     signatures = {name: graph.signature for name, graph in built.graphs().items()}
     options = [(option, option.default) for option in options_of(model_class.Config).values()]
     trainer = [
-        (option, preset.get(option.name, option.default))
-        for option in options_of(Settings).values()
+        (each, preset.get(each.name, each.default)) for each in options_of(Settings).values()
     ]
     weights = published_weights(entry)
     if as_json:
         print_json({
-            **asdict(entry.card),
+            **to_plain(replace(entry.card, assets=())),
+            "assets": {asset.network: asset.sha256 for asset in entry.card.assets},
             "plugin": entry.plugin.distribution,
             "version": entry.plugin.version,
             "graphs": to_plain(signatures),

@@ -22,7 +22,8 @@ from zoo.training.run import RUNS, Run, check_run_name, name_taken
 
 if TYPE_CHECKING:
     from zoo.training.config import Job
-    from zoo.training.train import Plan, TrainResult
+    from zoo.training.plan import Plan
+    from zoo.training.train import TrainResult
 
 
 BUDGET_OPTIONS = {"steps": "--steps N", "epochs": "--epochs N", "max_seconds": "--time 10m"}
@@ -180,7 +181,7 @@ def _dry_run(resume: str | None, options: Mapping[str, Any], *, as_json: bool) -
     from zoo.cli.job import create_job
 
     job = create_job(**options)
-    from zoo.training.train import plan
+    from zoo.training.plan import plan
 
     found = plan(job)
     if found is not None and as_json:

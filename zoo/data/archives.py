@@ -19,7 +19,6 @@ from typing import IO, BinaryIO
 from zoo.errors import NotFoundError, ZooError
 
 MAX_MEMBERS = 500_000  # who has more pictures than that has unpacked them
-TOO_MANY = f"it has more than {MAX_MEMBERS:,} entries"
 MAX_RATIO = 100  # of unpacked to packed bytes, which pictures are far from
 ALWAYS_ALLOWED = 2**30  # bytes that may be unpacked whatever the ratio
 IMPOSSIBLE_NAMES = {  # a name of 5,000 letters; one of a file and of a folder
@@ -92,7 +91,7 @@ def _write(members: Iterator[_Member], archive: Path, folder: Path) -> str:
     for count, member in enumerate(members):
         total += member.size
         if count >= MAX_MEMBERS:
-            raise _refusal(archive, TOO_MANY)
+            raise _refusal(archive, f"it has more than {MAX_MEMBERS:,} entries")
         if total > allowed:
             raise _refusal(archive, f"it would unpack to more than {total} bytes: a bomb?")
         free = shutil.disk_usage(folder).free
@@ -177,7 +176,7 @@ def _is_latin(text: str) -> bool:
 def _zip_members(file: BinaryIO) -> Iterator[_Member]:
     with zipfile.ZipFile(file) as opened:
         if len(opened.infolist()) > MAX_MEMBERS:
-            raise zipfile.BadZipFile(TOO_MANY)
+            raise zipfile.BadZipFile(f"it has more than {MAX_MEMBERS:,} entries")
         for info in opened.infolist():
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise zipfile.BadZipFile(f"member {info.filename[:100]!r} is a link")

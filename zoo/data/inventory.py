@@ -19,7 +19,6 @@ from typing import Any, Literal
 from zoo.catalog.dataset import cache_home
 from zoo.data.download import ABANDONED, LOCK, PREFIX, RECORDS, store_home
 from zoo.errors import ZooError
-from zoo.modalities import modality_of
 from zoo.ports import Port
 from zoo.records import typed
 
@@ -126,6 +125,8 @@ def _classifiers() -> Iterator[Cached]:
 
 def _facts(folder: Path) -> dict[str, Any]:
     """Return format, name and form of decoded data, as far as its description tells them."""
+    from zoo.modalities import modality_of  # here, because it imports numpy
+
     try:
         description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
         name = description["spec"]["name"]

@@ -27,9 +27,8 @@ def compare_rounds(
 ) -> tuple[int, dict[str, Difference]]:
     """Run a step of a loop for some rounds in torch and in the file, each on its own results.
 
-    Both begin with the same draws and get the same ones in every round. The first round must agree
-    within the tolerance. After it, the differences are only measured: a loop may make a rounding
-    error larger every time, and both results are as good.
+    Both get the same draws in every round. The first round must agree within the tolerance. After
+    it, the differences are only measured: a loop may make a rounding error larger every time.
 
     Returns:
         How many rounds there were, and the differences after the last, by output; 0 and nothing for

@@ -243,9 +243,12 @@ class Modality:
         return np.ascontiguousarray(values, stored.dtype)
 
     def presents(self, port: Port) -> bool:
-        """Whether rows of a port are there to be seen, heard or read, so that they are sampled."""
+        """Whether rows of a port are there to be seen, heard or read, so that they are sampled.
+
+        That is where they have files or pictures of their own.
+        """
         del port
-        return bool(self.suffix)
+        return bool(self.suffix) or type(self).cells is not Modality.cells
 
     def encode(self, rows: Array, port: Port) -> bytes:
         """Return rows, as decoded data holds them, as the content of one file named `suffix`."""

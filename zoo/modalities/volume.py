@@ -54,11 +54,6 @@ class Volume(Modality):
                 cells = np.rint(255 * (cells.astype(np.float32) - low) / max(high - low, 1e-12))
             yield indices, cells.astype(np.uint8), bad
 
-    def presents(self, port: Port) -> bool:
-        """Whether there is a page of them, which every volume has."""
-        del port
-        return True
-
     def cells(self, rows: Array, port: Port) -> Pixels | None:
         """Return each volume as its three projections side by side: front, side and top."""
         del port

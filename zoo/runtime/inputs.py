@@ -302,18 +302,8 @@ def prepare_feed(
     pictures = find_pictures(places, leave_out)
     data = session.description.identity.data
     rows = {len(array) for array in arrays.values()} | ({len(pictures)} if pictures else set())
-    if len(rows) > 1:
-        raise UsageError(
-            f"the inputs have different numbers of rows: {sorted(rows)}", code="bad-input"
-        )
-    if rows and count is not None:
-        raise UsageError(
-            "-n counts what is drawn, but inputs are given",
-            hint="leave -n out",
-            code="conflicting-options",
-        )
+    given_rows = _same_rows(rows, count)
     ports = [each for each in free if each is not port]
-    given_rows = rows.pop() if rows else None
     drawn = _draw_rows(session, ports, rows=given_rows, count=count, seed=seed, classes=classes)
     arrays |= {name: np.repeat(row, drawn.count, axis=0) for name, row in values.items()}
     return replace(
@@ -327,6 +317,25 @@ def prepare_feed(
         notes=notes,
         given=frozenset({*arrays, *([port.name] if port else [])}),
     )
+
+
+def _same_rows(rows: set[int], count: int | None) -> int | None:
+    """Return how many rows all that is given has; None where nothing is.
+
+    Raises:
+        UsageError: numbers of rows differ, or rows are given and others are asked for.
+    """
+    if len(rows) > 1:
+        raise UsageError(
+            f"the inputs have different numbers of rows: {sorted(rows)}", code="bad-input"
+        )
+    if rows and count is not None:
+        raise UsageError(
+            "-n counts what is drawn, but inputs are given",
+            hint="leave -n out",
+            code="conflicting-options",
+        )
+    return min(rows, default=None)
 
 
 def _read_inputs(

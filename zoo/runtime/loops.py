@@ -42,9 +42,9 @@ class Computed(NamedTuple):
 def compute(
     session: Session, feed: Feed, loop: Loop | None, inputs: Arrays, rows: Sequence[int]
 ) -> Computed | None:
-    """Run a batch: once, or for all rounds of a loop. Returns None if Ctrl-C came before any round.
+    """Run a batch: once, or for all rounds of a loop.
 
-    After Ctrl-C in a later round, what there is comes out, and `loop.stopped` says so.
+    After Ctrl-C what there is comes out, and `loop.stopped` says so; None where nothing is there.
 
     Args:
         session: the graph.
@@ -61,8 +61,7 @@ def compute(
     signature = session.description.signature
     first, *_ = signature.outputs
     sequences = [port for port in signature.outputs if is_sequence(port)]
-    whole: Arrays = {}
-    outputs: Arrays = {}
+    whole, outputs = Arrays(), Arrays()
     shown: list[NDArray[Any]] = []
     done = 0
     driven = drive(

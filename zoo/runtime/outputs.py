@@ -87,7 +87,19 @@ def run_batches(
     """
     if feed.port is None:
         yield from _array_batches(session, feed, batch_size or _rows_at_once(session, 1), loop)
-        return
+    else:
+        yield from _picture_results(session, feed, feed.port, on_skip, batch_size, loop)
+
+
+def _picture_results(
+    session: Session,
+    feed: Feed,
+    port: Port,
+    on_skip: OnSkip,
+    batch_size: int | None,
+    loop: Loop | None,
+) -> Iterator[Result]:
+    """Run the graph on all pictures, those of one size together; they go into `port`."""
     done, failed = 0, None
     reasons: list[str] = []
 
@@ -99,7 +111,7 @@ def run_batches(
     for part in _picture_batches(session, feed, skip, batch_size):
         rows_in_part = [each.row for each in part]
         inputs = {name: array[rows_in_part] for name, array in feed.arrays.items()}
-        inputs[feed.port.name] = pixels_to_port(np.stack([each.pixels for each in part]), feed.port)
+        inputs[port.name] = pixels_to_port(np.stack([each.pixels for each in part]), port)
         try:
             computed = compute(session, feed, loop, inputs, rows_in_part)
         except RunError as problem:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -21,42 +20,29 @@ from lightning_fabric import Fabric
 
 import zoo
 from zoo.atomic import OF_THE_DISK, write_text
-from zoo.data.batches import Batches, in_order, length
+from zoo.data.batches import Batches
 from zoo.errors import InterruptedRunError, ZooError
 from zoo.modalities import modality_of
 from zoo.model.checks import check_graphs
-from zoo.model.inference import (
-    device_of,
-    evaluation_batch,
-    mappers,
-    mean_metrics,
-    overview,
-    samplers,
-)
-from zoo.model.weights import describe, init_from, save_weights
+from zoo.model.weights import describe, init_from
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged, newest, set_aside
 from zoo.training.config import Job, interval, network_rates
 from zoo.training.launch import SecondSignal, exit_code
 from zoo.training.monitors import Alert, AlertError
 from zoo.training.players import TrainState, freeze, setup_players
-from zoo.training.reporting import PREVIEWS, Progress, Reporter
+from zoo.training.reporting import Progress, Reporter
 from zoo.training.run import Run, Status, now
-from zoo.training.state import changed_environment, rank_state, restore, write_shared
+from zoo.training.state import changed_environment, rank_state, restore
 from zoo.training.trainer import (
-    MIN_STEPS_BETWEEN_VALIDATIONS,
     Budget,
     Cursor,
     train_steps,
 )
-from zoo.training.watch import measure_diversity
 
 Log = Callable[[str], None]
 
 FEW_STEPS = 300  # with fewer, hardly any model shows what it can do
-MEASURED_STEPS = 10
-WARM_UP_STEPS = 5
-CURVES = 1.0  # seconds to import what draws the curves, and to draw them
 
 
 @dataclass(frozen=True)
@@ -367,90 +353,3 @@ def _explain(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
             code="rank-lost",
         )
     return problem
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a training would do, as ``--dry-run`` shows it."""
-
-    model: str
-    data: str
-    training_images: int
-    validation_images: int
-    ports: dict[str, str]  # what the data is, in words
-    parameters: dict[str, int]
-    device: str
-    precision: str
-    batch_size: int
-    steps_per_epoch: int
-    steps: int | None
-    seconds_per_step: float
-    estimated_seconds: float
-    writes: list[str]
-
-
-def plan(job: Job) -> Plan | None:
-    """Measure a few steps and return what a training would do; None on all ranks but the first.
-
-    Nothing is written.
-    """
-    began = time.monotonic()
-    fabric = devices.start_fabric(job.settings)
-    state, batches = setup_training(job, fabric)
-    sizes = {
-        name: sum(each.numel() for each in player.parameters)
-        for name, player in state.players.items()
-    }
-    trial = Budget(WARM_UP_STEPS + MEASURED_STEPS, math.inf)
-    times = [time.monotonic() for _ in train_steps(state, batches, trial)]
-    started = times[0] - began
-    validation, preview = _measure_rest(job, state)
-    is_first, device = fabric.is_global_zero, fabric.device
-    del state
-    devices.stop_fabric(fabric)
-    if not is_first:
-        return None
-    seconds = (times[-1] - times[-1 - MEASURED_STEPS]) / MEASURED_STEPS
-    budget = Budget.of(job.settings, batches.steps_per_epoch)
-    finite = math.isfinite(budget.steps)
-    estimated = budget.seconds
-    if finite:
-        epochs = math.ceil(MIN_STEPS_BETWEEN_VALIDATIONS / batches.steps_per_epoch)
-        validations = math.ceil(budget.steps / (epochs * batches.steps_per_epoch))
-        rest = started + CURVES + PREVIEWS * preview + validations * validation
-        estimated = min(budget.seconds + rest, budget.steps * seconds + rest)
-    spec, splits = job.store.spec, job.store.splits
-    return Plan(
-        model=job.entry.card.name,
-        data=job.data,
-        training_images=batches.images,
-        validation_images=length(splits["validation"]),
-        ports={port.name: modality_of(port).describe(port) for port in spec.ports},
-        parameters=sizes,
-        device=str(device),
-        precision=devices.precision(job.settings, device.type),
-        batch_size=batches.batch_size,
-        steps_per_epoch=batches.steps_per_epoch,
-        steps=int(budget.steps) if finite else None,
-        seconds_per_step=seconds,
-        estimated_seconds=estimated,
-        writes=["config.toml", "run.json", "metrics.jsonl", "events.jsonl", "log.txt",
-                "samples/", "checkpoints/", "curves.png"],
-    )  # fmt: skip
-
-
-def _measure_rest(job: Job, state: TrainState) -> tuple[float, float]:
-    """Return the seconds of a validation with its checkpoint, and of the previews of one step."""
-    model, held_out = state.model, job.store.splits["validation"]
-    with tempfile.TemporaryDirectory() as folder:
-        times = [time.monotonic()]
-        batches = in_order(held_out, model.data, evaluation_batch(model.data), device_of(model))
-        mean_metrics(model, batches)
-        measure_diversity(model, held_out)
-        save_weights(Path(folder, "model.safetensors"), model, describe(model, job.entry))
-        write_shared(Path(folder), state, {})
-        times.append(time.monotonic())
-        for name in (*samplers(model), *mappers(model)):
-            overview(model, name, held_out)
-        times.append(time.monotonic())
-    return times[1] - times[0], times[2] - times[1]

@@ -121,9 +121,29 @@ CARDS = [
         needs={"audio": "audio"},
         data="spoken-two",
         presets={
-            "tiny": {"length": 4096, "features": 8, "lr": 5e-4, "epochs": 300, "batch_size": 80},
-            "small": {"length": 4096, "features": 32, "epochs": 1000, "batch_size": 160},
-            "paper": {"length": 16384, "features": 64, "epochs": 10000, "batch_size": 320},
+            "tiny": {
+                "length": 4096,
+                "features": 16,
+                "lr": 1e-3,
+                "epochs": 360,
+                "batch_size": 80,
+                "ema": 0.98,
+            },
+            "small": {
+                "length": 4096,
+                "features": 32,
+                "lr": 5e-4,
+                "epochs": 1000,
+                "batch_size": 80,
+                "ema": 0.99,
+            },
+            "paper": {
+                "length": 16384,
+                "features": 64,
+                "lr": 1e-4,
+                "epochs": 10000,
+                "batch_size": 320,
+            },
         },
     ),
 ]
@@ -142,6 +162,7 @@ def zoo_datasets() -> list[Dataset]:
         Dataset(
             name="spoken-two",
             summary="The spoken digit two: 270 + 30 recordings of six speakers, 8 kHz",
+            kind="audio",
             layout="folder",
             licence="CC BY-SA 4.0 (Free Spoken Digit Dataset © Z. Jackson et al.)",
             channels=1,

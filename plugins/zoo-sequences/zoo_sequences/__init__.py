@@ -54,6 +54,7 @@ def zoo_datasets() -> list[Dataset]:
         Dataset(
             name="tiny-shakespeare",
             summary="Plays by Shakespeare: 1.1 million symbols, 65 different ones",
+            kind="text",
             layout="text",
             licence="public domain",
             embedded=Path(__file__).parent / "tiny-shakespeare",
