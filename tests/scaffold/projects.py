@@ -10,7 +10,12 @@ from pathlib import Path
 
 from tests.process import zoo
 
-KINDS = ("autoencoder", "gan", "translation", "bare")
+KINDS = (
+    "autoencoder", "gan", "diffusion", "translation", "pairs", "restoration", "sequence", "sound",
+    "table", "bare",
+)  # fmt: skip
+DATA = {"pairs": "shapes.zip", "sequence": "sums.txt", "sound": "tones.zip",
+        "table": "cylinders.csv"}  # fmt: skip
 
 
 def write(folder: Path, kind: str, name: str, *words: str, **environment: str) -> Path:

@@ -8,17 +8,25 @@ import os
 import re
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.process import zoo_json
-from tests.scaffold.projects import KINDS, install, python, write
+from tests.scaffold.projects import DATA, KINDS, install, python, write
 
 NAMES = {kind: f"sketch-{kind}" for kind in KINDS}
 GRAPHS = {
     "autoencoder": {"encode", "decode", "reconstruct"},
     "gan": {"generate"},
+    "diffusion": {"denoise"},
+    "pairs": {"a_to_b"},
+    "restoration": {"enlarge"},
+    "sequence": {"next"},
+    "sound": {"generate"},
+    "table": {"encode", "decode", "reconstruct"},
     "translation": {"noto_to_twemoji", "twemoji_to_noto"},
     "bare": {"denoise"},
 }
@@ -37,7 +45,8 @@ for words in json.loads(sys.argv[1]):
 
 
 def exported(kind: str, graph: str) -> str:
-    data = "emoji" if kind == "translation" else "fashion-mnist-small"
+    usual = "emoji" if kind == "translation" else "fashion-mnist-small"
+    data = NAMES[kind] if kind in DATA else usual
     return f"{kind}/{NAMES[kind]}-{data}.{graph}.onnx"
 
 
@@ -89,6 +98,34 @@ def test_it_is_listed_trained_sampled_exported_and_run(
 
 
 @pytest.mark.slow
+def test_samples_are_of_the_kind_of_the_data(site: dict[str, str]) -> None:
+    """Text is printed, sounds are WAV files, steps of a loop make pictures, rows stay rows."""
+    words = []
+    for kind in ("diffusion", "pairs", "restoration", "sequence", "sound", "table"):
+        words += [
+            ["train", NAMES[kind], "--steps", "5", "--batch-size", "8"],
+            ["export", NAMES[kind], "--onnx", "-o", kind],
+        ]
+    words += [
+        ["run", exported("diffusion", "denoise"), "-n", "4", "-o", "made.png"],
+        ["run", exported("sequence", "next"), "--set", "prompt=one", "-o", "made.txt"],
+        ["run", exported("sound", "generate"), "-n", "2", "-o", "made.wav"],
+        ["run", exported("pairs", "a_to_b"), "made.png", "-o", "translated"],
+        ["run", exported("restoration", "enlarge"), "made.png", "-o", "enlarged"],
+    ]
+    python("-c", COMMANDS, json.dumps(words), cwd=Path.cwd(), **site)
+    for kind in GRAPHS.keys() & {words[1].removeprefix("sketch-") for words in words}:
+        assert {path.stem.partition(".")[2] for path in Path(kind).glob("*.onnx")} == GRAPHS[kind]
+    assert Path("made.txt").read_text().startswith("one")
+    with wave.open("made.wav") as file:
+        assert file.getframerate() == 4000
+    with Image.open("made.png") as made, Image.open("enlarged/made.png") as enlarged:
+        assert enlarged.size == (2 * made.width, 2 * made.height)
+    with Image.open("translated/made.png") as translated:
+        assert translated.mode == "RGB"
+
+
+@pytest.mark.slow
 def test_its_own_tests_fail_in_nothing_but_what_is_left_to_fill_in(
     projects: dict[str, Path], site: dict[str, str]
 ) -> None:
@@ -131,6 +168,10 @@ def own_tests(project: Path, site: dict[str, str]) -> list[str]:
     [
         ("autoencoder", 2, ["metrics", "mse"], 0.03),
         ("bare", 2, ["metrics", "mse"], 0.03),  # 0.0625 before: the noise
+        ("diffusion", 3, ["metrics", "error"], 0.25),  # 0.35 for the mean image
+        ("pairs", 40, ["metrics", "error"], 0.08),  # 0.1 for the outlines as they are
+        ("sequence", 10, ["metrics", "bits"], 1.5),  # 4 for letters by their frequency
+        ("table", 20, ["metrics", "mse"], 0.01),
         ("translation", 6, ["pairs", 0, "ratio"], 0.95),  # 1 for pictures as they are
     ],
 )

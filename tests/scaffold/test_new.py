@@ -15,7 +15,7 @@ import pytest
 from tests.cli.test_imports import imported_by
 from tests.conftest import PROJECT
 from tests.process import error_of, zoo, zoo_json
-from tests.scaffold.projects import KINDS, python, write
+from tests.scaffold.projects import DATA, KINDS, python, write
 from zoo.scaffold.project import bounds_of
 
 LONGEST = "abcdefghijklmnop-rstuvwxyz-abcdefghi"  # with zoo- before it, the 40 characters there are
@@ -45,12 +45,13 @@ def test_a_whole_distribution_is_written(kind: str) -> None:
         "tests/test_my_sketch.py",
         "zoo_my_sketch/__init__.py",
         "zoo_my_sketch/my_sketch.py",
+        *([f"zoo_my_sketch/data/{DATA[kind]}"] if kind in DATA else []),
     }
     project = read_project_file(Path("my-sketch"))["project"]
     assert project["name"] == told["distribution"] == "zoo-my-sketch"
     assert project["dependencies"] == ["zoo-core[train]>=0.1,<0.2"]
     assert project["entry-points"] == {"zoo": {"my-sketch": "zoo_my_sketch"}}
-    for path in written:
+    for path in [each for each in written if "/data/" not in each]:
         text = (Path("my-sketch") / path).read_text(encoding="utf-8")
         unfilled = re.findall(r"\$\{?[a-z_]\w*", text)
         assert not unfilled, f"{path} holds {unfilled}"
@@ -200,8 +201,9 @@ def test_the_templates_are_in_the_wheel_of_the_core(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "site")
     written = (  # by the copy in the wheel, which stands before this one on the path
         "import zoo; assert zoo.__file__.startswith(sys.argv[1]), zoo.__file__;"
-        "from zoo.cli.command import main; main(['plugins', 'new', 'my-sketch', '--json'])"
+        "from zoo.cli.command import main;"
+        "main(['plugins', 'new', 'my-sketch', '--kind', 'sound', '--json'])"
     )
     command = f"import sys; sys.path.insert(0, sys.argv[1]); {written}"
     told = json.loads(python("-c", command, str(tmp_path / "site"), cwd=tmp_path).stdout)
-    assert len(told["files"]) == 9
+    assert len(told["files"]) == 10

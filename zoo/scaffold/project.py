@@ -100,14 +100,17 @@ def write_project(names: Names, kind: str, folder: Path) -> list[str]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     written = _fill(names, kind)
     with building(folder) as place:
-        for name, text in written.items():
+        for name, content in written.items():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
-            write_text(place / name, text)
+            if isinstance(content, bytes):
+                (place / name).write_bytes(content)
+            else:
+                write_text(place / name, content)
     return sorted(written)
 
 
-def _fill(names: Names, kind: str) -> dict[str, str]:
-    """Return the text of every file by its path in the project."""
+def _fill(names: Names, kind: str) -> dict[str, str | bytes]:
+    """Return the text of every file by its path in the project; the bytes of data."""
     model_file = f"{kind}.py.tmpl"
     class_name = names.class_name
     if keyword.iskeyword(class_name) or re.search(rf"\b{class_name}\b", _read(model_file)):
@@ -122,8 +125,19 @@ def _fill(names: Names, kind: str) -> dict[str, str]:
         "bounds": bounds_of(zoo.__version__),
         "author": json.dumps(author, ensure_ascii=False),  # a string of JSON is one of TOML
         "email": json.dumps(email),
+        "data": names.model,  # a data set of its own, unless the kind names another
+        "imports": "\nfrom zoo import Card, Paper, hookimpl\n",
+        "datasets": "",
         **KINDS[kind],
     }
+    data: dict[str, str | bytes] = {}
+    if file := words.get("file"):
+        content = (TEMPLATES / "data" / file).read_bytes()
+        data[f"{names.package}/data/{file}"] = content
+        words["imports"] = (
+            "\nfrom pathlib import Path\n\nfrom zoo import Card, Dataset, Paper, hookimpl\n"
+        )
+        words["datasets"] = Template(_read("dataset.py.tmpl")).substitute(words)
     templates = {
         "pyproject.toml": "pyproject.toml.tmpl",
         "README.md": "README.md.tmpl",
@@ -135,7 +149,7 @@ def _fill(names: Names, kind: str) -> dict[str, str]:
         f"tests/test_{names.module}.py": "test.py.tmpl",
     }
     filled = {path: Template(_read(name)).substitute(words) for path, name in templates.items()}
-    return {**filled, "LICENSE": _read("LICENSE")}
+    return {**filled, **data, "LICENSE": _read("LICENSE")}
 
 
 def _read(template: str) -> str:
