@@ -22,9 +22,12 @@ from zoo.testing.model_under_test import ModelUnderTest
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "plugin-api.md"
 BEGIN = "<!-- written by python -m tests.test_words -->\n"
+BEGIN_FIELDS = "<!-- fields, written by python -m tests.test_words -->\n"
 END = "<!-- end of what is written -->\n"
 EXAMPLES = ("cgan", "cyclegan")  # models whose batches have, together, all keys
 BATCHES = 16
+SHOWN = ("Card", "Asset", "Dataset", "RemoteFile", "Player", "Graph", "Port", "Goal", "Monitor",
+         "Training")  # fmt: skip
 DIMENSIONS = {1: "(N,)", 2: "(N, D)", 4: "(N, C, H, W)"}
 
 
@@ -72,21 +75,37 @@ def _range(numbers: Tensor, classes: int) -> str:
     return "0 to the number of classes - 1"
 
 
+def fields() -> Iterator[str]:
+    """Yield what each public class that authors build or fill in says of itself."""
+    for name in SHOWN:
+        signature = inspect.signature(getattr(zoo, name))
+        parameters = [str(each).replace("'", "") for each in signature.parameters.values()]
+        head = f"{name}(\n    " + ",\n    ".join(parameters) + ",\n)"
+        told = (inspect.getdoc(getattr(zoo, name)) or "").replace("`", "")
+        yield f"### {name}\n\n```text\n{head}\n\n{told}\n```\n"
+
+
 def lists() -> str:
     """Return both lists, as the document has them."""
-    fields = ["| field | words |", "|---|---|", *words()]
+    words_of_fields = ["| field | words |", "|---|---|", *words()]
     arrays = [
         "| key of a batch | shape | dtype | range | of, for example |",
         "|---|---|---|---|---|",
     ]
-    return "\n".join([*fields, "", *arrays, *keys()]) + "\n"
+    return "\n".join([*words_of_fields, "", *arrays, *keys()]) + "\n"
 
 
-def test_the_document_lists_the_words_and_keys_that_there_are() -> None:
+PARTS = {BEGIN: lists, BEGIN_FIELDS: lambda: "\n".join(fields())}
+
+
+def test_the_document_lists_the_words_keys_and_fields_that_there_are() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    assert text.partition(BEGIN)[2].partition(END)[0] == lists()
+    for begin, written in PARTS.items():
+        assert text.partition(begin)[2].partition(END)[0] == written()
 
 
 if __name__ == "__main__":
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-    DOCUMENT.write_text(before + BEGIN + lists() + END + rest.partition(END)[2], encoding="utf-8")
+    for begin, written in PARTS.items():
+        before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(begin)
+        text = before + begin + written() + END + rest.partition(END)[2]
+        DOCUMENT.write_text(text, encoding="utf-8")

@@ -85,6 +85,8 @@ class Asset:
             raise ValueError(f"asset {self.network!r} needs licence: one line")
         if not isinstance(self.sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise ValueError(f"asset {self.network!r} needs its sha256: 64 digits of 0-9a-f")
+        if self.path is not None and not isinstance(self.path, Path):
+            raise ValueError(f"asset {self.network!r}: path must be a pathlib.Path")
         if bool(self.urls) == (self.path is not None):
             raise ValueError(f"asset {self.network!r} needs urls, or the path of a file")
 
@@ -102,7 +104,7 @@ class Card:
         paper: where the model comes from.
         needs: the ports of data that training needs, by name and kind; its batches hold them.
         data: name of the data set used when the user names none; ``"distribution:name"`` where
-            the name alone could mean another.
+            the name alone could mean another; empty where the user must name one.
         presets: named sets of values for the options of model and trainer, and for what data is
             decoded to: ``size`` (of images, ``64`` or ``"48x64"``), ``length``, ``rate``;
             `zoo train MODEL --preset NAME` starts from one.
@@ -121,7 +123,8 @@ class Card:
 
     def __post_init__(self) -> None:
         check_name(self.name, "model")
-        check_full_name(self.data, "data set")
+        if self.data != "":
+            check_full_name(self.data, "data set")
         check_name(self.task, "task")
         if not isinstance(self.needs, Mapping) or not all(map(_is_word, self.needs.items())):
             raise ValueError(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zoo.data.store import Store
     from zoo.modalities.base import DecodeOptions
     from zoo.model.weights import Trained
-    from zoo.ports import Fit
+    from zoo.ports import Fit, Port
     from zoo.training.run import Run
 
 FITS: tuple[Fit, ...] = ("cover", "contain", "stretch")
@@ -264,7 +264,22 @@ def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) 
     run = run_of(trained.path)
     fields = load_job(run)[0].get("fields", {}) if run else {}
     fields = {name: own for name, own in fields.items() if own in store.spec}
-    return with_names(store, {port.name: port.kind for port in spec.ports}, fields)
+    store = with_names(store, {port.name: port.kind for port in spec.ports}, fields)
+    for port in spec.ports:
+        now = getattr(store.spec, port.name, port)
+        if now.shape != port.shape or (now.classes != port.classes and not port.is_label):
+            raise UsageError(
+                f"{port.name} of {store.spec.name} is other data than in the training",
+                cause=f"{describe_row(now)} in place of {describe_row(port)}, or of other names",
+                hint="--data with the same columns, symbols or sizes",
+                code="wrong-data",
+            )
+    return store
+
+
+def describe_row(port: Port) -> str:
+    """Return the shape of one row of a port in words."""
+    return " × ".join(map(str, port.shape[1:])) or "a number"
 
 
 def open_held_out(

@@ -49,6 +49,12 @@ def create_job(
         )
     layers, usual = _layers(entry, file, **options)
     place = str(data if data is not None else file.get("data", entry.card.data))
+    if not place:
+        raise UsageError(
+            f"{entry.name} has no data of its own: on which is it to be trained?",
+            hint=f"zoo train {entry.name} --data NAME|PATH",
+            code="which-data",
+        )
     # What is misspelt is told before torch is imported, and wrong options before a download.
     decoding = read_decode_options(
         **{name: wishes[name] or file.get(name) or usual.get(name) for name in DATA_OPTIONS}
@@ -129,7 +135,9 @@ def _check_decoding(run: Run, wanted: Mapping[str, Any], own: Mapping[str, Any])
 
 
 def _own_monitors(model_class: type[Model]) -> list[str]:
-    return [each.name for each in model_class.monitors()]
+    from zoo.model.checks import monitors_of
+
+    return [each.name for each in monitors_of(model_class)]
 
 
 def _layers(

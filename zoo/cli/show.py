@@ -23,9 +23,11 @@ from zoo.errors import UsageError, did_you_mean
 from zoo.records import to_plain
 
 if TYPE_CHECKING:
+    from zoo.catalog.card import Card
     from zoo.catalog.dataset import Weights
+    from zoo.model.contract import Model
     from zoo.options import Option
-    from zoo.ports import DataSpec, Port
+    from zoo.ports import DataSpec, Port, Signature
 
 
 @click.command("list")
@@ -89,12 +91,7 @@ def _show_model(model: str, *, as_json: bool) -> None:
     from zoo.training.config import Settings
 
     preset = asdict(model_class.training_defaults)
-    spec = _spec(entry)
-    from zoo.cli.arguments import find_assets
-    from zoo.model.weights import build
-
-    built = build(model_class, model_class.Config(), spec, find_assets(entry))
-    signatures = {name: graph.signature for name, graph in built.graphs().items()}
+    size, signatures = _built(entry, model_class)
     options = [(option, option.default) for option in options_of(model_class.Config).values()]
     trainer = [
         (each, preset.get(each.name, each.default)) for each in options_of(Settings).values()
@@ -112,8 +109,7 @@ def _show_model(model: str, *, as_json: bool) -> None:
             "weights": asdict(weights) if weights else None,
         })  # fmt: skip
         return
-    parameters = sum(parameter.numel() for parameter in built.parameters())
-    _print_model(entry, weights, f"{parameters:,} parameters on {spec.name}")
+    _print_model(entry, weights, size)
     print_table(
         ["graph", "takes", "gives"],
         [(name, _ports(each.inputs), _ports(each.outputs)) for name, each in signatures.items()],
@@ -135,18 +131,38 @@ def _show_model(model: str, *, as_json: bool) -> None:
         )  # fmt: skip
 
 
+def _assets(card: Card) -> str:
+    """Return a line for each pretrained network that a model stands on."""
+    return "".join(f"\nstands on  {each.network} ({each.licence})" for each in card.assets)
+
+
+def _built(entry: ModelEntry, model_class: type[Model]) -> tuple[str, dict[str, Signature]]:
+    """Return the size of a model on its default data, in words, and the ports of its graphs."""
+    if not entry.card.data:
+        return "known once it has data", {}
+    from zoo.cli.arguments import find_assets
+    from zoo.model.weights import build
+
+    spec = _spec(entry)
+    model = build(model_class, model_class.Config(), spec, find_assets(entry))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    signatures = {name: graph.signature for name, graph in model.graphs().items()}
+    return f"{parameters:,} parameters on {spec.name}", signatures
+
+
 def _print_model(entry: ModelEntry, weights: Weights | None, size: str) -> None:
     card, plugin = entry.card, entry.plugin
+    data = f"by default {card.data}" if card.data else "named by --data"
     published = f"{weights.summary} ({weights.licence})" if weights else "none published"
     click.echo(f"""\
 {card.name}: {card.summary}
 
-task       {card.task}; learns from {" and ".join(card.needs)}, by default {card.data}
+task       {card.task}; learns from {" and ".join(card.needs)}, {data}
 plugin     {plugin.distribution} {plugin.version} ({card.model})
 paper      {card.paper.authors} {card.paper.year}, {card.paper.title}
            {card.paper.url}
 size       {size}
-weights    {published}
+weights    {published}{_assets(card)}
 """)
 
 

@@ -32,6 +32,7 @@ LABELS = ("label", "labels", "class", "class_name", "category", "target", "speci
 USERS = ("user", "userid", "user_id", "users")
 THINGS = ("item", "itemid", "item_id", "movieid", "movie_id", "product", "product_id", "book_id")
 RATINGS = ("rating", "ratings", "score", "stars")
+TIMES = ("timestamp", "time", "date")
 NUMBERING = ("id", "index", "", "row")  # columns that number the rows
 
 
@@ -115,10 +116,16 @@ def list_table(base: Path, files: Sequence[PurePath]) -> Listing:
 
 
 def _columns_of_ratings(table: Table) -> tuple[str, str, str] | None:
+    """Return the columns of users, things and ratings; things may be called in any way."""
     called = {each.strip().lower(): each for each in table.columns}
-    found = [next((called[name] for name in names if name in called), "")
-             for names in (USERS, THINGS, RATINGS)]  # fmt: skip
-    return (found[0], found[1], found[2]) if all(found) else None
+    user, thing, rating = (
+        next((called[name] for name in names if name in called), "")
+        for names in (USERS, THINGS, RATINGS)
+    )
+    others = [each for each in table.columns
+              if each not in {user, rating} and each.strip().lower() not in TIMES]  # fmt: skip
+    thing = thing or (others[0] if len(others) == 1 else "")
+    return (user, thing, rating) if user and thing and rating else None
 
 
 def _list_ratings(tables: Mapping[str, Table], columns: tuple[str, str, str]) -> Listing:
@@ -184,6 +191,9 @@ def _list_rows(tables: Mapping[str, Table]) -> Listing:
     port = Port("values", "values", ("batch", len(usable)), range=span, classes=names)
     left = [name for place, name in enumerate(rest) if place not in usable]
     notes = [f"columns that are not numbers: {presentable(', '.join(left))[:200]}"] if left else []
+    numbering = [each for each in train.columns if each not in {*rest, label}]
+    if numbering:
+        notes.append(f"columns that number the rows are not used: {', '.join(numbering)}"[:200])
     return Listing(
         "table", listed, tuple(map(presentable, classes)), ports={"values": port},
         notes=tuple(notes), tables=tuple(table.path for table in tables.values()),
@@ -277,6 +287,6 @@ def _reading(path: Path) -> Iterator[None]:
         raise NotFoundError(
             f"cannot read the table {path}",
             cause=" ".join(cause.split())[:200],
-            hint=f"repair it, or {path.parent}:folder takes the pictures without labels",
+            hint="a heading with a name for each column, then rows of as many values",
             code="bad-data",
         ) from None

@@ -25,8 +25,9 @@ from zoo import pictures
 from zoo.draws import draw
 from zoo.errors import UsageError
 from zoo.loops import drive, shown_rounds
+from zoo.modalities import modality_of
 from zoo.model.contract import Graph, Model
-from zoo.model.inference import as_port_takes, default_rounds, images_for, run_graph
+from zoo.model.inference import as_port_takes, default_rounds, images_for, run_graph, some_of
 from zoo.model.weights import Trained
 from zoo.ports import Port, numbers_in_a_row
 from zoo.runtime.outputs import pixels_to_port
@@ -117,8 +118,19 @@ def _inputs(
             yield own, wanted, drawn[own.name]
         elif own.is_picture:
             yield own, wanted, _spread_out(model, own, images, count)
+        elif images and (like := _like(model, own)):
+            rows = some_of(images[like.name], count)
+            yield own, wanted, modality_of(like).to_numbers(rows, like)
         else:
             yield own, wanted, _computed(model, name, own, images, count)
+
+
+def _like(model: Model, port: Port) -> Port | None:
+    """Return the port of the data whose rows go into a port of a graph; None if there is none."""
+    return next(
+        (each for each in model.data.ports
+         if (each.kind, each.shape, each.dtype) == (port.kind, port.shape, port.dtype)), None,
+    )  # fmt: skip
 
 
 def _spread_out(model: Model, port: Port, images: Images | None, count: int) -> NDArray[Any]:

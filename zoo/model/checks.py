@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zoo.errors import PluginError, did_you_mean
 from zoo.identity import check_signature
-from zoo.model.contract import Graph, Model, Update
+from zoo.model.contract import Batch, Graph, Model, Monitor, Update
 from zoo.model.inference import Arrays, as_tuple, device_of, evaluating, example_inputs
 from zoo.ports import shapes_agree
 
@@ -36,6 +36,42 @@ def contract_error(
         cause=cause,
         hint=hint or "see the docstrings of zoo.Model and zoo.Player, or docs/plugin-api.md",
         code=BREAKS_CONTRACT,
+    )
+
+
+def monitors_of(model_class: type[Model]) -> Sequence[Monitor]:
+    """Return a model's own monitors.
+
+    Raises:
+        PluginError: `monitors` is no class method, or returns something else.
+    """
+    try:
+        found = list(model_class.monitors())
+        if all(isinstance(each, Monitor) for each in found):
+            return found
+        why = "monitors() returns something else than zoo.Monitor"
+    except TypeError as problem:
+        why = f"monitors() must be a class method without arguments ({problem})"
+    raise PluginError(
+        f"{model_class.__name__} ({source_line(model_class.monitors)}) breaks the contract: {why}",
+        hint="@classmethod, and a list of zoo.Monitor(name, title, check, advice)",
+        code=BREAKS_CONTRACT,
+    )
+
+
+def check_itself(model: Model, monitor: Monitor, batch: Batch) -> str:
+    """Return what a model's own monitor says of a batch; empty where all is well.
+
+    Raises:
+        PluginError: the check returns something else than a text or None.
+    """
+    said = monitor.check(model, batch)
+    if said is None or isinstance(said, str):
+        return said or ""
+    raise contract_error(
+        model,
+        f"the check of monitor {monitor.name!r} returned {type(said).__name__}, not text or None",
+        where=source_line(monitor.check),
     )
 
 

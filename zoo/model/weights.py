@@ -5,6 +5,7 @@ Nothing else is needed to build the model again: `load_weights` takes a path and
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,8 @@ def load_weights(path: Path, find_assets: FindAssets = no_assets) -> Trained:
                   if own.get(name) != identity.assets.get(name))  # fmt: skip
         raise NotFoundError(
             f"{path} stands on another {odd!r} than {entry.name} has now",
-            cause=note,
+            cause=f"sha256 {identity.assets.get(odd, 'none')[:12]}… in the file, "
+            f"{own.get(odd, 'none')[:12]}… in the plugin",
             code="weights-do-not-fit",
         )
     assets = find_assets(entry)
@@ -294,7 +296,8 @@ def _shapes_of(
     A file of a stranger may ask for a model that is larger than the machine.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an asset that is loaded has no effect there
             model = build(model_class, config, data, assets)
     except (NotImplementedError, RuntimeError):  # it computes with its weights as it is built
         model = build(model_class, config, data, assets)

@@ -19,7 +19,7 @@ from zoo.data.layouts import list_files
 from zoo.data.store import open_store
 from zoo.data.survey import decode_options
 from zoo.modalities import OWN, modality_of
-from zoo.model.checks import source_line
+from zoo.model.checks import check_itself, monitors_of, source_line
 from zoo.model.inference import evaluating, mean_metrics
 from zoo.model.weights import describe, load_weights, save_weights
 from zoo.testing.check import (
@@ -209,8 +209,15 @@ def gradients(model: ModelUnderTest) -> None:
 
 
 def validation(model: ModelUnderTest) -> None:
-    """Validation gives finite scalars for whole and odd batches, and the goal is among them."""
+    """Validation gives finite scalars for whole and odd batches, and the goal is among them.
+
+    So do the model's own monitors: text, or None.
+    """
     rows = {name: array[: BATCH + ODD] for name, array in model.split.items()}
+    for batch in in_order(rows, model.spec, BATCH, CPU):
+        for monitor in monitors_of(model.model_class):
+            with evaluating(model.trained):
+                check_itself(model.trained, monitor, batch)
     metrics = mean_metrics(model.trained, in_order(rows, model.spec, BATCH, CPU))
     for name, value in metrics.items():
         if not math.isfinite(value):

@@ -38,7 +38,7 @@ from zoo.model.contract import Batch, Graph, Model, Update
 from zoo.model.weights import Trained, build, describe, save_weights
 from zoo.options import configure
 from zoo.ports import DataSpec
-from zoo.testing.check import CPU, Finding, PrerequisiteFailed, innermost_line
+from zoo.testing.check import CPU, Finding, PrerequisiteFailed, Skip, innermost_line
 from zoo.testing.package_checks import Package
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint
@@ -280,7 +280,10 @@ class ModelUnderTest:
     @property
     def location(self) -> DataLocation:
         """Where the data lies: the card's own, if no other was named."""
-        found = locate_data(self.other_data or self.card.data)
+        place = self.other_data or self.card.data
+        if not place:
+            raise Skip("the card names no data: zoo plugins check --data NAME|PATH tries some")
+        found = locate_data(place)
         return replace(found, two_domains=self.card.needs_two_domains)
 
     @property

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from zoo.data.batches import common_rows, in_order
 from zoo.modalities import modality_of
+from zoo.model.checks import check_itself, monitors_of
 from zoo.model.contract import Batch, Goal, Graph, Model
 from zoo.model.inference import (
     affordable_samples,
@@ -221,14 +222,14 @@ class Watcher:
 
     def _check_itself(self, step: int) -> dict[str, Alert | None]:
         """Return what the model's own monitors say of held-out data, by name."""
-        monitors = type(self._model).monitors()
+        monitors = monitors_of(type(self._model))
         batch = _held_out_batch(self._model, self._held_out) if monitors else None
         if batch is None:
             return {}
         found: dict[str, Alert | None] = {}
         with evaluating(self._model):
             for each in monitors:
-                what = each.check(self._model, batch)
+                what = check_itself(self._model, each, batch)
                 message = f"{each.title} at step {step}: {what}"
                 found[each.name] = (
                     Alert(each.name, step, {}, message, each.advice) if what else None
