@@ -78,8 +78,13 @@ def _range(numbers: Tensor, classes: int) -> str:
 def fields() -> Iterator[str]:
     """Yield what each public class that authors build or fill in says of itself."""
     for name in SHOWN:
-        signature = inspect.signature(getattr(zoo, name))
-        parameters = [str(each).replace("'", "") for each in signature.parameters.values()]
+        parameters = []
+        for field in dataclasses.fields(getattr(zoo, name)):
+            given = field.init and field.default is not dataclasses.MISSING
+            shown = getattr(field.default, "__name__", repr(field.default))
+            told = f" = {shown}" if given else ""
+            told = " = …" if field.init and not given and callable(field.default_factory) else told
+            parameters += [f"{field.name}: {field.type}{told}"] if field.init else []
         head = f"{name}(\n    " + ",\n    ".join(parameters) + ",\n)"
         told = (inspect.getdoc(getattr(zoo, name)) or "").replace("`", "")
         yield f"### {name}\n\n```text\n{head}\n\n{told}\n```\n"
