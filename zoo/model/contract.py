@@ -171,8 +171,9 @@ class Model(nn.Module, ABC):
             taken. A model sets it on itself in ``__init__`` where it depends on the options.
         progress: share of the training that is done, in [0, 1]: of its steps, or of its time where
             that is what is asked for. The trainer sets it before each step; validations and
-            previews see that of the last step, and a resumed training has the same. It is 1 for a model that is not trained, such
-            as one that was loaded or is exported. What a graph depends on (the stage of a growing
+            previews see that of the last step, and a resumed training has the same. It is 1 for a
+            model that is not trained, such as one that was loaded or is exported. What a graph
+            depends on (the stage of a growing
             network) belongs in a buffer, which is saved with the weights.
     """
 
