@@ -193,6 +193,17 @@ def test_ratings_are_a_row_for_each_user() -> None:
     assert sorted(np.concatenate(arrays).tolist()) == [[0, 5, 0], [3, 0, 0], [4.5, 0, 2]]
 
 
+def test_what_is_rated_may_be_called_in_any_way() -> None:
+    Path("ratings.csv").write_text("userId,Id,rating,timestamp\n1,10,4.5,0\n7,30,2,0\n7,10,3,9\n")
+    assert opened("ratings.csv").spec.ratings.classes == ("10", "30")
+
+
+def test_columns_that_are_not_used_are_told() -> None:
+    lines = [f"{number},{number / 2}" for number in range(40)]
+    Path("numbers.csv").write_text("\n".join(["id,width", *lines]))
+    assert any("id" in note for note in opened("numbers.csv").notes)
+
+
 def test_a_table_without_numbers_is_an_error() -> None:
     Path("words.csv").write_text("name,town\na,b\nc,d\n")
     with raises(NotFoundError, "bad-data", "words.csv"):
