@@ -173,8 +173,8 @@ class Model(nn.Module, ABC):
             that is what is asked for. The trainer sets it before each step; validations and
             previews see that of the last step, and a resumed training has the same. It is 1 for a
             model that is not trained, such as one that was loaded or is exported. What a graph
-            depends on (the stage of a growing
-            network) belongs in a buffer, which is saved with the weights.
+            depends on (the stage of a growing network) belongs in a buffer, which is saved with the
+            weights.
     """
 
     Config: ClassVar[type]
