@@ -37,7 +37,14 @@ from zoo.data.decoding import Decoded, Entry, decode
 from zoo.data.download import make_folder, private_folder, store_home
 from zoo.data.inventory import DESCRIPTION, FORMAT, USED
 from zoo.data.location import DataLocation, FoundFile, Listing, list_folder
-from zoo.data.survey import class_counts, describe_classes, domains_in, finished, specify
+from zoo.data.survey import (
+    check_options,
+    class_counts,
+    describe_classes,
+    domains_in,
+    finished,
+    specify,
+)
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 from zoo.manifest import sha256_of
 from zoo.modalities import modality_of
@@ -215,6 +222,7 @@ def open_store(
             raise ZooError(
                 f"the decoded data in {folder} cannot be read back", code="cache-unusable"
             )
+    check_options(location, store.spec.ports, options)
     for note in store.notes:
         log(note)
     _check_bad_images(store, location, on_bad_image, log)

@@ -66,7 +66,7 @@ def specify(
     if any(side.labels is not None for side in train.values()):
         ports.append(Port.label("label", classes))
     ports += [listing.ports[name] for side in train.values() for name in side.beside]
-    _check_options(location, ports, options)
+    check_options(location, ports, options)
     return DataSpec(location.name, tuple(ports), row.licence if row else ""), tuple(notes)
 
 
@@ -78,7 +78,7 @@ def decode_options(spec: DataSpec) -> DecodeOptions:
     return options
 
 
-def _check_options(location: DataLocation, ports: Sequence[Port], options: DecodeOptions) -> None:
+def check_options(location: DataLocation, ports: Sequence[Port], options: DecodeOptions) -> None:
     """Raise a `UsageError` where something is asked for that no port of the data has."""
     used = {name for port in ports for name in modality_of(port).options}
     for name in ("size", "length", "rate"):

@@ -327,8 +327,9 @@ def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train")
     raise UsageError(
         f"{entry.card.name} learns from {' and '.join(needs)}; {what} holds {held}",
         cause=f"{missing[0]}: {files}",
-        hint=f"--field {missing[0]}=NAME where the data calls it so; zoo data check says what "
-        "there is",
+        hint=f"--field {missing[0]}=NAME where the data calls it so"
+        if any(store.spec[name].kind == needs[missing[0]] for name in ports)
+        else "zoo data check PATH says what a folder holds",
         code="wrong-data",
     )
 
