@@ -77,6 +77,7 @@ def test_the_list_as_json_has_the_facts() -> None:
         "name": "horse2zebra",
         "summary": "Horses and zebras",
         "licence": "none given (photos from ImageNet)",
+        "kind": "image",
         "layout": "unpaired-folders",
         "size": [256, 256],
         "channels": 3,

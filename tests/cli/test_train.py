@@ -307,7 +307,7 @@ def test_grey_photos_of_any_size_train_at_the_size_that_is_asked_for() -> None:
         (["train", "--resume"], 3, "run-not-found", "runs"),
         (["train", "--resume", "vae-7"], 3, "run-not-found", "'vae-7'"),
         (["train", "cyclegan", "--data", "fashion-mnist-small"], 2, "wrong-data", "a and b"),
-        (["train", "vae", "--data", "emoji"], 2, "wrong-data", "a (image) and b (image)"),
+        (["train", "vae", "--data", "emoji"], 2, "wrong-data", "a and b"),
     ],
     ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else None,
 )  # fmt: skip

@@ -66,8 +66,9 @@ def build(card: str, **options: Any) -> Model:
 
 def small(card: str, **options: Any) -> Model:
     """The model with the smaller ones of its own options."""
-    names = {field.name for field in fields(load_class(find_model(card)).Config)}
-    return build(card, **{key: SMALLER[key] for key in SMALLER if key in names} | options)
+    own = {field.name: field.default for field in fields(load_class(find_model(card)).Config)}
+    fitting = {key: each for key, each in SMALLER.items() if isinstance(own.get(key), type(each))}
+    return build(card, **fitting | options)
 
 
 def splits(model: Model) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -49,7 +49,7 @@ def create_job(
         )
     layers, usual = _layers(entry, file, **options)
     place = str(data if data is not None else file.get("data", entry.card.data))
-    if not place:
+    if not place and data is None:
         raise UsageError(
             f"{entry.name} has no data of its own: on which is it to be trained?",
             hint=f"zoo train {entry.name} --data NAME|PATH",

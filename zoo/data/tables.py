@@ -287,6 +287,6 @@ def _reading(path: Path) -> Iterator[None]:
         raise NotFoundError(
             f"cannot read the table {path}",
             cause=" ".join(cause.split())[:200],
-            hint="a heading with a name for each column, then rows of as many values",
+            hint=f"repair it, or {path.parent}:folder takes files beside it without labels",
             code="bad-data",
         ) from None

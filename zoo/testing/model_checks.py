@@ -209,10 +209,7 @@ def gradients(model: ModelUnderTest) -> None:
 
 
 def validation(model: ModelUnderTest) -> None:
-    """Validation gives finite scalars for whole and odd batches, and the goal is among them.
-
-    So do the model's own monitors: text, or None.
-    """
+    """Validation gives finite scalars for whole and odd batches, and the goal is among them."""
     rows = {name: array[: BATCH + ODD] for name, array in model.split.items()}
     for batch in in_order(rows, model.spec, BATCH, CPU):
         for monitor in monitors_of(model.model_class):

@@ -321,7 +321,9 @@ def check_data(entry: ModelEntry, data: str, store: Store, split: str = "train")
     if [*needs.values()].count(needs[missing[0]]) == 2:
         files = "two folders, one for each domain, or trainA and trainB"
     held = " and ".join(
-        name if name == store.spec[name].kind else f"{name} ({store.spec[name].kind})"
+        name
+        if store.spec[name].kind in {name, *needs.values()}
+        else f"{name} ({store.spec[name].kind})"
         for name in ports
     )
     raise UsageError(
