@@ -82,5 +82,5 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as temporary:
-        environment = install(Path(temporary))
+        environment = install(Path(temporary)) | {"ZOO_HOME": str(Path(temporary, "home"))}
         write_anew(GUIDE, tour(Path(temporary)), **environment)
