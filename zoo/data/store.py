@@ -250,10 +250,12 @@ def with_names(store: Store, needs: Mapping[str, str], fields: Mapping[str, str]
                 code="unknown-port",
             )
     chosen = dict(fields)
+    missing = [kind for name, kind in needs.items() if name not in there and name not in chosen]
     for name, kind in needs.items():
         free = [each.name for each in there.values() if each.kind == kind
                 and each.name not in {*needs, *chosen.values()}]  # fmt: skip
-        if name not in there and name not in chosen and len(free) == 1:
+        unmet = name not in there and name not in chosen
+        if unmet and len(free) == missing.count(kind) == 1:
             chosen[name] = free[0]
     if not chosen:
         return store
