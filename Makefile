@@ -15,7 +15,7 @@ help: ## Show this list.
 demo: $(READY) ## Train, export, verify and run a variational autoencoder; look at the pictures.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo.sh
 
-test: $(READY) ## Run the tests (under six minutes on two cores).
+test: $(READY) ## Run the tests (about twenty minutes on two cores).
 	$(BIN)/python -m pytest
 
 test-slow: $(READY) ## Run the slow tests as well.

@@ -154,7 +154,7 @@ def _inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     if found.classes:
         yield "classes", _counts(found.classes)
     for port in spec.ports:
-        yield f"{port.name}", f"{port.kind}, {modality_of(port).describe(port)}"
+        yield port.domain or port.name, f"{port.kind}, {modality_of(port).describe(port)}"
     for note in found.notes:
         yield "note", note
     if found.unused:

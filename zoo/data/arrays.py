@@ -109,8 +109,8 @@ def list_npz(base: Path, files: Sequence[PurePath]) -> Listing:
             parts[split, "labels" if match[2].lower() == "labels" else "images"] = path
         read = {
             split: _read_npz_pair(path, parts.get((split, "labels")))
-            for (split, kind), path in parts.items()
-            if kind == "images"
+            for (split, what), path in parts.items()
+            if what == "images"
         }
     listed = {split: {"image": Side(*each)} for split, each in read.items()}
     return Listing("npz", listed, _numbered(listed), notes=tuple(notes))

@@ -400,10 +400,13 @@ def _decode(listing: Listing, spec: DataSpec, folder: Path, log: Log) -> tuple[D
     """
     try:
         return spec, decode(listing, spec, folder, log)
-    except UnmeasuredError:
-        log("there are pictures of more than 8 bits; their values are measured first")
-    sides = list(listing.splits["train"].values())
-    ports = tuple(modality_of(port).measured(port, sides) for port in spec.ports)
+    except UnmeasuredError as reason:
+        log(str(reason))
+    train = listing.splits["train"].values()
+    ports = tuple(
+        modality_of(port).measured(port, [side for side in train if side.kind == port.kind])
+        for port in spec.ports
+    )
     spec = replace(spec, ports=ports)
     return spec, decode(listing, spec, folder, log)
 

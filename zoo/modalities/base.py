@@ -34,7 +34,7 @@ THREADS = min(8, os.cpu_count() or 1)
 
 
 class UnmeasuredError(Exception):
-    """What must be known of the whole data set before it is decoded is not known yet."""
+    """What must be known of the whole data set before it is decoded is not known; says what."""
 
 
 @dataclass(frozen=True)

@@ -318,7 +318,9 @@ def _from_array(
 def _note_range(values: ValueRange, port: Port, split: str, seen: Decoding) -> None:
     """Take note of a picture of more than 8 bits whose values have these extremes."""
     if port.value_range is None:
-        raise UnmeasuredError
+        raise UnmeasuredError(
+            "there are pictures of more than 8 bits; their values are measured first"
+        )
     seen.deep = True
     if values[0] < port.value_range[0] or values[1] > port.value_range[1]:
         seen.beyond[split] += 1
