@@ -270,7 +270,9 @@ def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) 
         if now.shape != port.shape or (now.classes != port.classes and not port.is_label):
             raise UsageError(
                 f"{port.name} of {store.spec.name} is other data than in the training",
-                cause=f"{describe_row(now)} in place of {describe_row(port)}, or of other names",
+                cause="its columns or symbols have other names"
+                if now.shape == port.shape
+                else f"{describe_row(now)} in place of {describe_row(port)}",
                 hint="--data with the same columns, symbols or sizes",
                 code="wrong-data",
             )

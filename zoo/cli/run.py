@@ -158,9 +158,9 @@ def _run(
         paths, numbers = _write(_with_bar(results, feed, done, loop), session, target, feed)
     _log_skipped(bad, feed.count)
     _log_sizes([original for result in done for original in result.originals], session, feed)
-    count = sum(len(result.names) for result in done)
     seconds = round(time.monotonic() - started, 3)
-    facts = {"outputs": paths, "count": count, "left_out": len(bad), "seconds": seconds, **numbers}
+    facts = {"outputs": paths, "count": sum(len(result.names) for result in done)}
+    facts |= {"left_out": len(bad), "seconds": seconds, **numbers}
     return {**_facts(session), **facts, **_rounds_of(loop)}
 
 
