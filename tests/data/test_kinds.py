@@ -21,6 +21,7 @@ from zoo.errors import NotFoundError, UsageError
 from zoo.modalities import modality_of
 from zoo.modalities.audio import resample
 from zoo.modalities.text import as_text
+from zoo.ports import Port
 
 CPU = torch.device("cpu")
 RATE = 8000
@@ -266,3 +267,23 @@ def test_arrays_that_are_no_pictures_are_volumes_or_numbers() -> None:
     store = opened("numbers.npz")
     assert store.spec.features.shape == ("batch", 4)
     assert (store.splits["test"]["features"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("span", "layout", "dtype"),
+    [((-1, 1), "NCHW", "float32"), ((0, 1), "NHWC", "float32"), ((0, 255), "NHWC", "uint8")],
+)
+def test_pixels_go_into_a_port_of_any_range_and_layout_and_back(
+    span: tuple[float, float], layout: Any, dtype: Any
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), np.uint8)
+    shape = ("batch", 4, 5, 3) if layout == "NHWC" else ("batch", 3, 4, 5)
+    port = Port("image", "image", shape, dtype, span, layout=layout)
+    numbers = modality_of(port).to_numbers(pixels, port)
+    assert numbers.shape[1:] == shape[1:]
+    assert numbers.dtype == dtype
+    assert span[0] <= numbers.min() < numbers.max() <= span[1]
+    wanted = span[0] + pixels / 255 * (span[1] - span[0])
+    wanted = wanted if layout == "NHWC" else wanted.transpose(0, 3, 1, 2)
+    assert np.allclose(numbers, wanted, atol=1e-6)
+    assert np.array_equal(modality_of(port).from_numbers(numbers, port), pixels)

@@ -30,7 +30,6 @@ from zoo.model.contract import Graph, Model
 from zoo.model.inference import as_port_takes, default_rounds, images_for, run_graph, some_of
 from zoo.model.weights import Trained
 from zoo.ports import Port, numbers_in_a_row
-from zoo.runtime.outputs import pixels_to_port
 from zoo.runtime.reference import Difference, compare_outputs
 from zoo.runtime.session import Arrays, Session, pad_rows
 
@@ -169,7 +168,7 @@ def _as_input(array: NDArray[Any], own: Port, wanted: Port) -> NDArray[Any]:
     """Return images at the size and in the numbers of the variant; other arrays as they are."""
     if array.dtype != np.uint8 or not own.is_picture:
         return array
-    return pixels_to_port(as_port_takes(array, wanted), wanted)
+    return modality_of(wanted).to_numbers(as_port_takes(array, wanted), wanted)
 
 
 @dataclass(frozen=True)

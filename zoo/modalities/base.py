@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import NotFoundError
+from zoo.errors import NotFoundError, UsageError
 from zoo.pictures import Pixels, ValueRange, grid
 from zoo.ports import Fit, Port
 
@@ -298,7 +298,9 @@ class Modality:
         Raises:
             UsageError: it cannot be read so.
         """
-        raise NotFoundError(f"{port.name} cannot be given as text", cause=text[:40])
+        raise UsageError(
+            f"{port.name} cannot be given as text", cause=text[:40], code="does-not-apply"
+        )
 
     def inspect(self, side: Side, port: Port, split: str, seen: Decoding) -> Iterator[Bad | None]:
         """Read all items and count what `zoo data check` tells; yield what cannot be read."""

@@ -142,6 +142,16 @@ class Image(Modality):
         cut = describe_cut(sizes, port.height, port.width, port.fit)
         return port, (*cut, *_describe_range(port, seen.beyond))
 
+    def to_numbers(self, rows: Array, port: Port) -> Array:
+        """Return pixels as the port takes them: in its range, layout and dtype."""
+        if port.dtype == "uint8":
+            values = rows if port.layout == "NHWC" else rows.transpose(0, 3, 1, 2)
+        else:
+            low, high = port.range or (-1.0, 1.0)
+            values = pictures.to_values(rows, low, high).astype(port.dtype, copy=False)
+            values = values if port.layout == "NCHW" else values.transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(values)
+
     def from_numbers(self, numbers: Array, port: Port) -> Array:
         """Return the numbers of a port, in its layout and of its range, as pixels."""
         if port.dtype == "uint8":

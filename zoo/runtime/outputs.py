@@ -18,7 +18,7 @@ from zoo.animations import strip, write_webp
 from zoo.atomic import write_bytes
 from zoo.errors import UsageError
 from zoo.modalities import draw_cells, draw_page, modality_of, to_rows
-from zoo.pictures import BadPictureError, Pixels, to_values, undo_fit, write_png
+from zoo.pictures import BadPictureError, Pixels, undo_fit, write_png
 from zoo.ports import Fit, Port, Signature, has_dynamic_size, is_pictorial, numbers_in_a_row
 from zoo.runtime.array_files import write_arrays
 from zoo.runtime.inputs import Feed
@@ -111,7 +111,8 @@ def _picture_results(
     for part in _picture_batches(session, feed, skip, batch_size):
         rows_in_part = [each.row for each in part]
         inputs = {name: array[rows_in_part] for name, array in feed.arrays.items()}
-        inputs[port.name] = pixels_to_port(np.stack([each.pixels for each in part]), port)
+        pixels = np.stack([each.pixels for each in part])
+        inputs[port.name] = modality_of(port).to_numbers(pixels, port)
         try:
             computed = compute(session, feed, loop, inputs, rows_in_part)
         except RunError as problem:
@@ -198,20 +199,6 @@ def _rows_at_once(session: Session, numbers: int) -> int:
     signature = session.description.signature
     widest = max(map(numbers_in_a_row, (*signature.inputs, *signature.outputs)))
     return max(1, min(MAX_ROWS, MAX_NUMBERS // max(widest, numbers)))
-
-
-def pixels_to_port(pixels: Pixels, port: Port) -> NDArray[Any]:
-    """Return pixels (N, H, W, C) as an image port takes them: in its range, layout and dtype.
-
-    A port of uint8 takes pixels as they are.
-    """
-    if port.dtype == "uint8":
-        values = pixels if port.layout == "NHWC" else pixels.transpose(0, 3, 1, 2)
-    else:
-        low, high = port.range or (-1.0, 1.0)
-        values = to_values(pixels, low, high).astype(port.dtype, copy=False)
-        values = values if port.layout == "NCHW" else values.transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(values)
 
 
 def write_results(
