@@ -162,7 +162,7 @@ def test_a_training_gets_its_pairs_as_pairs_beside_bad_ones(bad):
         "on-bad-image=skip",
     )
     job = create_job(model="cyclegan", data="pairs", assignments=words)
-    _, batches = setup_training(job, devices.start_fabric(job.settings))
+    _, batches = setup_training(job, devices.start_ranks(job.settings))
     reds = []
     for batch in batches.epoch(3):
         assert torch.equal(batch["a"][:, 0], batch["b"][:, 0])

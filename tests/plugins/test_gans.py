@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -18,6 +17,7 @@ from tests.process import error_of
 from zoo import DataSpec, Model, UsageError
 from zoo.catalog.lookup import find_model, load_class
 from zoo.options import configure
+from zoo.training.devices import Ranks
 from zoo.training.players import setup_players
 from zoo.training.trainer import training_step
 
@@ -150,7 +150,7 @@ def test_training_brings_samples_nearer_to_the_data(
 ) -> None:
     images = avg_pool2d(clothes(500)[..., 2:26, 2:26], 3)  # 8×8
     model = build(name, spec(8, 8), options)
-    cpu = Fabric(accelerator="cpu", devices=1)
+    cpu = Ranks(torch.device("cpu"))
     state = setup_players(model, cpu, torch.autocast("cpu", enabled=False))
 
     def distance() -> float:

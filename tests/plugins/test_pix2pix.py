@@ -106,7 +106,7 @@ def test_a_training_gets_each_drawing_with_its_partner() -> None:
             Image.new("RGB", (32, 32), (number * 6, 0, blue)).save(path)
     words = ("features=4", "discriminator_features=4", "patch_levels=2", "batch-size=4")
     job = create_job(model="pix2pix", data="drawings", assignments=(*words, "device=cpu"))
-    _, batches = setup_training(job, devices.start_fabric(job.settings))
+    _, batches = setup_training(job, devices.start_ranks(job.settings))
     reds = []
     for batch in batches.epoch(1):
         assert torch.equal(batch["a"][:, 0], batch["b"][:, 0])

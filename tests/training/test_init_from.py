@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from tests.training.test_players import copy_until
 from tests.training.test_trainer import SPEC, Dots, DotsConfig, batches
 from tests.training.trials import assert_equal, record_of, small_training
 from zoo import Player, Update
+from zoo.training.devices import Ranks
 from zoo.training.players import setup_players
 from zoo.training.trainer import Budget, train_steps
 
@@ -167,8 +167,7 @@ def test_a_network_moves_by_its_own_rate_times_the_schedule(
 ) -> None:
     model = TwoNetworks(DotsConfig(), SPEC)
     before = {name: each.clone() for name, each in model.state_dict().items()}
-    fabric = Fabric(accelerator="cpu", devices=1)
-    state = setup_players(model, fabric, nullcontext(), rates)
+    state = setup_players(model, Ranks(torch.device("cpu")), nullcontext(), rates)
     list(train_steps(state, batches(), Budget(2, float("inf"))))
     for name, tensor in model.state_dict().items():
         rate = generator if name.startswith("generator") else discriminator

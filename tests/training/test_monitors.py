@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from zoo.catalog.lookup import find_model, installed_models, load_class
@@ -25,6 +24,7 @@ from zoo.model.contract import Batch, Goal, Model, Monitor
 from zoo.model.inference import mean_metrics
 from zoo.options import configure
 from zoo.records import typed
+from zoo.training.devices import Ranks
 from zoo.training.monitors import MONITORS, Alert, alert_history, diverged
 from zoo.training.players import setup_players
 from zoo.training.trainer import Cursor, StepResult, training_step
@@ -92,7 +92,7 @@ def train(
     split, held_out = splits(model)
     if images:
         split = {name: array[:images] for name, array in split.items()}
-    state = setup_players(model, Fabric(accelerator="cpu", devices=1), nullcontext())
+    state = setup_players(model, Ranks(torch.device("cpu")), nullcontext())
     watcher = Watcher(model, held_out)
     cpu = torch.device("cpu")
     batches = Batches(split, model.data, batch, seed=0, device=cpu)

@@ -23,7 +23,7 @@ FIRST, SECOND = (
 def reporter() -> Iterator[Reporter]:
     """The reporter of a training that has not taken a step, of which nothing is wrong."""
     job = create_job(model="ae", assignments=("hidden=8",))
-    state, _ = setup_training(job, devices.start_fabric(job.settings))
+    state, _ = setup_training(job, devices.start_ranks(job.settings))
     run = Run.create("ae")
     with run.held(), Progress(1) as progress:
         reporter = Reporter(job, run, state, progress, tensorboard=False)

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -24,6 +23,7 @@ from zoo import DataSpec, Graph, Model, Player, Update, option
 from zoo.data.batches import Batches
 from zoo.errors import PluginError, UnhealthyError, UsageError
 from zoo.training.config import Settings
+from zoo.training.devices import Ranks
 from zoo.training.players import TrainState, setup_players
 from zoo.training.trainer import Budget, StepResult, train_steps
 
@@ -102,7 +102,7 @@ class Diverging(Dots):
 
 
 def state_of(model: Model) -> TrainState:
-    return setup_players(model, Fabric(accelerator="cpu", devices=1), nullcontext())
+    return setup_players(model, Ranks(torch.device("cpu")), nullcontext())
 
 
 def batches(size: int = 8) -> Batches:

@@ -25,27 +25,27 @@ from zoo.training.trainer import Budget, train_steps
 
 def main() -> None:
     """Print what happened, from the first rank."""
-    fabric = devices.start_fabric(Settings(devices=2, device="cpu"))
-    rank = fabric.global_rank
+    ranks = devices.start_ranks(Settings(devices=2, device="cpu"))
+    rank = ranks.rank
     said = []
     for kind in (Dots, GradientPenalty):
         torch.manual_seed(0)
-        state = setup_players(kind(DotsConfig(), SPEC), fabric, nullcontext())
+        state = setup_players(kind(DotsConfig(), SPEC), ranks, nullcontext())
         torch.manual_seed(rank)  # noise of its own
         split = {"image": IMAGES}
-        batches = Batches(split, SPEC, 8, seed=0, device=fabric.device, rank=rank, ranks=2)
+        batches = Batches(split, SPEC, 8, seed=0, device=ranks.device, rank=rank, ranks=2)
         list(train_steps(state, batches, Budget(6, float("inf"))))
-        first, second = devices.check_ranks_agree(state.model, fabric)
+        first, second = devices.check_ranks_agree(state.model, ranks)
         said.append(f"{kind.__name__} {'equal' if first == second else 'unequal'}")
     with torch.no_grad():
         next(state.model.parameters()).add_(rank)
     try:
-        devices.check_ranks_agree(state.model, fabric)
+        devices.check_ranks_agree(state.model, ranks)
     except ZooError as problem:
         said.append(str(problem).splitlines()[0])
     # only the second rank's terms are not numbers; both must stop, with the same error
     kind = Diverging if rank == 1 else Dots
-    state = setup_players(kind(DotsConfig(), SPEC), fabric, nullcontext())
+    state = setup_players(kind(DotsConfig(), SPEC), ranks, nullcontext())
     try:
         list(train_steps(state, batches, Budget(2, float("inf"))))
     except UnhealthyError as problem:
@@ -53,7 +53,7 @@ def main() -> None:
     if rank == 0:
         sys.stdout.write("\n".join(said) + "\n")
     del state
-    devices.stop_fabric(fabric)
+    devices.stop_ranks(ranks)
 
 
 if __name__ == "__main__":

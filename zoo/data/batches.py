@@ -17,6 +17,8 @@ from zoo.ports import DataSpec, Port
 Split = Mapping[str, "np.ndarray[Any, Any]"]
 Indices = NDArray[np.int64]
 
+PICTURES = 4  # dimensions of rows that have a memory layout: N, C, H, W
+
 
 class Batches:
     """The training split, in an order that is a pure function of seed and epoch.
@@ -39,12 +41,14 @@ class Batches:
         device: where the batches go.
         rank: of this process.
         ranks: processes that share each batch.
+        memory_format: memory layout of batches with four dimensions, as the model's networks have
+            it.
 
     Raises:
         UsageError: the batch cannot be shared equally.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but three by name, and each has its own default
         self,
         split: Split,
         data: DataSpec,
@@ -54,6 +58,7 @@ class Batches:
         device: torch.device,
         rank: int = 0,
         ranks: int = 1,
+        memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
         if batch_size % ranks:
             raise UsageError(
@@ -70,7 +75,7 @@ class Batches:
         self.batch_size = min(batch_size, self.images - self.images % ranks)
         self.steps_per_epoch = self.images // self.batch_size
         self._split, self._seed, self._device = split, seed, device
-        self._rank, self._ranks = rank, ranks
+        self._rank, self._ranks, self._memory_format = rank, ranks, memory_format
         self._data = data
         self._orders = {name: data[name].order for name in split}
         sizes = {(self._orders[name], len(rows)) for name, rows in split.items()}
@@ -83,7 +88,9 @@ class Batches:
             begin, end = step * self.batch_size, (step + 1) * self.batch_size
             share = slice(begin + self._rank, end, self._ranks)
             yield {
-                name: _to_tensor(array[orders[name][share]], self._data[name], self._device)
+                name: _to_tensor(
+                    array[orders[name][share]], self._data[name], self._device, self._memory_format
+                )
                 for name, array in self._split.items()
             }
 
@@ -96,13 +103,20 @@ class Batches:
 
 
 def in_order(
-    split: Split, data: DataSpec, batch_size: int, device: torch.device
+    split: Split,
+    data: DataSpec,
+    batch_size: int,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.channels_last,
 ) -> Iterator[dict[str, Tensor]]:
     """Yield a split in its own order, two domains side by side; the last batch may be smaller."""
     rows = common_rows(split)
     for start in range(0, rows, batch_size):
         chosen = np.arange(start, min(start + batch_size, rows))
-        yield {name: _to_tensor(array[chosen], data[name], device) for name, array in split.items()}
+        yield {
+            name: _to_tensor(array[chosen], data[name], device, memory_format)
+            for name, array in split.items()
+        }
 
 
 def length(split: Split) -> int:
@@ -115,12 +129,19 @@ def common_rows(split: Split) -> int:
     return min(map(len, split.values()))
 
 
-def _to_tensor(array: np.ndarray[Any, Any], port: Port, device: torch.device) -> Tensor:
-    """Return rows of decoded data as numbers of their port, in the memory order of the rows."""
+def _to_tensor(
+    array: np.ndarray[Any, Any],
+    port: Port,
+    device: torch.device,
+    memory_format: torch.memory_format,
+) -> Tensor:
+    """Return rows of decoded data as numbers of their port."""
     form = modality_of(port).stored(port)
     tensor = torch.from_numpy(np.ascontiguousarray(array)).to(device)
     if form.axes:
         tensor = tensor.permute(form.axes)
+    if tensor.ndim == PICTURES:
+        tensor = tensor.contiguous(memory_format=memory_format)
     if form.divisor != 1 or form.offset:
         return tensor.float().div_(form.divisor).sub_(form.offset)
     return tensor.float() if port.dtype == "float32" else tensor.long()

@@ -92,7 +92,7 @@ def record_training(
     The schedules go by `STEPS`, wherever it ends.
     """
     parameters = state.model.named_parameters()
-    record = TrainingRecord(unreached={_plain(n) for n, each in parameters if each.requires_grad})
+    record = TrainingRecord(unreached={n for n, each in parameters if each.requires_grad})
     before = attributes(state.model)
     # in the instance's own dictionary, where it comes before the method of the class
     vars(state.model)["training_step"] = _StepRecorder(state, record).training_step
@@ -118,7 +118,7 @@ def attributes(model: Model) -> dict[tuple[str, type], str]:
     """Return what a model's modules hold outside of parameters and buffers, as text."""
     found = {}
     for module in model.modules():
-        if not type(module).__module__.startswith(("torch.", "lightning_fabric.")):
+        if not type(module).__module__.startswith("torch."):
             for name in vars(module).keys() - OWN - {"config", "data", "progress", "training_step"}:
                 found[name, type(module)] = repr(vars(module)[name])[:2000]
     return found
@@ -154,9 +154,7 @@ class _StepRecorder:
             if changed & own:
                 self.record.moved.add(update.player)
             self.record.unreached -= {
-                _plain(name)
-                for name, each in self.state.model.named_parameters()
-                if each.grad is not None
+                name for name, each in self.state.model.named_parameters() if each.grad is not None
             }
             begin, last = here, update.player
 
@@ -179,11 +177,6 @@ class _StepRecorder:
             players = [name for name in self.state.players if self._own(name) & changed]
             who = " and ".join(repr(each) for each in sorted(players))
             self.record.foreign_change = f"the parameters of {who} were changed {how}", where
-
-
-def _plain(name: str) -> str:
-    """Return the name of a parameter without the trainer's wrapping."""
-    return name.replace("_forward_module.", "")
 
 
 class MadeOnce(Generic[Made]):
@@ -409,7 +402,7 @@ class ModelUnderTest:
 
     def setup_players(self, model: Model) -> TrainState:
         """Set up the players of a model on the CPU."""
-        return setup_players(model, devices.start_fabric(Settings(device="cpu")), nullcontext())
+        return setup_players(model, devices.start_ranks(Settings(device="cpu")), nullcontext())
 
     def batches(self, size: int = BATCH) -> Batches:
         """Return the slice of data in batches."""

@@ -1,4 +1,7 @@
-"""Devices, precision and communication between ranks, through Lightning Fabric."""
+"""Devices, precision, memory layout, and communication between ranks.
+
+Lightning Fabric starts the ranks where there are several; a process that trains alone needs none.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,79 @@ import gc
 import hashlib
 import logging
 import os
+import random
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
-from lightning_fabric.strategies.strategy import Strategy
-from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
 
 from zoo.errors import UsageError, ZooError
 from zoo.model.contract import Model
 from zoo.training.config import Settings
 from zoo.training.launch import World, announced
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+
 RANK_TIMEOUT = timedelta(minutes=10)  # a rank that waits longer than this has lost its partners
 
 
-def start_fabric(settings: Settings) -> Fabric:
-    """Start the ranks and return the Fabric object of this process.
+# What a CPU must have to multiply bfloat16 numbers natively: else they are slower than float32.
+NATIVE_BF16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
+
+# Layers that copy their input into the order of channels before pixels, and their output.
+CHANNELS_FIRST = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes that train together, one a device, and which of them this one is."""
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+    fabric: Fabric | None = None  # none in a process that trains alone
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the rank that writes the run folder."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Return a network whose gradients are averaged over the ranks."""
+        return network if self.fabric is None else self.fabric.setup_module(network)
+
+    def unwrap(self, network: nn.Module) -> nn.Module:
+        """Return the network that `wrap` was given, or that a model holds."""
+        if self.fabric is None:
+            return network
+        from lightning_fabric.wrappers import is_wrapped  # noqa: PLC0415 - slow to import
+
+        inner = network.module if is_wrapped(network) else network
+        assert isinstance(inner, nn.Module)
+        return inner
+
+    def backward(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Add the gradient of a loss to those of some parameters."""
+        if self.fabric is None:
+            loss.backward(inputs=list(parameters))  # type: ignore[no-untyped-call] # torch's own
+        else:
+            self.fabric.backward(loss, inputs=parameters)
+
+
+def start_ranks(settings: Settings) -> Ranks:
+    """Start the ranks, where there are several; return which of them this process is.
 
     Raises:
         UsageError: this machine has no such device, or not as many, or more are announced.
     """
-    # Fabric's warnings are advice to programmers, not to users.
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning_fabric")
-    device, world = _device(settings), announced()
+    kind, world = _device(settings), announced()
     if world and settings.devices not in {None, world.local_size}:
         raise UsageError(
             f"{world.launcher} has started {world.local_size} processes on this machine, and "
@@ -43,61 +89,100 @@ def start_fabric(settings: Settings) -> Fabric:
             hint=f"leave --devices out: {world.launcher} decides how many there are",
             code="bad-launch",
         )
-    devices = world.local_size if world else settings.devices or 1
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(settings.deterministic)
-    strategy: str | Strategy = "auto"
+    if kind == "cuda":
+        torch.backends.cudnn.benchmark = not settings.deterministic
+        if settings.precision != "32":  # TF32 has the mantissa of float16
+            torch.set_float32_matmul_precision("high")
+    devices = world.local_size if world else settings.devices or 1
     if devices > 1 or world or settings.strategy == "ddp":
-        # A rank's BatchNorm statistics are its own: sending them along in every forward pass would
-        # overwrite buffers that a backward pass still needs.
-        environment = _environment(world) if world else None
-        strategy = DDPStrategy(
-            cluster_environment=environment, broadcast_buffers=False, timeout=RANK_TIMEOUT
-        )
+        return _start_fabric(kind, devices, world)
+    return Ranks(torch.device(kind, 0) if kind == "cuda" else torch.device(kind))
+
+
+def _start_fabric(kind: str, devices: int, world: World | None) -> Ranks:
+    """Start several ranks through Lightning Fabric.
+
+    Raises:
+        UsageError: this machine has not as many devices.
+    """
+    from lightning_fabric import Fabric  # noqa: PLC0415 - a second to import, for a lone process
+    from lightning_fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
+    from lightning_fabric.utilities.exceptions import MisconfigurationException  # noqa: PLC0415
+
+    # Fabric's warnings are advice to programmers, not to users.
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric")
     try:
         fabric = Fabric(
-            accelerator=device,
+            accelerator=kind,
             devices=devices,
             num_nodes=world.machines if world else 1,
-            strategy=strategy,
+            # A rank's BatchNorm statistics are its own: sending them along in every forward pass
+            # would overwrite buffers that a backward pass still needs.
+            strategy=DDPStrategy(
+                cluster_environment=_environment(world) if world else None,
+                broadcast_buffers=False,
+                timeout=RANK_TIMEOUT,
+            ),
             # the trainer casts to mixed precision: Fabric's own refuses a gradient penalty
             precision="32-true",
         )
     except MisconfigurationException as problem:
-        wanted = f"{devices} {device} devices"
+        wanted = f"{devices} {kind} devices"
         raise UsageError(
             f"{wanted} cannot be had here", cause=str(problem)[:200], code="device-unavailable"
         ) from None
     fabric.launch()
-    return fabric
+    return Ranks(fabric.device, fabric.global_rank, fabric.world_size, fabric)
+
+
+def seed_everything(seed: int) -> None:
+    """Start Python's, NumPy's, torch's and the devices' random generators anew."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 
 def precision(settings: Settings, device: str) -> str:
-    """Return what ``auto`` stands for on a device: bf16 on GPUs that have it, else 32."""
+    """Return what ``auto`` stands for on a device: bf16 where it is computed natively, else 32."""
     if settings.precision != "auto":
         return settings.precision
-    return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "32"
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    has = torch.cpu.get_capabilities() if device == "cpu" else {}
+    return "bf16" if any(has.get(name) for name in NATIVE_BF16) else "32"
 
 
-def max_over_ranks(fabric: Fabric, *numbers: float) -> list[float]:
+def memory_format(model: nn.Module) -> torch.memory_format:
+    """Return the memory layout in which the model's convolutions are fastest.
+
+    That is channels last, except with layers that work channel by channel on copies.
+    """
+    is_copied = any(isinstance(each, CHANNELS_FIRST) for each in model.modules())
+    return torch.contiguous_format if is_copied else torch.channels_last
+
+
+def max_over_ranks(ranks: Ranks, *numbers: float) -> list[float]:
     """Return the maximum of each number over all ranks, so that all take the same decision."""
-    if fabric.world_size == 1:
+    if ranks.size == 1:
         return list(numbers)
-    mine = torch.tensor(numbers, dtype=torch.float64, device=fabric.device)
+    mine = torch.tensor(numbers, dtype=torch.float64, device=ranks.device)
     torch.distributed.all_reduce(mine, op=torch.distributed.ReduceOp.MAX)
     return list(mine.tolist())
 
 
-def mean_over_ranks(fabric: Fabric, values: torch.Tensor) -> list[float]:
+def mean_over_ranks(ranks: Ranks, values: Tensor) -> list[float]:
     """Return the mean of each value over all ranks; what is not finite on one rank stays so."""
-    if fabric.world_size > 1:
+    if ranks.size > 1:
         torch.distributed.all_reduce(values)
-        values /= fabric.world_size
+        values /= ranks.size
     return list(values.tolist())
 
 
-def check_ranks_agree(model: Model, fabric: Fabric) -> list[str]:
+def check_ranks_agree(model: Model, ranks: Ranks) -> list[str]:
     """Return a sha256 of all parameters a rank, in the order of ranks; all are equal.
 
     Raises:
@@ -106,7 +191,7 @@ def check_ranks_agree(model: Model, fabric: Fabric) -> list[str]:
     digest = hashlib.sha256()
     for parameter in model.parameters():
         digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
-    digests = [each.hex() for each in gather_bytes(fabric, digest.digest())]
+    digests = [each.hex() for each in gather_bytes(ranks, digest.digest())]
     if len(set(digests)) > 1:
         raise ZooError(
             "the ranks ended with different weights", cause="a bug of zoo's", code="ranks-differ"
@@ -114,14 +199,14 @@ def check_ranks_agree(model: Model, fabric: Fabric) -> list[str]:
     return digests
 
 
-def gather_bytes(fabric: Fabric, mine: bytes) -> list[bytes]:
+def gather_bytes(ranks: Ranks, mine: bytes) -> list[bytes]:
     """Return the bytes that each rank gives, in the order of ranks."""
-    if fabric.world_size == 1:
+    if ranks.size == 1:
         return [mine]
-    (longest,) = max_over_ranks(fabric, len(mine))
+    (longest,) = max_over_ranks(ranks, len(mine))
     padded = len(mine).to_bytes(8) + mine.ljust(int(longest), b"\0")
-    tensor = torch.frombuffer(bytearray(padded), dtype=torch.uint8).to(fabric.device)
-    found = [torch.empty_like(tensor) for _ in range(fabric.world_size)]
+    tensor = torch.frombuffer(bytearray(padded), dtype=torch.uint8).to(ranks.device)
+    found = [torch.empty_like(tensor) for _ in range(ranks.size)]
     torch.distributed.all_gather(found, tensor)
     everything = [each.cpu().numpy().tobytes() for each in found]
     return [each[8 : 8 + int.from_bytes(each[:8])] for each in everything]
@@ -133,12 +218,12 @@ def is_lost_rank(problem: BaseException) -> bool:
     return isinstance(problem, RuntimeError) and ("gloo" in words or "NCCL" in words)
 
 
-def stop_fabric(fabric: Fabric) -> None:
+def stop_ranks(ranks: Ranks) -> None:
     """Leave the process group of the ranks; call it after the models are released.
 
     In this order, because a gloo process that exits while it holds models often aborts.
     """
-    if fabric.world_size > 1 and torch.distributed.is_initialized():
+    if ranks.size > 1 and torch.distributed.is_initialized():
         gc.collect()
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
@@ -172,6 +257,11 @@ def _environment(world: World) -> ClusterEnvironment:
     Raises:
         UsageError: there are several machines, and nothing says which is the first.
     """
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # noqa: PLC0415
+    from lightning_fabric.plugins.environments.torchelastic import (  # noqa: PLC0415
+        TorchElasticEnvironment,
+    )
+
     host = os.environ.get("MASTER_ADDR", "")
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST", "")
     if not host and world.launcher == "srun" and nodes:

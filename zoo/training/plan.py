@@ -59,8 +59,8 @@ def plan(job: Job) -> Plan | None:
     Nothing is written.
     """
     began = time.monotonic()
-    fabric = devices.start_fabric(job.settings)
-    state, batches = setup_training(job, fabric)
+    ranks = devices.start_ranks(job.settings)
+    state, batches = setup_training(job, ranks)
     sizes = {
         name: sum(each.numel() for each in player.parameters)
         for name, player in state.players.items()
@@ -69,9 +69,9 @@ def plan(job: Job) -> Plan | None:
     times = [time.monotonic() for _ in train_steps(state, batches, trial)]
     started = times[0] - began
     validation, preview = _measure_rest(job, state)
-    is_first, device = fabric.is_global_zero, fabric.device
+    is_first, device = ranks.is_first, ranks.device
     del state
-    devices.stop_fabric(fabric)
+    devices.stop_ranks(ranks)
     if not is_first:
         return None
     seconds = (times[-1] - times[-1 - MEASURED_STEPS]) / MEASURED_STEPS
@@ -108,7 +108,13 @@ def _measure_rest(job: Job, state: TrainState) -> tuple[float, float]:
     model, held_out = state.model, job.store.splits["validation"]
     with tempfile.TemporaryDirectory() as folder:
         times = [time.monotonic()]
-        batches = in_order(held_out, model.data, evaluation_batch(model.data), device_of(model))
+        batches = in_order(
+            held_out,
+            model.data,
+            evaluation_batch(model.data),
+            device_of(model),
+            devices.memory_format(model),
+        )
         mean_metrics(model, batches)
         measure_diversity(model, held_out)
         save_weights(Path(folder, "model.safetensors"), model, describe(model, job.entry))

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from zoo.errors import UsageError, did_you_mean
 from zoo.model.checks import contract_error, source_line
 from zoo.model.contract import Model, Player
+from zoo.training.devices import Ranks, memory_format
 
 
 @dataclass
@@ -69,18 +69,18 @@ class TrainState:
 
     model: Model
     players: Mapping[str, PlayerState]
-    fabric: Fabric
+    ranks: Ranks
     autocast: AbstractContextManager[Any]
     frozen: Sequence[nn.Module] = ()  # networks and their parts that have no trainable parameter
 
 
 def setup_players(
     model: Model,
-    fabric: Fabric,
+    ranks: Ranks,
     autocast: AbstractContextManager[Any],
     learning_rates: Mapping[str, float] | None = None,
 ) -> TrainState:
-    """Move the networks to the device, wrapped by Fabric, and build one optimiser per player.
+    """Move the networks to the device, in the fastest layout; build one optimiser per player.
 
     `learning_rates` are those of some networks or players, before the schedule; the others have
     what the optimiser says.
@@ -93,8 +93,8 @@ def setup_players(
     check_players(model, players)
     rates = _rates_by_player(model, players, learning_rates or {})
     model.progress = 0.0
-    model.to(fabric.device)  # with what belongs to no player, such as a pool of images
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
+    model.to(ranks.device)  # with what belongs to no player, such as a pool of images
+    model.to(memory_format=memory_format(model))  # type: ignore[call-overload] # torch's stub lacks it
     names = {id(child): key for key, child in model.named_children()}
     for network in {id(each): each for p in players.values() for each in p.modules}.values():
         if id(network) not in names:
@@ -102,18 +102,16 @@ def setup_players(
             why = f"a player's {kind} is not an attribute of the model"
             raise contract_error(model, why, where=source_line(model.players))
         if any(each.requires_grad for each in network.parameters()):
-            setattr(model, names[id(network)], fabric.setup_module(network))
+            setattr(model, names[id(network)], ranks.wrap(network))
     states = {}
     for name, player in players.items():
         parameters = list(parameters_of(player).values())
         # torch wants a parameter, or a group
-        made = player.optimiser(parameters) if parameters else SGD([{"params": []}])
-        _set_rates(made, rates[name])
-        optimiser = fabric.setup_optimizers(made)
-        assert isinstance(optimiser, Optimizer)  # one goes in, one comes out
+        optimiser = player.optimiser(parameters) if parameters else SGD([{"params": []}])
+        _set_rates(optimiser, rates[name])
         initial = [group["lr"] for group in optimiser.param_groups]
         states[name] = PlayerState(player, parameters, optimiser, initial)
-    return TrainState(model, states, fabric, autocast, frozen_modules(model))
+    return TrainState(model, states, ranks, autocast, frozen_modules(model))
 
 
 def freeze(model: Model, names: Iterable[str]) -> None:

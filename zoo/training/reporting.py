@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Display
@@ -30,12 +29,16 @@ from zoo.model.weights import describe, read_tensors, save_weights
 from zoo.training.checkpoint import Checkpoint, remove_leftovers, save_checkpoint, set_pointers
 from zoo.training.config import Job
 from zoo.training.curves import save_curves
+from zoo.training.devices import memory_format
 from zoo.training.monitors import Alert, AlertError
 from zoo.training.players import TrainState
 from zoo.training.run import Run
 from zoo.training.state import environment, write_shared
 from zoo.training.trainer import Means, StepResult, WeightAverage, check_finite
 from zoo.training.watch import Watcher
+
+if TYPE_CHECKING:
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 ROW_EVERY_STEPS = 20  # a row of metrics.jsonl is the mean of so many steps
 FILES = ("metrics.jsonl", "events.jsonl")  # which grow, and are cut where a run goes on
@@ -159,9 +162,7 @@ class Reporter:
         self._next_preview = 1 / PREVIEWS
         self._best: dict[str, Any] | None = None
         self.metrics: dict[str, float] = {}
-        self._board = (
-            TensorBoardLogger(run.path, name="tensorboard", version="") if tensorboard else None
-        )
+        self._board = _open_tensorboard(run) if tensorboard else None
 
     def begin(self) -> None:
         """Empty the files that grow, and save previews of the untrained model."""
@@ -295,7 +296,13 @@ class Reporter:
     def _validate(self, result: StepResult) -> bool:
         """Measure the model on images that were held out; return whether it was never better."""
         size = evaluation_batch(self._model.data)
-        batches = in_order(self._held_out, self._model.data, size, device_of(self._model))
+        batches = in_order(
+            self._held_out,
+            self._model.data,
+            size,
+            device_of(self._model),
+            memory_format(self._model),
+        )
         self.metrics = mean_metrics(self._model, batches)
         check_finite(self.metrics, result.step)
         if self.metrics:
@@ -334,7 +341,7 @@ class Reporter:
                     "files": {file: self.run.size(file) for file in FILES},
                 },
                 "job": self._job.to_json(),
-                "environment": environment(self._job, self._train_state.fabric.device),
+                "environment": environment(self._job, self._train_state.ranks.device),
             }
 
         keep = self._job.settings.keep
@@ -358,6 +365,12 @@ class Reporter:
         if self._board is not None:
             named = {f"{split}/{key}": each for key, each in values.items()}
             self._board.log_metrics(named, result.step)
+
+
+def _open_tensorboard(run: Run) -> TensorBoardLogger:
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger  # noqa: PLC0415 - slow
+
+    return TensorBoardLogger(run.path, name="tensorboard", version="")
 
 
 def _values(values: Mapping[str, float]) -> str:

@@ -17,19 +17,17 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.wrappers import is_wrapped
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 import zoo
 from zoo.errors import NotFoundError, PluginError
-from zoo.model.contract import Model
 from zoo.model.weights import in_plain_order, own_tensors, save_tensors
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged
 from zoo.training.config import Job
+from zoo.training.devices import Ranks
 from zoo.training.players import TrainState
 
 GENERATORS = "generators"  # key of a rank's metadata
@@ -73,8 +71,8 @@ def rank_state(state: TrainState) -> bytes:
     That is every buffer (BatchNorm statistics, image pools), for ranks see different images, and
     every random generator.
     """
-    tensors = {f"buffer.{name}": each for name, each in _buffers(state.model).items()}
-    generators, more = flatten_state(random_state(state.fabric.device), "generator")
+    tensors = {f"buffer.{name}": each for name, each in _buffers(state).items()}
+    generators, more = flatten_state(random_state(state.ranks.device), "generator")
     metadata = {GENERATORS: json.dumps(generators)}
     return safetensors.torch.save(in_plain_order(tensors | more), metadata)
 
@@ -89,7 +87,7 @@ def restore(state: TrainState, checkpoint: Checkpoint, *, rank: int, ranks: int)
     Raises:
         NotFoundError: the checkpoint does not fit the model.
     """
-    path, device = checkpoint.path, state.fabric.device
+    path, device = checkpoint.path, state.ranks.device
     try:
         shared, _ = _read(path / "training.safetensors")
         weights, _ = _read(path / "model.safetensors")
@@ -107,7 +105,7 @@ def restore(state: TrainState, checkpoint: Checkpoint, *, rank: int, ranks: int)
             ]
         same_ranks = ranks == checkpoint.ranks
         own, metadata = _read(path / f"rank-{rank if same_ranks else 0}.safetensors")
-        for name, buffer in _buffers(state.model).items():
+        for name, buffer in _buffers(state).items():
             _fill(buffer, own[f"buffer.{name}"], name)
         if same_ranks:
             set_random_state(unflatten_state(json.loads(metadata[GENERATORS]), own), device)
@@ -150,13 +148,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
 
 
-def _buffers(model: Model) -> dict[str, Tensor]:
+def _buffers(state: TrainState) -> dict[str, Tensor]:
     """Return every buffer by the name it has in the model file, through the trainer's wrapping."""
-    found = dict(model.named_buffers(recurse=False))
-    for name, child in model.named_children():
-        network = child.module if is_wrapped(child) else child
-        assert isinstance(network, nn.Module)
-        found |= {f"{name}.{key}": buffer for key, buffer in network.named_buffers()}
+    found = dict(state.model.named_buffers(recurse=False))
+    for name, child in state.model.named_children():
+        buffers = state.ranks.unwrap(child).named_buffers()
+        found |= {f"{name}.{key}": buffer for key, buffer in buffers}
     return found
 
 
@@ -266,14 +263,14 @@ def environment(job: Job, device: torch.device) -> dict[str, str]:
     }
 
 
-def changed_environment(job: Job, checkpoint: Checkpoint, fabric: Fabric) -> list[str]:
+def changed_environment(job: Job, checkpoint: Checkpoint, ranks: Ranks) -> list[str]:
     """Return a line for each part of the environment that changed since a checkpoint was written.
 
     Raises:
         NotFoundError: the data has changed.
     """
     before = {**checkpoint.content["environment"], "devices": str(checkpoint.ranks)}
-    now = {**environment(job, fabric.device), "devices": str(fabric.world_size)}
+    now = {**environment(job, ranks.device), "devices": str(ranks.size)}
     if before.get("data") != now["data"]:
         data = checkpoint.content.get("job", {}).get("data", job.data)
         moved = f"; that was {data!r}" if data != job.data else ""

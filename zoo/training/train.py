@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 
 import zoo
 from zoo.atomic import OF_THE_DISK, write_text
@@ -28,6 +27,7 @@ from zoo.model.weights import describe, init_from
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged, newest, set_aside
 from zoo.training.config import Job, interval, network_rates
+from zoo.training.devices import Ranks
 from zoo.training.launch import SecondSignal, exit_code
 from zoo.training.monitors import Alert, AlertError
 from zoo.training.players import TrainState, freeze, setup_players
@@ -87,19 +87,19 @@ def train(
         UsageError: the device, the batch size or the run's name cannot be used.
         ZooError: the run cannot be written to, or a rank was lost.
     """
-    fabric = devices.start_fabric(job.settings)
-    if fabric.is_global_zero:
-        result = _train_first_rank(job, fabric, log, name, resumed, tensorboard, stop_signal)
+    ranks = devices.start_ranks(job.settings)
+    if ranks.is_first:
+        result = _train_first_rank(job, ranks, log, name, resumed, tensorboard, stop_signal)
     else:
         result = None
-        _train_other_rank(job, fabric, resumed, stop_signal)
-    devices.stop_fabric(fabric)  # when the functions above have released the model
+        _train_other_rank(job, ranks, resumed, stop_signal)
+    devices.stop_ranks(ranks)  # when the functions above have released the model
     return result
 
 
 def _train_first_rank(
     job: Job,
-    fabric: Fabric,
+    ranks: Ranks,
     log: Log,
     name: str | None,
     resumed: Run | None,
@@ -107,11 +107,11 @@ def _train_first_rank(
     stop_signal: Callable[[], int],
 ) -> TrainResult:
     """Train on the first rank, which writes the run folder."""
-    checkpoint, unusable = find_checkpoint(fabric, resumed)
-    state, batches = setup_training(job, fabric, log, is_new=checkpoint is None)
+    checkpoint, unusable = find_checkpoint(ranks, resumed)
+    state, batches = setup_training(job, ranks, log, is_new=checkpoint is None)
     run = resumed or Run.create(job.entry.card.name, name)
     with nullcontext() if resumed else run.held():
-        changes = changed_environment(job, checkpoint, fabric) if checkpoint else []
+        changes = changed_environment(job, checkpoint, ranks) if checkpoint else []
         for path, why in unusable.items():
             log(f"{why}; it is now called {set_aside(path).name}")
         for change in changes:
@@ -125,7 +125,7 @@ def _train_first_rank(
                 reporter = Reporter(job, run, state, progress, tensorboard=tensorboard)
                 cursor, signal = run_steps(job, state, batches, checkpoint, reporter, stop_signal)
         except BaseException as problem:
-            explained = _explain(problem, run, fabric)
+            explained = _explain(problem, run, ranks)
             with suppress(OSError):  # the disk may be what failed
                 run.log(traceback.format_exc())
                 if reporter and isinstance(problem, AlertError):
@@ -148,20 +148,20 @@ def _train_first_rank(
 
 
 def _train_other_rank(
-    job: Job, fabric: Fabric, resumed: Run | None, stop_signal: Callable[[], int]
+    job: Job, ranks: Ranks, resumed: Run | None, stop_signal: Callable[[], int]
 ) -> None:
     """Train on a rank that writes nothing.
 
     It exits without output if the first one reports the same error; else it prints one line.
     """
     try:
-        checkpoint, _ = find_checkpoint(fabric, resumed)
-        state, batches = setup_training(job, fabric, is_new=checkpoint is None)
+        checkpoint, _ = find_checkpoint(ranks, resumed)
+        state, batches = setup_training(job, ranks, is_new=checkpoint is None)
         run_steps(job, state, batches, checkpoint, None, stop_signal)
     except AlertError as problem:  # which all ranks have
         raise SystemExit(problem.exit_code) from None
     except ZooError as problem:
-        sys.stderr.write(f"rank {fabric.global_rank}: {problem.message}\n")
+        sys.stderr.write(f"rank {ranks.rank}: {problem.message}\n")
         raise SystemExit(problem.exit_code) from None
     except RuntimeError as problem:
         if devices.is_lost_rank(problem):
@@ -170,7 +170,7 @@ def _train_other_rank(
 
 
 def setup_training(
-    job: Job, fabric: Fabric, log: Log = lambda _: None, *, is_new: bool = True
+    job: Job, ranks: Ranks, log: Log = lambda _: None, *, is_new: bool = True
 ) -> tuple[TrainState, Batches]:
     """Build the model alike on every rank, and this rank's share of the batches.
 
@@ -184,32 +184,33 @@ def setup_training(
         PluginError: a graph of the model does not give what its ports say.
     """
     settings = job.settings
-    fabric.seed_everything(settings.seed, verbose=False)
-    kind = fabric.device.type
+    devices.seed_everything(settings.seed)
+    kind = ranks.device.type
     is_mixed = devices.precision(settings, kind) == "bf16"
-    autocast = torch.autocast(kind, torch.bfloat16, enabled=is_mixed)
-    model = job.build().to(fabric.device)
+    autocast = torch.autocast(kind, torch.bfloat16) if is_mixed else nullcontext()
+    model = job.build().to(ranks.device)
     check_graphs(model)
     freeze(model, settings.freeze)
     if is_new and settings.init_from:
         for line in init_from(model, job.entry, Path(settings.init_from)):
             log(line)
-    state = setup_players(model, fabric, autocast, network_rates(settings.learning_rates))
-    fabric.seed_everything(settings.seed + fabric.global_rank, verbose=False)
+    state = setup_players(model, ranks, autocast, network_rates(settings.learning_rates))
+    devices.seed_everything(settings.seed + ranks.rank)
     batches = Batches(
         job.store.splits["train"],
         job.store.spec,
         settings.batch_size,
         seed=settings.seed,
-        device=fabric.device,
-        rank=fabric.global_rank,
-        ranks=fabric.world_size,
+        device=ranks.device,
+        rank=ranks.rank,
+        ranks=ranks.size,
+        memory_format=devices.memory_format(model),
     )
     return state, batches
 
 
 def find_checkpoint(
-    fabric: Fabric, resumed: Run | None
+    ranks: Ranks, resumed: Run | None
 ) -> tuple[Checkpoint | None, Mapping[Path, str]]:
     """Return the checkpoint to resume from, and the newer ones that cannot be used, with reasons.
 
@@ -221,7 +222,7 @@ def find_checkpoint(
     """
     checkpoint, unusable = newest(resumed) if resumed else (None, {})
     step = checkpoint.step if checkpoint else 0
-    if devices.max_over_ranks(fabric, step, -step) != [step, -step]:
+    if devices.max_over_ranks(ranks, step, -step) != [step, -step]:
         raise ZooError(
             "the ranks would go on from different checkpoints",
             cause="they do not see the same folder runs/, or another process writes there",
@@ -243,7 +244,7 @@ def run_steps(
     Returns:
         The place of the training at the end, and the number of the signal that ended it, or 0.
     """
-    fabric, signal = state.fabric, 0
+    ranks, signal = state.ranks, 0
     budget = Budget.of(job.settings, batches.steps_per_epoch)
     cursor = Cursor()
     if checkpoint is not None:
@@ -261,13 +262,13 @@ def run_steps(
         for result in train_steps(
             state, batches, budget, start=cursor, stop_signal=stop_signal, save_is_due=save_is_due
         ):
-            ranks = devices.gather_bytes(fabric, rank_state(state)) if result.saves else []
+            states = devices.gather_bytes(ranks, rank_state(state)) if result.saves else []
             if reporter:
-                reporter.after_step(result, ranks)
+                reporter.after_step(result, states)
             if result.saves:
                 saved = time.monotonic()
             cursor, signal = result.cursor, result.signal
-    digests = devices.check_ranks_agree(state.model, fabric)
+    digests = devices.check_ranks_agree(state.model, ranks)
     if reporter:
         reporter.finish(parameters_sha256=digests)
     return cursor, signal
@@ -275,9 +276,9 @@ def run_steps(
 
 def _resume(state: TrainState, checkpoint: Checkpoint, reporter: Reporter | None) -> Cursor:
     """Restore everything from a checkpoint; return the place of the training in it."""
-    fabric = state.fabric
+    ranks = state.ranks
     try:
-        restore(state, checkpoint, rank=fabric.global_rank, ranks=fabric.world_size)
+        restore(state, checkpoint, rank=ranks.rank, ranks=ranks.size)
         cursor = Cursor(**checkpoint.content["cursor"])
         if reporter:
             reporter.resume(checkpoint)
@@ -290,7 +291,7 @@ def _start_run(
     run: Run, job: Job, state: TrainState, batches: Batches, checkpoint: Checkpoint | None, log: Log
 ) -> None:
     """Write config.toml and run.json of a training that is about to begin or to be resumed."""
-    budget, device = Budget.of(job.settings, batches.steps_per_epoch), state.fabric.device
+    budget, device = Budget.of(job.settings, batches.steps_per_epoch), state.ranks.device
     if job.settings.steps is None and checkpoint is None and budget.steps < FEW_STEPS:
         log(
             f"{budget.steps:,.0f} steps are planned, {batches.steps_per_epoch} an epoch: "
@@ -306,7 +307,7 @@ def _start_run(
         data=job.data,
         data_from_run=run.relative_path_to(job.data),
         device=str(device),
-        devices=state.fabric.world_size,
+        devices=state.ranks.size,
         precision=devices.precision(job.settings, device.type),
         planned_steps=budget.steps if math.isfinite(budget.steps) else None,
         planned_seconds=job.settings.max_seconds,
@@ -323,7 +324,7 @@ def _start_run(
     run.log(f"training {job.entry.card.name} on {job.data}")
 
 
-def _explain(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
+def _explain(problem: BaseException, run: Run, ranks: Ranks) -> BaseException:
     """Return the error for the user: where the run can be resumed, with the command that does it.
 
     An exception for which there is no better explanation is returned as it is.
@@ -345,7 +346,7 @@ def _explain(problem: BaseException, run: Run, fabric: Fabric) -> BaseException:
             hint=f"free some space, then {resume}",
             code="cannot-write",
         )
-    if fabric.world_size > 1 and devices.is_lost_rank(problem):
+    if ranks.size > 1 and devices.is_lost_rank(problem):
         return ZooError(
             "a rank was lost, and the training with it",
             cause="another of its processes ended, or its machine cannot be reached",

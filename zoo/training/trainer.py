@@ -141,7 +141,7 @@ def train_steps(
             terms, gradient_norms = training_step(state, batch, step)
             seconds = time.monotonic() - began
             progress, signal, due = max_over_ranks(
-                state.fabric, budget.progress(step, seconds), stop_signal(), save_is_due(step)
+                state.ranks, budget.progress(step, seconds), stop_signal(), save_is_due(step)
             )
             state.model.progress = progress
             ends = index == batches.steps_per_epoch
@@ -201,11 +201,11 @@ def _apply_update(state: TrainState, update: Update, step: int) -> tuple[dict[st
     updates, loss = player.player.accumulate, terms.sum()
     player.set_gradients()
     if player.parameters:
-        state.fabric.backward(loss / updates if updates > 1 else loss, inputs=player.parameters)
+        state.ranks.backward(loss / updates if updates > 1 else loss, player.parameters)
     gradients = [each.grad for each in player.parameters if each.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients) if gradients else terms.new_zeros(())
     # What is not finite on one rank is not finite in the mean: all ranks stop alike.
-    means = mean_over_ranks(state.fabric, torch.cat([terms.detach(), norm.float().reshape(1)]))
+    means = mean_over_ranks(state.ranks, torch.cat([terms.detach(), norm.float().reshape(1)]))
     names = [f"{update.player}/{name}" for name in (*update.terms, "gradient norm")]
     values = dict(zip(names, means, strict=True))
     check_finite(values, step)

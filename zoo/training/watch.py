@@ -35,6 +35,7 @@ from zoo.model.inference import (
 )
 from zoo.ports import Port
 from zoo.records import typed
+from zoo.training.devices import memory_format
 from zoo.training.monitors import MONITORS, Alert
 from zoo.training.trainer import Means, StepResult
 
@@ -329,6 +330,7 @@ def _held_out_batch(model: Model, held_out: Split) -> Batch | None:
         model.data,
         rows,
         device_of(model),
+        memory_format(model),
     )
     return batch
 
