@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+UMASK = threading.Lock()  # held while the umask is another one, which is how it is read
 OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO})
 
 
@@ -107,8 +109,9 @@ def as_json(value: Any) -> str:
 
 
 def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
+    with UMASK:
+        mask = os.umask(0o077)
+        os.umask(mask)
     return mask
 
 

@@ -75,9 +75,15 @@ def describe(
 
 def save_weights(path: Path, model: Model, identity: Identity) -> None:
     """Write the weights in one piece; an older file stays until the new one is whole."""
+    # not by safetensors' own function, whose error on a full disk is none of the system's
+    write_bytes(path, weights_as_bytes(model, identity))
+
+
+def weights_as_bytes(model: Model, identity: Identity) -> bytes:
+    """Return the content of the file that `save_weights` writes."""
     # One entry: safetensors writes several in an order that changes from process to process.
     metadata = {METADATA_KEY: to_text(WeightHeader(identity=identity))}
-    save_tensors(path, own_tensors(model), metadata)
+    return tensors_as_bytes(own_tensors(model), metadata)
 
 
 def own_tensors(model: Model) -> dict[str, Tensor]:
@@ -101,21 +107,16 @@ def build(
     return model
 
 
-def save_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
-) -> None:
-    """Write tensors as safetensors in one piece, whatever their device and memory layout."""
-    # not by safetensors' own function, whose error on a full disk is none of the system's
-    write_bytes(path, safetensors.torch.save(in_plain_order(tensors), metadata))
-
-
-def in_plain_order(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies of tensors on the CPU, laid out in memory as safetensors wants them."""
+def tensors_as_bytes(
+    tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> bytes:
+    """Return tensors as the bytes of a safetensors file, whatever their device and layout."""
     contiguous = torch.contiguous_format
-    return {
+    plain = {
         key: each.detach().to("cpu", copy=True, memory_format=contiguous)
         for key, each in tensors.items()
     }
+    return safetensors.torch.save(plain, metadata)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

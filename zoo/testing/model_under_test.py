@@ -45,11 +45,14 @@ from zoo.training.checkpoint import Checkpoint
 from zoo.training.config import Settings, check_data
 from zoo.training.players import TrainState, setup_players
 from zoo.training.state import (
+    TENSORS,
+    WEIGHTS,
     random_state,
+    rank_file,
     rank_state,
     restore,
     set_random_state,
-    write_shared,
+    shared_state,
 )
 from zoo.training.trainer import Budget, Cursor, train_steps
 
@@ -337,9 +340,11 @@ class ModelUnderTest:
         return outcome
 
     def _save(self, state: TrainState, folder: Path) -> Checkpoint:
-        save_weights(folder / "model.safetensors", state.model, describe(state.model, self.entry))
-        (folder / "rank-0.safetensors").write_bytes(rank_state(state))
-        content = {"step": SAVED, "ranks": 1, "players": write_shared(folder, state, {})}
+        tensors, players = shared_state(state, {})
+        save_weights(folder / WEIGHTS, state.model, describe(state.model, self.entry))
+        (folder / TENSORS).write_bytes(tensors)
+        (folder / rank_file(0)).write_bytes(rank_state(state))
+        content = {"step": SAVED, "ranks": 1, "players": players}
         return Checkpoint(folder, json.loads(json.dumps(content)))
 
     @made_once("training/builds")

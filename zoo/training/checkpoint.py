@@ -6,13 +6,14 @@ Imports no torch: what the files hold is written and read by `zoo.training.state
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, TypeVar
 
-from zoo.atomic import as_json, building, write_json
+from zoo.atomic import as_json, building, write_bytes, write_json
 from zoo.errors import NotFoundError
 from zoo.manifest import MANIFEST, sha256_of
 from zoo.ports import Fit
@@ -81,7 +82,8 @@ class Checkpoint:
 def save_checkpoint(
     run: Run,
     step: int,
-    write: Callable[[Path], Mapping[str, Any]],
+    files: Mapping[str, bytes],
+    content: Mapping[str, Any],
     *,
     is_best: bool,
     keep: int,
@@ -89,8 +91,7 @@ def save_checkpoint(
     """Write a checkpoint, and point ``last`` and, if it is the best, ``best`` to it.
 
     Older checkpoints are removed afterwards, so that there is always one: the last ones, as many
-    as `keep` says, and the best stay. `write` writes the files into a folder and returns the
-    content of `STATE`.
+    as `keep` says, and the best stay. `content` is that of `STATE`, beside schema and step.
 
     Raises:
         OSError: the disk is full or cannot be written to; what was there before is untouched.
@@ -99,10 +100,11 @@ def save_checkpoint(
     folder.mkdir(exist_ok=True)
     name = f"step-{step:07d}"
     with building(folder / name) as temporary:
-        content = write(temporary)
+        for file, bytes_of_file in files.items():
+            write_bytes(temporary / file, bytes_of_file)
         write_json(temporary / STATE, {"schema": SCHEMA, "step": step, **content})
-        files = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
-        write_json(temporary / MANIFEST, {"schema": SCHEMA, "files": files})
+        described = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
+        write_json(temporary / MANIFEST, {"schema": SCHEMA, "files": described})
     if is_best:
         run.point("best", name)
     run.point("last", name)
@@ -111,6 +113,43 @@ def save_checkpoint(
     for path in _checkpoints(folder)[:-keep]:
         if path.name != best.strip():
             shutil.rmtree(path)
+
+
+class BackgroundWriter:
+    """Runs one function at a time in a thread; what it raises is raised by `wait`.
+
+    The thread ends with the process, like a process that is killed.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._problem: BaseException | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the function has returned or raised since the last `wait`."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def start(self, function: Callable[[], None]) -> None:
+        """Run a function when the one before has ended."""
+        self.wait()
+        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until the function has ended, and raise what it raised."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            raise problem
+
+    def _run(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except BaseException as problem:
+            self._problem = problem
 
 
 def newest(run: Run) -> tuple[Checkpoint | None, dict[Path, str]]:

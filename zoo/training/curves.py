@@ -78,11 +78,17 @@ def save_curves(
 
     columns = min(COLUMNS, len(panels))
     lines = -(-len(panels) // columns)
-    size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * lines + 0.4 * is_adversarial)
-    figure = Figure(figsize=size, dpi=100, layout="constrained")
+    width, height = PANEL_INCHES[0] * columns, PANEL_INCHES[1] * lines + 0.5 * is_adversarial
+    figure = Figure(figsize=(width, height), dpi=100)
+    # by hand: the layouts that measure every text take as long as all the rest
+    figure.subplots_adjust(
+        left=0.6 / width, right=1 - 0.15 / width, wspace=0.6 / (PANEL_INCHES[0] - 0.6),
+        bottom=0.45 / height, top=1 - (0.45 + 0.5 * is_adversarial) / height,
+        hspace=0.9 / (PANEL_INCHES[1] - 0.9),
+    )  # fmt: skip
     FigureCanvasAgg(figure)
     if is_adversarial:
-        figure.suptitle(NOTE, fontsize=8)
+        figure.suptitle(NOTE, fontsize=8, y=1 - 0.1 / height)
     for place, (title, curves) in enumerate(panels.items(), start=1):
         _draw(figure.add_subplot(lines, columns, place), title, curves, at_random.get(title))
     with replacing(path) as temporary:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.atomic import write_bytes
 from zoo.data.batches import in_order, length
 from zoo.modalities import modality_of
 from zoo.model.inference import (
@@ -23,7 +24,7 @@ from zoo.training import devices
 from zoo.training.config import Job
 from zoo.training.players import TrainState
 from zoo.training.reporting import PREVIEWS
-from zoo.training.state import write_shared
+from zoo.training.state import TENSORS, WEIGHTS, shared_state
 from zoo.training.train import setup_training
 from zoo.training.trainer import MIN_STEPS_BETWEEN_VALIDATIONS, Budget, train_steps
 from zoo.training.watch import measure_diversity
@@ -117,8 +118,8 @@ def _measure_rest(job: Job, state: TrainState) -> tuple[float, float]:
         )
         mean_metrics(model, batches)
         measure_diversity(model, held_out)
-        save_weights(Path(folder, "model.safetensors"), model, describe(model, job.entry))
-        write_shared(Path(folder), state, {})
+        save_weights(Path(folder, WEIGHTS), model, describe(model, job.entry))
+        write_bytes(Path(folder, TENSORS), shared_state(state, {})[0])
         times.append(time.monotonic())
         for name in (*samplers(model), *mappers(model)):
             overview(model, name, held_out)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,7 +15,6 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Display
 
 from zoo import pictures
-from zoo.atomic import write_bytes
 from zoo.data.batches import in_order
 from zoo.model.inference import (
     device_of,
@@ -25,15 +24,21 @@ from zoo.model.inference import (
     overview,
     samplers,
 )
-from zoo.model.weights import describe, read_tensors, save_weights
-from zoo.training.checkpoint import Checkpoint, remove_leftovers, save_checkpoint, set_pointers
+from zoo.model.weights import describe, read_tensors, weights_as_bytes
+from zoo.training.checkpoint import (
+    BackgroundWriter,
+    Checkpoint,
+    remove_leftovers,
+    save_checkpoint,
+    set_pointers,
+)
 from zoo.training.config import Job
 from zoo.training.curves import save_curves
 from zoo.training.devices import memory_format
 from zoo.training.monitors import Alert, AlertError
 from zoo.training.players import TrainState
 from zoo.training.run import Run
-from zoo.training.state import environment, write_shared
+from zoo.training.state import TENSORS, WEIGHTS, environment, rank_file, shared_state
 from zoo.training.trainer import Means, StepResult, WeightAverage, check_finite
 from zoo.training.watch import Watcher
 
@@ -42,7 +47,8 @@ if TYPE_CHECKING:
 
 ROW_EVERY_STEPS = 20  # a row of metrics.jsonl is the mean of so many steps
 FILES = ("metrics.jsonl", "events.jsonl")  # which grow, and are cut where a run goes on
-PREVIEWS = 10  # of a whole training, beside the first
+PREVIEWS = 10  # of a whole training, beside the first; fewer of a short one
+MIN_STEPS_BETWEEN_PREVIEWS = 200
 PLAIN_LINE_EVERY_SECONDS = 30.0
 LIVE_LINE_EVERY_SECONDS = 0.5
 
@@ -159,8 +165,10 @@ class Reporter:
         self._average = WeightAverage(self._model, job.settings.ema) if job.settings.ema else None
         self._watcher = Watcher(self._model, self._held_out)
         self._window = Window()
-        self._next_preview = 1 / PREVIEWS
+        self._next_preview = 1 / PREVIEWS, MIN_STEPS_BETWEEN_PREVIEWS  # progress and step
         self._best: dict[str, Any] | None = None
+        self._writer = BackgroundWriter()
+        self._saved: dict[str, Any] = {}  # for run.json, when the checkpoint is written
         self.metrics: dict[str, float] = {}
         self._board = _open_tensorboard(run) if tensorboard else None
 
@@ -182,11 +190,12 @@ class Reporter:
         remove_leftovers(self.run)
         set_pointers(self.run, checkpoint)
         self.metrics, self._best = saved["metrics"], saved["best"]
-        self._next_preview = saved["next_preview"]
+        progress, step = saved["next_preview"]
+        self._next_preview = progress, step
         self._window = Window.from_state(saved["window"])
         self._watcher.restore(saved["watcher"])
         if self._average:
-            self._average.restore(read_tensors(checkpoint.path / "model.safetensors")[0])
+            self._average.restore(read_tensors(checkpoint.path / WEIGHTS)[0])
         for file in FILES:
             if not self.run.cut(file, saved["files"][file]):
                 self._progress.log(
@@ -214,7 +223,9 @@ class Reporter:
         # A signal validates nothing: what is saved then is as in the middle of an epoch.
         if self._window.steps == ROW_EVERY_STEPS or result.validates:
             self._write_row(result)
-        preview_is_due = result.progress >= self._next_preview
+        progress, step = self._next_preview
+        is_over = result.progress >= 1
+        preview_is_due = is_over or (result.progress >= progress and result.step >= step)
         if result.validates or preview_is_due or result.saves:
             paused_at = time.monotonic()
             with self._average.in_place() if self._average else nullcontext():
@@ -224,13 +235,16 @@ class Reporter:
                         self._watcher.after_validation(result, self.metrics)
                 if preview_is_due:
                     self._save_previews(result.step)
-                    self._next_preview = (int(result.progress * PREVIEWS) + 1) / PREVIEWS
+                    progress = (int(result.progress * PREVIEWS) + 1) / PREVIEWS
+                    self._next_preview = progress, result.step + MIN_STEPS_BETWEEN_PREVIEWS
                 if result.saves:
                     self._save_checkpoint(result, ranks, is_best=is_best)
             self._window.began += time.monotonic() - paused_at  # the speed is of training alone
         titles = [each.title for each in self.alerts]
         self._progress.step(result, self.metrics, titles)
         self.run.heartbeat()
+        if self._writer.has_ended:
+            self.wait_for_checkpoint()
         if result.saves and self.fatal_alert:
             raise AlertError(self.fatal_alert)
 
@@ -275,7 +289,8 @@ class Reporter:
         self.record_alerts(new, ended, result.step)
 
     def finish(self, **facts: Any) -> None:
-        """Draw the curves and append the last event, with some facts."""
+        """Wait for the last checkpoint, draw the curves and append an event, with some facts."""
+        self.wait_for_checkpoint()
         self.run.append("events.jsonl", {"event": "trained", **facts})
         players = self._model.players()
         at_random = {
@@ -322,32 +337,41 @@ class Reporter:
         metrics = self.metrics if result.validates else {}
         identity = describe(self._model, self._job.entry, step=result.step, metrics=metrics)
         raw_weights = self._average.raw_weights if self._average else {}
-
-        def write(folder: Path) -> dict[str, Any]:
-            save_weights(folder / "model.safetensors", self._model, identity)
-            players = write_shared(folder, self._train_state, raw_weights)
-            for rank, state in enumerate(ranks):
-                write_bytes(folder / f"rank-{rank}.safetensors", state)
-            return {
-                "cursor": asdict(result.cursor),
-                "ranks": len(ranks),
-                "players": players,
-                "reporter": {
-                    "metrics": self.metrics,
-                    "best": self._best,
-                    "next_preview": self._next_preview,
-                    "window": self._window.state(),
-                    "watcher": self._watcher.state(),
-                    "files": {file: self.run.size(file) for file in FILES},
-                },
-                "job": self._job.to_json(),
-                "environment": environment(self._job, self._train_state.ranks.device),
-            }
-
-        keep = self._job.settings.keep
-        save_checkpoint(self.run, result.step, write, is_best=is_best, keep=keep)
+        tensors, players = shared_state(self._train_state, raw_weights)
+        files = {WEIGHTS: weights_as_bytes(self._model, identity), TENSORS: tensors}
+        files |= {rank_file(rank): state for rank, state in enumerate(ranks)}
+        content = {
+            "cursor": asdict(result.cursor),
+            "ranks": len(ranks),
+            "players": players,
+            "reporter": {
+                "metrics": self.metrics,
+                "best": self._best,
+                "next_preview": self._next_preview,
+                "window": self._window.state(),
+                "watcher": self._watcher.state(),
+                "files": {file: self.run.size(file) for file in FILES},
+            },
+            "job": self._job.to_json(),
+            "environment": environment(self._job, self._train_state.ranks.device),
+        }
+        self.wait_for_checkpoint()
+        save = partial(save_checkpoint, self.run, result.step, files, content,
+                       is_best=is_best, keep=self._job.settings.keep)  # fmt: skip
+        self._writer.start(save)
         latest = replace(identity, metrics=self.metrics)
-        self.run.write_info(identity=latest, epoch=result.epoch, best=self._best)
+        self._saved = {"identity": latest, "epoch": result.epoch, "best": self._best}
+
+    def wait_for_checkpoint(self) -> None:
+        """Wait until the last checkpoint is on the disk, and say so in ``run.json``.
+
+        Raises:
+            OSError: it could not be written; the one before is undamaged.
+        """
+        saved, self._saved = self._saved, {}
+        self._writer.wait()
+        if saved:
+            self.run.write_info(**saved)
 
     def _save_previews(self, step: int) -> None:
         folder = self.run.path / "samples"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import platform
 import re
@@ -113,6 +114,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._last_heartbeat = -math.inf  # of this process
 
     @property
     def name(self) -> str:
@@ -280,8 +282,9 @@ class Run:
 
     def heartbeat(self) -> None:
         """Show other machines that the owner is alive: touch run.json now and then."""
-        if time.time() - (self.path / HEARTBEAT).stat().st_mtime > HEARTBEAT_EVERY:
+        if time.monotonic() - self._last_heartbeat > HEARTBEAT_EVERY:
             os.utime(self.path / HEARTBEAT)
+            self._last_heartbeat = time.monotonic()
 
     def _read_info(self) -> RunInfo:
         info = read_json(self.path / "run.json", RunInfo)

@@ -23,22 +23,23 @@ from torch.optim import Optimizer
 
 import zoo
 from zoo.errors import NotFoundError, PluginError
-from zoo.model.weights import in_plain_order, own_tensors, save_tensors
+from zoo.model.weights import own_tensors, tensors_as_bytes
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged
 from zoo.training.config import Job
 from zoo.training.devices import Ranks
 from zoo.training.players import TrainState
 
+WEIGHTS, TENSORS = "model.safetensors", "training.safetensors"  # files of a checkpoint
 GENERATORS = "generators"  # key of a rank's metadata
 PYTHON, NUMPY, TORCH, DEVICE = "python", "numpy", "torch", "device"  # keys of random generators
 DAMAGED = (KeyError, ValueError, TypeError, AttributeError, RecursionError, SafetensorError)
 
 
-def write_shared(
-    folder: Path, state: TrainState, raw_weights: Mapping[str, Tensor]
-) -> dict[str, Any]:
-    """Write what all ranks have in common beside the weights; return the part that is JSON.
+def shared_state(
+    state: TrainState, raw_weights: Mapping[str, Tensor]
+) -> tuple[bytes, dict[str, Any]]:
+    """Return what all ranks have in common beside the weights: `TENSORS`, and a part that is JSON.
 
     That is the optimisers, the gradients that are not yet used, and the weights as the optimisers
     left them, while the model holds averages.
@@ -61,8 +62,7 @@ def write_shared(
                 f"the optimiser of {name!r} cannot be saved: {problem}", code="breaks-contract"
             ) from None
         tensors |= more
-    save_tensors(folder / "training.safetensors", tensors)
-    return players
+    return tensors_as_bytes(tensors), players
 
 
 def rank_state(state: TrainState) -> bytes:
@@ -74,7 +74,12 @@ def rank_state(state: TrainState) -> bytes:
     tensors = {f"buffer.{name}": each for name, each in _buffers(state).items()}
     generators, more = flatten_state(random_state(state.ranks.device), "generator")
     metadata = {GENERATORS: json.dumps(generators)}
-    return safetensors.torch.save(in_plain_order(tensors | more), metadata)
+    return tensors_as_bytes(tensors | more, metadata)
+
+
+def rank_file(rank: int) -> str:
+    """Return the name of the file that holds the state of a rank."""
+    return f"rank-{rank}.safetensors"
 
 
 @torch.no_grad()
@@ -89,8 +94,8 @@ def restore(state: TrainState, checkpoint: Checkpoint, *, rank: int, ranks: int)
     """
     path, device = checkpoint.path, state.ranks.device
     try:
-        shared, _ = _read(path / "training.safetensors")
-        weights, _ = _read(path / "model.safetensors")
+        shared, _ = _read(path / TENSORS)
+        weights, _ = _read(path / WEIGHTS)
         averaged = any(name.startswith("raw.") for name in shared)
         for name, tensor in own_tensors(state.model).items():
             is_averaged = averaged and tensor.is_floating_point()
@@ -104,7 +109,7 @@ def restore(state: TrainState, checkpoint: Checkpoint, *, rank: int, ranks: int)
                 for parameter, gradient in zip(player.parameters, saved["gradients"], strict=False)
             ]
         same_ranks = ranks == checkpoint.ranks
-        own, metadata = _read(path / f"rank-{rank if same_ranks else 0}.safetensors")
+        own, metadata = _read(path / rank_file(rank if same_ranks else 0))
         for name, buffer in _buffers(state).items():
             _fill(buffer, own[f"buffer.{name}"], name)
         if same_ranks:

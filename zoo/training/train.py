@@ -125,6 +125,9 @@ def _train_first_rank(
                 reporter = Reporter(job, run, state, progress, tensorboard=tensorboard)
                 cursor, signal = run_steps(job, state, batches, checkpoint, reporter, stop_signal)
         except BaseException as problem:
+            if reporter and not isinstance(problem, SecondSignal):
+                with suppress(OSError):  # which may be the problem
+                    reporter.wait_for_checkpoint()
             explained = _explain(problem, run, ranks)
             with suppress(OSError):  # the disk may be what failed
                 run.log(traceback.format_exc())

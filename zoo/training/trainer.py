@@ -24,7 +24,8 @@ from zoo.training.devices import max_over_ranks, mean_over_ranks
 from zoo.training.monitors import AlertError, diverged
 from zoo.training.players import TrainState
 
-MIN_STEPS_BETWEEN_VALIDATIONS = 20  # at ends of epochs: each validation also writes a checkpoint
+MIN_STEPS_BETWEEN_VALIDATIONS = 100  # at ends of epochs: each validation also writes a checkpoint
+NORM_EVERY_STEPS = 5  # of gradients, for the monitors; that they are finite is checked each time
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class StepResult:
     cursor: Cursor  # after the step
     progress: float  # share of the budget that is spent; 1 at the end
     terms: Mapping[str, float]  # every loss term, as ``player/term``
-    gradient_norms: Mapping[str, float]  # of each player that was updated
+    gradient_norms: Mapping[str, float]  # of each player that was updated; now and then
     images: int  # used, over all ranks
     epoch_ends: bool
     validates: bool
@@ -167,16 +168,17 @@ def training_step(
 
     Returns:
         Every term as ``player/term``, and the norm of the gradient of each player that is not
-        frozen, before it is clipped. If a player is updated several times, both are means over its
-        updates.
+        frozen, before it is clipped, in one of `NORM_EVERY_STEPS` steps. If a player is updated
+        several times, both are means over its updates.
 
     Raises:
         PluginError: the training step yields no updates as the contract has them.
     """
     terms, gradient_norms = Means(), Means()
-    state.model.train()
-    for module in state.frozen:
-        module.eval()
+    if not state.model.training or state.frozen:
+        state.model.train()
+        for module in state.frozen:
+            module.eval()
     with state.autocast:
         updates = checked_updates(state.model, state.model.training_step(batch), state.players)
     while True:
@@ -184,34 +186,46 @@ def training_step(
             update = next(updates, None)
         if update is None:
             return terms.means(), gradient_norms.means()
-        values, norm = _apply_update(state, update, step)
+        values, norms = _apply_update(state, update, step)
         terms.add(values)
-        if state.players[update.player].parameters:
-            gradient_norms.add({update.player: norm})
+        gradient_norms.add(norms)
 
 
-def _apply_update(state: TrainState, update: Update, step: int) -> tuple[dict[str, float], float]:
-    """Step the optimiser of one player; return the terms and the norm of the gradient.
+def _apply_update(
+    state: TrainState, update: Update, step: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Step the optimiser of one player; return the terms, and the norm of the gradient if known.
 
     Both are averaged over the ranks. Where a player accumulates gradients, the norm is that of
     their mean so far.
     """
-    player = state.players[update.player]
+    player, updates = state.players[update.player], state.players[update.player].player.accumulate
     terms = torch.stack([term.float() for term in update.terms.values()])
-    updates, loss = player.player.accumulate, terms.sum()
+    loss = terms.sum()
     player.set_gradients()
     if player.parameters:
         state.ranks.backward(loss / updates if updates > 1 else loss, player.parameters)
     gradients = [each.grad for each in player.parameters if each.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients) if gradients else terms.new_zeros(())
+    wants_norm = step % NORM_EVERY_STEPS == 1 or player.player.clip_norm is not None
+    size = _size_of(gradients, is_norm=wants_norm) if gradients else terms.new_zeros(())
     # What is not finite on one rank is not finite in the mean: all ranks stop alike.
-    means = mean_over_ranks(state.ranks, torch.cat([terms.detach(), norm.float().reshape(1)]))
+    means = mean_over_ranks(state.ranks, torch.cat([terms.detach(), size.reshape(1)]))
     names = [f"{update.player}/{name}" for name in (*update.terms, "gradient norm")]
     values = dict(zip(names, means, strict=True))
     check_finite(values, step)
-    so_far = (player.updates + 1) / updates
-    player.move(norm)
-    return values, values.pop(names[-1]) / so_far
+    norm = values.pop(names[-1]) * updates / (player.updates + 1)
+    player.move(size)
+    return values, {update.player: norm} if wants_norm and player.parameters else {}
+
+
+def _size_of(gradients: list[Tensor], *, is_norm: bool) -> Tensor:
+    """Return the norm of some gradients together, or else their sum, which is faster.
+
+    Neither is finite where one of the gradients is not.
+    """
+    if is_norm:
+        return torch.nn.utils.get_total_norm(gradients).float()
+    return torch.stack([each.sum() for each in gradients]).sum().float()
 
 
 def check_finite(values: Mapping[str, float], step: int) -> None:
