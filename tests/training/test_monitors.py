@@ -27,7 +27,7 @@ from zoo.records import typed
 from zoo.training.devices import Ranks
 from zoo.training.monitors import MONITORS, Alert, alert_history, diverged
 from zoo.training.players import setup_players
-from zoo.training.trainer import Cursor, StepResult, training_step
+from zoo.training.trainer import Cursor, StepResult, StepValues, training_step
 from zoo.training.watch import Validation, Watched, Watcher, measure_latent_kl
 
 CARDS = [f"{each.plugin.distribution}:{each.card.name}" for each in installed_models()]
@@ -80,8 +80,8 @@ def step_result(
     step: int, terms: Mapping[str, float] | None = None, norms: Mapping[str, float] | None = None
 ) -> StepResult:
     return StepResult(
-        Cursor(step), 0.5, terms or {}, norms or {}, images=8, epoch_ends=True,
-        validates=True, signal=0, saves=False,
+        Cursor(step), 0.5, StepValues(step, dict(terms or {}), dict(norms or {}), is_read=True),
+        images=8, epoch_ends=True, validates=True, signal=0, saves=False,
     )  # fmt: skip
 
 
@@ -100,8 +100,9 @@ def train(
     for step in range(1, steps + 1):
         for player in state.players.values():
             player.set_learning_rates(step / steps)
-        terms, gradients = training_step(state, next(stream), step)
-        now = step_result(step, terms, gradients)
+        values = training_step(state, next(stream), step)
+        values.read()
+        now = step_result(step, values.terms, values.gradient_norms)
         watcher.after_step(now)
         if step == steps or (validate_every and step % validate_every == 0):
             metrics = mean_metrics(model, in_order(held_out, model.data, 100, cpu))

@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import isgeneratorfunction
 from pathlib import Path
@@ -25,9 +25,10 @@ from zoo.errors import PluginError, UnhealthyError, UsageError
 from zoo.training.config import Settings
 from zoo.training.devices import Ranks
 from zoo.training.players import TrainState, setup_players
-from zoo.training.trainer import Budget, StepResult, train_steps
+from zoo.training.trainer import READ_EVERY_STEPS, Budget, StepResult, train_steps
 
 SPEC = DataSpec.of_images("dots", 1, 4, 4)
+STEPS = 50
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8)
 
 
@@ -174,6 +175,57 @@ def test_divergence_stops_before_any_weight_moves() -> None:
     with raises(UnhealthyError, "unhealthy", "step 1", "discriminator/real", "nan"):
         run_steps(model, 3)
     assert same(before, weights(model))
+
+
+class BadGradient(Dots):
+    """From a step on, the gradient of a square root at 0 is not finite, though its value is."""
+
+    bad_from = 1
+
+    def players(self) -> Mapping[str, Player]:
+        sgd = partial(torch.optim.SGD, lr=self.config.lr, fused=True)
+        return {name: Player(each.modules, sgd) for name, each in super().players().items()}
+
+    def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
+        update = next(super().training_step(batch))
+        if round(self.progress * STEPS) + 1 >= self.bad_from:
+            nothing = torch.stack([each.sum() for each in self.discriminator.parameters()]) * 0
+            yield Update(update.player, **update.terms, root=nothing.sqrt().sum())
+        else:
+            yield update
+
+
+@pytest.mark.parametrize("step", [2, 3, 5, 6])
+def test_a_gradient_that_is_not_finite_is_found_in_every_step(step: int) -> None:
+    model = BadGradient(DotsConfig(), SPEC)
+    model.bad_from = step
+    with raises(UnhealthyError, "unhealthy", f"step {step}", "discriminator/gradient norm"):
+        run_steps(model, STEPS)
+
+
+def test_values_that_are_read_late_are_the_same() -> None:
+    runs = []
+    for late in (False, True):
+        torch.manual_seed(0)
+        state = replace(state_of(Dots(DotsConfig(), SPEC)), reads_late=late)
+        results = list(train_steps(state, batches(), Budget(45, float("inf"))))
+        assert all(result.values.is_read for result in results)
+        runs.append([(result.terms, result.gradient_norms) for result in results])
+    assert runs[0] == runs[1]
+
+
+def test_what_is_read_late_is_skipped_where_it_is_not_finite() -> None:
+    model = BadGradient(DotsConfig(), SPEC)
+    model.bad_from = 3
+    state = replace(state_of(model), reads_late=True)
+    steps = train_steps(state, batches(), Budget(STEPS, float("inf")))
+    results = [next(steps) for _ in range(2)]
+    before = weights(model.discriminator)
+    results += [next(steps) for _ in range(READ_EVERY_STEPS - len(results) - 1)]
+    assert not any(result.values.is_read for result in results)
+    assert same(before, weights(model.discriminator))
+    with raises(UnhealthyError, "unhealthy", "step 3", "discriminator/gradient norm"):
+        next(steps)
 
 
 def test_epochs_and_the_share_done_are_counted() -> None:

@@ -137,7 +137,10 @@ def _to_tensor(
 ) -> Tensor:
     """Return rows of decoded data as numbers of their port."""
     form = modality_of(port).stored(port)
-    tensor = torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "cuda":  # from pinned memory, the copy goes on while the next one is gathered
+        tensor = tensor.pin_memory()
+    tensor = tensor.to(device, non_blocking=True)
     if form.axes:
         tensor = tensor.permute(form.axes)
     if tensor.ndim == PICTURES:

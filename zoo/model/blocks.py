@@ -132,20 +132,25 @@ class ImagePool(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return images (N, C, H, W), as many as came in, some of them older."""
+        """Return images (N, C, H, W), as many as came in, some of them older.
+
+        Nothing is read back from the device: what depends on how full the pool is, is chosen there.
+        """
+        count, size, device = len(images), len(self.images), self.images.device
+        if not size:
+            return images.detach()
+        exchanges = (torch.rand(count) < 0.5).to(device, non_blocking=True)
+        places = torch.randint(size, (count,)).to(device, non_blocking=True)
         given = []
-        filled = int(self.filled)
-        for image in images.detach():
-            if filled < len(self.images):
-                self.images[filled] = image
-                filled += 1
-            elif filled and torch.rand(()) < 0.5:
-                place = int(torch.randint(filled, ()))
-                older = self.images[place].clone()
-                self.images[place] = image
-                image = older  # noqa: PLW2901 - the exchange is what happens here
-            given.append(image)
-        self.filled.fill_(filled)
+        for image, exchange, drawn in zip(
+            images.detach().to(self.images.dtype), exchanges, places, strict=True
+        ):
+            is_full = self.filled == size
+            place = torch.where(is_full, drawn, self.filled).reshape(1)
+            older = self.images[place][0]
+            given.append(torch.where(is_full & exchange, older, image))
+            self.images[place] = torch.where(is_full & ~exchange, older, image)[None]
+            self.filled += ~is_full
         return torch.stack(given).to(images.dtype)
 
 

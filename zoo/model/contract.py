@@ -146,10 +146,13 @@ class Training:
     Args:
         epochs: passes over the training images.
         batch_size: images a step, over all devices together.
+        precision: ``32`` for a model whose training needs full precision; ``auto`` mixes bfloat16
+            in where the device computes it natively.
     """
 
     epochs: int = 20
     batch_size: int = 128
+    precision: Literal["auto", "32"] = "auto"
 
 
 class Model(nn.Module, ABC):

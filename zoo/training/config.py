@@ -93,7 +93,7 @@ class Settings:
         (), "alerts that end a run, such as collapse,overfitting; divergence always does"
     )
     precision: Literal["auto", "32", "bf16"] = option(
-        "auto", "bf16 mixes bfloat16 in; auto does so on GPUs that have it"
+        "auto", "bf16 mixes bfloat16 in; auto does so where it is computed natively"
     )
 
 

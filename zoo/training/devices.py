@@ -165,6 +165,12 @@ def memory_format(model: nn.Module) -> torch.memory_format:
     return torch.contiguous_format if is_copied else torch.channels_last
 
 
+def layout_in_words(model: nn.Module) -> str:
+    """Return the memory layout of a model's networks, as ``run.json`` says it."""
+    is_last = memory_format(model) == torch.channels_last
+    return "channels last" if is_last else "channels first"
+
+
 def max_over_ranks(ranks: Ranks, *numbers: float) -> list[float]:
     """Return the maximum of each number over all ranks, so that all take the same decision."""
     if ranks.size == 1:
@@ -174,12 +180,12 @@ def max_over_ranks(ranks: Ranks, *numbers: float) -> list[float]:
     return list(mine.tolist())
 
 
-def mean_over_ranks(ranks: Ranks, values: Tensor) -> list[float]:
+def mean_over_ranks(ranks: Ranks, values: Tensor) -> Tensor:
     """Return the mean of each value over all ranks; what is not finite on one rank stays so."""
     if ranks.size > 1:
         torch.distributed.all_reduce(values)
         values /= ranks.size
-    return list(values.tolist())
+    return values
 
 
 def check_ranks_agree(model: Model, ranks: Ranks) -> list[str]:

@@ -48,6 +48,15 @@ class PlayerState:
         for parameter, gradient in zip(self.parameters, self.gradients, strict=False):
             parameter.grad = gradient
 
+    @property
+    def can_skip(self) -> bool:
+        """Whether the optimiser skips a step by itself, as gradient scalers ask fused ones to."""
+        return bool(getattr(self.optimiser, "_step_supports_amp_scaling", False))
+
+    def skip_if(self, is_bad: Tensor) -> None:
+        """Let the next step of the optimiser move nothing if a truth value on the device is set."""
+        self.optimiser.found_inf = is_bad.float()  # type: ignore[attr-defined] # as GradScaler does
+
     def move(self, norm: Tensor) -> None:
         """Count an update; with the last of `accumulate`, step the optimiser.
 
@@ -71,6 +80,7 @@ class TrainState:
     players: Mapping[str, PlayerState]
     ranks: Ranks
     autocast: AbstractContextManager[Any]
+    reads_late: bool = False  # whether values stay on the device for some steps
     frozen: Sequence[nn.Module] = ()  # networks and their parts that have no trainable parameter
 
 
@@ -111,7 +121,8 @@ def setup_players(
         _set_rates(optimiser, rates[name])
         initial = [group["lr"] for group in optimiser.param_groups]
         states[name] = PlayerState(player, parameters, optimiser, initial)
-    return TrainState(model, states, ranks, autocast, frozen_modules(model))
+    reads_late = ranks.device.type != "cpu"
+    return TrainState(model, states, ranks, autocast, reads_late, frozen_modules(model))
 
 
 def freeze(model: Model, names: Iterable[str]) -> None:

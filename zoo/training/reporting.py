@@ -168,6 +168,7 @@ class Reporter:
         self._next_preview = 1 / PREVIEWS, MIN_STEPS_BETWEEN_PREVIEWS  # progress and step
         self._best: dict[str, Any] | None = None
         self._writer = BackgroundWriter()
+        self._unread: list[StepResult] = []  # whose values are still on the device
         self._saved: dict[str, Any] = {}  # for run.json, when the checkpoint is written
         self.metrics: dict[str, float] = {}
         self._board = _open_tensorboard(run) if tensorboard else None
@@ -217,11 +218,16 @@ class Reporter:
         """
         if self._average:
             self._average.update(result.step)
-        self._window.add_step(result.terms, result.images)
-        with self._recording_alerts(result):
-            self._watcher.after_step(result)
+        self._unread.append(result)
+        if not result.values.is_read:
+            return
+        for each in self._unread[:-1]:
+            self._record_values(each)
+            self._progress.step(each, self.metrics, [alert.title for alert in self.alerts])
+        self._unread = []
+        self._record_values(result)
         # A signal validates nothing: what is saved then is as in the middle of an epoch.
-        if self._window.steps == ROW_EVERY_STEPS or result.validates:
+        if self._window.steps and result.validates:
             self._write_row(result)
         progress, step = self._next_preview
         is_over = result.progress >= 1
@@ -247,6 +253,14 @@ class Reporter:
             self.wait_for_checkpoint()
         if result.saves and self.fatal_alert:
             raise AlertError(self.fatal_alert)
+
+    def _record_values(self, result: StepResult) -> None:
+        """Record the terms and norms of a step that are read from the device."""
+        self._window.add_step(result.terms, result.images)
+        with self._recording_alerts(result):
+            self._watcher.after_step(result)
+        if self._window.steps == ROW_EVERY_STEPS:
+            self._write_row(result)
 
     @property
     def alerts(self) -> list[Alert]:

@@ -74,6 +74,7 @@ class RunInfo(TypedDict, total=False):
     device: str
     devices: int
     precision: str
+    memory_layout: str
     zoo: str
     torch: str
     epoch: int

@@ -312,6 +312,7 @@ def _start_run(
         device=str(device),
         devices=state.ranks.size,
         precision=devices.precision(job.settings, device.type),
+        memory_layout=devices.layout_in_words(state.model),
         planned_steps=budget.steps if math.isfinite(budget.steps) else None,
         planned_seconds=job.settings.max_seconds,
         zoo=zoo.__version__,

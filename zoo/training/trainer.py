@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ from zoo.training.monitors import AlertError, diverged
 from zoo.training.players import TrainState
 
 MIN_STEPS_BETWEEN_VALIDATIONS = 100  # at ends of epochs: each validation also writes a checkpoint
+READ_EVERY_STEPS = 20  # from a GPU, which would have to wait each time
 NORM_EVERY_STEPS = 5  # of gradients, for the monitors; that they are finite is checked each time
 
 
@@ -70,13 +71,22 @@ class StepResult:
 
     cursor: Cursor  # after the step
     progress: float  # share of the budget that is spent; 1 at the end
-    terms: Mapping[str, float]  # every loss term, as ``player/term``
-    gradient_norms: Mapping[str, float]  # of each player that was updated; now and then
+    values: StepValues
     images: int  # used, over all ranks
     epoch_ends: bool
     validates: bool
     signal: int  # number of the signal that asks to stop here, or 0
     saves: bool  # whether a checkpoint is to be written
+
+    @property
+    def terms(self) -> Mapping[str, float]:
+        """Every loss term, as ``player/term``."""
+        return self.values.terms
+
+    @property
+    def gradient_norms(self) -> Mapping[str, float]:
+        """The norm of the gradient of each player that was updated; in some steps only."""
+        return self.values.gradient_norms
 
     @property
     def step(self) -> int:
@@ -112,6 +122,43 @@ class Means:
         return {name: total / self.counts[name] for name, total in self.sums.items()}
 
 
+@dataclass
+class StepValues:
+    """The loss terms of a step by ``player/term``, and the norms of gradients by player.
+
+    They are on the device until they are read. If a player is updated several times, both are means
+    over its updates.
+    """
+
+    step: int
+    terms: dict[str, float] = field(default_factory=dict)
+    gradient_norms: dict[str, float] = field(default_factory=dict)
+    is_read: bool = False
+    _updates: list[tuple[str, Sequence[str], Tensor, float]] = field(default_factory=list)
+
+    def add(self, player: str, terms: Sequence[str], values: Tensor, norms: float) -> None:
+        """Add the values of an update: its terms, and the size of its gradient.
+
+        `norms` is what the size is to be multiplied by; 0, where it is no norm.
+        """
+        self._updates.append((player, terms, values, norms))
+
+    def read(self) -> None:
+        """Read the values from the device.
+
+        Raises:
+            AlertError: one is not finite; no network was updated because of it.
+        """
+        means, norms = Means(), Means()
+        for player, names, values, factor in self._updates:
+            *terms, size = finite_values(player, names, values, self.step)
+            means.add({f"{player}/{name}": term for name, term in zip(names, terms, strict=True)})
+            if factor:
+                norms.add({player: size * factor})
+        self.terms, self.gradient_norms = means.means(), norms.means()
+        self._updates, self.is_read = [], True
+
+
 def train_steps(
     state: TrainState,
     batches: Batches,
@@ -132,6 +179,7 @@ def train_steps(
     began = time.monotonic() - start.seconds
     step, progress = start.step, budget.progress(start.step, start.seconds)
     epochs_per_validation = math.ceil(MIN_STEPS_BETWEEN_VALIDATIONS / batches.steps_per_epoch)
+    unread: list[StepValues] = []
     state.model.progress = progress
     for epoch in itertools.count(start.epoch):
         first = start.batch if epoch == start.epoch else 0
@@ -139,7 +187,7 @@ def train_steps(
             for player in state.players.values():
                 player.set_learning_rates(progress)
             step += 1
-            terms, gradient_norms = training_step(state, batch, step)
+            values = training_step(state, batch, step)
             seconds = time.monotonic() - began
             progress, signal, due = max_over_ranks(
                 state.ranks, budget.progress(step, seconds), stop_signal(), save_is_due(step)
@@ -149,32 +197,34 @@ def train_steps(
             validates = progress >= 1 or (ends and (epoch + 1) % epochs_per_validation == 0)
             cursor = Cursor(step, epoch + ends, 0 if ends else index, seconds)
             result = StepResult(
-                cursor, progress, terms, gradient_norms, images=batches.batch_size,
+                cursor, progress, values, images=batches.batch_size,
                 epoch_ends=ends, validates=validates, signal=int(signal),
                 saves=validates or due > 0 or signal > 0,
             )  # fmt: skip
+            unread.append(values)
+            if not state.reads_late or result.saves or len(unread) == READ_EVERY_STEPS:
+                for each in unread:
+                    each.read()
+                unread = []
             yield result
             if result.is_last:
                 return
 
 
-def training_step(
-    state: TrainState, batch: Batch, step: int
-) -> tuple[dict[str, float], dict[str, float]]:
+def training_step(state: TrainState, batch: Batch, step: int) -> StepValues:
     """Run the model's training step on a batch: each update that it yields steps one optimiser.
 
     The sum of the terms is differentiated with respect to the parameters of the update's player
     alone, so a forgotten ``detach`` may waste time but cannot change another player's network.
 
-    Returns:
-        Every term as ``player/term``, and the norm of the gradient of each player that is not
-        frozen, before it is clipped, in one of `NORM_EVERY_STEPS` steps. If a player is updated
-        several times, both are means over its updates.
+    The values hold the norm of the gradient of each player that is not frozen, before it is
+    clipped, in one of `NORM_EVERY_STEPS` steps.
 
     Raises:
+        AlertError: a term or a gradient is not finite, as far as it is known at once.
         PluginError: the training step yields no updates as the contract has them.
     """
-    terms, gradient_norms = Means(), Means()
+    values = StepValues(step)
     if not state.model.training or state.frozen:
         state.model.train()
         for module in state.frozen:
@@ -185,18 +235,14 @@ def training_step(
         with state.autocast:
             update = next(updates, None)
         if update is None:
-            return terms.means(), gradient_norms.means()
-        values, norms = _apply_update(state, update, step)
-        terms.add(values)
-        gradient_norms.add(norms)
+            return values
+        _apply_update(state, update, values)
 
 
-def _apply_update(
-    state: TrainState, update: Update, step: int
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Step the optimiser of one player; return the terms, and the norm of the gradient if known.
+def _apply_update(state: TrainState, update: Update, values: StepValues) -> None:
+    """Step the optimiser of one player, unless a term or its gradient is not finite.
 
-    Both are averaged over the ranks. Where a player accumulates gradients, the norm is that of
+    The values are means over the ranks. Where a player accumulates gradients, the norm is that of
     their mean so far.
     """
     player, updates = state.players[update.player], state.players[update.player].player.accumulate
@@ -206,16 +252,29 @@ def _apply_update(
     if player.parameters:
         state.ranks.backward(loss / updates if updates > 1 else loss, player.parameters)
     gradients = [each.grad for each in player.parameters if each.grad is not None]
-    wants_norm = step % NORM_EVERY_STEPS == 1 or player.player.clip_norm is not None
+    wants_norm = values.step % NORM_EVERY_STEPS == 1 or player.player.clip_norm is not None
     size = _size_of(gradients, is_norm=wants_norm) if gradients else terms.new_zeros(())
     # What is not finite on one rank is not finite in the mean: all ranks stop alike.
     means = mean_over_ranks(state.ranks, torch.cat([terms.detach(), size.reshape(1)]))
-    names = [f"{update.player}/{name}" for name in (*update.terms, "gradient norm")]
-    values = dict(zip(names, means, strict=True))
-    check_finite(values, step)
-    norm = values.pop(names[-1]) * updates / (player.updates + 1)
+    names, has_norm = tuple(update.terms), wants_norm and bool(player.parameters)
+    if state.reads_late and player.can_skip:
+        player.skip_if(~means.isfinite().all())
+    else:
+        finite_values(update.player, names, means, values.step)
+    values.add(update.player, names, means, has_norm * updates / (player.updates + 1))
     player.move(size)
-    return values, {update.player: norm} if wants_norm and player.parameters else {}
+
+
+def finite_values(player: str, terms: Sequence[str], values: Tensor, step: int) -> list[float]:
+    """Return the values of an update: its terms, and the size of its gradient.
+
+    Raises:
+        AlertError: one is infinite or not a number.
+    """
+    found: list[float] = values.tolist()
+    names = [f"{player}/{name}" for name in (*terms, "gradient norm")]
+    check_finite(dict(zip(names, found, strict=True)), step)
+    return found
 
 
 def _size_of(gradients: list[Tensor], *, is_norm: bool) -> Tensor:
