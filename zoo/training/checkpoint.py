@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, TypeVar
 
-from zoo.atomic import as_json, building, write_bytes, write_json
+from zoo.atomic import as_json, building, flush, write_bytes, write_json
 from zoo.errors import NotFoundError
 from zoo.manifest import MANIFEST, sha256_of
 from zoo.ports import Fit
@@ -87,17 +87,22 @@ def save_checkpoint(
     *,
     is_best: bool,
     keep: int,
+    grown: Sequence[str] = (),
 ) -> None:
     """Write a checkpoint, and point ``last`` and, if it is the best, ``best`` to it.
 
     Older checkpoints are removed afterwards, so that there is always one: the last ones, as many
-    as `keep` says, and the best stay. `content` is that of `STATE`, beside schema and step.
+    as `keep` says, and the best stay. `content` is that of `STATE`, beside schema and step;
+    `grown` are files of the run whose sizes it holds, which are on the disk before it is.
 
     Raises:
         OSError: the disk is full or cannot be written to; what was there before is untouched.
     """
     folder = run.path / "checkpoints"
     folder.mkdir(exist_ok=True)
+    for file in grown:
+        if (run.path / file).exists():
+            flush(run.path / file)
     name = f"step-{step:07d}"
     with building(folder / name) as temporary:
         for file, bytes_of_file in files.items():

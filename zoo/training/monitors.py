@@ -24,10 +24,7 @@ SEVERAL_PLAYERS = "the model has several players, and their losses depend on one
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a monitor found, in one line, and in another what to try.
-
-    The evidence are the numbers that it was found by, or text for what is no finite number.
-    """
+    """Something that a monitor found, by which numbers, or texts, and what to try."""
 
     monitor: str
     step: int
@@ -37,7 +34,7 @@ class Alert:
 
     @property
     def title(self) -> str:
-        """The beginning of the message: what went wrong, without its numbers."""
+        """The message without its numbers."""
         return self.message.partition(" at step ")[0]
 
 
@@ -59,8 +56,7 @@ class Monitor:
         name: as in ``--fail-on``.
         title: beginning of the message of an alert.
         checks: what is checked: each step by the trainer itself, windows, or validations.
-        limits: numbers that decide, by name; ``steps`` and ``validations`` are how many there must
-            be before there can be an alert.
+        limits: numbers that decide; ``steps`` and ``validations``: how many come before an alert.
         must_last: whether the windows with an alert must be ``steps`` long in a row.
         reason: why the limits are what they are.
         advice: one line: what to try.

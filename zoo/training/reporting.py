@@ -371,7 +371,7 @@ class Reporter:
         }
         self.wait_for_checkpoint()
         save = partial(save_checkpoint, self.run, result.step, files, content,
-                       is_best=is_best, keep=self._job.settings.keep)  # fmt: skip
+                       is_best=is_best, keep=self._job.settings.keep, grown=FILES)  # fmt: skip
         self._writer.start(save)
         latest = replace(identity, metrics=self.metrics)
         self._saved = {"identity": latest, "epoch": result.epoch, "best": self._best}

@@ -26,7 +26,7 @@ from typing import Any, Literal, Required, TypedDict
 
 from filelock import FileLock, Timeout
 
-from zoo.atomic import flush, write_json, write_text
+from zoo.atomic import write_json, write_text
 from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.identity import SCHEMA, Identity
 from zoo.manifest import MANIFEST
@@ -236,12 +236,9 @@ class Run:
         return read_lines(self.path / "events.jsonl", EventRow, on_damaged)
 
     def size(self, file: str) -> int:
-        """Flush a file that grows to the disk and return its size in bytes."""
+        """Return the size of a file that grows in bytes; 0 where there is none."""
         path = self.path / file
-        if not path.exists():
-            return 0
-        flush(path)
-        return path.stat().st_size
+        return path.stat().st_size if path.exists() else 0
 
     def cut(self, file: str, size: int) -> bool:
         """Cut a file that grows to an earlier size; return False if it is shorter than that."""
