@@ -158,19 +158,23 @@ def _run(
         paths, numbers = _write(_with_bar(results, feed, done, loop), session, target, feed)
     _log_skipped(bad, feed.count)
     _log_sizes([original for result in done for original in result.originals], session, feed)
-    seconds = round(time.monotonic() - started, 3)
-    facts = {"outputs": paths, "count": sum(len(result.names) for result in done)}
-    facts |= {"left_out": len(bad), "seconds": seconds, **numbers}
-    return {**_facts(session), **facts, **_rounds_of(loop)}
+    facts = _facts(session, paths, done, len(bad), started)
+    return {**facts, **numbers, **_rounds_of(loop)}
 
 
-def _facts(session: Session) -> dict[str, Any]:
-    """Return which graph was run on what, for ``--json``."""
+def _facts(
+    session: Session, outputs: Sequence[str], done: Sequence[Result], left_out: int, started: float
+) -> dict[str, Any]:
+    """Return which graph was run, and what came of it since `started`, for ``--json``."""
     return {
         "file": click.format_filename(session.path),
         "model": session.description.identity.model,
         "graph": session.description.graph,
         "provider": session.provider,
+        "outputs": outputs,
+        "count": sum(len(result.names) for result in done),
+        "left_out": left_out,
+        "seconds": round(time.monotonic() - started, 3),
     }
 
 

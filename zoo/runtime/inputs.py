@@ -30,7 +30,6 @@ ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 NPZ_BEGINNING = b"PK"  # no picture begins so
 LONGEST_WORD = 40  # characters; of some scripts, each takes four of a file system's 255 bytes
 MAX_DRAWN = 2**27  # numbers that are drawn at once, half a gigabyte
-NOTHING: Mapping[str, NDArray[Any]] = MappingProxyType({})
 DEFAULT_COUNT = 16
 DEFAULT_COLUMNS = 8  # of each class, where there are several
 
@@ -51,9 +50,8 @@ class InputFile:
 
     def read_picture(self, value_range: ValueRange | None = None) -> Image.Image:
         """Read the file as a picture, as `zoo.pictures.read_picture` does."""
-        if self.content is None:
-            return read_picture(self.path, value_range=value_range)
-        return read_picture(self.open(), str(self), value_range)
+        file = self.path if self.content is None else self.open()
+        return read_picture(file, str(self), value_range)
 
     def picture_size(self) -> tuple[int, int]:
         """Return height and width of the picture in the file, as `zoo.pictures.peek` does."""
@@ -276,7 +274,7 @@ def prepare_feed(
     seed: int = 0,
     classes: str | None = None,
     leave_out: Path | None = None,
-    values: Mapping[str, NDArray[Any]] = NOTHING,
+    values: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> Feed:
     """Find an input for every port: given files and values first, then draws from the priors.
 
@@ -437,18 +435,16 @@ def with_sizing(session: Session, feed: Feed, fit: Fit | None, size: int | None)
         UsageError: one of these has nothing to decide.
     """
     is_open = feed.port is not None and has_dynamic_size(feed.port)
-    if size is not None and not is_open:
-        raise UsageError(
-            "--size is for pictures whose size the file leaves open",
-            cause=session.description.takes,
-            hint="the same command without --size",
-            code="does-not-apply",
-        )
-    if fit is not None and (feed.port is None or is_open):
-        raise UsageError(
-            "--fit is for pictures whose size the file fixes",
-            cause=session.description.takes,
-            hint="the same command without --fit",
-            code="does-not-apply",
-        )
+    is_fixed = feed.port is not None and not is_open
+    for option, given, applies, does in (
+        ("--size", size, is_open, "leaves open"),
+        ("--fit", fit, is_fixed, "fixes"),
+    ):
+        if given is not None and not applies:
+            raise UsageError(
+                f"{option} is for pictures whose size the file {does}",
+                cause=session.description.takes,
+                hint=f"the same command without {option}",
+                code="does-not-apply",
+            )
     return replace(feed, fit=fit or feed.fit, shorter_side=size)
