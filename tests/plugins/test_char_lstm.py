@@ -165,3 +165,16 @@ def test_what_text_cannot_do_is_refused(there: Path) -> None:
         error_of(verb, target, "--every", "3", "-o", "x.png", code=2, error="does-not-apply")
         error_of(verb, target, "-o", "x.webp", code=2, error="does-not-apply")
         error_of(verb, target, "-o", "x.wav", code=2, error="bad-output")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--size", "32"], ["--io", "uint8"], ["--half", "--fit", "contain"]],
+)
+def test_no_file_is_written_with_an_option_that_text_has_no_use_for(
+    there: Path, words: list[str]
+) -> None:
+    said = error_of("export", "w", "--onnx", *words, "-o", "new", code=2, error="does-not-apply")
+    assert words[-2] in said
+    assert not Path("new").exists()
+    assert there.exists()
