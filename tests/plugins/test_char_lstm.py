@@ -158,6 +158,13 @@ def test_a_page_shows_text_as_the_previews_do(there: Path) -> None:
     assert zoo_json("eval", "w")["metrics"]["bits"] < math.log2(5)
 
 
+def test_an_alphabet_has_symbols_and_no_classes(there: Path) -> None:
+    for subject in ("char-lstm", str(there), str(there.parent)):
+        said = zoo("show", subject).stdout
+        assert " symbols" in said
+        assert "classes" not in said
+
+
 def test_what_text_cannot_do_is_refused(there: Path) -> None:
     for verb, target in (("sample", "w"), ("run", str(there))):
         said = error_of(verb, target, "--set", "prompt=xyz", code=2, error="unknown-symbol")
