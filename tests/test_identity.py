@@ -95,6 +95,13 @@ def test_it_says_in_words_what_a_graph_takes_and_gives() -> None:
     assert describe_port(pixels) == "image (batch, 28, 28, 1) of uint8 in [0, 255]"
 
 
+def test_names_that_are_no_classes_are_called_what_they_are() -> None:
+    text = Port("text", "text", ("batch", 8), "int64", (0.0, 2.0), classes=("a", "b", "c"))
+    assert describe_port(text).endswith(", 3 symbols")
+    table = Port("table", "values", ("batch", 2), classes=("height", "width"))
+    assert describe_port(table) == "table (batch, 2), 2 columns"
+
+
 def test_channels_and_size_are_found_in_either_layout() -> None:
     planes = Port.image("image", PHOTOS.pictures, any_size=True)
     pixels = replace(planes, shape=("batch", "height", "width", 3), layout="NHWC")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
 import math
 import os
@@ -302,13 +301,12 @@ def interleave(*sets: Pixels, columns: int) -> Pixels:
     result are filled up with white.
     """
     channels = max(each.shape[-1] for each in sets)
-    rows = math.ceil(len(sets[0]) / columns)
-    page = np.full((rows, len(sets), columns, *sets[0].shape[1:3], channels), 255, np.uint8)
+    count = math.ceil(len(sets[0]) / columns) * columns
+    filled = np.full((len(sets), count, *sets[0].shape[1:3], channels), 255, np.uint8)
     for place, each in enumerate(sets):
-        for row in range(rows):
-            part = each[row * columns : (row + 1) * columns]
-            page[row, place, : len(part)] = part
-    return page.reshape(-1, *page.shape[3:])
+        filled[place, : len(each)] = each
+    lines = filled.reshape(len(sets), -1, columns, *filled.shape[2:])
+    return lines.swapaxes(0, 1).reshape(-1, *filled.shape[2:])
 
 
 def legible(text: str, otherwise: str) -> str:

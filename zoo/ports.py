@@ -36,6 +36,8 @@ DIMENSIONS: Mapping[str, tuple[str, ...]] = {
 RATED = frozenset({"audio"})  # kinds whose numbers are a signal in time, of so many a second
 PICTORIAL = frozenset({"image"})  # kinds whose rows are pictures
 NAMED = frozenset({"label"})  # kinds whose numbers are classes, which are asked for by name
+# What the names in `Port.classes` are called where they are no classes, by kind.
+CLASSES_ARE: Mapping[str, str] = {"text": "symbols", "values": "columns"}
 
 
 def slugify(name: str) -> str:
@@ -56,7 +58,7 @@ class Port:
         range: smallest and greatest value, both included, or None where unbounded.
         prior: distribution that an input may be drawn from: standard normal, uniform over `range`,
             or zeros; None for what somebody must supply.
-        classes: names of a label's classes, or the symbols of text.
+        classes: names of a label's classes, the symbols of text, or the columns of a table.
         domain: which of the data's two domains the images are of; empty where there is one.
         layout: order of an image's dimensions: channels before height and width, or after.
         rate: samples a second of sound, in hertz; None for other numbers.
@@ -402,7 +404,7 @@ def describe_port(port: Port) -> str:
     if port.domain:
         words.append(f"of {port.domain}")
     if port.classes:
-        words.append(f"{len(port.classes)} classes")
+        words.append(f"{len(port.classes)} {CLASSES_ARE.get(port.kind, 'classes')}")
     return ", ".join(words)
 
 

@@ -12,9 +12,16 @@ import pytest
 from PIL import Image
 
 from tests.data.pictures import fill, photo, save
+from tests.errors import raises
+from tests.export.test_exporter import Shift, ShiftConfig
 from tests.process import error_of, zoo, zoo_json
 from zoo import pictures
-from zoo.cli.arguments import FITS
+from zoo.cli.arguments import FITS, open_like_training
+from zoo.data.location import locate_data
+from zoo.data.store import Store, open_store
+from zoo.errors import UsageError
+from zoo.identity import Identity
+from zoo.model.weights import Trained
 
 SMALL = ("--set", "channels=4", "--steps", "1", "--batch-size", "8")
 
@@ -114,3 +121,56 @@ def test_a_large_picture_is_left_out_unless_it_is_allowed() -> None:
 def test_fit_is_refused_where_no_pictures_are_read(in_trained: Path, verb: str) -> None:
     words = ("--onnx",) if verb == "export" else ()
     assert "data" in error_of(verb, "first", "--fit", "cover", *words, code=2)
+
+
+def opened_like(place: str, other: str, fit: pictures.Fit | None = None) -> Store:
+    """Open other data as that of a training on the data at a place."""
+    spec = open_store(locate_data(place)).spec
+    identity = Identity("toy", "zoo-toy", "1", {}, spec, {})
+    like = Trained(Shift(ShiftConfig(), spec), identity, Path("model.safetensors"))
+    return open_like_training(like, locate_data(other), fit)
+
+
+def write_table(place: str, heading: str, *rows: str) -> None:
+    Path(place).mkdir()
+    Path(place, "train.csv").write_text("\n".join([heading, *rows * 10]))
+
+
+def test_a_table_is_opened_only_with_the_columns_of_the_training() -> None:
+    write_table("first", "height,width,species", "1,2,cat", "3,4,dog")
+    write_table("same", "id,height,width,species", "1,5,6,bird", "2,7,8,cat")
+    store = opened_like("first", "same")
+    assert store.spec["values"].classes == ("height", "width")
+    assert store.spec["label"].classes == ("bird", "cat"), "labels are compared by who needs them"
+
+    write_table("renamed", "height,depth", "1,2", "3,4")
+    write_table("swapped", "width,height", "1,2", "3,4")
+    for place in ("renamed", "swapped"):
+        with raises(UsageError, "wrong-data", "values", place):
+            opened_like("first", place)
+    write_table("more", "height,width,depth", "1,2,3", "4,5,6")
+    with raises(UsageError, "wrong-data", "values", "more", "3 in place of 2"):
+        opened_like("first", "more")
+
+
+def test_columns_of_metadata_are_those_of_the_training() -> None:
+    """A caption of another alphabet would be other numbers for the same words."""
+    captions = {
+        "photos": ("a cat", "a dog"),
+        "same": ("a dog", "a cat"),
+        "other": ("a cow", "a bee"),
+        "longer": ("a cat", "two dogs"),
+    }
+    for place, words in captions.items():
+        fill(Path(place), 10)
+        lines = [
+            f"{number}.png,{words[number % 2]} {letter},{number}"
+            for number, letter in enumerate("pqrstuvwxy")
+        ]
+        Path(place, "metadata.csv").write_text("\n".join(["file_name,caption,age", *lines]))
+    store = opened_like("photos", "same")
+    assert {port.name for port in store.spec.ports} == {"image", "caption", "age"}
+    longer = opened_like("photos", "longer").spec["caption"]
+    assert longer.shape == store.spec["caption"].shape, "cut to the length of the training"
+    with raises(UsageError, "wrong-data", "caption", "other"):
+        opened_like("photos", "other")

@@ -131,7 +131,7 @@ def test_a_file_tells_what_is_in_it() -> None:
 def test_classes_domains_layout_and_rate_are_told() -> None:
     conditional(Path("generate.onnx"), CLASSES)
     found = shown("generate.onnx")
-    assert found["label is one of"] == ["t-shirt, trouser, pullover, dress, coat, … (6)"]
+    assert found["classes of label"] == ["t-shirt, trouser, pullover, dress, coat, … (6)"]
     assert found["takes"][1] == "label (batch), uniform in [0, 5], 6 classes; int64"
     translator(Path("translate.onnx"), "horse", "zebra")
     found = shown("translate.onnx")

@@ -15,9 +15,12 @@ from torch import Tensor, nn
 
 from tests.export.test_exporter import Shift, ShiftConfig
 from tests.export.test_reduced_precision import export
+from tests.export.test_sizes import trained
 from tests.runtime import graphs
 from zoo import DataSpec, Graph, Port
+from zoo.export.bundle import export_bundle
 from zoo.export.quality import (
+    CalibrationData,
     SubstitutedModel,
     quality_losses,
     quality_losses_in_float16,
@@ -216,3 +219,42 @@ def test_half_arithmetic_is_measured_where_every_operator_rounds_to_sixteen_bits
     assert quality_losses_in_float16(sessions[0], Path("half.onnx"), batch)["value"].loss == float(
         "inf"
     )
+
+
+class RowCoder(Shift):
+    """row -> code -> row: a model of tables, whose codes nothing draws."""
+
+    def __init__(self, config: ShiftConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.network = nn.Linear(8, 16)
+        self.encoder = nn.Linear(16, 8)
+
+    def graphs(self) -> Mapping[str, Graph]:
+        row, code = self.data["row"], Port.latent("code", 8, prior=None)
+        made = Port("made", "values", row.shape)
+        return {
+            "encode": Graph(self.encoder, [row], [code]),
+            "decode": Graph(self.network, [code], [made]),
+            "reconstruct": Graph(lambda row: self.network(self.encoder(row)), [row], [made]),
+        }
+
+
+def test_a_smaller_file_for_rows_of_a_table_is_measured_on_rows_of_the_data() -> None:
+    data = DataSpec("table", (Port("row", "values", ("batch", 16), range=(0.0, 1.0)),))
+    subject = trained(RowCoder(ShiftConfig(), data))
+    rows = np.random.default_rng(0).uniform(0, 1, (40, 16)).astype(np.float32)
+    there = CalibrationData({"row": rows[:30]}, {"row": rows[30:]})
+    graphs = subject.model.graphs()
+    known = run_graph(subject.model, "encode", {"row": rows[:30]})["code"]
+    for name, port, wanted in (("reconstruct", "row", rows[:30]), ("decode", "code", known)):
+        batches = there.calibration_batches(subject.model, name, graphs[name])
+        taken = np.concatenate([each[port] for each in batches])
+        nearest = np.abs(taken[:, None] - wanted).max(axis=2).min(axis=1)
+        assert nearest.max() < 1e-4, "each is a row of the data, or its code"
+
+    half = Variant(precision="float16 weights")
+    found = export_bundle(subject, Path("out"), half, calibration=there, max_loss=5)
+    for name in graphs:
+        savings = found.graphs[name].savings
+        assert savings
+        assert 0 < max(each.loss for each in savings.losses.values()) < 1

@@ -158,6 +158,13 @@ def test_a_page_shows_text_as_the_previews_do(there: Path) -> None:
     assert zoo_json("eval", "w")["metrics"]["bits"] < math.log2(5)
 
 
+def test_an_alphabet_has_symbols_and_no_classes(there: Path) -> None:
+    for subject in ("char-lstm", str(there), str(there.parent)):
+        said = zoo("show", subject).stdout
+        assert " symbols" in said
+        assert "classes" not in said
+
+
 def test_what_text_cannot_do_is_refused(there: Path) -> None:
     for verb, target in (("sample", "w"), ("run", str(there))):
         said = error_of(verb, target, "--set", "prompt=xyz", code=2, error="unknown-symbol")
@@ -165,3 +172,16 @@ def test_what_text_cannot_do_is_refused(there: Path) -> None:
         error_of(verb, target, "--every", "3", "-o", "x.png", code=2, error="does-not-apply")
         error_of(verb, target, "-o", "x.webp", code=2, error="does-not-apply")
         error_of(verb, target, "-o", "x.wav", code=2, error="bad-output")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--size", "32"], ["--io", "uint8"], ["--half", "--fit", "contain"]],
+)
+def test_no_file_is_written_with_an_option_that_text_has_no_use_for(
+    there: Path, words: list[str]
+) -> None:
+    said = error_of("export", "w", "--onnx", *words, "-o", "new", code=2, error="does-not-apply")
+    assert words[-2] in said
+    assert not Path("new").exists()
+    assert there.exists()

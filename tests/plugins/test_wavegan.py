@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from zoo_gans.wavegan import PhaseShuffle, WaveGAN, WaveGANConfig, log_spectrogram
 
+from tests.errors import raises
 from tests.process import error_of
 from zoo import DataSpec, Port, UsageError
 from zoo.catalog.lookup import find_model
@@ -221,13 +222,14 @@ def test_the_exported_graph_is_plain_transposed_convolutions_and_says_the_rate(
     assert (port.kind, port.rate, port.range) == ("audio", 8000, (-1.0, 1.0))
 
 
-def test_pixels_are_refused_because_sounds_have_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", [Variant(io="uint8"), Variant(size=(8, 8))])
+def test_pixels_and_sizes_are_refused_because_sounds_have_none(
+    variant: Variant, tmp_path: Path
+) -> None:
     model = build(64).eval()
     identity = describe(model, find_model("wavegan"))
     save_weights(tmp_path / "model.safetensors", model, identity)
     trained = Trained(model, identity, tmp_path / "model.safetensors")
-    with pytest.raises(UsageError) as caught:
-        export_bundle(trained, tmp_path / "out", Variant(io="uint8"))
-    assert caught.value.code == "does-not-apply"
-    assert "audio" in caught.value.cause
+    with raises(UsageError, "does-not-apply", "audio"):
+        export_bundle(trained, tmp_path / "out", variant)
     assert not (tmp_path / "out").exists()

@@ -130,8 +130,8 @@ def _entries() -> list[tuple[Plugin, EntryPoint]]:
     """Return what the metadata says of every plugin, without importing any."""
     found = []
     for one in declared(PROJECT):
-        ranges = [unmet(requirement, zoo.__version__) for requirement in one.requirements]
-        needed = ",".join(each for each in ranges if each)
+        ranges = (unmet(requirement, zoo.__version__) for requirement in one.requirements)
+        needed = ",".join(filter(None, ranges))
         trouble = f"needs zoo-core {needed}; {zoo.__version__} is installed" if needed else ""
         trouble = one.trouble or trouble
         for entry in one.entries or [EntryPoint("", "", PROJECT)]:
@@ -317,8 +317,6 @@ def _settle_one(
     own = plugin.distribution
     shadowed, notes = _contested("model", plugin.models, own, models, reserved)
     hidden, more = _contested("data set", plugin.datasets, own, datasets, reserved)
-    if not (notes or more):
-        return plugin
     return replace(
         plugin,
         models=tuple(
@@ -375,11 +373,8 @@ def _excluded(distributions: Collection[str]) -> Mapping[str, str]:
     allowed = os.environ.get(VARIABLE)
     if allowed is None:
         return reasons
-    wanted = {
-        normalised(_find(word.strip(), distributions, VARIABLE))
-        for word in allowed.split(",")
-        if word.strip()
-    }
+    words = filter(None, map(str.strip, allowed.split(",")))
+    wanted = {normalised(_find(word, distributions, VARIABLE)) for word in words}
     others = (name for name in distributions if normalised(name) not in wanted)
     return reasons | dict.fromkeys(others, f"left out by --no-plugins or {VARIABLE}")
 
@@ -404,8 +399,7 @@ def enable_plugin(name: str, distributions: Collection[str]) -> str:
         ZooError: ``plugins.json`` cannot be read or written.
     """
     before = disabled_plugins()
-    gone = before - {normalised(each) for each in distributions}
-    found = _find(name, [*distributions, *gone], "zoo plugins enable")
+    found = _find(name, [*distributions, *before], "zoo plugins enable")
     _write(before - {normalised(found)})
     return found
 

@@ -251,12 +251,24 @@ def source_for(trained: Trained, data: str | None) -> DataLocation:
 
 
 def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) -> Store:
-    """Decode data as that of a training was, with its own fit if None."""
+    """Decode data as that of a training was, with its own fit if None.
+
+    Raises:
+        UsageError: the data is of another form than in the training, or has nothing to fit.
+    """
     from zoo.data.store import open_store, with_names
     from zoo.data.survey import decode_options
+    from zoo.modalities import modality_of
     from zoo.training.config import load_job
 
     spec = trained.identity.data
+    if fit is not None and not any("fit" in modality_of(port).options for port in spec.ports):
+        raise UsageError(
+            f"--fit is for pictures, and {trained.identity.model} learns from "
+            f"{modality_of(spec.ports[0]).items}",
+            hint="leave --fit out",
+            code="does-not-apply",
+        )
     options = decode_options(spec)
     options = replace(options, fit=fit or options.fit)
     source = replace(source, two_domains=bool(spec.domains))

@@ -54,7 +54,9 @@ MAX_LOGGED = 5  # pictures left out that are named one by one
     "--to", metavar="DOMAIN", help="Where FILE is a folder of several graphs: what to translate to."
 )
 @click.option(
-    "-o", "--output", help="x.png, x.webp, x.wav, x.txt, x.npz, a folder, or - for standard output."
+    "-o",
+    "--output",
+    help="x.png, x.webp, x.wav, x.txt, x.npz, x.csv, a folder, or - for standard output.",
 )
 @click.option("--batch-size", type=click.IntRange(1, 65536),
               help="Rows at once. [default: up to 64]")  # fmt: skip
@@ -72,14 +74,16 @@ def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
     FILE is an .onnx file that `zoo export` wrote, or the folder where that holds one graph, or one
     to the domain of --to; it says itself what it takes. INPUT is pictures, folders of pictures
     (with all below them), patterns in quotes, .npy and .npz files of numbers, or - for one of these
-    from standard input. What is not given is drawn from its prior.
+    from standard input; or .csv files of rows of numbers, by a heading that has the columns of the
+    training, or else in the order of the columns. What is not given is drawn from its prior.
 
     Pictures that come out go to a folder, each by its own name, or in a grid. Sounds go to a folder
     of .wav files, into one x.wav or, as waveforms and spectrograms, into x.png; text is printed, or
-    goes into x.txt or a folder. Numbers go to an .npz file, or as JSON to stdout. What comes of a
-    picture has its size, unless parts were cut off to fit a size that FILE fixes, or --size asks
-    for another one. A picture that cannot be read is an error when you name it, and left out with a
-    word when a folder holds it. The folder for results is not read, unless what you name is in it.
+    goes into x.txt or a folder. Numbers go to an .npz file, or as JSON to stdout; rows of the first
+    output alone also to x.csv. What comes of a picture has its size, unless parts were cut off to
+    fit a size that FILE fixes, or --size asks for another one. A picture that cannot be read is an
+    error when you name it, and left out with a word when a folder holds it. The folder for results
+    is not read, unless what you name is in it.
 
     A file that is one step of a loop is run --rounds times. A .png shows the last round or, with
     --every N, every Nth round side by side; a .webp is an animation of them. Ctrl-C ends the loop
@@ -158,19 +162,23 @@ def _run(
         paths, numbers = _write(_with_bar(results, feed, done, loop), session, target, feed)
     _log_skipped(bad, feed.count)
     _log_sizes([original for result in done for original in result.originals], session, feed)
-    seconds = round(time.monotonic() - started, 3)
-    facts = {"outputs": paths, "count": sum(len(result.names) for result in done)}
-    facts |= {"left_out": len(bad), "seconds": seconds, **numbers}
-    return {**_facts(session), **facts, **_rounds_of(loop)}
+    facts = _facts(session, paths, done, len(bad), started)
+    return {**facts, **numbers, **_rounds_of(loop)}
 
 
-def _facts(session: Session) -> dict[str, Any]:
-    """Return which graph was run on what, for ``--json``."""
+def _facts(
+    session: Session, outputs: Sequence[str], done: Sequence[Result], left_out: int, started: float
+) -> dict[str, Any]:
+    """Return which graph was run, and what came of it since `started`, for ``--json``."""
     return {
         "file": click.format_filename(session.path),
         "model": session.description.identity.model,
         "graph": session.description.graph,
         "provider": session.provider,
+        "outputs": outputs,
+        "count": sum(len(result.names) for result in done),
+        "left_out": left_out,
+        "seconds": round(time.monotonic() - started, 3),
     }
 
 

@@ -137,6 +137,7 @@ def _print_file(summary: Summary) -> None:
 def _described(description: Description) -> Iterator[Row]:
     """Yield what the file says, a line each."""
     from zoo.options import show_value
+    from zoo.ports import CLASSES_ARE
 
     identity = description.identity
     data = identity.data
@@ -156,7 +157,8 @@ def _described(description: Description) -> Iterator[Row]:
                 words.append(f"within {port.tolerance:g} of the model")
             yield side, "; ".join(words)
             if port.classes:
-                yield f"{port.name} is one of", _names(port.classes)
+                word = CLASSES_ARE.get(port.kind, "classes")
+                yield f"{word} of {port.name}", _names(port.classes)
     licence = f"; licence {data.licence}" if data.licence else ""
     yield "trained on", f"{data.name}, {_row(data)}{licence}"
     if data.domains:

@@ -23,7 +23,7 @@ from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
 from zoo.export.exporter import ExportedGraph, GraphExporter
 from zoo.export.metadata import versions
 from zoo.export.quality import CalibrationData
-from zoo.export.variants import Variant, check_has_pictures
+from zoo.export.variants import Variant, check_applies
 from zoo.identity import ExportedFile, Identity, Manifest
 from zoo.manifest import MANIFEST, facts_of, read_manifest
 from zoo.modalities import can_sample, modality_of
@@ -136,7 +136,7 @@ def export_bundle(
         ZooError: a graph cannot be exported, does not verify or loses too much.
     """
     _check_names(trained)
-    check_has_pictures(trained.model.graphs(), variant)
+    check_applies(trained.model.graphs(), variant)
     folder.parent.mkdir(parents=True, exist_ok=True)  # first: its errors name the place
     earlier = _earlier(folder, trained.identity)
     _remove_stale(folder)

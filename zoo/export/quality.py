@@ -145,16 +145,16 @@ def _spread_out(model: Model, port: Port, images: Images | None, count: int) -> 
 def _computed(
     model: Model, name: str, port: Port, images: Images | None, count: int
 ) -> NDArray[Any]:
-    """Compute an input from images with another graph of the model, which has it as an output."""
+    """Compute an input from rows of the data with another graph, which has it as an output."""
     for giver, graph in model.graphs().items():
         needed = graph.signature.required
         gives = any((each.name, each.shape) == (port.name, port.shape) for each in graph.outputs)
-        if gives and len(needed) == 1 and needed[0].is_picture:
-            pixels = _spread_out(model, needed[0], images, count)
-            inputs = draw([each for each in graph.inputs if each.is_drawn], len(pixels), seed=0)
-            assert needed[0].range is not None
-            taken = as_port_takes(pixels, needed[0])
-            inputs[needed[0].name] = pictures.to_values(taken, *needed[0].range)
+        if len(needed) != 1 or not (needed[0].is_picture or (images and _like(model, needed[0]))):
+            continue
+        if gives:
+            rows = list(_inputs(model, giver, graph, images, count, seed=0))
+            least = min(len(array) for *_, array in rows)
+            inputs = {own.name: _as_input(array[:least], own, own) for own, _, array in rows}
             return run_graph(model, giver, inputs)[port.name]
     raise UsageError(
         f"graph {name!r} takes {port.name}, which nothing draws and no other graph gives",

@@ -102,21 +102,26 @@ class Variant:
         return "".join(f".{part}" for part in parts if part)
 
 
-def check_has_pictures(graphs: Mapping[str, Graph], variant: Variant) -> None:
-    """Check that pixels have something to stand for.
+def check_applies(graphs: Mapping[str, Graph], variant: Variant) -> None:
+    """Check that pixels, and a size, have something to stand for.
 
     Raises:
-        UsageError: pixels are wanted, and no graph takes or gives pictures.
+        UsageError: one of them is wanted, and no graph takes or gives pictures.
     """
     ports = [port for graph in graphs.values() for port in (*graph.inputs, *graph.outputs)]
-    if variant.io == "uint8" and not any(map(_is_picture, ports)):
-        kinds = ", ".join(dict.fromkeys(port.kind for port in ports))
-        raise UsageError(
-            "--io uint8 is for pictures, and this model has none",
-            cause=f"what goes in and comes out of its graphs is {kinds}",
-            hint="leave --io out; sounds and all other numbers stay float32",
-            code="does-not-apply",
-        )
+    has_size = any(port.is_picture or OPEN & set(port.shape) for port in ports)
+    for option, is_asked, applies in (
+        ("--io uint8", variant.io == "uint8", any(map(_is_picture, ports))),
+        ("--size", variant.size is not None, has_size),
+    ):
+        if is_asked and not applies:
+            kinds = ", ".join(dict.fromkeys(port.kind for port in ports))
+            raise UsageError(
+                f"{option} is for pictures, and this model has none",
+                cause=f"what goes in and comes out of its graphs is {kinds}",
+                hint=f"leave {option} out; all other numbers stay as they are",
+                code="does-not-apply",
+            )
 
 
 def apply_variant(graph: Graph, variant: Variant) -> Graph:

@@ -1,10 +1,16 @@
-"""Files of arrays, ``.npy`` and ``.npz``: read within limits, matched with ports, written."""
+"""Files of numbers, ``.npy``, ``.npz`` and ``.csv``: read within limits, matched with ports.
+
+Arrays are written as ``.npz`` here; what is a table, `zoo.modalities.values` writes.
+"""
 
 from __future__ import annotations
 
+import csv
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
@@ -22,16 +28,42 @@ if TYPE_CHECKING:
 NPY_BEGINNING = b"\x93NUMPY"
 MAX_BYTES = 2**30  # of all arrays of a file, unpacked
 MAX_ARRAYS = 64
+TABLE = ".csv"
+SUFFIXES = frozenset({".npy", ".npz", TABLE})
+MAX_TABLE = 2**28  # bytes of a table
+DELIMITERS = ",;\t|"
 
 
-def read_arrays(path: Path | InputFile) -> Arrays:
-    """Return the arrays of a file by name, in the file's order; the one of an ``.npy`` has none.
+def read_inputs(
+    files: Sequence[InputFile], ports: Sequence[Port]
+) -> tuple[Arrays, tuple[str, ...]]:
+    """Return inputs from files of arrays, and a note for each that was not matched by name."""
+    arrays: Arrays = {}
+    notes = []
+    for path in files:
+        free = {port.name: port for port in ports if port.name not in arrays}
+        named = [port.classes for port in free.values() if port.shape[1:] == (len(port.classes),)]
+        stored = read_arrays(path, named)
+        for port, name in _match_arrays(path, stored, list(free.values())).items():
+            arrays[port] = _to_port_dtype(path, free[port], stored[name])
+            if name not in {"", port}:
+                notes.append(f"{port} is {name[:40]!r} of {path}")
+    return arrays, tuple(notes)
+
+
+def read_arrays(path: Path | InputFile, columns: Collection[Sequence[str]] = ()) -> Arrays:
+    """Return the arrays of a file by name, in the file's order; an only one has an empty name.
+
+    `columns` are for a table: each is the names of all columns of a port. Where the heading has
+    them, these columns are read, in that order, and else all.
 
     `NotFoundError` if the file is damaged, too large, or holds Python objects.
     """
     try:
         with path.open("rb") as file:
             size, _ = file.seek(0, os.SEEK_END), file.seek(0)
+            if str(path).lower().endswith(TABLE):
+                return {"": _read_table(file, size, columns)}
             if file.read(len(NPY_BEGINNING)) == NPY_BEGINNING:
                 file.seek(0)
                 _limit(size)
@@ -46,13 +78,65 @@ def read_arrays(path: Path | InputFile) -> Arrays:
     except Exception as problem:  # decoders raise anything at all on damaged bytes
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise NotFoundError(
-            f"cannot read arrays from {path}", cause=reason, code="bad-input"
+            f"cannot read numbers from {path}", cause=reason, code="bad-input"
         ) from None
 
 
 def _read(file: IO[bytes]) -> NDArray[Any]:
     array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array
+
+
+def _read_table(
+    file: IO[bytes], size: int, columns: Collection[Sequence[str]]
+) -> NDArray[np.float64 | np.int64]:
+    """Return the rows of a table (N, columns), of int64 where all numbers are whole.
+
+    Its first line is a heading where no value of it is a number.
+
+    Raises:
+        ValueError: it is too large, has no rows, or a line has other values than numbers.
+    """
+    if size > MAX_TABLE:
+        raise ValueError(f"it has {size:,} bytes; at most {MAX_TABLE:,}")
+    lines = _lines(file)
+    first = next(lines, (0, []))
+    heading = first[1]
+    is_heading = not any(map(_is_number, heading))
+    named = [names for names in columns if is_heading and set(names) <= set(heading)]
+    places = [heading.index(name) for name in named[0]] if named else range(len(heading))
+    numbers = array("d")  # lists of millions of rows would take ten times the memory
+    for line, row in lines if is_heading else chain([first], lines):
+        if len(row) != len(heading):
+            raise ValueError(f"line {line} has {len(row)} values for {len(heading)} columns")
+        try:
+            numbers.extend([float(row[place]) for place in places])
+        except ValueError as problem:
+            raise ValueError(f"line {line}: {problem}") from None
+    if not numbers:
+        raise ValueError("it holds no rows of numbers")
+    rows = np.frombuffer(numbers, np.float64).reshape(-1, len(places))
+    is_whole = bool((np.abs(rows) < 2**53).all() and (rows == np.rint(rows)).all())
+    return rows.astype(np.int64) if is_whole else rows
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and values of the lines of a table that are not empty."""
+    start = file.readline().decode("utf-8-sig", "replace")
+    delimiter = max(DELIMITERS, key=start.count)
+    text = chain([start], (line.decode("utf-8", "replace") for line in file))
+    reader = csv.reader(text, delimiter=delimiter, strict=True, skipinitialspace=True)
+    for row in reader:
+        if any(row):
+            yield reader.line_num, [value.strip() for value in row]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _limit(size: int, members: int = 1) -> None:
@@ -75,7 +159,7 @@ def write_arrays(
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def match_arrays(path: InputFile, stored: Arrays, ports: Sequence[Port]) -> dict[str, str]:
+def _match_arrays(path: InputFile, stored: Arrays, ports: Sequence[Port]) -> dict[str, str]:
     """Choose arrays for ports: those of their names or, where no name agrees, the first that fits.
 
     Returns names of arrays by name of port. `UsageError` says what is there and what is wanted.
@@ -104,7 +188,7 @@ def _fits(port: Port, array: NDArray[Any]) -> bool:
     return has_rank and shapes_agree(port.shape[1:], array.shape[1:])
 
 
-def to_port_dtype(path: InputFile, port: Port, array: NDArray[Any]) -> NDArray[Any]:
+def _to_port_dtype(path: InputFile, port: Port, array: NDArray[Any]) -> NDArray[Any]:
     """Return an array that fits a port in the port's dtype.
 
     `NotFoundError` for values that are not finite; `UsageError` for no rows, labels that are no

@@ -21,16 +21,14 @@ from zoo.errors import NotFoundError, UsageError
 from zoo.modalities import modality_of
 from zoo.pictures import Pixels, ValueRange, fit, peek, read_picture, suffixes
 from zoo.ports import Fit, Port, describe_port, has_dynamic_size, is_pictorial, numbers_in_a_row
-from zoo.runtime.array_files import NPY_BEGINNING, match_arrays, read_arrays, to_port_dtype
-from zoo.runtime.session import Arrays, Session
+from zoo.runtime.array_files import NPY_BEGINNING, SUFFIXES, read_inputs
+from zoo.runtime.session import Session
 
 PIPE = "-"  # how standard input and output are named on the command line
 MAX_PIPED = 2**30  # bytes from standard input
-ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 NPZ_BEGINNING = b"PK"  # no picture begins so
 LONGEST_WORD = 40  # characters; of some scripts, each takes four of a file system's 255 bytes
 MAX_DRAWN = 2**27  # numbers that are drawn at once, half a gigabyte
-NOTHING: Mapping[str, NDArray[Any]] = MappingProxyType({})
 DEFAULT_COUNT = 16
 DEFAULT_COLUMNS = 8  # of each class, where there are several
 
@@ -51,9 +49,8 @@ class InputFile:
 
     def read_picture(self, value_range: ValueRange | None = None) -> Image.Image:
         """Read the file as a picture, as `zoo.pictures.read_picture` does."""
-        if self.content is None:
-            return read_picture(self.path, value_range=value_range)
-        return read_picture(self.open(), str(self), value_range)
+        file = self.path if self.content is None else self.open()
+        return read_picture(file, str(self), value_range)
 
     def picture_size(self) -> tuple[int, int]:
         """Return height and width of the picture in the file, as `zoo.pictures.peek` does."""
@@ -68,7 +65,7 @@ class InputFile:
     def holds_arrays(self) -> bool:
         """Whether it promises arrays: by its name, or by its first bytes where it has none."""
         if self.content is None:
-            return self.path.suffix.lower() in ARRAY_SUFFIXES
+            return self.path.suffix.lower() in SUFFIXES
         return self.content.startswith((NPY_BEGINNING, NPZ_BEGINNING))
 
 
@@ -276,7 +273,7 @@ def prepare_feed(
     seed: int = 0,
     classes: str | None = None,
     leave_out: Path | None = None,
-    values: Mapping[str, NDArray[Any]] = NOTHING,
+    values: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> Feed:
     """Find an input for every port: given files and values first, then draws from the priors.
 
@@ -295,7 +292,7 @@ def prepare_feed(
     """
     inputs = [port for port in session.description.signature.inputs if port.name not in values]
     files = [file for file in given if file.holds_arrays]
-    arrays, notes = _read_inputs(files, inputs)
+    arrays, notes = read_inputs(files, inputs)
     places = [file for file in given if not file.holds_arrays]
     free = [port for port in inputs if port.name not in arrays]
     port = _port_for_pictures(session, places, free) if places else None
@@ -338,22 +335,6 @@ def _same_rows(rows: set[int], count: int | None) -> int | None:
     return min(rows, default=None)
 
 
-def _read_inputs(
-    files: Sequence[InputFile], ports: Sequence[Port]
-) -> tuple[Arrays, tuple[str, ...]]:
-    """Return inputs from files of arrays, and a note for each that was not matched by name."""
-    arrays: Arrays = {}
-    notes = []
-    for path in files:
-        stored = read_arrays(path)
-        free = {port.name: port for port in ports if port.name not in arrays}
-        for port, name in match_arrays(path, stored, list(free.values())).items():
-            arrays[port] = to_port_dtype(path, free[port], stored[name])
-            if name not in {"", port}:
-                notes.append(f"{port} is {name[:40]!r} of {path}")
-    return arrays, tuple(notes)
-
-
 def _port_for_pictures(session: Session, places: Sequence[InputFile], free: Sequence[Port]) -> Port:
     """Return the first free input that takes pictures; `UsageError` if none does."""
     for port in free:
@@ -384,7 +365,7 @@ def _draw_rows(
     """
     for port in ports:
         if not port.is_drawn:
-            wanted = "a picture or a folder" if is_pictorial(port) else "an .npy or .npz file"
+            wanted = "a picture or a folder" if is_pictorial(port) else "a file of numbers"
             example = "photo.png folder/ -o out/" if is_pictorial(port) else "codes.npz"
             raise UsageError(
                 f"{session.description.graph} needs {describe_port(port)}: give {wanted}",
@@ -437,18 +418,16 @@ def with_sizing(session: Session, feed: Feed, fit: Fit | None, size: int | None)
         UsageError: one of these has nothing to decide.
     """
     is_open = feed.port is not None and has_dynamic_size(feed.port)
-    if size is not None and not is_open:
-        raise UsageError(
-            "--size is for pictures whose size the file leaves open",
-            cause=session.description.takes,
-            hint="the same command without --size",
-            code="does-not-apply",
-        )
-    if fit is not None and (feed.port is None or is_open):
-        raise UsageError(
-            "--fit is for pictures whose size the file fixes",
-            cause=session.description.takes,
-            hint="the same command without --fit",
-            code="does-not-apply",
-        )
+    is_fixed = feed.port is not None and not is_open
+    for option, given, applies, does in (
+        ("--size", size, is_open, "leaves open"),
+        ("--fit", fit, is_fixed, "fixes"),
+    ):
+        if given is not None and not applies:
+            raise UsageError(
+                f"{option} is for pictures whose size the file {does}",
+                cause=session.description.takes,
+                hint=f"the same command without {option}",
+                code="does-not-apply",
+            )
     return replace(feed, fit=fit or feed.fit, shorter_side=size)

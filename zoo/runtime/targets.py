@@ -17,8 +17,10 @@ from zoo.runtime.session import Session
 
 MAX_HELD = 2**27  # numbers of a grid or a file of arrays, half a gigabyte
 MAX_PRINTED = 2**20  # numbers in JSON on stdout, some twenty megabytes
+MAX_TABLE = 2**24  # numbers of a table, which can be read again: 16 bytes each are 2**28
 IN_ONE = ("grid", "file", "arrays", "animation", "strip")  # files that hold all rows
 MOST = dict.fromkeys(("json", "text"), MAX_PRINTED) | dict.fromkeys(IN_ONE, MAX_HELD)
+MOST |= {"table": MAX_TABLE}
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,12 @@ class Target:
     A grid shows all rows in one picture. It has as many `columns` as there are rows of a class, and
     a label for each class; None and none for a square. An animation is of such grids, and a strip
     has a line for each row: these two show some rounds of a loop. A file is of the rows' own kind,
-    such as a WAV, and holds them all; a folder has one for each. Text goes to the terminal.
+    such as a WAV, and holds them all; a folder has one for each. A table has a line for each.
+    Text goes to the terminal.
     """
 
     kind: Literal[
-        "picture", "grid", "file", "folder", "arrays", "json", "text", "animation", "strip"
+        "picture", "grid", "file", "folder", "arrays", "table", "json", "text", "animation", "strip"
     ]
     path: Path | None = None
     columns: int | None = None
@@ -50,10 +53,10 @@ def choose_target(
     """Decide what is written, and where.
 
     `output` is what the user asked for: ``x.png``, ``x.wav`` or ``x.txt`` as results are sounds or
-    text, ``x.webp``, ``x.npz`` or a folder; ``-`` for the content of such a file to standard
-    output, which is ``x.npz`` where results are but numbers; None for a grid or folder named like
-    the graph's file, printed text, or JSON where results are numbers. `every` so many of the rounds
-    of a loop are shown, in a strip or an animation.
+    text, ``x.webp``, ``x.npz``, ``x.csv`` or a folder; ``-`` for the content of such a file to
+    standard output, which is ``x.npz`` where results are but numbers; None for a grid or folder
+    named like the graph's file, printed text, or JSON where results are numbers. `every` so many of
+    the rounds of a loop are shown, in a strip or an animation.
 
     Raises:
         UsageError: the graph does not give that, it would not fit, or an input would be lost.
@@ -104,7 +107,7 @@ def _has_files(port: Port) -> bool:
 def _decide(session: Session, feed: Feed, output: str | None) -> Target:
     port = session.description.signature.outputs[0]
     if not modality_of(port).presents(port):
-        return _of_numbers(session, output)
+        return _of_numbers(session, output, modality_of(port).suffix)
     if output in {None, PIPE}:
         return _usual(port, session.path.stem, feed, piped=output == PIPE)
     assert output is not None
@@ -135,19 +138,23 @@ def _decide(session: Session, feed: Feed, output: str | None) -> Target:
     )
 
 
-def _of_numbers(session: Session, output: str | None) -> Target:
-    """Return where results go that are but numbers."""
+def _of_numbers(session: Session, output: str | None, own: str) -> Target:
+    """Return where results go that are but numbers; `own` is the suffix of a table of them."""
     if output is None:
         return Target("json")
     if output == PIPE:
         return Target("arrays")
-    if Path(output).suffix.lower() != ".npz" or Path(output).is_dir() or output.endswith(os.sep):
-        raise UsageError(
-            f"-o {output}: no pictures come out; {session.description.gives}",
-            hint="-o codes.npz, or no -o for JSON",
-            code="bad-output",
-        )
-    return Target("arrays", Path(output))
+    path = Path(output)
+    suffix = "" if path.is_dir() or output.endswith(os.sep) else path.suffix.lower()
+    if suffix == ".npz":
+        return Target("arrays", path)
+    if suffix and suffix == own:
+        return Target("table", path)
+    raise UsageError(
+        f"-o {output}: no pictures come out; {session.description.gives}",
+        hint=f"-o codes.npz{own and f', -o codes{own}'}, or no -o for JSON",
+        code="bad-output",
+    )
 
 
 def _usual(port: Port, stem: str, feed: Feed, *, piped: bool) -> Target:
