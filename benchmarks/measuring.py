@@ -196,14 +196,16 @@ def mnist_option(options: argparse.ArgumentParser) -> None:
     )
 
 
-def report(part: str, figures: Mapping[str, Any], *, quick: bool) -> None:
-    """Print the tables of a part and write its file; each list of rows is a table."""
+def report(part: str, figures: Mapping[str, Any], *, quick: bool) -> Path:
+    """Print the tables of a part, one for each list of rows; write its file and return its path."""
     for name, rows in figures.items():
         if isinstance(rows, list) and rows:
             print(f"\n{part}: {name}\n\n{table(rows)}")
         elif rows:
             print(f"\n{part}: {name}: {rows}")
-    print(f"\n{write(part, figures, quick=quick)}", flush=True)
+    path = write(part, figures, quick=quick)
+    print(f"\nwritten to {path.relative_to(RESULTS.parents[1])}", flush=True)
+    return path
 
 
 def note(words: str) -> None:
