@@ -38,10 +38,8 @@ anywhere: $(READY) $(HEADERS) ## Run all exports in other runtimes; write their 
 	npm ci --prefix tests/anywhere --ignore-scripts --no-audit --no-fund
 	$(BIN)/python -m tests.anywhere
 
-bench: $(READY) ## Print the benchmarks.
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/plugins.py
-	$(BIN)/python benchmarks/inference.py
+bench: $(READY) ## Run the benchmarks (BENCH="--quick", or names of parts); see benchmarks/.
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean: ## Remove the environment and what the tools left behind.
 	rm -rf $(VENV) $(HEADERS) tests/anywhere/node_modules demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

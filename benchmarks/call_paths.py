@@ -1,4 +1,4 @@
-"""How many files and functions of zoo a command passes through: `python benchmarks/call_paths.py`.
+"""How many files and functions of zoo a command passes through.
 
 Counted are functions that are called, of `zoo` and of the installed plugins, not modules and
 classes that are only imported. With `--list` the files are printed.
@@ -7,11 +7,13 @@ classes that are only imported. With `--list` the files are printed.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import tempfile
+from collections import Counter
 from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import Row, note, own_place, parser, report
 
 COMMANDS = {
     "train": "train dcgan --preset tiny --steps 1 --name measured",
@@ -63,18 +65,28 @@ def is_ours(file: str) -> bool:
     return any(Path(file).is_relative_to(folder) for folder in FOLDERS)
 
 
-def main() -> None:
-    """Print one row a command."""
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["ZOO_HOME"] = str(Path(place, "home"))
+def measure(*, listed: bool = False) -> dict[str, Any]:
+    """Return a row for each command, and the functions of each file where they are to be listed."""
+    rows: list[Row] = []
+    files: dict[str, list[Row]] = {}
+    with own_place() as place:
         for name, words in COMMANDS.items():
-            functions = passed(words.split(), Path(place))
-            files = sorted({file for file, _ in functions})
-            print(f"{name:<8} {len(files):>3} files  {len(functions):>4} functions")
-            if "--list" in sys.argv:
-                for file in files:
-                    count = sum(file == each for each, _ in functions)
-                    print(f"  {count:>3}  {Path(file).relative_to(PROJECT)}")
+            note(f"call_paths: zoo {name}")
+            counts = Counter(file for file, _ in passed(words.split(), place))
+            rows.append({"command": name, "files": len(counts), "functions": counts.total()})
+            files[f"files of zoo {name}"] = [
+                {"file": str(Path(file).relative_to(PROJECT)), "functions": count}
+                for file, count in sorted(counts.items())
+            ]
+    return {"commands": rows, **(files if listed else {})}
+
+
+def main() -> None:
+    """Count, print and write the figures."""
+    options = parser(__doc__)
+    options.add_argument("--list", action="store_true", help="list the files of each command")
+    asked = options.parse_args()
+    report("call_paths", measure(listed=asked.list), quick=asked.quick)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
 """What fifty installed plugins add to the time of `zoo list`.
 
 The plugins are as light as the API asks for and have a README as published ones have. Runs with
-and without them alternate, so that a machine whose speed drifts treats both alike.
+and without them take turns.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.measuring import in_turns, median_ratio, note, parser, report, wall_of
 
 PLUGINS = 50
-ROUNDS = 21
+TURNS, QUICK_TURNS = 21, 3
 LIMIT = 60.0  # milliseconds that the plugins may add; the project's own target
 COMMAND = [sys.executable, "-m", "zoo", "list"]
 PARAGRAPH = "What the model is, what it was trained on, and how good it became.\n" * 80
@@ -69,34 +70,35 @@ def build(site: Path, number: int) -> None:
     (about / "INSTALLER").write_text("benchmark\n")
 
 
-def seconds(site: Path) -> float:
-    """Return the wall time of one `zoo list` that finds what is installed in a folder."""
-    began = time.perf_counter()
-    subprocess.run(
-        COMMAND,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(site)},
-    )
-    return time.perf_counter() - began
+def measure(*, quick: bool = False) -> dict[str, Any]:
+    """Return the medians, and the median difference and ratio of the turns."""
+    note("plugins: zoo list")
+    with tempfile.TemporaryDirectory() as folder:
+        many = Path(folder)
+        for number in range(PLUGINS):
+            build(many, number)
+        own = os.environ.get("PYTHONPATH", "")
+        runs = {
+            "without": wall_of(COMMAND),
+            "with": wall_of(COMMAND, PYTHONPATH=f"{many}{os.pathsep}{own}".strip(os.pathsep)),
+        }
+        taken = in_turns(runs, QUICK_TURNS if quick else TURNS)
+    added = [b - a for a, b in zip(taken["without"], taken["with"], strict=True)]
+    row = {
+        "command": "zoo list",
+        "ms": 1000 * median(taken["without"]),
+        f"with {PLUGINS} plugins, ms": 1000 * median(taken["with"]),
+        "added, ms": 1000 * median(added),
+        "ratio": median_ratio(taken["with"], taken["without"]),
+        "target, added ms": LIMIT,
+    }
+    return {"commands": [row]}
 
 
 def main() -> None:
-    """Print the medians, and the median difference and ratio of the pairs."""
-    with tempfile.TemporaryDirectory() as folder:
-        none, many = Path(folder, "none"), Path(folder, "many")
-        none.mkdir()
-        many.mkdir()
-        for number in range(PLUGINS):
-            build(many, number)
-        pairs = [(seconds(none), seconds(many)) for _ in range(ROUNDS + 1)][1:]
-    without, given = (statistics.median(column) * 1000 for column in zip(*pairs, strict=True))
-    added = statistics.median(b - a for a, b in pairs) * 1000
-    ratio = statistics.median(b / a for a, b in pairs)
-    print(f"{'zoo list':<18}{'ms':>8}{'+' + str(PLUGINS):>8}{'added':>8}{'ratio':>8}", end="")
-    print(f"   (target: at most {LIMIT:g} ms added)")
-    print(f"{'':<18}{without:>8.0f}{given:>8.0f}{added:>8.0f}{ratio:>8.2f}")
+    """Measure, print and write the figures."""
+    quick = parser(__doc__).parse_args().quick
+    report("plugins", measure(quick=quick), quick=quick)
 
 
 if __name__ == "__main__":

@@ -1,41 +1,88 @@
-"""How long `zoo list` takes, beside the bare import of the libraries that it stands on.
+"""How long commands take, beside the bare import of the libraries that they stand on.
 
-The two commands run in turn, so that a machine whose speed drifts treats them alike.
+`zoo list` and the like by wall time, beside `import click, rich, pluggy`; `zoo train` for one step
+and `--dry-run` by CPU time, beside `import torch`. Each command and its import take turns.
 """
 
 from __future__ import annotations
 
-import statistics
-import subprocess
 import sys
-import time
+from statistics import median
+from typing import Any
 
-ROUNDS = 21
-LIMIT = 3.0  # the project's own target for the ratio
+from benchmarks.measuring import (
+    Row,
+    cpu_of,
+    in_turns,
+    median_ratio,
+    note,
+    own_place,
+    parser,
+    report,
+    wall_of,
+)
+
+TURNS, QUICK_TURNS = 21, 3
+TRAIN_TURNS, QUICK_TRAIN_TURNS = 11, 1
+LIMIT = 3.0  # the project's own target for the ratio of a command that imports no torch
+ZOO = [sys.executable, "-m", "zoo"]
 BARE = [sys.executable, "-c", "import click, rich, pluggy"]
-COMMANDS = {
-    "zoo list": [sys.executable, "-m", "zoo", "list"],
-    "zoo --help": [sys.executable, "-m", "zoo", "--help"],
-    "zoo plugins list": [sys.executable, "-m", "zoo", "plugins", "list"],
-}
+TORCH = [sys.executable, "-c", "import torch"]
+COMMANDS = ("zoo list", "zoo --help", "zoo plugins list")
+TRAININGS = ("zoo train dcgan --steps 1", "zoo train dcgan --dry-run")
 
 
-def seconds(command: list[str]) -> float:
-    """Return the wall time of one process."""
-    began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - began
+def words(command: str) -> list[str]:
+    """Return what starts a command of zoo's in this Python."""
+    return [*ZOO, *command.split()[1:]]
+
+
+def commands(turns: int) -> list[Row]:
+    """Return the wall time of each command, and its ratio to the bare import."""
+    note("startup: commands")
+    runs = {command: wall_of(words(command)) for command in COMMANDS}
+    taken = in_turns({"bare": wall_of(BARE)} | runs, turns)
+    return [
+        {
+            "command": command,
+            "ms": 1000 * median(taken[command]),
+            "import, ms": 1000 * median(taken["bare"]),
+            "ratio": median_ratio(taken[command], taken["bare"]),
+            "target": LIMIT,
+        }
+        for command in COMMANDS
+    ]
+
+
+def trainings(turns: int) -> list[Row]:
+    """Return the CPU time of each training, and its ratio to the import of torch."""
+    note("startup: trainings")
+    with own_place():
+        runs = {command: cpu_of(words(command)) for command in TRAININGS}
+        taken = in_turns({"import torch": cpu_of(TORCH)} | runs, turns)
+    return [
+        {
+            "command": command,
+            "CPU s": median(taken[command]),
+            "import torch, CPU s": median(taken["import torch"]),
+            "ratio": median_ratio(taken[command], taken["import torch"]),
+        }
+        for command in TRAININGS
+    ]
+
+
+def measure(*, quick: bool = False) -> dict[str, Any]:
+    """Return a row for each command."""
+    return {
+        "commands, wall time": commands(QUICK_TURNS if quick else TURNS),
+        "trainings, CPU time": trainings(QUICK_TRAIN_TURNS if quick else TRAIN_TURNS),
+    }
 
 
 def main() -> None:
-    """Print one row a command: median, median of the bare import, median ratio of the pairs."""
-    print(f"{'command':<18}{'ms':>8}{'bare ms':>10}{'ratio':>8}   (target: at most {LIMIT:g})")
-    for name, command in COMMANDS.items():
-        pairs = [(seconds(command), seconds(BARE)) for _ in range(ROUNDS + 1)][1:]
-        ours = statistics.median(pair[0] for pair in pairs)
-        bare = statistics.median(pair[1] for pair in pairs)
-        ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
-        print(f"{name:<18}{ours * 1000:>8.0f}{bare * 1000:>10.0f}{ratio:>8.2f}")
+    """Measure, print and write the figures."""
+    quick = parser(__doc__).parse_args().quick
+    report("startup", measure(quick=quick), quick=quick)
 
 
 if __name__ == "__main__":
