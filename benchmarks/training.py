@@ -64,8 +64,8 @@ def job_of_class(model_class: type[Model], data: str, **settings: Any) -> Job:
 
 def own_loop(job: Job, steps: int) -> Loop:
     """Set up a training as `zoo train` does, and return its loop of at most so many steps."""
-    fabric = devices.start_fabric(job.settings)
-    state, batches = setup_training(job, fabric)
+    ranks = devices.start_ranks(job.settings)
+    state, batches = setup_training(job, ranks)
     return Loop(state.model, batches, train_steps(state, batches, Budget(steps, math.inf)))
 
 
