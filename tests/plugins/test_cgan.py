@@ -90,5 +90,5 @@ def test_data_without_classes_is_refused() -> None:
         "image": "image",
         "label": "label",
     }  # the trainer refuses others
-    with raises(UsageError, "usage", "cgan", "zoo data list"):
+    with raises(UsageError, "wrong-data", "cgan", "zoo data list"):
         build(DataSpec.of_images("grey", channels=1, height=28, width=28))

@@ -144,14 +144,14 @@ def test_a_picture_comes_back_at_its_own_size(size: tuple[int, int]) -> None:
 
 
 def test_grey_data_is_refused() -> None:
-    with raises(UsageError, "usage", "clothes", "--data emoji-mixed"):
+    with raises(UsageError, "wrong-data", "clothes", "--data emoji-mixed"):
         build(DataSpec.of_images("clothes", 1, 28, 28))
     words = ("train", "colouriser", "--data", "fashion-mnist-small")
-    assert "emoji-mixed" in error_of(*words, code=2, error="usage")
+    assert "emoji-mixed" in error_of(*words, code=2, error="wrong-data")
 
 
 def test_pictures_without_a_single_patch_are_refused() -> None:
-    with raises(UsageError, "usage", "patch_levels=3", "--size 24"):
+    with raises(UsageError, "wrong-size", "patch_levels=3", "--size 24"):
         build(loss="adversarial", patch_levels=3)
     assert build(patch_levels=3)  # nobody judges patches
     data = DataSpec.of_images("photos", 3, 24, 24)

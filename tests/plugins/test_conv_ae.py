@@ -81,16 +81,16 @@ def test_deterministic_algorithms_allow_unpooling() -> None:
 
 
 def test_too_many_levels_are_refused_with_levels_that_fit() -> None:
-    with raises(UsageError, "usage", "5 levels", "28×28", "--set channels=4,8,16,32"):
+    with raises(UsageError, "bad-value", "5 levels", "28×28", "--set channels=4,8,16,32"):
         build(1, 28, 28, channels="4,8,16,32,64")
     build(1, 28, 28, channels="4,8,16,32")
 
 
 def test_no_levels_are_refused() -> None:
-    with raises(UsageError, "usage", "0 levels", "--set channels="):
+    with raises(UsageError, "bad-value", "0 levels", "--set channels="):
         build(channels="")
 
 
 def test_unpooling_after_strides_is_refused() -> None:
-    with raises(UsageError, "usage", "upsampling=unpool", "--set downsampling=pool"):
+    with raises(UsageError, "conflicting-options", "upsampling=unpool", "--set downsampling=pool"):
         build(downsampling="strided", upsampling="unpool")

@@ -152,7 +152,7 @@ def test_blocks_follow_from_the_size_unless_they_are_given() -> None:
 
 
 def test_images_without_a_single_patch_are_refused() -> None:
-    with raises(UsageError, "usage", "16x40", "patch_levels=3", "--size 24"):
+    with raises(UsageError, "wrong-size", "16x40", "patch_levels=3", "--size 24"):
         build(photos(16, 40), patch_levels=3)
     model = build(photos(24, 40), patch_levels=3)
     assert model.discriminator_a(torch.rand(1, 3, 24, 40)).numel() > 0

@@ -85,7 +85,7 @@ def test_sizes_that_can_be_halved_are_drawn_and_judged(
 def test_other_sizes_are_refused_with_the_nearest_that_fit(
     name: str, height: int, width: int, nearest: str
 ) -> None:
-    with raises(UsageError, "usage", name, f"{height}×{width}") as caught:
+    with raises(UsageError, "wrong-size", name, f"{height}×{width}") as caught:
         build(name, spec(height, width))
     assert caught.value.hint == nearest
 

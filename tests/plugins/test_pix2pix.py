@@ -117,20 +117,20 @@ def test_a_training_gets_each_drawing_with_its_partner() -> None:
 
 def test_data_that_is_not_in_pairs_is_refused() -> None:
     loose = DataSpec.of_images("photos", 3, 32, 32, domains=("horse", "zebra"))
-    with raises(UsageError, "usage", "photos", "paired-folders", "paired-side-by-side"):
+    with raises(UsageError, "wrong-data", "photos", "paired-folders", "paired-side-by-side"):
         build(loose)
     words = ("train", "pix2pix", "--data", "emoji", "--size", "32")
-    assert "paired-folders" in error_of(*words, code=2, error="usage")
+    assert "paired-folders" in error_of(*words, code=2, error="wrong-data")
 
 
 @pytest.mark.parametrize("size", [(16, 16), (48, 48), (64, 96), (100, 64)])
 def test_sizes_that_cannot_be_halved_down_to_one_pixel_are_refused(size: tuple[int, int]) -> None:
-    with raises(UsageError, "usage", f"{size[0]}x{size[1]}", "--size 64"):
+    with raises(UsageError, "wrong-size", f"{size[0]}x{size[1]}", "--size 64"):
         build(pairs(*size))
 
 
 def test_images_without_a_single_patch_are_refused() -> None:
-    with raises(UsageError, "usage", "patch_levels=4", "--size 64"):
+    with raises(UsageError, "wrong-size", "patch_levels=4", "--size 64"):
         build(patch_levels=4)
     model = build(pairs(64, 64), patch_levels=4)
     assert model.discriminator(torch.rand(1, 6, 64, 64)).numel() > 0

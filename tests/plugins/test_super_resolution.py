@@ -146,7 +146,7 @@ def test_grey_pictures_are_enlarged_as_well() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(30, 16), (28, 18)])
 def test_sizes_that_the_factor_does_not_divide_are_refused(height: int, width: int) -> None:
-    with raises(UsageError, "usage", f"{height}x{width}", "--size 28x16"):
+    with raises(UsageError, "wrong-size", f"{height}x{width}", "--size 28x16"):
         build(DataSpec.of_images("photos", 3, height, width), factor=4)
 
 

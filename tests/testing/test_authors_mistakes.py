@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.testing.test_planted_bugs import FILE, FOOL, GRAPHS, MOVE, SAMPLE, Bug, plant
+from tests.testing.test_planted_bugs import FILE, FOOL, GRAPHS, MOVE, SAMPLE, WITH_LOOP, Bug, plant
 from tests.testing.tiny import forget, write
 from zoo.catalog.lookup import find_model
 from zoo.cli import main
@@ -19,6 +19,7 @@ from zoo.testing.model_under_test import ModelUnderTest
 
 DECIDES = "        if self.generator(noise).sum() > 0:\n            return self.generator(noise)\n"
 RETURNED = MOVE.replace("yield", "return")
+ASTRAY = WITH_LOOP.replace('next="grown"', 'next="growing"')
 SEQUENTIAL = GRAPHS.replace("self.sample", "self.generator").replace("[image]", "[noise]")
 
 
@@ -80,6 +81,10 @@ IN_TRAINING = {
     "a network of torch's": (
         mistake(SEQUENTIAL, old=GRAPHS, line="def graphs"),
         ["'sample'", "'noise'", "(2, 4)", "(2, 1, 28, 28)"],
+    ),
+    "a loop that leads nowhere": (
+        mistake(ASTRAY, old=GRAPHS, line="def graphs"),
+        ["'grow'", "'x'", "'growing'"],
     ),
 }
 

@@ -229,6 +229,15 @@ def test_a_bug_of_the_model(name: str, site: Path) -> None:
     assert line in found[bug.check]
 
 
+def test_ports_that_lead_nowhere_are_found_where_graphs_declares_them(site: Path) -> None:
+    astray = WITH_LOOP.replace('next="grown"', 'next="growing"')
+    line = plant(site, Bug(FILE, GRAPHS, astray, "ports/loops", "def graphs"))
+    subject = ModelUnderTest.of(find_model("tiny"))
+    found = failed([run(check, subject, {}) for check in OF_MODELS])
+    assert "ports/loops" in found
+    assert [message for message in found.values() if line not in message] == []
+
+
 @pytest.mark.parametrize("name", EXPORT_BUGS)
 def test_a_bug_of_the_export(name: str, site: Path) -> None:
     bug = EXPORT_BUGS[name]

@@ -13,6 +13,7 @@ from zoo.training.monitors import MONITORS, diverged
 from zoo.training.reporting import Progress, Reporter
 from zoo.training.run import Run, now
 from zoo.training.train import setup_training
+from zoo.training.trainer import Cursor, StepResult
 
 FIRST, SECOND = (
     MONITORS[name].alert(40, "it is so", {"units": 1.0}) for name in ("collapse", "dead-units")
@@ -61,3 +62,18 @@ def test_one_alert_may_take_the_place_of_another(reporter: Reporter) -> None:
 def test_what_ends_a_run_is_written_down_beside_what_holds(reporter: Reporter) -> None:
     reporter.record_final_alert(diverged("loss/total", "nan", 3))
     assert reporter.run.info()["alerts"] == ["diverged"]
+
+
+def test_a_plain_line_has_metrics_only_where_the_model_was_validated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Progress(3) as progress:
+        for step, validates in ((1, False), (2, True), (3, False)):
+            cursor = Cursor(step, epoch=step, seconds=1.0)
+            progress.step(
+                StepResult(cursor, step / 4, {"ae/loss": 1.0}, {}, images=8, epoch_ends=True,
+                           validates=validates, signal=0, saves=False),
+                {"mse": 0.5},
+            )  # fmt: skip
+    lines = capsys.readouterr().err.splitlines()
+    assert ["mse" in line for line in lines] == [False, True, False]

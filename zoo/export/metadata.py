@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.errors import PluginError
 from zoo.identity import Description
-from zoo.model.checks import check_graph
+from zoo.model.checks import check_graph, contract_error, source_line
 from zoo.model.contract import Graph, Model
 from zoo.model.weights import Trained
 
@@ -60,8 +59,8 @@ def describe_graph(
             written_by=versions(),
         )
     except ValueError as problem:
-        raise PluginError(
-            f"graph {name!r} of {identity.model} declares an {problem}", code="breaks-contract"
+        raise contract_error(
+            trained.model, f"graph {name!r}: {problem}", where=source_line(trained.model.graphs)
         ) from None
 
 

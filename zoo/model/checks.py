@@ -230,7 +230,7 @@ def check_graph(model: Model, name: str, graph: Graph) -> None:
         raise contract_error(
             model,
             f"graph {name!r}: {problem}",
-            where=line_of_graph(model, graph),
+            where=source_line(model.graphs),
             hint="correct the ports of the graph",
         ) from None
     inputs = example_inputs(model, graph)

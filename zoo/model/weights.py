@@ -23,6 +23,7 @@ from zoo.catalog.registry import install_command
 from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
 from zoo.identity import METADATA_KEY, Identity, WeightHeader, from_text, to_text
 from zoo.manifest import check_listed
+from zoo.model.checks import contract_error, source_line
 from zoo.model.contract import Model
 from zoo.model.tensors import Shape, damaged, look
 from zoo.options import configure, plain_options, show_value
@@ -68,9 +69,7 @@ def describe(
             metrics=metrics or {},
         )
     except ValueError as problem:
-        raise PluginError(
-            f"{entry.card.name} declares an {problem}", code="breaks-contract"
-        ) from None
+        raise contract_error(model, str(problem), where=source_line(model.graphs)) from None
 
 
 def save_weights(path: Path, model: Model, identity: Identity) -> None:

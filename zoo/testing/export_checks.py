@@ -160,7 +160,7 @@ def loops(model: ModelUnderTest) -> None:
         try:
             check_signature(graph.signature)
         except ValueError as problem:
-            raise _finding(model, name, graph, f": {problem}") from problem
+            raise Finding(f"graph {name!r}: {problem}", model.place("graphs")) from problem
         rounds = min(default_rounds(graph), MOST_ROUNDS)
         first = inputs_of(model, graph, count=2, seed=0)
         generator = np.random.default_rng(0)

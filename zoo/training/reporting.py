@@ -144,7 +144,7 @@ class Progress:
             display.update(self._task, completed=result.progress, description=place, terms=shown)
         else:
             parts = [place, f"step {result.step}", terms]
-            if is_milestone and metrics:
+            if result.validates and metrics:
                 parts.append("validation " + _values(metrics))
             left = result.cursor.seconds * (1 - result.progress) / result.progress
             parts += [speed, f"{_clock(left)} left"]

@@ -213,17 +213,21 @@ def check(config: ConvAutoencoderConfig, data: DataSpec) -> None:
     side = min(data.image.height, data.image.width)
     most = side.bit_length() - 1
     if most < 1:
-        raise UsageError("conv-ae: the images are too small to be halved", hint="--size 32")
+        raise UsageError(
+            "conv-ae: the images are too small to be halved", hint="--size 32", code="wrong-size"
+        )
     if not 1 <= levels <= most:
         raise UsageError(
             f"conv-ae: {levels} levels (channels) do not fit images of "
             f"{data.image.height}×{data.image.width} pixels",
             cause=f"every level halves the image; this one has room for 1 to {most}",
             hint=f"--set channels={','.join(map(str, config.channels[:most] or (16,)))}",
+            code="bad-value",
         )
     if config.upsampling == "unpool" and config.downsampling != "pool":
         raise UsageError(
             "conv-ae: upsampling=unpool needs downsampling=pool",
             cause="unpooling puts values back where max-pooling found them",
             hint="--set downsampling=pool",
+            code="conflicting-options",
         )

@@ -106,6 +106,7 @@ class ConditionalGAN(Model):
             raise UsageError(
                 "cgan learns from images with classes, and this data has none",
                 hint="zoo data list, or a folder with one folder a class",
+                code="wrong-data",
             )
         levels = levels_of(data.image, "cgan")
         self.generator = Generator(config, data, levels)

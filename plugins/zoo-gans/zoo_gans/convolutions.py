@@ -42,6 +42,7 @@ def levels_of(image: Port, model: str) -> int:
         f"{model}: images of {image.height}×{image.width} pixels cannot be halved down to 4 to 7",
         cause="both sides must be 4, 5, 6 or 7 pixels doubled equally often, at least once",
         hint=" or ".join(f"--size {high}x{wide}" for high, wide in nearest),
+        code="wrong-size",
     )
 
 

@@ -197,6 +197,7 @@ def levels_of(length: int) -> int:
         f"wavegan: clips of {length:,} samples cannot be divided by 4 down to {INNERMOST}",
         cause=f"the length must be one of {', '.join(f'{each:,}' for each in fitting)}",
         hint=" or ".join(f"--length {each}" for each in smaller + larger),
+        code="wrong-size",
     )
 
 

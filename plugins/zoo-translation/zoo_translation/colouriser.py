@@ -261,6 +261,7 @@ def check_data(config: ColouriserConfig, data: DataSpec) -> None:
         raise UsageError(
             f"colours cannot be learnt from {data.name}, whose pictures are grey",
             hint="--data emoji-mixed, or pictures of your own in colour",
+            code="wrong-data",
         )
     smallest = 3 * 2**config.patch_levels
     if config.loss == "adversarial" and min(data.image.height, data.image.width) < smallest:
@@ -268,4 +269,5 @@ def check_data(config: ColouriserConfig, data: DataSpec) -> None:
             f"images of {data.image.height}x{data.image.width} are too small for "
             f"patch_levels={config.patch_levels}",
             hint=f"--size {max(smallest, 8)}, or fewer levels (--set patch_levels=1)",
+            code="wrong-size",
         )

@@ -291,4 +291,5 @@ def check_size(config: CycleGANConfig, data: DataSpec) -> None:
             f"images of {data.a.height}x{data.a.width} are too small for "
             f"patch_levels={config.patch_levels}",
             hint=f"--size {max(smallest, 8)}, or fewer levels (--set patch_levels=2)",
+            code="wrong-size",
         )

@@ -261,6 +261,7 @@ def check_data(config: Pix2PixConfig, data: DataSpec) -> None:
             cause="row i of one side has nothing to do with row i of the other",
             hint="pictures of the same names in two folders (PATH:paired-folders), or two side by "
             "side in one (PATH:paired-side-by-side); cyclegan needs no pairs",
+            code="wrong-data",
         )
     smallest = 4 * 2**config.patch_levels  # of two patches at least, so that they can be normalised
     sides = {size for port in (data.a, data.b) for size in (port.height, port.width)}
@@ -270,10 +271,12 @@ def check_data(config: Pix2PixConfig, data: DataSpec) -> None:
             "to one pixel",
             cause=f"height and width must be powers of two, at least {SMALLEST}",
             hint="--size 64, or 32, 128, 256, 512",
+            code="wrong-size",
         )
     if min(sides) < smallest:
         raise UsageError(
             f"images of {data.a.height}x{data.a.width} are too small for "
             f"patch_levels={config.patch_levels}",
             hint=f"--size {max(smallest, SMALLEST)}, or fewer levels (--set patch_levels=2)",
+            code="wrong-size",
         )

@@ -225,4 +225,5 @@ def check_size(factor: int, data: DataSpec) -> None:
         raise UsageError(
             f"images of {height}x{width} cannot be made {factor} times smaller",
             hint=f"--size {fitting}",
+            code="wrong-size",
         )
