@@ -121,6 +121,7 @@ def machine() -> Row:
         "processor": facts.get("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "flags": [flag for flag in FLAGS if flag in there],
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS", "unset"),
         "memory_gib": round(pages / 2**30, 1),
         "load": round(os.getloadavg()[0], 2),  # of the last minute, at the end of the part
     }

@@ -71,16 +71,24 @@ def peer(python: Path, script: str, *words: object) -> Iterator[Contender]:
         def run(words: str = "") -> float:
             asks.write(f"{words}\n")
             asks.flush()
-            return float(answers.readline())
+            answer = answers.readline()
+            if not answer:
+                raise UnavailableError(f"{script} ended with exit code {process.wait()}")
+            return float(answer)
 
         yield run
         asks.close()
 
 
 def dcgan(mnist: Path, *, turns: int, steps: int) -> list[Row]:
-    """Return images/s of the script, of a whole `zoo train` and of the steps of it alone."""
+    """Return images/s of the script, of a whole `zoo train` and of the steps of it alone.
+
+    Raises:
+        UnavailableError: the script ended with an error.
+    """
     note("peers: PyTorch-GAN's DCGAN")
     options = {"data": str(mnist), "size": 32, "steps": steps}
+    used = conditions_of(own_loop(job_of_class(ScriptDCGAN, **options), steps)).precision
     with peer(Path(sys.executable), "dcgan_script.py", mnist) as script:
         taken = in_turns(
             {
@@ -90,7 +98,8 @@ def dcgan(mnist: Path, *, turns: int, steps: int) -> list[Row]:
             },
             turns,
         )
-    return rows_of(taken, steps * ScriptDCGAN.training_defaults.batch_size)
+    images = steps * ScriptDCGAN.training_defaults.batch_size
+    return rows_of(taken, images, dict.fromkeys([*taken][1:], used))
 
 
 def dcgan_whole(options: dict[str, Any]) -> float:
@@ -107,29 +116,32 @@ def pythae(mnist: Path, environment: Path, *, turns: int, steps: int) -> list[Ro
     """Return images/s of pythae's trainer and of zoo's steps, by default and in fp32.
 
     Raises:
-        UnavailableError: pythae cannot be installed.
+        UnavailableError: pythae cannot be installed, or ended with an error.
     """
     note("peers: pythae's VAE")
     python, images = install(environment), steps * VAE_BATCH
     job = partial(job_of_class, ConvVAE, str(mnist), batch_size=VAE_BATCH)
     loops = {"zoo train, steps alone": own_loop(job(), MOST_STEPS)}
-    if conditions_of(loops["zoo train, steps alone"]).precision != "fp32":
-        loops["zoo train, steps alone, fp32"] = own_loop(job(precision="32"), MOST_STEPS)
+    used = {name: conditions_of(loop).precision for name, loop in loops.items()}
+    if "fp32" not in used.values():
+        name = "zoo train, steps alone, fp32"
+        loops[name], used[name] = own_loop(job(precision="32"), MOST_STEPS), "fp32"
     with peer(python, "pythae_script.py", mnist, VAE_BATCH, images) as trainer:
         ours = {name: block(loop, steps) for name, loop in loops.items()}
         taken = in_turns({"pythae": trainer} | ours, turns)
     whole = {name: [each * steps for each in taken[name]] for name in ours}
-    return rows_of(taken | whole, images)
+    return rows_of(taken | whole, images, used)
 
 
-def rows_of(taken: dict[str, list[float]], images: int) -> list[Row]:
-    """Return a row for each contender; the first one is the peer that the others are held to."""
+def rows_of(taken: dict[str, list[float]], images: int, formats: dict[str, str]) -> list[Row]:
+    """Return a row for each contender; the first is the peer, in fp32, that others are held to."""
     first = next(iter(taken.values()))
     return [
         {
-            "": name,
+            "trainer": name,
             "images/s": images / median(seconds),
             "times the peer": median_ratio(first, seconds),
+            "format": formats.get(name, "fp32"),
             "images a turn": images,
         }
         for name, seconds in taken.items()
@@ -172,17 +184,24 @@ def measure(
         return {"left out": "all: no folder of MNIST is given (--mnist)"}
     turns = QUICK_TURNS if quick else TURNS
     place = environment or platformdirs.user_cache_path("zoo-benchmarks") / "pythae"
+    steps_of_dcgan, steps_of_vae = (
+        (QUICK_DCGAN_STEPS, QUICK_VAE_STEPS) if quick else (DCGAN_STEPS, VAE_STEPS)
+    )
+    runs = {
+        "DCGAN, MNIST, 32 px, batch 64": partial(dcgan, mnist, turns=turns, steps=steps_of_dcgan),
+        "convolutional VAE, MNIST, batch 128": partial(
+            pythae, mnist, place, turns=turns, steps=steps_of_vae
+        ),
+    }
     found: dict[str, Any] = {}
+    left_out = []
     with own_place():
-        steps = QUICK_DCGAN_STEPS if quick else DCGAN_STEPS
-        found["DCGAN, MNIST, 32 px, batch 64"] = dcgan(mnist, turns=turns, steps=steps)
-        steps = QUICK_VAE_STEPS if quick else VAE_STEPS
-        try:
-            rows = pythae(mnist, place, turns=turns, steps=steps)
-            found["convolutional VAE, MNIST, batch 128"] = rows
-        except UnavailableError as reason:
-            found["left out"] = f"pythae: {reason}"
-    return found
+        for name, run in runs.items():
+            try:
+                found[name] = run()
+            except UnavailableError as reason:
+                left_out.append(f"{name}: {reason}")
+    return found | ({"left out": "; ".join(left_out)} if left_out else {})
 
 
 def main() -> None:
