@@ -7,7 +7,7 @@ PLUGINS := $(wildcard plugins/*)
 HEADERS := tests/anywhere/headers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format tour anywhere bench clean
+.PHONY: help demo test test-ci test-slow check format tour anywhere bench clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +15,13 @@ help: ## Show this list.
 demo: $(READY) ## Train, export, verify and run a variational autoencoder; look at the pictures.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo.sh
 
-test: $(READY) ## Run the tests (about twenty minutes on two cores).
+test: $(READY) ## Run the tests.
 	$(BIN)/python -m pytest
+
+test-ci: $(READY) ## Run the slow tests of documents, resuming and a plugin of others.
+	$(BIN)/python -m pytest -m slow -k "not two_hundred_kills" tests/test_tour.py tests/test_guide.py \
+		tests/plugins/test_stranger.py tests/training/test_resume.py \
+		tests/training/test_init_from.py tests/training/test_players.py
 
 test-slow: $(READY) ## Run the slow tests as well.
 	$(BIN)/python -m pytest -m "not network and not gpu"

@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.nursery import keep_operators
+
 PROJECT = Path(__file__).parents[1]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, one a core
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quicker_exports() -> None:
+    """Let the exports in this process share what torch.onnx looks up anew for each."""
+    keep_operators()
 
 
 @pytest.fixture(scope="session")

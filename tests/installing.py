@@ -9,6 +9,8 @@ from pathlib import Path
 
 STRANGER = Path(__file__).parent / "stranger"
 
+SITE = "site"  # folder of what is installed: plugins, which take the place of nothing
+
 PROJECT_FILE = """
 [build-system]
 requires = ["hatchling"]
@@ -73,7 +75,7 @@ def install(
         toml = PROJECT_FILE.format(name=name, module=module, version=version, needs=needed)
         (package.parent / "pyproject.toml").write_text(toml)
         projects.append(str(package.parent))
-    site = folder / "site"
+    site = folder / SITE
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(site), *projects], check=True, timeout=120)
     return {"PYTHONPATH": str(site)}
@@ -89,6 +91,6 @@ def install_stranger(folder: Path, source: Path = STRANGER) -> dict[str, str]:
     offline = ["--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "wheel", *offline, "-w", folder, source], check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
-    subprocess.run([*pip, "install", *offline, "--target", folder / "site", wheel], check=True)
-    places = [str(folder / "site"), os.environ.get("PYTHONPATH", "")]
+    subprocess.run([*pip, "install", *offline, "--target", folder / SITE, wheel], check=True)
+    places = [str(folder / SITE), os.environ.get("PYTHONPATH", "")]
     return {"PYTHONPATH": os.pathsep.join(filter(None, places))}

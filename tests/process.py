@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.installing import SITE
 from tests.nursery import nursery
 
 # Words and variables that need a Python which has imported nothing yet.
@@ -19,14 +20,22 @@ FRESH_VARIABLES = {"PYTHONPATH", "PYTHONIOENCODING", "PYTHONUTF8", "LC_ALL"}
 
 def zoo(*words: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``zoo`` and require its exit code; an error must be short and no traceback."""
-    is_fresh = FRESH_WORDS.intersection(words) or FRESH_VARIABLES.intersection(environment)
-    done = (_fresh if is_fresh else _forked)(words, environment)
+    done = (_fresh if _needs_fresh(words, environment) else _forked)(words, environment)
     assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     if code:
         complaint = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert complaint or code == 130, done.stderr
         assert "Traceback" not in done.stderr
     return done
+
+
+def _needs_fresh(words: tuple[str, ...], environment: dict[str, str]) -> bool:
+    """Whether a command cannot be a fork of a process that has imported everything."""
+    changed = FRESH_VARIABLES.intersection(environment)
+    first = environment.get("PYTHONPATH", "").partition(os.pathsep)[0]
+    if Path(first).name == SITE:
+        changed -= {"PYTHONPATH"}  # the nursery adds plugins
+    return bool(changed or FRESH_WORDS.intersection(words))
 
 
 def _fresh(words: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

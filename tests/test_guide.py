@@ -35,6 +35,7 @@ def tour(folder: Path) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_the_guide_shows_what_happens(tmp_path: Path) -> None:
     environment = install(tmp_path)
     check(GUIDE, tour(tmp_path), **environment)

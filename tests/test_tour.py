@@ -19,6 +19,7 @@ README = Path(__file__).parents[1] / "README.md"
 TOUR = README.parent / "docs" / "tour.md"
 
 
+@pytest.mark.slow
 def test_the_tour_shows_what_happens(tmp_path: Path) -> None:
     check(TOUR, tmp_path)
 

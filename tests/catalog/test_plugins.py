@@ -96,7 +96,9 @@ def site(everything: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def rows(everything: dict[str, str]) -> dict[str, Any]:
-    return {row["distribution"]: row for row in zoo_json("plugins", "list", **everything)}
+    fresh = {"PYTHONUTF8": "1"}  # a Python without torch, so that a plugin can be told to import it
+    found = zoo_json("plugins", "list", **everything, **fresh)
+    return {row["distribution"]: row for row in found}
 
 
 @pytest.mark.parametrize(

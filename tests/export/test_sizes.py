@@ -112,7 +112,7 @@ def trained(model: Model) -> Trained:
     return Trained(model.eval(), header, Path("weights.safetensors"))
 
 
-@pytest.mark.parametrize("licence", ["", "CC0", "none given (photos from ImageNet)"])
+@pytest.mark.parametrize("licence", ["", "none given (photos from ImageNet)"])
 def test_the_card_tells_the_licences(licence: str) -> None:
     export_bundle(trained(Translator(ShiftConfig(), replace(PONIES, licence=licence))), Path("out"))
     text = Path("out/README.md").read_text()

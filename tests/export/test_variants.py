@@ -86,7 +86,7 @@ def test_a_fixed_batch_and_size_are_written_into_the_file() -> None:
         assert [each.dim_value for each in value.type.tensor_type.shape.dim] == [3, 3, 24, 32]
 
 
-@pytest.mark.parametrize("opset", [18, 21])
+@pytest.mark.parametrize("opset", [pytest.param(18, marks=pytest.mark.slow), 21])
 def test_the_opset_is_the_one_that_was_asked_for(opset: int) -> None:
     export_bundle(trained(translator()), Path("out"), Variant(opset=opset))
     model = onnx.load(Path("out", f"{NAME}.opset{opset}.onnx"))

@@ -24,6 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return install_stranger(tmp_path_factory.mktemp("stranger"))
 
 
+@pytest.mark.slow
 def test_it_passes_every_check(site: dict[str, str]) -> None:
     found = json.loads(zoo("plugins", "check", "zoo-stranger", "--json", **site).stdout)
     assert not [each for each in found["checks"] if each["kind"] == "failed"]
@@ -49,6 +50,7 @@ def test_it_is_trained_exported_and_run_like_any_other(site: dict[str, str]) -> 
     assert "error" in with_data["metrics"]
 
 
+@pytest.mark.slow
 def test_a_graph_takes_pictures_of_other_colours_and_sizes_than_the_data(
     site: dict[str, str], tmp_path: Path
 ) -> None:
@@ -70,6 +72,7 @@ def test_a_graph_takes_pictures_of_other_colours_and_sizes_than_the_data(
         assert picture.mode == "RGB"
 
 
+@pytest.mark.slow
 def test_a_step_of_a_loop_is_trained_sampled_exported_and_run(site: dict[str, str]) -> None:
     """Noise becomes the mean picture, in torch as in the file, and nothing else is asked for."""
     outcome = zoo_json("train", "refiner", "--steps", "60", "--name", "refined", **site)
@@ -106,6 +109,7 @@ def test_a_step_of_a_loop_is_trained_sampled_exported_and_run(site: dict[str, st
         assert animation.n_frames == 12
 
 
+@pytest.mark.slow
 def test_an_asset_is_verified_kept_out_of_weights_and_named_by_its_hash(
     site: dict[str, str],
 ) -> None:
@@ -138,6 +142,7 @@ def read_wav(path: str | Path) -> tuple[int, np.ndarray]:
         return file.getframerate(), samples
 
 
+@pytest.mark.slow
 def test_sounds_are_written_as_sounds_and_shown_as_pictures(site: dict[str, str]) -> None:
     outcome = zoo_json("train", "linear-sounds", "--steps", "40", "--name", "sounds", **site)
     preview = Path(outcome["path"], "samples", "step-0000040-decode.png")
@@ -167,6 +172,7 @@ def test_sounds_are_written_as_sounds_and_shown_as_pictures(site: dict[str, str]
             zoo(verb, target, *words, code=2, **site)
 
 
+@pytest.mark.slow
 def test_a_kind_of_data_of_its_own_is_read_shown_learnt_from_and_exported(
     site: dict[str, str],
 ) -> None:

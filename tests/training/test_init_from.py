@@ -179,7 +179,11 @@ ALL = ["--init-from", "first", "--freeze", "decoder", "--lr", "encoder=1e-4",
 
 
 @pytest.mark.usefixtures("first")
-@pytest.mark.parametrize("ranks", [[], ["--devices", "2"]], ids=["one rank", "two ranks"])
+@pytest.mark.parametrize(
+    "ranks",
+    [[], pytest.param(["--devices", "2"], marks=pytest.mark.slow)],
+    ids=["one rank", "two ranks"],
+)
 def test_it_is_resumed_to_the_bit_also_where_the_first_run_is_gone(ranks: list[str]) -> None:
     zoo(*small_training(VAE, "whole", steps=6), *ALL, *ranks)
     copy_until(0)  # killed before its first checkpoint, it starts from the same weights again

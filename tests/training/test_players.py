@@ -226,7 +226,7 @@ def test_between_two_moves_it_is_resumed_to_the_bit(stranger: dict[str, str]) ->
     zoo(*TRAIN, **stranger)
     rows = [json.loads(row) for row in Path("runs/whole/metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["values"]["progress"] == 1
-    for step in (1, 4, 5, 6, 7):
+    for step in (1, 4, 6):
         copy_until(step)
         said = zoo("train", "--resume", "broken", **stranger).stderr
         assert f"at step {step}," in said
@@ -234,6 +234,7 @@ def test_between_two_moves_it_is_resumed_to_the_bit(stranger: dict[str, str]) ->
         shutil.rmtree("runs/broken")
 
 
+@pytest.mark.slow
 def test_on_two_ranks_as_well(stranger: dict[str, str]) -> None:
     two = ["--devices", "2"]
     zoo(*TRAIN, *two, **stranger)

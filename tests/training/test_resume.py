@@ -20,7 +20,7 @@ from PIL import Image
 from tests.data.pictures import fill
 from tests.nursery import nursery
 from tests.process import error_of, zoo, zoo_json
-from tests.training.trials import CARDS, assert_equal, record_of, small_training
+from tests.training.trials import CARDS, assert_equal, cards, record_of, small_training
 from zoo.training.checkpoint import newest
 from zoo.training.run import Run
 
@@ -51,7 +51,8 @@ def steps_saved(run: str) -> list[int]:
     return sorted(int(path.name[5:]) for path in folder.glob("step-*"))
 
 
-@pytest.mark.parametrize("card", CARDS)
+# One plain model, one of two players, and one with a pool of images.
+@pytest.mark.parametrize("card", cards(VAE, "zoo-gans:dcgan", "zoo-translation:cyclegan"))
 def test_killed_and_resumed_it_is_the_same_run(card: str) -> None:
     zoo(*small_training(card, "whole", steps=8))
     words = [*small_training(card, "broken", steps=8), *OFTEN]
@@ -120,7 +121,15 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew() -> None:
     assert_equal(record_of("whole"), record_of("broken"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        signal.SIGUSR1,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_in_the_middle_of_an_epoch_it_goes_on_there(number: signal.Signals) -> None:
     words = small_training(VAE, "broken", steps=100)
     process = start(words)
@@ -164,7 +173,7 @@ def test_a_second_ctrl_c_stops_at_once_and_says_what_is_kept() -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("gap", [0.01, 0.033])
+@pytest.mark.parametrize("gap", [0.01, pytest.param(0.033, marks=pytest.mark.slow)])
 def test_ctrl_c_that_is_held_down_is_one_and_the_checkpoint_is_saved(gap: float) -> None:
     process = start(small_training(VAE, "run", steps=10**6))
     wait_for(Path("runs/run/metrics.jsonl"))

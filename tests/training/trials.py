@@ -7,6 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+from _pytest.mark import ParameterSet
+
 from zoo.catalog.lookup import find_model, installed_models, load_class
 from zoo.options import options_of
 
@@ -14,7 +17,15 @@ CARDS = [f"{each.plugin.distribution}:{each.card.name}" for each in installed_mo
 
 # What makes a model small, where it has such an option.
 SMALL = {"hidden": "16", "hidden_units": "16", "features": "4", "blocks": "1", "pool_size": "6",
-         "discriminator_features": "4", "samples": "1"}  # fmt: skip
+         "discriminator_features": "4", "samples": "1", "sampling_steps": "2",
+         "multiples": "1,1"}  # fmt: skip
+
+
+def cards(*quick: str) -> list[ParameterSet]:
+    """All models as values of a parameter: those that are named, and as slow tests the others."""
+    assert set(quick) <= set(CARDS)
+    return [pytest.param(each, id=each, marks=[] if each in quick else [pytest.mark.slow])
+            for each in CARDS]  # fmt: skip
 
 
 def small_training(card: str, name: str, *, steps: int) -> list[str]:
