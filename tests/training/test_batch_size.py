@@ -61,8 +61,9 @@ def test_set_is_stronger_and_nothing_is_measured(photos: list[str]) -> None:
     assert "batch_size_search" not in plan
 
 
-def test_several_devices_are_refused(photos: list[str]) -> None:
-    words = [*photos, "--batch-size", "auto", "--devices", "2"]
+@pytest.mark.parametrize("several", [["--devices", "2"], ["--strategy", "ddp"]])
+def test_several_devices_are_refused(photos: list[str], several: list[str]) -> None:
+    words = [*photos, "--batch-size", "auto", *several]
     assert "--batch-size" in error_of(*words, code=2, error="conflicting-options")
     assert not Path("runs").exists()
 

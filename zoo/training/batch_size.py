@@ -66,9 +66,9 @@ def check_lone(settings: Settings) -> None:
     Raises:
         UsageError: it has several.
     """
-    if (settings.devices or 1) > 1 or announced():
+    if (settings.devices or 1) > 1 or announced() or settings.strategy == "ddp":
         raise UsageError(
-            "--batch-size auto measures on one device, and this training has several",
+            "--batch-size auto measures one device alone, and this training is for several",
             hint="--batch-size auto --devices 1 --dry-run, then --batch-size N here, the sum "
             "over all devices",
             code="conflicting-options",
@@ -88,35 +88,11 @@ def search_batch_size(job: Job) -> Search:
     check_lone(job.settings)
     began = time.monotonic()
     ranks = devices.start_ranks(job.settings)
-    available, base = _available(ranks), resident_memory() or 0
+    available = _available(ranks)
     limit = options_of(Settings)["batch_size"].limits["at_most"] or math.inf
     most = min(length(job.store.splits["train"]), limit)
     sizes = [2**power for power in range(int(most).bit_length())]
-    trials: list[Trial] = []
-    ended_by: End = "all rows"
-    for size in sizes:
-        spent = time.monotonic() - began
-        if trials and (why := _reason_to_end(trials, size, spent, available)):
-            ended_by = why
-            break
-        try:
-            trials.append(_measure(job, ranks, size, base))
-        except (ValueError, ZooError):
-            if trials or size >= min(SMALLEST_FOR_ALL, sizes[-1]):
-                raise
-        except (RuntimeError, MemoryError) as problem:
-            if not _is_out_of_memory(problem):
-                raise
-            if not trials:
-                raise ZooError(
-                    f"a step on {size} images does not fit into the memory",
-                    hint="a smaller --size, or --set with a smaller model",
-                    code="out-of-memory",
-                ) from None
-            ended_by = "memory"
-            break
-        finally:
-            _release(ranks)
+    trials, ended_by = _try_sizes(job, ranks, sizes, available)
     fastest = max(trials, key=lambda each: each.images_per_second).batch_size
     last = trials[-1].batch_size
     largest = last
@@ -131,6 +107,40 @@ def search_batch_size(job: Job) -> Search:
         round(time.monotonic() - began, 1),
         trials,
     )
+
+
+def _try_sizes(
+    job: Job, ranks: Ranks, sizes: Sequence[int], available: int | None
+) -> tuple[list[Trial], End]:
+    """Measure one size after the other; return what was measured, and what ended it.
+
+    Raises:
+        ZooError: not even the first size fits, or the model cannot be trained at all.
+    """
+    began, base = time.monotonic(), resident_memory() or 0
+    trials: list[Trial] = []
+    for size in sizes:
+        spent = time.monotonic() - began
+        if trials and (why := _reason_to_end(trials, size, spent, available)):
+            return trials, why
+        try:
+            trials.append(_measure(job, ranks, size, base))
+        except (ValueError, ZooError):
+            if trials or size >= min(SMALLEST_FOR_ALL, sizes[-1]):
+                raise
+        except (RuntimeError, MemoryError) as problem:
+            if not _is_out_of_memory(problem):
+                raise
+            if not trials:
+                raise ZooError(
+                    f"a step on {size} images does not fit into the memory",
+                    hint="a smaller --size, or --set with a smaller model",
+                    code="out-of-memory",
+                ) from None
+            return trials, "memory"
+        finally:
+            _release(ranks)
+    return trials, "all rows"
 
 
 def predicted_bytes(trials: Sequence[Trial], size: int) -> float | None:
