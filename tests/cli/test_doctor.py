@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +99,45 @@ def test_explaining_a_run_needs_no_torch(alerted: Run) -> None:
     assert imported_by("runs", "show", alerted.name) == []
 
 
+def test_the_speed_of_a_run_is_a_share_of_what_the_machine_computes(alerted: Run) -> None:
+    speed = zoo_json("doctor", alerted.name, "--speed")["speed"]
+    machine = speed["machine"]
+    reached = speed["gflop_per_image"] * speed["images_per_second"]
+    assert speed["gflops"] == pytest.approx(reached)
+    assert speed["share"] == pytest.approx(reached / machine["gflops"][speed["precision"]])
+    assert speed["precision"] == alerted.fact("precision")
+    assert "matrix product" in words(zoo("doctor", alerted.name, "--speed").stdout)
+    assert "speed" not in zoo_json("doctor", alerted.name)
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [({"device": "mps"}, "mps"), ({"devices": 2}, "2 devices"), ({"precision": "16"}, "16")],
+)
+def test_a_run_that_cannot_be_compared_has_no_share(
+    alerted: Run, facts: dict[str, Any], name: str
+) -> None:
+    alerted.write_info(**facts)
+    speed = zoo_json("doctor", alerted.name, "--speed")["speed"]
+    assert speed["share"] is None
+    assert name in speed["why_no_share"]
+    assert speed["gflops"] > 0
+
+
+def test_a_run_without_rows_has_no_speed(alerted: Run) -> None:
+    (alerted.path / "metrics.jsonl").write_text("")
+    assert zoo_json("doctor", alerted.name, "--speed")["speed"] is None
+    assert "hold no speed" in zoo("doctor", alerted.name, "--speed").stdout
+
+
+def test_a_run_that_is_trained_is_not_measured(alerted: Run) -> None:
+    with alerted.held():
+        alerted.start(created=alerted.fact("created"))
+        assert alerted.name in error_of(
+            "doctor", alerted.name, "--speed", code=2, error="run-in-use"
+        )
+
+
 def test_runs_show_alerts_and_curves(alerted: Run) -> None:
     told = zoo("runs", "show", alerted.name).stdout
     assert f"{COLLAPSE.message} (ended at step 1300); zoo doctor first" in told
@@ -127,10 +168,16 @@ def test_the_installation_is_told() -> None:
     found = zoo_json("doctor")
     assert found["torch"]["version"]
     assert "CPUExecutionProvider" in found["onnxruntime"]["providers"]
+    assert set(found["speed"]["gflops"]) == {"32", "bf16"}
+    assert min(found["speed"]["gflops"].values()) > 0
+    assert found["speed"]["copied_gb_per_second"] > 0
+    assert found["speed"]["precision"] in {"32", "bf16"}
+    assert found["speed"]["threads"] >= 1
     assert "zoo-gans" in [each["distribution"] for each in found["plugins"]]
     assert found["cache"]["free_bytes"] > 0
     told = zoo("doctor").stdout
     assert all(word in told for word in ("python", "torch", "plugin zoo-gans", "GiB free"))
+    assert all(word in told for word in ("GFLOP/s in fp32", "in bf16", "GB/s", "auto is"))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +191,9 @@ def test_a_machine_without_a_working_torch_is_told_what_to_do(
     tmp_path: Path, raises: str, says: str
 ) -> None:
     (tmp_path / "torch.py").write_text(f"raise {raises}\n")
-    assert says in zoo("doctor", PYTHONPATH=str(tmp_path)).stdout
+    places = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    assert says in zoo("doctor", PYTHONPATH=places).stdout
+    assert zoo_json("doctor", PYTHONPATH=places)["speed"] is None
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -26,10 +26,11 @@ from zoo.cli.output import print_json, print_table
 from zoo.cli.runs import damaged_lines
 from zoo.errors import UsageError
 from zoo.training.monitors import MONITORS, Alert, alert_history
-from zoo.training.run import find_run
+from zoo.training.run import Run, find_run
 
 MAX_WIDTH = 88  # characters of a line that is read
 FOR_WORK = ("train", "tensorboard")  # extras that users need; the others are for developers
+NUMBERS = {"32": "fp32", "bf16": "bf16"}  # by precision
 ENDS = {
     "died": "Its process is gone without a message: it was killed, or the machine stopped.",
     "interrupted": "Somebody stopped it.",
@@ -39,20 +40,26 @@ ENDS = {
 
 @click.command("doctor")
 @click.argument("run", required=False)
+@click.option("--speed", is_flag=True,
+              help="Of RUN: also which share of this machine's speed it reached.")  # fmt: skip
 @json_option
-def verb(run: str | None, as_json: bool) -> None:
-    """Explain how RUN (an id or @last) is doing; without RUN, what this installation can do."""
+def verb(run: str | None, speed: bool, as_json: bool) -> None:
+    """Explain how RUN (an id or @last) is doing; without RUN, what this installation can do.
+
+    Without RUN, it measures for a second how fast this machine computes.
+    """
     if run is not None:
-        _show_run(run, as_json)
+        _show_run(run, speed, as_json)
     elif as_json:
         print_json(_installation())
     else:
         print_table(["what", "found", "to do"], _installation_rows(_installation()))
 
 
-def _show_run(name: str, as_json: bool) -> None:
+def _show_run(name: str, with_speed: bool, as_json: bool) -> None:
     run = find_run(name)
     info = run.info()
+    speed = _speed_of(run) if with_speed else None
     alerts = alert_history(run.events(damaged_lines(run, "events.jsonl")))
     step = info["identity"].step
     unwatched = info.get("unwatched")
@@ -78,6 +85,7 @@ def _show_run(name: str, as_json: bool) -> None:
             "not_found": not_found,
             "too_early": too_early,
             "not_watched": unwatched or {},
+            **({"speed": speed} if with_speed else {}),
         })  # fmt: skip
         return
     data = f" on {info['data']}" if info.get("data") else ""
@@ -85,6 +93,8 @@ def _show_run(name: str, as_json: bool) -> None:
         f"{run.name}: {info['identity'].model}{data}, {info.get('status')}, {step:,} steps\n"
     )
     _print_progress(run.name, info, step)
+    if with_speed:
+        _print_speed(run.name, speed)
     if unwatched is None and not alerts:
         _print("Nothing is known of this run's health: no monitors ran.")
         return
@@ -92,6 +102,45 @@ def _show_run(name: str, as_json: bool) -> None:
         _print_alert(alert, end)
     alerted = len({alert.monitor for alert, _ in alerts})
     _print_other_monitors(alerted, not_found, too_early, unwatched or {}, step)
+
+
+def _speed_of(run: Run) -> dict[str, Any] | None:
+    """Return what a run computed and what this machine can; None where no speed is recorded."""
+    from zoo.cli.job import resume_job
+    from zoo.training.speed import measure_machine, measure_run
+
+    info = run.info()
+    if info.get("status") == "running":
+        raise UsageError(
+            f"run {run.name!r} is being trained, which a measurement would slow down and falsify",
+            hint=f"zoo doctor {run.name} --speed when it has ended",
+            code="run-in-use",
+        )
+    job, _ = resume_job(run, model=None, data=None, config=None, fields=())
+    machine = measure_machine(str(info.get("device")))
+    found = measure_run(job, machine, info, run.metrics(damaged_lines(run, "metrics.jsonl")))
+    return None if found is None else {**asdict(found), "machine": asdict(machine)}
+
+
+def _print_speed(name: str, speed: Mapping[str, Any] | None) -> None:
+    """Print what a run computed, and its share of what this machine computes."""
+    if speed is None:
+        _print(f"The metrics of {name} hold no speed: it was too short.\n")
+        return
+    machine = speed["machine"]
+    told = (
+        f"It computed {speed['gflops']:,.1f} GFLOP/s: {speed['images_per_second']:,.0f} "
+        f"{speed['items']}/s, "
+        f"{speed['gflop_per_image']:.3g} GFLOP each"
+    )
+    if speed["share"] is None:
+        _print(f"{told}. Its share of this machine is not known: {speed['why_no_share']}.\n")
+        return
+    most = machine["gflops"][speed["precision"]]
+    _print(
+        f"{told}. That is {speed['share']:.0%} of the {most:,.0f} GFLOP/s that a matrix product "
+        f"reaches on {machine['device']} now, in precision {speed['precision']}.\n"
+    )
 
 
 def _print_other_monitors(
@@ -188,6 +237,7 @@ def _installation() -> dict[str, Any]:
         "system": {"platform": platform.platform(), "processors": os.cpu_count()},
         "zoo": {"version": zoo.__version__},
         "torch": _library_facts("torch", "devices", _torch_devices),
+        "speed": _machine_speed(),
         "onnxruntime": _library_facts(
             "onnxruntime", "providers", lambda runtime: list(runtime.get_available_providers())
         ),
@@ -209,6 +259,30 @@ def _installation() -> dict[str, Any]:
     }
 
 
+def _machine_speed() -> dict[str, Any] | None:
+    """Return how fast this machine computes, or None where torch does not work."""
+    try:
+        importlib.import_module("torch")
+    except Exception:  # which the row of torch tells
+        return None
+    from zoo.training.speed import measure_machine
+
+    return asdict(measure_machine())
+
+
+def _speed_rows(speed: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the rows of what `_machine_speed` measured."""
+    rates = ", ".join(
+        f"{rate:,.0f} GFLOP/s in {NUMBERS[name]}" for name, rate in speed["gflops"].items()
+    )
+    copied = f"{speed['copied_gb_per_second']:,.1f} GB/s"
+    return [
+        ("matrix product", f"{rates} on {speed['device']}, {speed['threads']} threads", ""),
+        ("memory", f"{copied} read and written by a copy", ""),
+        ("precision", f"auto is {speed['precision']}: {speed['reason']}", ""),
+    ]
+
+
 def _installation_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return what `_installation` has found as rows of a table: what, found, to do."""
     python, system, torch, runtime = (
@@ -220,6 +294,7 @@ def _installation_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("system", f"{system['platform']}, {system['processors']} processors", ""),
         ("zoo", found["zoo"]["version"], ""),
         ("torch", *_library(torch, "devices", f"{train}, to train, sample and export")),
+        *(_speed_rows(found["speed"]) if found["speed"] else []),
         ("onnxruntime", *_library(runtime, "providers", "pip install onnxruntime")),
     ]
     for extra, missing in found["extras"].items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,13 @@ from zoo.training.monitors import alert_history
 from zoo.training.run import RUNS, Run, check_run_name, name_taken
 
 if TYPE_CHECKING:
+    from zoo.training.batch_size import Search
     from zoo.training.config import Job
     from zoo.training.plan import Plan
     from zoo.training.train import TrainResult
 
 
+AUTO_BATCH_SIZE = "auto"
 BUDGET_OPTIONS = {"steps": "--steps N", "epochs": "--epochs N", "max_seconds": "--time 10m"}
 
 
@@ -82,7 +84,8 @@ class GroupedCommand(click.Command):
               help="Do not train this network, or the networks of this player.")  # fmt: skip
 @click.option("--lr", "rates", metavar="[NETWORK=]RATE", multiple=True,
               help="Learning rate, for models that have one; or that of one network.")  # fmt: skip
-@click.option("--batch-size", metavar="N", help="Images a step.")
+@click.option("--batch-size", metavar="N|auto",
+              help="Images a step; auto measures which number is the fastest here.")  # fmt: skip
 @click.option("--ema", metavar="DECAY", help="Sample from averaged weights, such as 0.999.")
 @click.option(
     "--precision", type=arguments.SuggestingChoice(["auto", "32", "bf16"]), help="Number format."
@@ -142,18 +145,20 @@ def verb(
         say(f"tensorboard --logdir {RUNS} shows the curves, in another terminal")
     if note := note_on_allocation():
         say(note)
-    from zoo.cli.job import create_job, find_resumed
+    from zoo.cli.job import find_resumed
 
     if dry_run:
         _dry_run(resume, options, as_json=as_json)
         return
+    search = None
     if resume is not None:
         run = find_resumed(resume, options["model"])
         result = _resume(run, name, options, tensorboard=tensorboard, as_json=as_json)
     else:
-        result = _train(create_job(**options), name=name, tensorboard=tensorboard)
+        job, search = _new_job(options)
+        result = _train(job, name=name, tensorboard=tensorboard)
     if result is not None:  # else a rank that is not the first
-        _print_result(result, as_json=as_json)
+        _print_result(result, search, as_json=as_json)
 
 
 def _start_process(retries: int) -> None:
@@ -178,16 +183,49 @@ def _dry_run(resume: str | None, options: Mapping[str, Any], *, as_json: bool) -
         raise UsageError(
             "--dry-run is for a new run", hint="zoo runs show RUN", code="conflicting-options"
         )
-    from zoo.cli.job import create_job
-
-    job = create_job(**options)
+    job, search = _new_job(options)
     from zoo.training.plan import plan
 
     found = plan(job)
     if found is not None and as_json:
-        print_json(asdict(found))
+        print_json(asdict(found) | _as_json(search))
     elif found is not None:
         _print_plan(found)
+
+
+def _new_job(options: Mapping[str, Any]) -> tuple[Job, Search | None]:
+    """Return a new training, and what was measured where its batch size is to be found."""
+    from zoo.cli.job import create_job
+
+    words = [each.partition("=")[0].strip() for each in options["assignments"]]
+    if options["batch_size"] != AUTO_BATCH_SIZE:
+        return create_job(**options), None
+    job = create_job(**{**options, "batch_size": None})
+    if {"batch_size", "batch-size"}.intersection(words):  # --set is stronger
+        return job, None
+    from zoo.training.batch_size import search_batch_size
+
+    found = search_batch_size(job)
+    for line in _describe_search(found, job.items):
+        say(line)
+    return replace(job, settings=replace(job.settings, batch_size=found.fastest)), found
+
+
+def _describe_search(found: Search, items: str) -> tuple[str, str]:
+    """Return in words which batch size is the fastest, and which is the largest that fits."""
+    speed = max(each.images_per_second for each in found.trials)
+    tried = f"{len(found.trials)} sizes measured in {found.seconds:.0f} s"
+    why = "" if found.largest_is == "measured" else ", as predicted from the memory of smaller ones"
+    if found.ended_by == "all rows":
+        why = ", as the data has no more"
+    return (
+        f"batch size {found.fastest} is the fastest: {speed:,.0f} {items}/s; {tried}",
+        f"batch size {found.largest} is the largest that fits{why}",
+    )
+
+
+def _as_json(search: Search | None) -> dict[str, Any]:
+    return {"batch_size_search": asdict(search)} if search else {}
 
 
 def _resume(
@@ -195,11 +233,14 @@ def _resume(
 ) -> TrainResult | None:
     """Resume a run; None where there is nothing left to train, and on ranks but the first."""
     from zoo.cli.job import resume_job
-    from zoo.training.config import contradiction
+    from zoo.training.config import contradiction, load_job
 
     with run.held() if is_first_rank() else nullcontext():
         if name not in {None, run.name}:
             raise contradiction(run, "name", str(name), run.name)
+        if options["batch_size"] == AUTO_BATCH_SIZE:
+            own = load_job(run)[0].get("training", {}).get("batch_size", "a number")
+            raise contradiction(run, "batch_size", AUTO_BATCH_SIZE, str(own))
         job, changes = resume_job(run, **options)
         if _is_complete(run, changes):
             if as_json:
@@ -289,12 +330,12 @@ time         {milliseconds:.1f} ms a step, about {found.estimated_seconds:,.0f} 
 would write  {", ".join(found.writes)} in a new folder below runs/""")
 
 
-def _print_result(result: TrainResult, *, as_json: bool) -> None:
+def _print_result(result: TrainResult, search: Search | None, *, as_json: bool) -> None:
     """Print how a training ended and what to do next; raise what a signal ended it with."""
     from zoo.training.launch import exit_code
 
     if as_json:
-        print_json(asdict(result))
+        print_json(asdict(result) | _as_json(search))
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     say(f"{result.status} after {result.step} steps, {result.seconds:.0f} s  {metrics}".rstrip())
     say(f"run {result.run}: {result.path}")

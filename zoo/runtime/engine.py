@@ -314,12 +314,15 @@ def _limited() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def free_memory() -> int | None:
+def free_memory(*, with_swap: bool = True) -> int | None:
     """Return the bytes that are free for this process, or None where the system does not tell."""
+    resident = resident_memory()
     try:
-        free = _kilobytes(MEMORY, "MemAvailable:") + _kilobytes(MEMORY, "SwapFree:")
-        resident = _kilobytes(STATUS, "VmRSS:")
+        free = _kilobytes(MEMORY, "MemAvailable:")
+        free += _kilobytes(MEMORY, "SwapFree:") if with_swap else 0
     except (OSError, ValueError):
+        return None
+    if resident is None:
         return None
     for file in GROUP_LIMITS:
         with suppress(OSError, ValueError):  # not there, or "max" where there is no limit
@@ -331,6 +334,14 @@ def free_memory() -> int | None:
     if limit != resource.RLIM_INFINITY:
         free = min(free, max(0, limit - _kilobytes(STATUS, "VmData:")))
     return free
+
+
+def resident_memory() -> int | None:
+    """Return the bytes that this process holds, or None where the system does not tell."""
+    try:
+        return _kilobytes(STATUS, "VmRSS:")
+    except (OSError, ValueError):
+        return None
 
 
 def peak_memory(work: Callable[[], object]) -> int | None:

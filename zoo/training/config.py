@@ -275,6 +275,12 @@ class Job:
     fields: Mapping[str, str] = field(default_factory=dict)
     assets: Mapping[str, Path] = field(default_factory=dict)
 
+    @property
+    def items(self) -> str:
+        """What the rows of the data are called, such as images."""
+        first = self.store.spec.ports[0]
+        return "images" if first.is_picture else modality_of(first).items
+
     def build(self) -> Model:
         """Return a new, untrained model."""
         from zoo.model.weights import build  # noqa: PLC0415 - this file imports no torch

@@ -81,7 +81,7 @@ def start_ranks(settings: Settings) -> Ranks:
     Raises:
         UsageError: this machine has no such device, or not as many, or more are announced.
     """
-    kind, world = _device(settings), announced()
+    kind, world = device_kind(settings), announced()
     if world and settings.devices not in {None, world.local_size}:
         raise UsageError(
             f"{world.launcher} has started {world.local_size} processes on this machine, and "
@@ -148,12 +148,23 @@ def seed_everything(seed: int) -> None:
 
 def precision(settings: Settings, device: str) -> str:
     """Return what ``auto`` stands for on a device: bf16 where it is computed natively, else 32."""
+    return explain_precision(settings, device)[0]
+
+
+def explain_precision(settings: Settings, device: str) -> tuple[str, str]:
+    """Return the precision of a training on a device, and in words why it is that one."""
     if settings.precision != "auto":
-        return settings.precision
+        return settings.precision, "as asked for"
     if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
-    has = torch.cpu.get_capabilities() if device == "cpu" else {}
-    return "bf16" if any(has.get(name) for name in NATIVE_BF16) else "32"
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("bf16", "the GPU has it") if has_bf16 else ("32", "the GPU lacks bf16")
+    if device != "cpu":
+        return "32", f"always on {device}"
+    has = torch.cpu.get_capabilities()
+    found = [name for name in NATIVE_BF16 if has.get(name)]
+    if found:
+        return "bf16", f"the CPU has {' and '.join(found)}"
+    return "32", f"the CPU has none of {', '.join(NATIVE_BF16)}"
 
 
 def memory_format(model: nn.Module) -> torch.memory_format:
@@ -235,7 +246,7 @@ def stop_ranks(ranks: Ranks) -> None:
         torch.distributed.destroy_process_group()
 
 
-def _device(settings: Settings) -> str:
+def device_kind(settings: Settings) -> str:
     """Return the kind of device to use: cpu, cuda or mps.
 
     Raises:

@@ -21,7 +21,6 @@ import zoo
 from zoo.atomic import OF_THE_DISK, write_text
 from zoo.data.batches import Batches
 from zoo.errors import InterruptedRunError, ZooError
-from zoo.modalities import modality_of
 from zoo.model.checks import check_graphs
 from zoo.model.weights import describe, init_from
 from zoo.training import devices
@@ -119,9 +118,7 @@ def _train_first_rank(
         _start_run(run, job, state, batches, checkpoint, log)
         reporter = None
         try:
-            first = job.store.spec.ports[0]
-            items = "images" if first.is_picture else modality_of(first).items
-            with Progress(job.settings.epochs, items) as progress:
+            with Progress(job.settings.epochs, job.items) as progress:
                 reporter = Reporter(job, run, state, progress, tensorboard=tensorboard)
                 cursor, signal = run_steps(job, state, batches, checkpoint, reporter, stop_signal)
         except BaseException as problem:
