@@ -97,10 +97,10 @@ def small_dcgan(images: str, **options: object) -> training.Job:
 
 
 def test_the_bare_loop_takes_the_steps_of_zoos_loop(images: str) -> None:
-    own = training.own_loop(small_dcgan(images), 10**6)
+    own = training.own_loop(small_dcgan(images, precision="32"), 10**6)
     batch = next(own.batches.epoch(0))
     seen = training.Conditions(None, {name: each.stride() for name, each in batch.items()}, "cpu")
-    bare = training.bare_loop(small_dcgan(images), own, seen)
+    bare = training.bare_loop(small_dcgan(images, precision="32"), own, seen)
     for loop in (own, bare):
         torch.manual_seed(0)
         before = [each.clone() for each in loop.model.parameters()]

@@ -13,7 +13,7 @@ from zoo.training.monitors import MONITORS, diverged
 from zoo.training.reporting import Progress, Reporter
 from zoo.training.run import Run, now
 from zoo.training.train import setup_training
-from zoo.training.trainer import Cursor, StepResult
+from zoo.training.trainer import Cursor, StepResult, StepValues
 
 FIRST, SECOND = (
     MONITORS[name].alert(40, "it is so", {"units": 1.0}) for name in ("collapse", "dead-units")
@@ -71,8 +71,8 @@ def test_a_plain_line_has_metrics_only_where_the_model_was_validated(
         for step, validates in ((1, False), (2, True), (3, False)):
             cursor = Cursor(step, epoch=step, seconds=1.0)
             progress.step(
-                StepResult(cursor, step / 4, {"ae/loss": 1.0}, {}, images=8, epoch_ends=True,
-                           validates=validates, signal=0, saves=False),
+                StepResult(cursor, step / 4, StepValues(step, {"ae/loss": 1.0}, is_read=True),
+                           images=8, epoch_ends=True, validates=validates, signal=0, saves=False),
                 {"mse": 0.5},
             )  # fmt: skip
     lines = capsys.readouterr().err.splitlines()
