@@ -14,6 +14,7 @@ from zoo.catalog.dataset import LAYOUTS, Layout
 from zoo.data import arrays, domains, labels, tables, texts
 from zoo.data.location import (
     DataLocation,
+    FoundFile,
     Listing,
     describe_files,
     files_in,
@@ -57,15 +58,22 @@ EXPECTED: Mapping[Layout, str] = {
 
 
 def list_files(
-    location: DataLocation, root: Path, notes: tuple[str, ...], options: DecodeOptions
+    location: DataLocation,
+    root: Path,
+    notes: tuple[str, ...],
+    options: DecodeOptions,
+    found: Sequence[FoundFile] | None = None,
 ) -> Listing:
     """List a data set at `root`, where it was opened with `notes` on its archives.
+
+    `found` is what lies at the location, where that was listed before.
 
     Raises:
         NotFoundError: there is no data set, or its layout is not known.
     """
     two_domains = location.two_domains
-    listing = read(root, location.layout, location.pairs, options, two_domains=two_domains)
+    found = found if root == location.path and root.is_dir() else None
+    listing = read(root, location.layout, location.pairs, options, found, two_domains=two_domains)
     return replace(listing, notes=(*notes, *listing.notes))
 
 
@@ -74,6 +82,7 @@ def read(
     layout: Layout | None = None,
     pairs: Sequence[str] = (),
     options: DecodeOptions = AS_USUAL,
+    found: Sequence[FoundFile] | None = None,
     *,
     two_domains: bool = False,
 ) -> Listing:
@@ -81,23 +90,23 @@ def read(
 
     Where two sets of images are wanted (`two_domains`), two folders of pictures are these, and the
     halves of pictures that are twice as wide as high. `pairs` are splits whose two sides hold
-    pictures of one name.
+    pictures of one name. `found` is what lies at `root`, where that was listed before.
 
     Raises:
         NotFoundError: nothing is there, it is not in that layout, or it is damaged.
     """
-    everything = [PurePath(root.name)] if root.is_file() else files_in(root)
+    everything = [PurePath(root.name)] if root.is_file() else files_in(root, found)
     kind = kind_of(everything)
     if modality_of(kind).layout not in {"", layout or modality_of(kind).layout}:
         kind = next(iter(modalities()))  # the files beside are text, and something else is wanted
     base, files, others = _descend(root, everything, kind)
-    found = labels.find_tables(root, everything) if layout in {None, "metadata"} else []
+    labelled = labels.find_tables(root, everything) if layout in {None, "metadata"} else []
     asked = layout
-    layout = layout or _recognise(base, files, found, two_domains=two_domains)
+    layout = layout or _recognise(base, files, labelled, two_domains=two_domains)
     if layout is None and any(map(tables.is_table, others)):
         layout = "table"
     if layout == "metadata":
-        listing = labels.list_metadata(root, found, options)
+        listing = labels.list_metadata(root, labelled, options)
     elif layout == "text":
         listing = texts.list_text(base, files, options)
     elif layout == "table":
@@ -111,7 +120,7 @@ def read(
         listing = unpaired if "train" in unpaired.splits else listing
     notes = [*listing.notes, *_unused(base, listing, [*files, *others], kind)]
     if asked is None:
-        notes += _doubts(listing, files, found)
+        notes += _doubts(listing, files, labelled)
     return domains.in_pairs(replace(listing, notes=tuple(notes)), pairs)
 
 

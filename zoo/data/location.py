@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -25,8 +25,9 @@ from zoo.ports import Port
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")  # of archives
 WHOLE = {".npz", ".csv", ".tsv", ".jsonl"}  # of files that are a data set alone
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
-# Name below the root; path; what the system knows of it, or None for a broken link.
-FoundFile = tuple[bytes, str, os.stat_result | None]
+# Name below the root, NUL, and size, times of change and number of the file; nothing after the NUL
+# for a broken link. One text a file, because a hundred thousand of them are listed at every start.
+FoundFile = str
 
 
 @dataclass(frozen=True)
@@ -192,47 +193,69 @@ def is_archive(path: PurePath) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def files_in(folder: Path) -> list[PurePath]:
+def files_in(folder: Path, found: Sequence[FoundFile] | None = None) -> list[PurePath]:
     """Return the files under a folder, relative to it, in natural order; hidden ones are left out.
+
+    `found` is what `list_folder` says of the folder, where that is known.
 
     Raises:
         NotFoundError: a folder cannot be read.
     """
-    found = [PurePath(os.fsdecode(name)) for name, _, _ in list_folder(folder)]
-    return sorted(found, key=lambda path: [natural(part) for part in path.parts])
+    names = names_of(list_folder(folder) if found is None else found)
+    return sorted(map(PurePath, names), key=lambda path: [natural(part) for part in path.parts])
 
 
 def list_folder(folder: Path) -> list[FoundFile]:
-    """Return the files under a folder by name, with what the system knows of each.
+    """Return the files under a folder, with what the system knows of each, in a fixed order.
 
     Raises:
         NotFoundError: a folder cannot be read.
     """
+    found: list[FoundFile] = []
     try:
-        return sorted(_walk(str(folder), b"", set()))
+        _walk(str(folder), "", set(), found)
     except OSError as problem:
         raise NotFoundError(
             f"cannot read {problem.filename}", cause=problem.strerror or "", code="cannot-read"
         ) from None
+    return sorted(found)
 
 
-def _walk(folder: str, above: bytes, seen: set[tuple[int, int]]) -> Iterator[FoundFile]:
+def names_of(found: Iterable[FoundFile]) -> list[str]:
+    """Return the names of files below the folder that they were found in."""
+    return [each.partition("\0")[0] for each in found]
+
+
+def found_file(name: str, status: os.stat_result) -> FoundFile:
+    """Return a file with all that changes when it is touched or replaced."""
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    return f"{name}\0{status.st_size} {times} {status.st_ino}"
+
+
+def last_change(found: Iterable[FoundFile]) -> float:
+    """Return when the last of some files was changed, in seconds since 1970; 0 without files."""
+    facts = (each.partition("\0")[2].split() for each in found)
+    return max((int(each[2]) for each in facts if each), default=0) / 1e9
+
+
+def _walk(folder: str, above: str, seen: set[tuple[int, int]], found: list[FoundFile]) -> None:
+    """Add the files under a folder to `found`; their names begin with `above`."""
     status = os.stat(folder)  # noqa: PTH116 - a hundred thousand paths as objects take seconds
     if (status.st_dev, status.st_ino) in seen:  # links may lead in a circle
         return
     seen.add((status.st_dev, status.st_ino))
     with os.scandir(folder) as entries:
         for entry in entries:
-            if is_junk(entry.name):
+            name = entry.name
+            if is_junk(name):
                 continue
-            name = above + os.fsencode(entry.name)
             if entry.is_dir():
-                yield from _walk(entry.path, name + b"/", seen)
+                _walk(entry.path, f"{above}{name}/", seen, found)
                 continue
             try:
-                yield name, entry.path, entry.stat()
+                found.append(found_file(above + name, entry.stat()))
             except FileNotFoundError:
-                yield name, entry.path, None
+                found.append(f"{above}{name}\0")
 
 
 def natural(text: str) -> tuple[list[Any], str]:

@@ -3,13 +3,6 @@
 One folder a data set and settings: a file of bytes for each side of each split, and `store.json`
 that says what they are. The training pictures lie in a fixed order of their own, so that the
 first few of them are the validation split, whatever the seed of a run.
-
-Which data set it is, a hash of all that its files hold says. Names, sizes and times alone do not
-tell two data sets apart: files of a reproducible archive, of a container image, or replaced in
-place may agree in all of them. So every byte is read the first time. Later it is enough that no
-file was touched since, which the times of change and the numbers of the files tell: these cannot be
-set at will. A few pieces of the files are read again all the same, because disk images may repeat
-even these.
 """
 
 from __future__ import annotations
@@ -20,8 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.atomic import write_json
-from zoo.catalog.dataset import cache_home
 from zoo.data import layouts
 from zoo.data.decoding import Decoded, Entry, decode
-from zoo.data.download import make_folder, private_folder, store_home
+from zoo.data.download import private_folder, store_home
+from zoo.data.fingerprints import data_files, fingerprint
 from zoo.data.inventory import DESCRIPTION, FORMAT, USED
-from zoo.data.location import DataLocation, FoundFile, Listing, list_folder
+from zoo.data.location import DataLocation, FoundFile, Listing
 from zoo.data.survey import (
     check_options,
     class_counts,
@@ -46,118 +38,18 @@ from zoo.data.survey import (
     specify,
 )
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
-from zoo.manifest import sha256_of
 from zoo.modalities import modality_of
 from zoo.modalities.base import DecodeOptions, UnmeasuredError
 from zoo.pictures import MAX_PIXELS, max_pixels
 from zoo.ports import DataSpec
 from zoo.records import read_json, to_plain
 
-KNOWN = "fingerprints.json"  # in the cache: hash of all bytes, by what tells it without reading
-MOST_KNOWN = 256  # data sets; the oldest are forgotten, which costs a reading
-SETTLED = 2.0  # seconds; what changed more recently may change again without a new time
-SAMPLED_FILES, PIECE = 64, 4096  # that are looked into each time, and bytes of each piece
 REMEMBERED = 3600  # seconds; a use so soon after another one is not written down
-AT_ONCE = 256  # files that one thread reads in turn
-THREADS = min(8, os.cpu_count() or 1)
 
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
 OnBadImage = Literal["auto", "skip", "fail"]
 Log = Callable[[str], None]
-
-
-def fingerprint(location: DataLocation) -> str:
-    """Return what changes when any byte or any name of a data set does.
-
-    Where a data set lies does not matter. The hashes of the catalogue are taken where it has them
-    all, because a download was held against them.
-
-    Raises:
-        NotFoundError: a folder cannot be read.
-    """
-    row = location.dataset
-    if row and not row.embedded and all(file.sha256 for file in row.files):
-        return _hash(json.dumps([[file.name, file.sha256] for file in row.files]).encode())
-    began = time.time()
-    files = _files(location.path)
-    identity = _identity(files)
-    known = _read_known()
-    if identity in known:
-        return known[identity]
-    found = _content(files)
-    changes = [status.st_ctime for _, _, status in files if status]
-    if max(changes, default=0.0) < began - SETTLED:
-        with suppress(OSError, ZooError):  # a cache that others keep for us may be read-only
-            make_folder(cache_home())
-            latest = [*known.items(), (identity, found)][-MOST_KNOWN:]
-            write_json(cache_home() / KNOWN, dict(latest))
-    return found
-
-
-def _files(root: Path) -> list[FoundFile]:
-    """Return all files of a data set, in an order that is always the same."""
-    if root.is_dir():
-        return list_folder(root)
-    # the name says how it is read, and is not part of what it holds
-    return [(root.suffix.lower().encode(), str(root), root.stat())]
-
-
-def _identity(files: list[FoundFile]) -> str:
-    """Return what changes when a file is touched, replaced, or another one of the same name."""
-    digest = hashlib.sha256()
-    for name, _, status in files:
-        facts = status and (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        digest.update(b"%b\0%b\n" % (name, repr(facts).encode()))
-    last = max(len(files) - 1, 0)
-    chosen = {last * number // SAMPLED_FILES for number in range(SAMPLED_FILES + 1)}
-    for place in sorted(chosen) if files else ():
-        digest.update(_pieces(files[place]))
-    return digest.hexdigest()
-
-
-def _pieces(file: FoundFile) -> bytes:
-    """Return the beginning, the middle and the end of a file."""
-    _, path, status = file
-    if status is None:
-        return b""
-    found = []
-    with suppress(OSError), Path(path).open("rb", buffering=0) as opened:
-        for start in sorted({0, status.st_size // 2, max(0, status.st_size - PIECE)}):
-            opened.seek(start)
-            found.append(opened.read(PIECE))
-    return _hash(b"".join(found)).encode()
-
-
-def _content(files: list[FoundFile]) -> str:
-    """Return a hash of the names and all bytes of files."""
-    digest = hashlib.sha256()
-    groups = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        all_hashes = pool.map(lambda group: [_hash_file(path) for _, path, _ in group], groups)
-        for group, hashes in zip(groups, all_hashes, strict=True):
-            for (name, _, _), each in zip(group, hashes, strict=True):
-                digest.update(b"%b\0%b\n" % (name, each.encode()))
-    return digest.hexdigest()
-
-
-def _hash_file(path: str) -> str:
-    try:
-        return sha256_of(Path(path))
-    except OSError as problem:  # decoding will say which picture it is
-        return f"unreadable: {problem.errno}"
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _read_known() -> dict[str, str]:
-    """Return what was read before; a file that is missing or damaged only costs time."""
-    try:
-        return read_json(cache_home() / KNOWN, dict[str, str])
-    except (OSError, ValueError):
-        return {}
 
 
 class _Description(TypedDict):
@@ -211,12 +103,13 @@ def open_store(
         ZooError: the cache cannot be written to.
     """
     log = report or (lambda _: None)
-    content = fingerprint(location)
+    files = data_files(location)
+    content = fingerprint(location, files)
     options = DecodeOptions(**asked)
     folder = store_home() / _key(location, content, options, max_pixels())
     store = _open(folder, location) or _open_like(location, content, options)
     if store is None:
-        _build(folder, location, options, log)
+        _build(folder, location, files, options, log)
         store = _open(folder, location)
         if store is None:
             raise ZooError(
@@ -360,10 +253,16 @@ def _digest(folder: Path, splits: Mapping[str, Mapping[str, Entry]]) -> str:
     return digest.hexdigest()
 
 
-def _build(folder: Path, location: DataLocation, options: DecodeOptions, log: Log) -> None:
+def _build(
+    folder: Path,
+    location: DataLocation,
+    files: Sequence[FoundFile] | None,
+    options: DecodeOptions,
+    log: Log,
+) -> None:
     try:
         with location.opened() as (root, names), private_folder() as temporary:
-            listing = layouts.list_files(location, root, names, options)
+            listing = layouts.list_files(location, root, names, options, files)
             spec, notes = specify(location, listing, options)
             spec, decoded = _decode(listing, spec, temporary, log)
             spec, found = finished(spec, decoded)
