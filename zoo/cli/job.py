@@ -107,11 +107,8 @@ def resume_job(
     place = _place_of_data(run, str(own["data"]), wishes)
     for wanted in (asked, usual, *files):
         _check_decoding(run, wanted, own)
-    before = {**own.get("options", {}), **own.get("training", {})}
-    in_run = {**beside.get("options", {}), **beside.get("training", {})}
-    edited = {key: value for key, value in in_run.items() if before.get(key) != value}
     model_class = load_class(entry)
-    layers, monitors = [edited, *layers], _own_monitors(model_class)
+    layers, monitors = [_edited(own, beside), *layers], _own_monitors(model_class)
     configured, settings, changes = resolve_again(run, own, model_class.Config, layers, monitors)
     named = own.get("fields", {})
     if fields and read_fields(fields) != named:
@@ -119,6 +116,13 @@ def resume_job(
     opened = _open_data(entry, place, decoding, settings, named)
     job = Job(entry, model_class, configured, settings, *opened, named, find_assets(entry))
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
+
+
+def _edited(own: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a run's configuration file has otherwise than its training."""
+    before = {**own.get("options", {}), **own.get("training", {})}
+    now = {**beside.get("options", {}), **beside.get("training", {})}
+    return {key: value for key, value in now.items() if before.get(key) != value}
 
 
 def _check_decoding(run: Run, wanted: Mapping[str, Any], own: Mapping[str, Any]) -> None:
