@@ -6,11 +6,13 @@ import functools
 import importlib.util
 import math
 import os
+import stat
 import threading
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,6 +34,7 @@ MEGAPIXEL = 2**20
 MAX_PIXELS = 64 * MEGAPIXEL  # of one picture; more is taken for a decompression bomb …
 RAISE_LIMIT = "ZOO_MAX_MEGAPIXELS"  # … unless this environment variable allows more
 MOST_MEGAPIXELS = 10_000
+READ_AT_ONCE = 4 * 2**20  # bytes of a file that are read in one piece
 
 VALUES = "zoo-values"  # in `Image.info`: least and greatest value before they became bytes
 USUAL_WHITES = (1.0, 255.0, 65535.0)  # values that are white where nobody says another
@@ -113,7 +116,8 @@ def read_picture(
     with _opened(file, name) as image:
         image.load()
         with suppress(Exception):  # damaged EXIF only fails to say which way is up
-            ImageOps.exif_transpose(image, in_place=True)
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                ImageOps.exif_transpose(image, in_place=True)
         return _grey_or_colour(image, value_range)
 
 
@@ -142,6 +146,8 @@ def fit(picture: Image.Image, height: int, width: int, channels: int, how: Fit =
     """
     mode = "L" if channels == 1 else "RGB"
     converted = picture if picture.mode == mode else picture.convert(mode)
+    if converted.size == (width, height):
+        return np.asarray(converted, np.uint8).reshape(height, width, channels)
     if how == "cover":
         fitted = ImageOps.fit(converted, (width, height), Image.Resampling.BICUBIC)
         return np.asarray(fitted, np.uint8).reshape(height, width, channels)
@@ -349,8 +355,8 @@ def _opened(file: Path | BinaryIO, name: str) -> Iterator[Image.Image]:
     limit = max_pixels()
     try:
         with (
-            _QUIET,
-            file.open("rb") if isinstance(file, Path) else nullcontext(file) as opened,
+            QUIET,
+            _stream(file) if isinstance(file, Path) else nullcontext(file) as opened,
             Image.open(opened, formats=formats()) as image,
         ):
             if (size := image.width * image.height) > limit:
@@ -374,6 +380,15 @@ def _opened(file: Path | BinaryIO, name: str) -> Iterator[Image.Image]:
     raise BadPictureError(f"cannot read {name}", cause=" ".join(reason.split())[:200])
 
 
+def _stream(path: Path) -> BinaryIO:
+    """Open a file for reading bytes; a small one is read at once, where Pillow takes pieces."""
+    with path.open("rb", buffering=0) as opened:
+        status = os.fstat(opened.fileno())
+        if stat.S_ISREG(status.st_mode) and status.st_size <= READ_AT_ONCE:
+            return BytesIO(opened.read(status.st_size))
+    return path.open("rb")
+
+
 def _grey_or_colour(image: Image.Image, value_range: ValueRange | None) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
@@ -385,7 +400,7 @@ def _grey_or_colour(image: Image.Image, value_range: ValueRange | None) -> Image
         return grey
     mode = "L" if image.mode in {"1", "L", "LA"} or _is_grey_palette(image) else "RGB"
     if not image.has_transparency_data:
-        return image.convert(mode)
+        return image if image.mode == mode else image.convert(mode)
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert(mode)
 
@@ -446,4 +461,4 @@ class _Quiet:
                 Image.MAX_IMAGE_PIXELS = self._limit
 
 
-_QUIET = _Quiet()
+QUIET = _Quiet()  # whoever reads many pictures enters it once for all of them

@@ -102,6 +102,32 @@ def test_the_second_time_nothing_is_decoded(root):
     assert (second.splits["train"]["image"] == first.splits["train"]["image"]).all()
 
 
+def test_one_picture_in_colour_among_many_grey_ones_makes_the_data_colour(root):
+    fill(root, 300, mode="L")
+    save(root / "251.png", photo(251))
+    store, _ = prepared(root)
+    assert store.spec.pictures.channels == 3
+    assert np.asarray(photo(251)).tobytes() in every(store)
+
+
+def test_sizes_that_a_look_at_few_pictures_misses_are_counted(root):
+    paths = [save(root / f"{number:03d}.png", photo(number)) for number in range(320)]
+    for number, path in enumerate(paths):
+        if number % 5:  # every fifth is looked at
+            save(path, photo(number, height=10, width=10))
+    store, _ = prepared(root)
+    assert (store.spec.pictures.height, store.spec.pictures.width) == (64, 64)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_in_a_folder_is_not_waited_for(root):
+    fill(root, 3)
+    os.mkfifo(root / "notes.txt")
+    process = start(root)
+    assert process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+
+
 def test_asking_for_what_there_is_in_more_words_decodes_nothing(root):
     fill(root, 20)
     prepared(root, size=(8, 8))

@@ -40,6 +40,7 @@ SETTLED = 2.0  # seconds; what changed more recently may change again without a 
 SAMPLED_FILES, PIECE = 64, 4096  # that are looked into each time, and bytes of each piece
 AT_ONCE = 256  # files that one thread reads in turn
 THREADS = min(8, os.cpu_count() or 1)
+SMALL = 2**16  # bytes of a file that takes longer to open than to read
 PORTION = 2**18  # bytes of a file that are read at once
 # a pipe that nobody writes to must not be waited for; only Windows tells text from bytes
 READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -75,7 +76,7 @@ def fingerprint(location: DataLocation, files: Sequence[FoundFile] | None) -> st
     known = _read_known()
     if identity in known:
         return known[identity]
-    found = _content(root, names_of(files))
+    found = _content(root, files)
     if last_change(files) < began - SETTLED:
         with suppress(OSError, ZooError):  # a cache that others keep for us may be read-only
             make_folder(cache_home())
@@ -109,17 +110,19 @@ def _pieces(path: str) -> bytes:
     return _hash(b"".join(found)).encode()
 
 
-def _content(root: Path, names: Sequence[str]) -> str:
+def _content(root: Path, files: Sequence[FoundFile]) -> str:
     """Return a hash of the names and all bytes of files."""
     digest = hashlib.sha256()
-    ordered = sorted(names, key=os.fsencode)
+    ordered = sorted(names_of(files), key=os.fsencode)
     groups = [ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE)]
     is_folder = root.is_dir()
 
     def hashes(group: Sequence[str]) -> list[str]:
         return [_hash_file(f"{root}/{name}" if is_folder else str(root)) for name in group]
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    # of small files, threads would only wait for one another
+    sizes = (int(each.partition("\0")[2].partition(" ")[0] or 0) for each in files)
+    with ThreadPoolExecutor(THREADS if sum(sizes) > SMALL * len(files) else 1) as pool:
         for group, found in zip(groups, pool.map(hashes, groups), strict=True):
             for name, each in zip(group, found, strict=True):
                 digest.update(b"%b\0%b\n" % (os.fsencode(name), each.encode()))

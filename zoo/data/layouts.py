@@ -22,7 +22,7 @@ from zoo.data.location import (
     natural,
     presentable,
 )
-from zoo.data.splits import Files, by_split, items_among, kind_of, split_of
+from zoo.data.splits import FileList, Files, by_split, items_among, kind_of, split_of
 from zoo.errors import NotFoundError
 from zoo.modalities import modalities, modality_of
 from zoo.modalities.base import AS_USUAL, DecodeOptions, Side
@@ -95,7 +95,7 @@ def read(
     Raises:
         NotFoundError: nothing is there, it is not in that layout, or it is damaged.
     """
-    everything = [PurePath(root.name)] if root.is_file() else files_in(root, found)
+    everything = FileList([PurePath(root.name)] if root.is_file() else files_in(root, found))
     kind = kind_of(everything)
     if modality_of(kind).layout not in {"", layout or modality_of(kind).layout}:
         kind = next(iter(modalities()))  # the files beside are text, and something else is wanted
@@ -242,14 +242,14 @@ READERS: Mapping[Layout, Callable[[Path, Files], Listing]] = {
 }
 
 
-def _descend(
-    root: Path, everything: Files, kind: str
-) -> tuple[Path, list[PurePath], list[PurePath]]:
+def _descend(root: Path, everything: Files, kind: str) -> tuple[Path, FileList, list[PurePath]]:
     """Return the folder where the data begins, below lone folders, its files, and the others."""
-    files = [path for path in everything if _is_data(path, kind)]
-    others = [path for path in everything if not _is_data(path, kind)]
+    files: list[PurePath] = []
+    others: list[PurePath] = []
+    for path in everything:
+        (files if _is_data(path, kind) else others).append(path)
     if root.is_file():
-        return root.parent, files, others
+        return root.parent, FileList(files), others
     while len(tops := {path.parts[0] for path in files}) == 1:
         (top,) = tops
         if len(files[0].parts) == 1 or split_of(top) or top.lower() in domains.SIDES:
@@ -259,7 +259,7 @@ def _descend(
             path.relative_to(top) if path.parts[0] == top else PurePath("..", path)
             for path in others
         ]
-    return root, files, others
+    return root, FileList(files), others
 
 
 def _classes(paths: Files, depth: int) -> set[str]:
@@ -325,8 +325,11 @@ def _doubts(listing: Listing, files: Files, tables: Sequence[labels.LabelTable])
 def _unused(base: Path, listing: Listing, everything: Files, kind: str) -> Iterator[str]:
     """Yield a sentence for each kind of file that the user may think is learnt from, and is not."""
     used, holds_arrays = listing.files()
-    told = {os.path.normpath(path) for path in (*used, *listing.left_out)}
-    left = [path for path in everything if os.path.normpath(base / path) not in told]
+    told = {str(path) for path in (*used, *listing.left_out)}
+    left = [path for path in everything if f"{base}{os.sep}{path}" not in told]
+    if left:  # some of them may be called by another path
+        told = set(map(os.path.normpath, told))
+        left = [path for path in left if os.path.normpath(base / path) not in told]
     if holds_arrays:
         left = [path for path in left if not _is_data(path, kind) or items_among([path], kind)]
     items = items_among(left, kind)
@@ -348,5 +351,6 @@ def _unused(base: Path, listing: Listing, everything: Files, kind: str) -> Itera
 
 def _is_data(path: PurePath, kind: str) -> bool:
     ending = path.suffix.lower()
-    named = arrays.IDX.fullmatch(path.name) or arrays.CIFAR.fullmatch(path.name)
-    return ending == ".npz" or ending in modality_of(kind).suffixes() or named is not None
+    if ending == ".npz" or ending in modality_of(kind).suffixes():
+        return True
+    return bool(arrays.IDX.fullmatch(path.name) or arrays.CIFAR.fullmatch(path.name))

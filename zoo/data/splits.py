@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import PurePath
 
 from zoo.modalities import modalities, modality_of
@@ -25,6 +26,25 @@ SPLIT_WORDS = {
 }
 
 
+class FileList(list[PurePath]):
+    """Files that do not change, so that what is often asked of them is found out once."""
+
+    @cached_property
+    def endings(self) -> list[str]:
+        """The ending of each name, in small letters."""
+        return _endings(list(self))
+
+    @cached_property
+    def kind(self) -> str:
+        """The kind of data that most of them are of."""
+        return _kind_of(self.endings)
+
+    @cached_property
+    def splits(self) -> tuple[dict[str, list[PurePath]], int]:
+        """The items by split, and the depth at which classes lie."""
+        return _by_split(items_among(self))
+
+
 def split_of(folder: str) -> str | None:
     """Return the split that the name of a folder means: ``training_set`` is ``train``."""
     word = re.sub(r"(?<=[a-z])[-_ ]?(set|split|data|images|imgs)$", "", folder.lower())
@@ -37,7 +57,10 @@ def by_split(files: Files) -> tuple[dict[str, list[PurePath]], int]:
     A folder called ``train`` beside folders that are no splits is a class like these, unless a
     folder for testing is there too, or only it has folders of its own.
     """
-    items = items_among(files)
+    return files.splits if isinstance(files, FileList) else _by_split(items_among(files))
+
+
+def _by_split(items: list[PurePath]) -> tuple[dict[str, list[PurePath]], int]:
     splits: dict[str, list[PurePath]] = {}
     rest: list[PurePath] = []
     for path in items:
@@ -56,9 +79,19 @@ def by_split(files: Files) -> tuple[dict[str, list[PurePath]], int]:
 
 def kind_of(files: Files) -> str:
     """Return the kind of data that most of the files are of, by the endings of their names."""
-    endings = Counter(path.suffix.lower() for path in files)
+    return files.kind if isinstance(files, FileList) else _kind_of(_endings(files))
+
+
+def _endings(files: Files) -> list[str]:
+    if isinstance(files, FileList):
+        return files.endings
+    return [path.suffix.lower() for path in files]
+
+
+def _kind_of(endings: Sequence[str]) -> str:
+    frequency = Counter(endings)
     counts = {
-        kind: sum(endings[each] for each in modality.suffixes())
+        kind: sum(frequency[each] for each in modality.suffixes())
         for kind, modality in modalities().items()
     }
     # a text may only say something about the pictures that it lies beside
@@ -70,5 +103,6 @@ def kind_of(files: Files) -> str:
 
 def items_among(files: Files, kind: str = "") -> list[PurePath]:
     """Return the files whose names promise an item of a kind; of most of them, when not given."""
-    endings = modality_of(kind or kind_of(files)).suffixes()
-    return [path for path in files if path.suffix.lower() in endings]
+    wanted = modality_of(kind or kind_of(files)).suffixes()
+    endings = _endings(files)
+    return [path for path, ending in zip(files, endings, strict=True) if ending in wanted]

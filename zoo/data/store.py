@@ -32,10 +32,12 @@ from zoo.data.location import DataLocation, FoundFile, Listing
 from zoo.data.survey import (
     check_options,
     class_counts,
+    confirm,
     describe_classes,
     domains_in,
     finished,
     specify,
+    survey,
 )
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
 from zoo.modalities import modality_of
@@ -263,8 +265,7 @@ def _build(
     try:
         with location.opened() as (root, names), private_folder() as temporary:
             listing = layouts.list_files(location, root, names, options, files)
-            spec, notes = specify(location, listing, options)
-            spec, decoded = _decode(listing, spec, temporary, log)
+            spec, notes, decoded = _decode(location, listing, options, temporary, log)
             spec, found = finished(spec, decoded)
             labelled = decoded.splits["train"].get("label")
             labels = _map(temporary, labelled) if labelled else None
@@ -291,7 +292,28 @@ def _build(
         ) from problem
 
 
-def _decode(listing: Listing, spec: DataSpec, folder: Path, log: Log) -> tuple[DataSpec, Decoded]:
+def _decode(
+    location: DataLocation, listing: Listing, options: DecodeOptions, folder: Path, log: Log
+) -> tuple[DataSpec, tuple[str, ...], Decoded]:
+    """Decode a data set, to what a look at few of its items promises if that proves right.
+
+    Returns:
+        What the data is, sentences on choices that may surprise, and what decoding gave.
+    """
+    found = survey(location, listing, options, guess=True)
+    guess, notes = specify(location, listing, options, found)
+    spec, decoded = _decode_as(listing, guess, folder, log)
+    if found.guessed:
+        exact = confirm(found, location, listing, options, decoded)
+        right, notes = specify(location, listing, options, exact)
+        if right != guess:
+            spec, decoded = _decode_as(listing, right, folder, log)
+    return spec, notes, decoded
+
+
+def _decode_as(
+    listing: Listing, spec: DataSpec, folder: Path, log: Log
+) -> tuple[DataSpec, Decoded]:
     """Decode a data set; what must be known of all of it first is measured.
 
     Returns:

@@ -24,49 +24,99 @@ FEW = 10  # training rows; a class of fewer is reported
 SHOWN = 6  # classes of a note
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What the modalities make of a data set."""
+
+    # by kind, the port that all its sides have, and sentences on choices that may surprise
+    ports: Mapping[str, tuple[Port, tuple[str, ...]]]
+    # kinds whose port is a guess, to be confirmed when the items were decoded
+    guessed: tuple[str, ...] = ()
+
+
+def survey(
+    location: DataLocation, listing: Listing, options: DecodeOptions, *, guess: bool = False
+) -> Survey:
+    """Ask the modalities for the ports that the listing does not know.
+
+    Args:
+        location: where the data set is; what was not asked for is the catalogue's.
+        listing: how its files lie.
+        options: what was asked for.
+        guess: whether a look at few items may do, where they are alike.
+    """
+    options = _catalogued(location, options)
+    ports: dict[str, tuple[Port, tuple[str, ...]]] = {}
+    guessed: list[str] = []
+    for name, side in listing.splits["train"].items():
+        if name in listing.ports or side.kind in ports:
+            continue
+        modality, sides = modality_of(side.kind), _sides_of(listing, side.kind)
+        port = modality.guess(name, sides, options) if guess else None
+        guessed += [side.kind] if port else []
+        ports[side.kind] = (port, ()) if port else modality.survey(name, sides, options)
+    return Survey(ports, tuple(guessed))
+
+
+def confirm(
+    found: Survey,
+    location: DataLocation,
+    listing: Listing,
+    options: DecodeOptions,
+    decoded: Decoded,
+) -> Survey:
+    """Return a survey without guesses, from what was seen while the items were decoded."""
+    options = _catalogued(location, options)
+    ports = dict(found.ports)
+    for kind in found.guessed:
+        port, sides = ports[kind][0], _sides_of(listing, kind)
+        ports[kind] = modality_of(kind).confirm(port.name, sides, options, decoded.of(port))
+    return Survey(ports)
+
+
+def _catalogued(location: DataLocation, options: DecodeOptions) -> DecodeOptions:
+    row = location.dataset
+    if row is None:
+        return options
+    return replace(
+        options, size=options.size or row.size, channels=options.channels or row.channels
+    )
+
+
+def _sides_of(listing: Listing, kind: str) -> list[Side]:
+    return [
+        side for sides in listing.splits.values() for side in sides.values() if side.kind == kind
+    ]
+
+
 def specify(
-    location: DataLocation, listing: Listing, options: DecodeOptions
+    location: DataLocation, listing: Listing, options: DecodeOptions, found: Survey | None = None
 ) -> tuple[DataSpec, tuple[str, ...]]:
     """Return what the decoded data will be, and sentences on choices that may surprise.
 
-    What was not asked for is the catalogue's, or else what the modality chooses. The two domains of
-    unpaired folders are the catalogue's, or else those of a name like ``horse2zebra``.
+    What was not asked for is the catalogue's, or else what the modality chooses; `found` is what
+    `survey` returned. The two domains of unpaired folders are the catalogue's, or else those of a
+    name like ``horse2zebra``.
 
     Raises:
         NotFoundError: the labels are more than the catalogue's classes.
     """
     row = location.dataset
-    if row:
-        options = replace(
-            options,
-            size=options.size or row.size,
-            channels=options.channels or row.channels,
-        )
     train = listing.splits["train"]
     ports: list[Port] = []
-    notes: list[str] = []
     domains, classes = _domains(location, listing), _classes(location, listing)
     of_side = dict(zip("ab", domains, strict=False))
-    surveyed: dict[str, Port] = {}
+    surveyed = (found or survey(location, listing, options)).ports
     for name, side in train.items():
-        port = listing.ports.get(name) or surveyed.get(side.kind)
-        if port is None:
-            sides = [
-                each
-                for split in listing.splits.values()
-                for each in split.values()
-                if each.kind == side.kind
-            ]
-            port, found = modality_of(side.kind).survey(name, sides, options)
-            surveyed[side.kind] = port
-            notes += found
+        port = listing.ports.get(name) or surveyed[side.kind][0]
         apart = bool(domains) and "train" not in listing.pairs
         order = len(ports) if apart else 0
         ports.append(replace(port, name=name, domain=of_side.get(name, ""), order=order))
     if any(side.labels is not None for side in train.values()):
         ports.append(Port.label("label", classes))
     ports += [listing.ports[name] for side in train.values() for name in side.beside]
-    check_options(location, ports, options)
+    check_options(location, ports, _catalogued(location, options))
+    notes = [note for _, notes in surveyed.values() for note in notes]
     return DataSpec(location.name, tuple(ports), row.licence if row else ""), tuple(notes)
 
 

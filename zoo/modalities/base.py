@@ -8,20 +8,21 @@ written and shown. Nothing outside asks for a kind by name. All of it works with
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import NotFoundError, UsageError
-from zoo.pictures import Pixels, ValueRange, grid
+from zoo.pictures import QUIET, Pixels, ValueRange, grid
 from zoo.ports import Fit, Port
 
+Result = TypeVar("Result")
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
 Half = Literal["", "left", "right"]
@@ -29,8 +30,23 @@ Size = tuple[int, int]  # height and width, in pixels
 Bad = tuple[Path, str]  # a file that cannot be read, and why
 Block = tuple[Indices, Array, list[Bad]]  # which items were read, what they are, and which not
 
-AT_ONCE = 64  # files being decoded
+AT_ONCE = 16  # files that a thread decodes in turn
 THREADS = min(8, os.cpu_count() or 1)
+
+
+def in_order(work: Callable[[int], Result], numbers: Iterable[int]) -> Iterator[Result]:
+    """Yield what `work` makes of numbers, in their order; threads are some numbers ahead."""
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        ahead: deque[Future[Result]] = deque()
+        for number in numbers:
+            ahead.append(pool.submit(work, number))
+            if len(ahead) > 2 * THREADS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class UnmeasuredError(Exception):
@@ -80,6 +96,9 @@ class Decoding:
     ranges: dict[str, list[ValueRange]] = field(default_factory=dict)
     # what `zoo data check` counts, such as sizes and modes of files
     counts: dict[str, Counter[str]] = field(default_factory=dict)
+    # what was seen of each item of a side that was decoded, by `id` of its list of items and by
+    # index: for pictures height, width and whether it is grey
+    looks: dict[int, dict[int, tuple[Any, ...]]] = field(default_factory=dict)
 
     def count(self, what: str, value: str, number: int = 1) -> None:
         """Count a property of a file."""
@@ -143,6 +162,22 @@ class Modality:
         del sides, options
         raise NotFoundError(f"{self.items} of {name} cannot be surveyed")
 
+    def guess(self, name: str, sides: Sequence[Side], options: DecodeOptions) -> Port | None:
+        """Return the port that `survey` very likely comes to, from a look at few items.
+
+        Then items are decoded to it, and afterwards `confirm` is asked. None where it may well be
+        another one, or `survey` does not take long.
+        """
+        del name, sides, options
+        return None
+
+    def confirm(
+        self, name: str, sides: Sequence[Side], options: DecodeOptions, seen: Decoding
+    ) -> tuple[Port, tuple[str, ...]]:
+        """Return what `survey` does, from what was seen while items were decoded to a guess."""
+        del seen
+        return self.survey(name, sides, options)
+
     def stored(self, port: Port) -> Stored:
         """Return how decoded data holds the rows of a port."""
         return Stored(port.dtype, tuple(size for size in port.shape[1:] if isinstance(size, int)))
@@ -185,18 +220,24 @@ class Modality:
         seen: Decoding,
     ) -> Iterator[Block]:  # fmt: skip
         """Yield what `work` makes of items, of several at once and in their order."""
-        with ThreadPoolExecutor(THREADS) as pool:
-            for start in range(0, len(order), AT_ONCE):
-                chosen = order[start : start + AT_ONCE]
-                rows, bad, there = [], [], []
-                for first, second in pool.map(work, chosen.tolist()):
-                    there.append(not isinstance(first, Path))
-                    if isinstance(first, Path):
-                        bad.append((first, str(second)))
-                    else:
-                        rows.append(first)
-                        seen.sizes[tuple(map(int, second))] += 1
-                yield chosen[there], np.stack(rows) if rows else np.empty(0, np.uint8), bad
+
+        def block(start: int) -> tuple[Block, list[tuple[int, ...]]]:
+            chosen = order[start : start + AT_ONCE]
+            rows, sizes, bad, there = [], [], [], []
+            with QUIET:
+                results = [work(index) for index in chosen.tolist()]
+            for first, second in results:
+                there.append(not isinstance(first, Path))
+                if isinstance(first, Path):
+                    bad.append((first, str(second)))
+                else:
+                    rows.append(first)
+                    sizes.append(tuple(map(int, second)))
+            return (chosen[there], np.stack(rows) if rows else np.empty(0, np.uint8), bad), sizes
+
+        for found, sizes in in_order(block, range(0, len(order), AT_ONCE)):
+            seen.sizes.update(sizes)
+            yield found
 
     def like(self, port: Port, options: DecodeOptions) -> DecodeOptions:
         """Return the options, with those that decode other data to the form of a port."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
@@ -49,6 +49,8 @@ BLOCK = 1024  # pictures of an array handled together
 LARGEST_KEPT = 256  # pixels; larger pictures are scaled down unless --size asks for more
 USUAL: Size = (64, 64)
 NEARLY_ALL = 0.95  # pictures of one size make it the size; a stray or damaged one changes nothing
+MANY = 256  # pictures; fewer are all looked at before they are decoded
+SAMPLED = 64  # pictures of a side that are looked at where there are many
 WIDE_RANGE = (0.0, 65535.0)
 # Height, width and mode; extremes where it has more than 8 bits; path and why it cannot be read.
 Reading = tuple[tuple[int, int, str], ValueRange | None, Bad | None]
@@ -75,19 +77,27 @@ class Image(Modality):
         The size is the pictures' own if they are nearly all alike and small, or else 64x64. There
         is one channel if every picture is grey.
         """
-        size, channels, notes = options.size, options.channels, []
-        if not (size and channels):
-            sizes, grey = _survey(sides, sized=size is not None)
-            channels = channels or (1 if grey else 3)
-            if not size:
-                size, note = _choose_size(sizes)
-                notes += [note] if note else []
-        shape = ("batch", channels, *size)
-        port = Port(
-            name, self.kind, shape, range=(-1.0, 1.0), fit=options.fit,
-            value_range=options.value_range,
-        )  # fmt: skip
-        return port, tuple(notes)
+        return _choose_port(name, _shapes(sides), options)
+
+    def guess(self, name: str, sides: Sequence[Side], options: DecodeOptions) -> Port | None:
+        """Return the port of some pictures, if these are all alike and there are many others."""
+        listed = [side for side in sides if not isinstance(side.items, np.ndarray)]
+        if len(listed) < len(sides) or sum(len(side.items) for side in listed) < MANY:
+            return None
+        few = [
+            replace(side, items=side.items[:: max(1, len(side.items) // SAMPLED)], labels=None)
+            for side in listed
+        ]
+        shapes = list(_shapes(few))
+        if len(set(shapes)) != 1:
+            return None
+        return _choose_port(name, shapes, options)[0]
+
+    def confirm(
+        self, name: str, sides: Sequence[Side], options: DecodeOptions, seen: Decoding
+    ) -> tuple[Port, tuple[str, ...]]:
+        """Return the port of all pictures; only those that could not be read are looked at."""
+        return _choose_port(name, _shapes(sides, seen), options)
 
     def stored(self, port: Port) -> Stored:
         """Return that pixels are bytes, the channels last."""
@@ -111,13 +121,14 @@ class Image(Modality):
             values = picture.info.get(VALUES)
             if values and side.half != "right":  # noted with the left half
                 found.append(values)
+            looks[index] = (picture.height, picture.width), picture.mode == "L"
             return fit(picture, *size, port.fit), (picture.height, picture.width)
 
         found: list[ValueRange] = []
+        looks = seen.looks.setdefault(id(paths), {})
         for block in self.in_threads(work, order, seen):
-            for values in found:
-                _note_range(values, port, split, seen)
-            found.clear()
+            while found:
+                _note_range(found.pop(), port, split, seen)
             yield block
 
     def like(self, port: Port, options: DecodeOptions) -> DecodeOptions:
@@ -269,11 +280,29 @@ def _with_range(port: Port, seen: Decoding) -> Port:
     return replace(port, value_range=(low, high))
 
 
-def _survey(sides: Sequence[Side], *, sized: bool) -> tuple[Counter[Size], bool]:
+def _choose_port(
+    name: str, shapes: Iterable[tuple[Size, bool]], options: DecodeOptions
+) -> tuple[Port, tuple[str, ...]]:
+    """Return a port of the size and the colours that was asked for, or that is usual."""
+    size, channels, notes = options.size, options.channels, []
+    if not (size and channels):
+        sizes, grey = _survey(shapes, sized=size is not None)
+        channels = channels or (1 if grey else 3)
+        if not size:
+            size, note = _choose_size(sizes)
+            notes += [note] if note else []
+    port = Port(
+        name, Image.kind, ("batch", channels, *size), range=(-1.0, 1.0), fit=options.fit,
+        value_range=options.value_range,
+    )  # fmt: skip
+    return port, tuple(notes)
+
+
+def _survey(shapes: Iterable[tuple[Size, bool]], *, sized: bool) -> tuple[Counter[Size], bool]:
     """Return how often each size occurs and whether all is grey; stop when that cannot change."""
     sizes: Counter[Size] = Counter()
     all_grey = True
-    for size, grey in _shapes(sides):
+    for size, grey in shapes:
         sizes[size] += 1
         all_grey = all_grey and grey
         if sized and not all_grey:
@@ -281,17 +310,20 @@ def _survey(sides: Sequence[Side], *, sized: bool) -> tuple[Counter[Size], bool]
     return sizes, all_grey
 
 
-def _shapes(sides: Sequence[Side]) -> Iterator[tuple[Size, bool]]:
+def _shapes(sides: Sequence[Side], seen: Decoding | None = None) -> Iterator[tuple[Size, bool]]:
+    """Yield size and greyness of the pictures; what was seen of them need not be read again."""
     for side in sides:
         if isinstance(side.items, np.ndarray):
             _, height, width, channels = side.items.shape
             yield (height, width), channels == 1
             continue
-        for path in side.items:
+        looks = seen.looks.get(id(side.items), {}) if seen else {}
+        for index, path in enumerate(side.items):
             try:
-                yield shape_of(path, side.half)
+                size, grey = looks.get(index) or shape_of(path, side.half)
             except BadPictureError:  # reported when it is decoded
                 continue
+            yield size, grey
 
 
 def _choose_size(sizes: Counter[Size]) -> tuple[Size, str]:
