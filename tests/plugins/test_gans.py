@@ -91,7 +91,7 @@ def test_other_sizes_are_refused_with_the_nearest_that_fit(
 
 
 def test_the_command_refuses_a_size_before_it_trains() -> None:
-    said = error_of("train", "dcgan", "--size", "30", "--steps", "1", code=2, error="usage")
+    said = error_of("train", "dcgan", "--size", "30", "--steps", "1", code=2, error="wrong-size")
     assert "30×30" in said
     assert "--size 32x32" in said
 
