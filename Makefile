@@ -15,7 +15,7 @@ help: ## Show this list.
 demo: $(READY) ## Train, export, verify and run a variational autoencoder; look at the pictures.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo.sh
 
-test: $(READY) ## Run the tests.
+test: $(READY) ## Run the tests (about eight minutes on two cores).
 	$(BIN)/python -m pytest
 
 test-ci: $(READY) ## Run the slow tests of documents, resuming and a plugin of others.
