@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.pictures import LARGEST_TEXT, LOWEST_ROW, WIDEST, draw_margin, legible
+from zoo.grids import LARGEST_TEXT, LOWEST_ROW, WIDEST, draw_margin, legible
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from tests.errors import raises
-from zoo import pictures
+from zoo import grids, pictures
 from zoo.errors import NotFoundError, UsageError
-from zoo.pictures import LOWEST_ROW, BadPictureError, read_picture
+from zoo.grids import LOWEST_ROW
+from zoo.pictures import BadPictureError, read_picture
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COLOUR = np.dstack([RAMP, RAMP[::-1], np.full_like(RAMP, 77)])
@@ -322,25 +323,25 @@ def test_impossible_values_become_pixels_all_the_same():
 def test_every_grid_has_every_picture_in_its_place(count, height, width, channels, columns):
     shape = (count, height, width, channels)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    page = pictures.grid(pixels, columns)
+    page = grids.grid(pixels, columns)
     assert page.ndim == 3
     assert page.shape[2] == channels
     across = min(columns or int(np.ceil(count**0.5)), count)
     down = -(-count // across)
-    factor = (page.shape[1] - pictures.GAP) // across - pictures.GAP
+    factor = (page.shape[1] - grids.GAP) // across - grids.GAP
     assert factor % width == 0
     factor //= width
-    assert page.shape[0] == down * (height * factor + pictures.GAP) + pictures.GAP
+    assert page.shape[0] == down * (height * factor + grids.GAP) + grids.GAP
     for index in range(count):
-        top = pictures.GAP + index // across * (height * factor + pictures.GAP)
-        left = pictures.GAP + index % across * (width * factor + pictures.GAP)
+        top = grids.GAP + index // across * (height * factor + grids.GAP)
+        left = grids.GAP + index % across * (width * factor + grids.GAP)
         there = page[top : top + height * factor : factor, left : left + width * factor : factor]
         assert (there == pixels[index]).all()
 
 
 def test_grids_of_small_pictures_are_large_enough_to_look_at_and_not_larger():
     for count, columns in [(64, 8), (1, None), (9, None), (300, 1), (2000, None)]:
-        page = pictures.grid(np.zeros((count, 28, 28, 1), np.uint8), columns)
+        page = grids.grid(np.zeros((count, 28, 28, 1), np.uint8), columns)
         enlarged = page.shape[1] > 28 * (columns or count**0.5) * 1.5
         assert page.shape[1] >= 512 or page.shape[0] > 1024
         assert not enlarged or max(page.shape) <= 2048 + 1000
@@ -360,22 +361,22 @@ def test_labels_stand_beside_their_rows_and_change_nothing_else(
     shape = (rows * columns, height, width, channels)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     labels = [("a longer name" if row % 2 else "W") for row in range(rows)]
-    page = pictures.grid(pixels, columns, labels)
-    plain = pictures.grid(pixels, columns)
+    page = grids.grid(pixels, columns, labels)
+    plain = grids.grid(pixels, columns)
     assert page.dtype == np.uint8
     assert page.shape[2] == channels
-    step = (len(page) - pictures.GAP) // rows
-    assert (step - pictures.GAP) % height == 0
-    assert step - pictures.GAP >= LOWEST_ROW
-    factor = (step - pictures.GAP) // height
-    across = columns * (width * factor + pictures.GAP) + pictures.GAP
+    step = (len(page) - grids.GAP) // rows
+    assert (step - grids.GAP) % height == 0
+    assert step - grids.GAP >= LOWEST_ROW
+    factor = (step - grids.GAP) // height
+    across = columns * (width * factor + grids.GAP) + grids.GAP
     margin, shown = np.split(page, [page.shape[1] - across], axis=1)
-    if factor == ((len(plain) - pictures.GAP) // rows - pictures.GAP) // height:
+    if factor == ((len(plain) - grids.GAP) // rows - grids.GAP) // height:
         assert (shown == plain).all()
-    assert (shown[pictures.GAP, pictures.GAP] == pixels[0, 0, 0]).all()
+    assert (shown[grids.GAP, grids.GAP] == pixels[0, 0, 0]).all()
     assert (margin == margin[:, :, :1]).all(), "black and grey, in pictures of colour too"
     for row, label in enumerate(labels):
-        beside = margin[pictures.GAP + row * step :][: step - pictures.GAP, :, 0]
+        beside = margin[grids.GAP + row * step :][: step - grids.GAP, :, 0]
         lines = np.flatnonzero((beside < 128).any(axis=1))
         assert 6 <= np.ptp(lines) + 1 <= 30, "letters that can be read"
         if label == "W":
@@ -386,7 +387,7 @@ def test_labels_stand_beside_their_rows_and_change_nothing_else(
 def test_inputs_stand_above_outputs():
     inputs = np.stack([np.full((2, 2, 1), 10 * i, np.uint8) for i in range(5)])
     outputs = np.repeat(inputs + 1, 3, axis=3)
-    page = pictures.interleave(inputs, outputs, columns=3)
+    page = grids.interleave(inputs, outputs, columns=3)
     assert page.shape == (12, 2, 2, 3)
     assert page[:, 0, 0, 0].tolist() == [0, 10, 20, 1, 11, 21, 30, 40, 255, 31, 41, 255]
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from zoo.atomic import replacing
 from zoo.errors import UsageError
-from zoo.pictures import Pixels, grid
+from zoo.grids import grid
+from zoo.pictures import Pixels
 
 FRAME = 100  # milliseconds that a frame is shown …
 LAST_FRAME = 2000  # … and the last one, before the animation begins again

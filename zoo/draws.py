@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import UsageError, did_you_mean
+from zoo.grids import legible
 from zoo.modalities import Modality, modality_of
-from zoo.pictures import legible
 
 if TYPE_CHECKING:
     from zoo.ports import Port

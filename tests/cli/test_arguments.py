@@ -15,7 +15,7 @@ from tests.data.pictures import fill, photo, save
 from tests.errors import raises
 from tests.export.test_exporter import Shift, ShiftConfig
 from tests.process import error_of, zoo, zoo_json
-from zoo import pictures
+from zoo import grids, pictures
 from zoo.cli.arguments import FITS, open_like_training
 from zoo.data.location import locate_data
 from zoo.data.store import Store, open_store
@@ -30,8 +30,8 @@ def originals(path: Path) -> np.ndarray:
     """What `zoo sample` shows of one square original, above what is made of it, beside labels."""
     with Image.open(path) as image:
         page = np.asarray(image.convert("RGB"))
-    side = (page.shape[0] - 3 * pictures.GAP) // 2
-    return page[pictures.GAP :, -side - pictures.GAP :][:side, :side]
+    side = (page.shape[0] - 3 * grids.GAP) // 2
+    return page[grids.GAP :, -side - grids.GAP :][:side, :side]
 
 
 def shown(path: Path, how: pictures.Fit, number: int) -> bool:

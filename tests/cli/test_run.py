@@ -35,8 +35,8 @@ from tests.runtime.graphs import (
     save,
     translator,
 )
+from zoo.grids import grid
 from zoo.identity import Precision
-from zoo.pictures import grid
 from zoo.ports import DataSpec, Port
 from zoo.runtime.inputs import safe_file_name
 

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.cli.running import Zoo, photo, pixels
 from tests.runtime.graphs import decoder, fading, spelling
 from zoo.animations import strip
-from zoo.pictures import grid
+from zoo.grids import grid
 from zoo.runtime.session import open_session
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.data.loopback import loopback
 from tests.process import error_of, zoo, zoo_json
-from zoo import pictures
+from zoo import grids, pictures
 from zoo.data.location import locate_data
 from zoo.data.store import open_store
 from zoo.model.inference import draw_samples, map_images
@@ -83,10 +83,10 @@ def assert_labels(
 ) -> None:
     """Assert that two grids have the same text on their left, some in each row."""
     assert page.shape == expected.squeeze().shape
-    width = page.shape[1] - (columns * side + pictures.GAP)
+    width = page.shape[1] - (columns * side + grids.GAP)
     margin = page[:, :width]
     np.testing.assert_array_equal(margin, expected.squeeze()[:, :width])
-    for top in range(pictures.GAP, len(page) - 1, side):
+    for top in range(grids.GAP, len(page) - 1, side):
         assert margin[top : top + side].min() < 100
 
 
@@ -94,10 +94,10 @@ def test_a_model_that_maps_pictures_is_shown_on_test_pictures(tmp_path: Path) ->
     picture = tmp_path / "shown.png"
     zoo("sample", "plain", "-n", "8", "-o", str(picture))
     page = np.asarray(Image.open(picture))
-    side = (page.shape[0] - pictures.GAP) // 2  # pictures, and what became of them
-    assert side % (28 * 3) == pictures.GAP
+    side = (page.shape[0] - grids.GAP) // 2  # pictures, and what became of them
+    assert side % (28 * 3) == grids.GAP
     rows = np.zeros((16, 28, 28, 1), np.uint8)
-    assert_labels(page, pictures.grid(rows, 8, ["input", "reconstruct"]), columns=8, side=side)
+    assert_labels(page, grids.grid(rows, 8, ["input", "reconstruct"]), columns=8, side=side)
     said = error_of("sample", "plain", "--class", "bag", code=2, error="does-not-apply")
     assert "ae" in said
 
@@ -111,19 +111,19 @@ def test_a_class_is_asked_for_by_name_or_number(in_empty: Path) -> None:
     answer = zoo_json("sample", "cgan", "--class", "all", "-n", "3", "-o", "all.png")
     assert answer["count"] == 30
     page = np.asarray(Image.open("all.png"))
-    side = (page.shape[0] - pictures.GAP) // 10  # ten rows of three
+    side = (page.shape[0] - grids.GAP) // 10  # ten rows of three
     (weights,) = Path("runs").glob("*/checkpoints/*/model.safetensors")
     model = load_weights(weights).model
     names = model.data.classes
     samples = draw_samples(model, "generate", count=3, seed=0, classes=range(10))
-    assert_labels(page, pictures.grid(samples, 3, names), columns=3, side=side)
+    assert_labels(page, grids.grid(samples, 3, names), columns=3, side=side)
     zoo("sample", "cgan", "--class", "sneaker,bag", "-n", "3", "-o", "two.png")
     two = np.asarray(Image.open("two.png"))
-    assert_labels(two, pictures.grid(samples[-6:], 3, ["sneaker", "bag"]), columns=3, side=side)
+    assert_labels(two, grids.grid(samples[-6:], 3, ["sneaker", "bag"]), columns=3, side=side)
     preview = np.asarray(Image.open("runs/cgan-1/samples/step-0000002-generate.png"))
-    side = (preview.shape[0] - pictures.GAP) // 10
+    side = (preview.shape[0] - grids.GAP) // 10
     eight = np.zeros((80, 28, 28, 1), np.uint8)
-    assert_labels(preview, pictures.grid(eight, 8, names), columns=8, side=side)
+    assert_labels(preview, grids.grid(eight, 8, names), columns=8, side=side)
     said = error_of("sample", "cgan", "--class", "sneeker", code=2, error="unknown-class")
     assert "'sneaker'" in said
     said = error_of("sample", "cgan", "--data", "emoji", code=2, error="does-not-apply")
@@ -138,19 +138,19 @@ def test_a_translation_is_shown_there_and_back_both_ways(in_empty: Path) -> None
     assert "step-0000002-twemoji_to_noto.png" in previews
     zoo("sample", "cyclegan", "-n", "4")
     page = np.asarray(Image.open("samples.png"))
-    side = (page.shape[0] - pictures.GAP) // 6
+    side = (page.shape[0] - grids.GAP) // 6
     there, back = "twemoji_to_noto", "noto_to_twemoji"
     labels = ["twemoji", there, back, "noto", back, there]
-    labelled = pictures.grid(np.zeros((24, 32, 32, 3), np.uint8), 4, labels)
+    labelled = grids.grid(np.zeros((24, 32, 32, 3), np.uint8), 4, labels)
     assert_labels(page, labelled, columns=4, side=side)
-    page = page[:, -(4 * side + pictures.GAP) :]
+    page = page[:, -(4 * side + grids.GAP) :]
     model = load_weights(next(Path("runs").glob("*/checkpoints/*/model.safetensors"))).model
     test = open_store(locate_data("emoji")).splits["test"]
     there = map_images(model, "twemoji_to_noto", test["a"][:1])
     back = map_images(model, "noto_to_twemoji", there)
-    rows = [page[pictures.GAP + side * row :][: side - pictures.GAP] for row in range(3)]
+    rows = [page[grids.GAP + side * row :][: side - grids.GAP] for row in range(3)]
     for row, image in zip(rows, (test["a"][:1], there, back), strict=True):
-        shown = row[:, pictures.GAP : side]
+        shown = row[:, grids.GAP : side]
         factor = shown.shape[0] // 32
         np.testing.assert_array_equal(shown[::factor, ::factor], image[0])
     words = ["sample", "cyclegan", "--data", "fashion-mnist-small"]
@@ -222,7 +222,7 @@ def test_previews_are_the_samples_of_the_model(in_trained: Path) -> None:
     (weights,) = (in_trained / "runs" / "first" / "checkpoints").glob("*/model.safetensors")
     pixels = draw_samples(load_weights(weights).model, "decode", count=64, seed=0)
     with Image.open(preview) as image:
-        assert np.array_equal(np.asarray(image), pictures.grid(pixels, 8).squeeze())
+        assert np.array_equal(np.asarray(image), grids.grid(pixels, 8).squeeze())
 
 
 def test_an_export_is_called_as_what_was_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from tests.data.pictures import fill
 from tests.installing import install_stranger
 from tests.process import error_of, zoo, zoo_json
-from zoo.pictures import grid
+from zoo.grids import grid
 
 
 @pytest.fixture(scope="module")

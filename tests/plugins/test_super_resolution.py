@@ -20,8 +20,8 @@ from tests.data.pictures import fill
 from tests.errors import raises
 from tests.process import zoo, zoo_json
 from zoo import DataSpec, Goal, Update, UsageError
+from zoo.grids import grid
 from zoo.options import configure
-from zoo.pictures import grid
 
 SPEC = DataSpec.of_images("photos", 3, 16, 16)
 GREY = DataSpec.of_images("clothes", 1, 28, 28)

@@ -154,9 +154,10 @@ def test_a_warning_and_then_the_end_save_once_and_are_no_second_ctrl_c() -> None
     assert steps_saved("run")
 
 
-# Long steps of many short operations, between which Python hears signals.
+# Steps of a second or more, of many operations between which Python hears signals: the first
+# Ctrl-C must not have ended the training when the second one comes.
 SLOW_STEPS = ["train", "cyclegan", "--preset", "tiny", "--name", "run", "--steps", "1000",
-              "--checkpoint-every", "1"]  # fmt: skip
+              "--checkpoint-every", "1", "--batch-size", "32"]  # fmt: skip
 
 
 def test_a_second_ctrl_c_stops_at_once_and_says_what_is_kept() -> None:

@@ -12,9 +12,10 @@ from zoo.data import layouts
 from zoo.data.decoding import decode_rows
 from zoo.data.location import DataLocation
 from zoo.errors import NotFoundError
+from zoo.grids import grid, legible
 from zoo.modalities import modality_of
 from zoo.modalities.base import DecodeOptions, Indices, Side
-from zoo.pictures import Pixels, grid, legible
+from zoo.pictures import Pixels
 from zoo.ports import DataSpec, Port
 
 COLUMNS, PAIR_COLUMNS = 8, 4

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import NotFoundError, UsageError
-from zoo.pictures import QUIET, Pixels, ValueRange, grid
+from zoo.grids import grid
+from zoo.pictures import QUIET, Pixels, ValueRange
 from zoo.ports import Fit, Port
 
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from zoo import pictures
+from zoo import grids, pictures
 from zoo.modalities.base import (
     AT_ONCE,
     THREADS,
@@ -178,7 +178,7 @@ class Image(Modality):
         """Return a PNG, of several pictures in a grid."""
         del port
         content = BytesIO()
-        pictures.write_png(content, rows[0] if len(rows) == 1 else pictures.grid(rows))
+        pictures.write_png(content, rows[0] if len(rows) == 1 else grids.grid(rows))
         return content.getvalue()
 
     def cells(self, rows: Array, port: Port) -> Pixels | None:

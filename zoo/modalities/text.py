@@ -11,8 +11,9 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from zoo.errors import NotFoundError, UsageError
+from zoo.grids import legible
 from zoo.modalities.base import Array, DecodeOptions, Modality, Side, Stored
-from zoo.pictures import Pixels, legible
+from zoo.pictures import Pixels
 from zoo.ports import Port
 
 MOST_SYMBOLS = 4096  # of an alphabet; of more, the rarest become `UNKNOWN`

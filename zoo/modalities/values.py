@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zoo.grids import grid
 from zoo.modalities.base import Array, DecodeOptions, Modality, Side
-from zoo.pictures import Pixels, grid
+from zoo.pictures import Pixels
 from zoo.ports import Port
 
 MOST_ROWS, MOST_COLUMNS = 64, 2048  # of a page

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zoo import pictures
+from zoo import grids, pictures
 from zoo.draws import class_labels, draw, draw_example
 from zoo.errors import UsageError
 from zoo.loops import drive, is_sequence, sequence_so_far
@@ -328,16 +328,16 @@ def comparison(
         back = [each for each in mappers(model) if domains_of(graphs[each]) == there[::-1]]
         real = some_of(given[name], count)
         sets.append(_made_smaller(model, name, real))
-        labels.append(pictures.legible(there[0], "input"))
+        labels.append(grids.legible(there[0], "input"))
         for each in (name, *(back[:1] if all(there) else [])):
             sets.append(map_images(model, each, sets[-1], rounds=rounds))
-            labels.append(pictures.legible(each, "output"))
+            labels.append(grids.legible(each, "output"))
         if sets[-2].shape != real.shape and not all(there):
             sets.append(real)
             labels.append("data")
     columns = min(COLUMNS, count)
-    page = pictures.interleave(*_of_one_size(sets), columns=columns)
-    return pictures.grid(page, columns, labels * (len(page) // columns // len(sets)))
+    page = grids.interleave(*_of_one_size(sets), columns=columns)
+    return grids.grid(page, columns, labels * (len(page) // columns // len(sets)))
 
 
 def map_images(model: Model, name: str, images: Array, *, rounds: int | None = None) -> Array:
