@@ -387,7 +387,7 @@ def find_weights(target: str) -> Path:
 
 def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str) -> Path:
     """Return the weights of a model's latest finished run, else its published weights."""
-    from zoo.catalog.lookup import published_weights
+    from zoo.catalog.lookup import published_weights, weights_here
 
     of_model = (entry.card.name, entry.plugin.distribution)
     unfinished = None
@@ -398,7 +398,12 @@ def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str) -> Pa
         if run.fact("status") == "finished":
             return run.weights
         unfinished = unfinished or run
-    published = published_weights(entry)
+    published, here = published_weights(entry), weights_here(entry)
+    if published is not None or here is not None:
+        about = f": {published.summary}" if published else ""
+        say(f"no finished run of {entry.name} here; its published weights are taken{about}")
+    if here is not None:
+        return here
     if published is not None:
         return fetch_with_progress(published.download) / published.file.name
     if unfinished is None:
