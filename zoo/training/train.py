@@ -254,14 +254,14 @@ def run_steps(
     every_steps, every_seconds = interval(job.settings.checkpoint_every)
     saved = time.monotonic()
 
-    def save_is_due(step: int) -> bool:
-        is_due = step % every_steps == 0 or time.monotonic() - saved >= every_seconds
-        return is_due or bool(reporter and reporter.fatal_alert)
+    def save_is_due() -> bool:
+        return time.monotonic() - saved >= every_seconds or bool(reporter and reporter.fatal_alert)
 
     if budget.progress(cursor.step, cursor.seconds) < 1:
         for result in train_steps(
-            state, batches, budget, start=cursor, stop_signal=stop_signal, save_is_due=save_is_due
-        ):
+            state, batches, budget, start=cursor, stop_signal=stop_signal,
+            save_is_due=save_is_due, save_every=every_steps,
+        ):  # fmt: skip
             states = devices.gather_bytes(ranks, rank_state(state)) if result.saves else []
             if reporter:
                 reporter.after_step(result, states)
