@@ -55,7 +55,7 @@ def grid(
     text = min(max(SMALLEST_TEXT, width // 10), LARGEST_CAPTION)
     tops = [GAP]
     for row in range(rows):
-        line = text * LOWEST_ROW // SMALLEST_TEXT if any(captions[row * columns :][:columns]) else 0
+        line = text * 3 // 2 if any(captions[row * columns :][:columns]) else 0
         tops.append(tops[-1] + height + line + GAP)
     page = np.full((tops[-1], columns * (width + GAP) + GAP, channels), 255, np.uint8)
     for index, picture in enumerate(enlarged):
@@ -129,7 +129,7 @@ def _draw_caption(caption: str, size: int, width: int) -> Pixels:
 
     It is white where Pillow was built without FreeType.
     """
-    line = Image.new("L", (width, size * LOWEST_ROW // SMALLEST_TEXT), "white")
+    line = Image.new("L", (width, size * 3 // 2), "white")
     if features.check("freetype2"):
         font = ImageFont.load_default(size)
         middle = width / 2, line.height / 2

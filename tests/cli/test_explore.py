@@ -31,7 +31,7 @@ def cells(
         page = np.asarray(picture.convert("L"))
     factor = min(-(-across // (columns * side)), 2048 // (rows * side))
     factor = max(1, factor, -(-48 // side))
-    line = min(max(12, side * factor // 10), 20) * 14 // 12
+    line = min(max(12, side * factor // 10), 20) * 3 // 2
     step = side * factor + GAP
     left = page.shape[1] - columns * step  # labels stand on the left
     assert page.shape[0] == GAP + rows * step + len(captioned) * line
@@ -268,6 +268,7 @@ def test_a_conditional_generator_has_a_row_a_class() -> None:
     assert "--class all" in said
 
 
+@pytest.mark.slow
 def test_exported_files_show_what_their_run_shows(in_trained: Path, tmp_path: Path) -> None:
     folder = str(tmp_path / "export")
     zoo("export", "plain", "--onnx", "-o", folder)

@@ -360,7 +360,7 @@ def open_exploration(
     chosen = None
     if classes is not None:
         graph = space.decoder or space.encoder
-        chosen = tuple(read_classes(classes, graph.others if graph else []))
+        chosen = tuple(read_classes(classes, graph.signature.inputs if graph else []))
     return Exploration(target, space, identity, path, data, classes=chosen, **options)
 
 
