@@ -1,4 +1,4 @@
-"""Pictures of the rounds of a loop: an animation in one file, or all side by side."""
+"""Pictures that follow one another: an animation in one file, or all side by side."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ QUALITY = 90  # of WebP, at most 100
 MAX_SIDE = 16383  # pixels of a WebP picture
 
 
-def write_webp(path: Path | BinaryIO, frames: Sequence[Pixels]) -> None:
+def write_webp(path: Path | BinaryIO, frames: Sequence[Pixels], *, last: int = LAST_FRAME) -> None:
     """Write pictures (H, W, 1 or 3) of one size as an animation that begins again after its end.
 
-    To a stream, or in one piece as a file.
+    To a stream, or in one piece as a file. `last` is how long the last one is shown, in
+    milliseconds.
 
     Raises:
         UsageError: they are larger than WebP allows.
@@ -41,7 +42,7 @@ def write_webp(path: Path | BinaryIO, frames: Sequence[Pixels]) -> None:
         Image.fromarray(each[:, :, 0] if each.shape[2] == 1 else each).convert("RGB")
         for each in frames
     ]
-    durations = [FRAME] * (len(images) - 1) + [LAST_FRAME]
+    durations = [FRAME] * (len(images) - 1) + [last]
     with replacing(path) if isinstance(path, Path) else nullcontext(path) as opened:
         images[0].save(
             opened,
@@ -52,6 +53,11 @@ def write_webp(path: Path | BinaryIO, frames: Sequence[Pixels]) -> None:
             loop=0,
             quality=QUALITY,
         )
+
+
+def there_and_back(frames: Sequence[Pixels]) -> list[Pixels]:
+    """Return frames and, but for both ends, the same once more in reverse."""
+    return [*frames, *frames[-2:0:-1]]
 
 
 def strip(rounds: Sequence[Pixels], labels: Sequence[str] = ()) -> Pixels:

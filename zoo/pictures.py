@@ -146,6 +146,14 @@ def fit(picture: Image.Image, height: int, width: int, channels: int, how: Fit =
     return np.pad(pixels, ((top, height - bottom), (left, width - right), (0, 0)), mode="edge")
 
 
+def fit_all(images: Pixels, height: int, width: int, channels: int) -> Pixels:
+    """Return images (N, H, W, C) of another size and other colours, cut off where they must be."""
+    if images.shape[1:] == (height, width, channels):
+        return images
+    flat = images[..., 0] if images.shape[3] == 1 else images
+    return np.stack([fit(Image.fromarray(each), height, width, channels) for each in flat])
+
+
 def contained(height: int, width: int, into_height: int, into_width: int) -> tuple[int, ...]:
     """Return top, left, bottom and right of a picture scaled into the middle of another size."""
     scale = min(into_height / height, into_width / width)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.catalog.lookup import ModelEntry
     from zoo.data.location import DataLocation
     from zoo.data.store import Store
+    from zoo.identity import Identity
     from zoo.modalities.base import DecodeOptions
     from zoo.model.weights import Trained
     from zoo.ports import Fit, Port
@@ -26,6 +27,18 @@ FITS: tuple[Fit, ...] = ("cover", "contain", "stretch")
 FIT_HELP = "How pictures of other proportions fit: cut off, surrounded by their edges, distorted"
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+class Described(Protocol):
+    """Something trained that says what it is, such as `zoo.model.weights.Trained`."""
+
+    @property
+    def identity(self) -> Identity:
+        """What it is."""
+
+    @property
+    def path(self) -> Path:
+        """Where its weights or exported files are."""
 
 
 class SuggestingChoice(click.Choice[str]):
@@ -220,7 +233,7 @@ def find_assets(entry: ModelEntry) -> dict[str, Path]:
     return asset_files(entry.card.assets, fetch_with_progress)
 
 
-def source_for(trained: Trained, data: str | None) -> DataLocation:
+def source_for(trained: Described, data: str | None) -> DataLocation:
     """Find the data that the user named, or that the model was trained on.
 
     A weight file alone knows what its data was called, not where it is.
@@ -250,7 +263,7 @@ def source_for(trained: Trained, data: str | None) -> DataLocation:
     return fetch_source(find_data(run, trained_on))
 
 
-def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) -> Store:
+def open_like_training(trained: Described, source: DataLocation, fit: Fit | None) -> Store:
     """Decode data as that of a training was, with its own fit if None.
 
     Raises:

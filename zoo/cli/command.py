@@ -27,6 +27,10 @@ VERBS = {
     "train": ("Train a model.", "zoo.cli.train:verb"),
     "sample": ("Draw pictures from a trained model.", "zoo.cli.sample:verb"),
     "eval": ("Measure a trained model on held-out images.", "zoo.cli.eval:verb"),
+    "explore": (
+        "Look into the codes of a model: maps, paths, sums, neighbours.",
+        "zoo.cli.explore:verb",
+    ),
     "export": ("Export a trained model to ONNX and verify it.", "zoo.cli.export:verb"),
     "run": ("Run an exported file; needs no torch and no plugin.", "zoo.cli.run:verb"),
     "bench": ("Measure how fast exported files run.", "zoo.cli.bench:verb"),
@@ -50,6 +54,7 @@ ELSEWHERE = {
     "infer": "zoo run FILE.onnx [INPUT]..., or zoo sample MODEL",
     "info": "zoo show MODEL|FILE, or zoo doctor",
     "install": "zoo plugins install NAME",
+    "interpolate": "zoo explore TARGET interpolate",
     "models": "zoo list",
     "predict": "zoo run FILE.onnx [INPUT]..., or zoo sample MODEL",
     "resume": "zoo train --resume [RUN]",

@@ -366,12 +366,7 @@ def as_port_takes(images: Array, port: Port) -> Array:
         wanted if isinstance(wanted, int) else there
         for wanted, there in zip(port.image_size, own, strict=True)
     )
-    if (height, width, port.channels) == images.shape[1:]:
-        return images
-    return np.stack([
-        pictures.fit(Image.fromarray(each), height, width, port.channels)
-        for each in (images[..., 0] if images.shape[3] == 1 else images)
-    ])  # fmt: skip
+    return pictures.fit_all(images, height, width, port.channels)
 
 
 def _made_smaller(model: Model, name: str, images: Array) -> Array:
