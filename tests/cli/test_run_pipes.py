@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.cli.running import Zoo, photo, piped, pixels
 from tests.runtime.graphs import decoder, encoder, labelled, negative
+from zoo.atomic import SPECIAL
 
 
 @pytest.fixture
@@ -106,6 +107,20 @@ def test_arrays_are_told_from_pictures_by_their_first_bytes() -> None:
         done = piped("run", "generate.onnx", "-", "-o", "out", content=content)
         assert done.stdout.splitlines() == [b"out/1.png", b"out/2.png"]
         assert [int(pixels(f"out/{number}.png")[0, 0]) for number in (1, 2)] == [255, 128]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_named_pipe_is_not_waited_for(command: Zoo) -> None:
+    negative(Path("reconstruct.onnx"))
+    photo(Path("in/a.png"), 7)
+    for name in ("in/pipe.png", "pipe.npz"):
+        os.mkfifo(name)
+        said = command.refused("reconstruct.onnx", name, "-o", "out", code=3, error="bad-input")
+        assert name in said
+        assert SPECIAL in said
+    done = command.run("reconstruct.onnx", "in", "-o", "out")
+    assert done.lines == ["out/a.png"]
+    assert "pipe.png" in done.err
 
 
 def test_numbers_go_through_a_pipe_from_one_graph_to_the_next() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import wave
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from tests.data.pictures import fill
 from tests.errors import raises
+from zoo.atomic import SPECIAL
 from zoo.data.batches import in_order
 from zoo.data.location import locate_data
 from zoo.data.store import Store, open_store
@@ -25,6 +27,7 @@ from zoo.ports import Port
 
 CPU = torch.device("cpu")
 RATE = 8000
+IDX = "train-images-idx3-ubyte"
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +145,23 @@ def test_stereo_stays_stereo_and_a_damaged_sound_is_left_out(tmp_path: Path) -> 
     assert (store.bad, store.total) == (1, 151)
     (batch,) = in_order(store.splits["validation"], store.spec, 100, CPU)
     assert batch["audio"][0, :, 10].tolist() == pytest.approx([0.5, -0.25], abs=1e-4)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_called_like_a_sound_a_text_or_an_array_is_not_waited_for() -> None:
+    for number in range(40):
+        tone(Path(f"sounds/{number}.wav"), 100 + number, seconds=0.02)
+    os.mkfifo("sounds/pipe.wav")
+    assert opened("sounds", on_bad_image="skip").bad == 1
+    (bad,) = inspect(locate_data("sounds")).bad
+    assert (Path(bad["path"]).name, bad["reason"]) == ("pipe.wav", SPECIAL)
+    Path("texts").mkdir()
+    Path("texts/play.txt").write_text("To be, or not to be. " * 40)
+    for place, name in (("texts", "pipe.txt"), ("arrays", "pipe.npz"), ("digits", IDX)):
+        Path(place).mkdir(exist_ok=True)
+        os.mkfifo(Path(place, name))
+        with raises(NotFoundError, "bad-data", name, SPECIAL):
+            opened(place)
 
 
 def test_resampling_keeps_tone_and_loudness() -> None:
