@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from tests.data.pictures import fill
-from tests.installing import install_stranger
+from tests.installing import STRANGER, install_stranger
 from tests.process import error_of, zoo, zoo_json
 from zoo.grids import grid
 
@@ -107,6 +107,77 @@ def test_a_step_of_a_loop_is_trained_sampled_exported_and_run(site: dict[str, st
     zoo("sample", "refined", "-n", "4", "-o", "all.webp", **site)
     with Image.open("all.webp") as animation:
         assert animation.n_frames == 12
+
+
+def test_a_loop_that_needs_pictures_begins_with_held_out_ones(site: dict[str, str]) -> None:
+    fill(Path("photos/train"), 24)
+    fill(Path("photos/test"), 5, first=50)
+    zoo("train", "smoother", "--data", "photos", "--steps", "6", "--name", "smoothed", **site)
+    words = ["sample", "smoothed", "-n", "3", "--seed", "1"]
+    done = zoo(*words, "-o", "page.png", **site)
+    assert "3 test pictures of photos" in done.stderr
+    blank = np.zeros((6, 12, 12, 3), np.uint8)
+    page = np.asarray(Image.open("page.png"))
+    assert page.shape == grid(blank, 3, ["input", "smooth"]).shape
+    beginning, made = page[: len(page) // 2], page[len(page) // 2 :]
+    assert np.abs(beginning.astype(int) - made).mean() > 1
+    facts = zoo_json(*words, "--every", "2", "--rounds", "4", "-o", "strip.png", **site)
+    assert (facts["count"], facts["rounds"], facts["stopped"]) == (3, 4, False)
+    assert np.asarray(Image.open("strip.png")).shape == grid(blank, 2).shape
+    zoo(*words, "-o", "all.webp", **site)
+    with Image.open("all.webp") as animation:
+        assert animation.n_frames == 6
+    zoo(*words, "--set", "rate=0", "-o", "out/", **site)
+    for name, own in zip("123", ("50", "52", "54"), strict=True):  # from all over the split
+        with Image.open(f"out/{name}.png") as one, Image.open(f"photos/test/{own}.png") as other:
+            assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1
+    fill(Path("others"), 40, first=90)
+    done = zoo("sample", "smoothed", "--data", "others", "-o", "others.png", **site)
+    assert "2 validation pictures of others" in done.stderr
+    error_of("sample", "smoothed", "--class", "a", code=2, error="does-not-apply", **site)
+    error_of("sample", "smoothed", "--data", "nowhere", code=3, error="data-not-found", **site)
+
+
+@pytest.mark.slow
+def test_a_loop_that_needs_pictures_gives_what_the_file_gives(site: dict[str, str]) -> None:
+    fill(Path("photos/train"), 24)
+    fill(Path("photos/test"), 4, first=50)
+    zoo("train", "smoother", "--data", "photos", "--steps", "6", "--name", "smoothed", **site)
+    previews = list(Path("runs/smoothed/samples").glob("*-smooth.png"))
+    assert previews
+    zoo("export", "smoothed", "--onnx", "-o", "smoothed", **site)
+    words = ["--rounds", "5", "--every", "2"]
+    zoo("sample", "smoothed", *words, "-n", "4", "-o", "strip.png", **site)
+    pictures = [f"photos/test/{number}.png" for number in range(50, 54)]
+    zoo("run", "smoothed/smoother-photos.smooth.onnx", *pictures, *words, "-o", "ran.png")
+    first, second = (np.asarray(Image.open(name)).astype(int) for name in ("strip.png", "ran.png"))
+    assert np.abs(first - second).max() <= 1
+
+
+def test_a_loop_that_needs_a_text_begins_with_a_held_out_one_or_a_prompt(
+    site: dict[str, str],
+) -> None:
+    zoo("train", "teller", "--steps", "40", "--name", "told", **site)
+    assert list(Path("runs/told/samples").glob("*-tell.png"))
+    text = (STRANGER / "zoo_stranger" / "rhymes" / "rhymes.txt").read_text()
+    held_out = text[len(text) - round(0.1 * len(text)) :]
+    done = zoo("sample", "told", **site)
+    assert "1 validation text" in done.stderr
+    assert len(done.stdout) == 10 + 40 - 10 + 1 + 1  # what is given, what follows, the line's end
+    assert done.stdout.startswith(held_out[:10])
+    both = zoo("sample", "told", "-n", "2", "--rounds", "80", "-o", "both.txt", **site)
+    assert "2 validation texts" in both.stderr
+    assert Path("both.txt").read_text().startswith(held_out[:20])
+    prompted = zoo("sample", "told", "--set", "prompt=The b", **site)
+    assert "validation" not in prompted.stderr
+    assert prompted.stdout.startswith("The b")
+    Path("mine.txt").write_text("the sea and the tree. " * 100)
+    mine = zoo("sample", "told", "--data", "mine.txt", **site)
+    assert "of mine" in mine.stderr
+    said = error_of("sample", "told", "--set", "prompt=%", code=2, error="unknown-symbol", **site)
+    assert "'%'" in said
+    words = ["--set", "prompt=The", "--data", "rhymes"]
+    error_of("sample", "told", *words, code=2, error="does-not-apply", **site)
 
 
 @pytest.mark.slow
