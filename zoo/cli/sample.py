@@ -39,8 +39,8 @@ class Drawn:
     rounds: list[Array]
     columns: int | None = None  # of a grid
     labels: tuple[str, ...] = ()  # one a row of the grid
-    page: Callable[[Array], Pixels] | None = None  # draws a round where that is no grid alone
     stopped: int | None = None  # the round that was done last when Ctrl-C came
+    page: Callable[[Array], Pixels] | None = None  # draws a round where that is no grid alone
 
 
 @click.command("sample")
@@ -371,7 +371,7 @@ def _no_pictures(trained: Trained) -> UsageError:
     return UsageError(
         f"{trained.identity.model} makes nothing of noise, and no pictures of pictures, alone",
         cause="; ".join(needs),
-        hint="zoo export and zoo run, which takes numbers from .npz files",
+        hint="zoo export, and zoo run FILE with pictures, or with numbers from .npz files",
         code="does-not-apply",
     )
 
