@@ -110,17 +110,19 @@ def test_arrays_are_told_from_pictures_by_their_first_bytes() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
-def test_a_named_pipe_is_not_waited_for(command: Zoo) -> None:
+def test_a_named_pipe_is_not_waited_for() -> None:
     negative(Path("reconstruct.onnx"))
     photo(Path("in/a.png"), 7)
     for name in ("in/pipe.png", "pipe.npz"):
         os.mkfifo(name)
-        said = command.refused("reconstruct.onnx", name, "-o", "out", code=3, error="bad-input")
-        assert name in said
-        assert SPECIAL in said
-    done = command.run("reconstruct.onnx", "in", "-o", "out")
-    assert done.lines == ["out/a.png"]
-    assert "pipe.png" in done.err
+        done = piped("run", "reconstruct.onnx", name, "-o", "out", "--json")
+        assert done.returncode == 3
+        error = json.loads(done.stdout)["error"]
+        assert (error["code"], error["cause"]) == ("bad-input", SPECIAL)
+        assert name in error["message"]
+    done = piped("run", "reconstruct.onnx", "in", "-o", "out")
+    assert done.stdout.split() == [b"out/a.png"]
+    assert b"pipe.png" in done.stderr
 
 
 def test_numbers_go_through_a_pipe_from_one_graph_to_the_next() -> None:

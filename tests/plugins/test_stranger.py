@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 import wave
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from safetensors import safe_open
 
 from tests.data.pictures import fill
 from tests.installing import STRANGER, install_stranger
+from tests.nursery import nursery
 from tests.process import error_of, zoo, zoo_json
 from zoo.grids import grid
 
@@ -152,6 +155,27 @@ def test_a_loop_that_needs_pictures_gives_what_the_file_gives(site: dict[str, st
     zoo("run", "smoothed/smoother-photos.smooth.onnx", *pictures, *words, "-o", "ran.png")
     first, second = (np.asarray(Image.open(name)).astype(int) for name in ("strip.png", "ran.png"))
     assert np.abs(first - second).max() <= 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_loop_with_what_there_is(site: dict[str, str]) -> None:
+    zoo("train", "smoother", "--steps", "6", "--name", "smoothed", **site)
+    words = ["sample", "smoothed", "-n", "4", "--rounds", "1000000", "-o", "page.png", "--json"]
+    out, err = Path("out.txt"), Path("err.txt")
+    process = nursery().start(words, out, err, **site)
+    deadline = time.monotonic() + 60
+    while not (err.exists() and "starts from" in err.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(2)  # by then it is in the loop
+    os.kill(process, signal.SIGINT)
+    assert nursery().wait(process) == 130, err.read_text()
+    facts = json.loads(out.read_text())
+    assert facts["stopped"]
+    assert 0 < facts["rounds"] < 1_000_000
+    blank = np.zeros((8, 16, 16, 1), np.uint8)
+    page = np.asarray(Image.open("page.png"))
+    assert page.shape == grid(blank, 4, ["input", "smooth"]).squeeze().shape
 
 
 def test_a_loop_that_needs_a_text_begins_with_a_held_out_one_or_a_prompt(
