@@ -19,6 +19,7 @@ from tests.installing import STRANGER, install_stranger
 from tests.nursery import nursery
 from tests.process import error_of, zoo, zoo_json
 from zoo.grids import grid
+from zoo.modalities.text import BETWEEN
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +192,8 @@ def test_a_loop_that_needs_a_text_begins_with_a_held_out_one_or_a_prompt(
     assert done.stdout.startswith(held_out[:10])
     both = zoo("sample", "told", "-n", "2", "--rounds", "80", "-o", "both.txt", **site)
     assert "2 validation texts" in both.stderr
+    for each in Path("both.txt").read_text().split(BETWEEN):
+        assert len(each) == 20 + 80 - 20 + 1
     assert Path("both.txt").read_text().startswith(held_out[:20])
     prompted = zoo("sample", "told", "--set", "prompt=The b", **site)
     assert "validation" not in prompted.stderr
