@@ -93,10 +93,9 @@ def verb(
     model, source = trained.identity.model, (data, fit)
     asked = data is not None
     drawn, begun = samplers(trained.model), loops_from_data(trained.model, asked=asked)
-    if begun and (asked or not drawn):
-        facts = _sample(trained, begun[0], source, output, **options)
-    elif drawn:
-        facts = _sample(trained, drawn[0], source, output, **options)
+    names = begun if asked and begun else drawn or begun
+    if names:
+        facts = _sample(trained, names[0], source, output, **options)
     elif mappers(trained.model):
         facts = _show_images(trained, output or SAMPLES, data, fit, **options)
     else:

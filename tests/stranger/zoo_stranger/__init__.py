@@ -80,7 +80,7 @@ def zoo_models() -> list[zoo.Card]:
         zoo.Card(
             name="teller",
             summary="goes on with a text, with the most likely symbol after each",
-            task="generation",
+            task="continuation",
             model="zoo_stranger.teller:Teller",
             paper=zoo.Paper(
                 "A Mathematical Theory of Communication",
