@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zoo.identity import Identity
     from zoo.modalities.base import DecodeOptions
     from zoo.model.weights import Trained
-    from zoo.ports import Fit, Port
+    from zoo.ports import Fit
     from zoo.training.run import Run
 
 FITS: tuple[Fit, ...] = ("cover", "contain", "stretch")
@@ -270,7 +270,7 @@ def open_like_training(trained: Described, source: DataLocation, fit: Fit | None
         UsageError: the data is of another form than in the training, or has nothing to fit.
     """
     from zoo.data.store import open_store, with_names
-    from zoo.data.survey import decode_options
+    from zoo.data.survey import decode_options, describe_change
     from zoo.modalities import modality_of
     from zoo.training.config import load_job
 
@@ -295,18 +295,11 @@ def open_like_training(trained: Described, source: DataLocation, fit: Fit | None
         if now.shape != port.shape or (now.classes != port.classes and not port.is_label):
             raise UsageError(
                 f"{port.name} of {store.spec.name} is other data than in the training",
-                cause="its columns or symbols have other names"
-                if now.shape == port.shape
-                else f"{describe_row(now)} in place of {describe_row(port)}",
+                cause=describe_change(port, now),
                 hint="--data with the same columns, symbols or sizes",
                 code="wrong-data",
             )
     return store
-
-
-def describe_row(port: Port) -> str:
-    """Return the shape of one row of a port in words."""
-    return " × ".join(map(str, port.shape[1:])) or "a number"
 
 
 def open_held_out(
