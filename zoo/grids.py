@@ -98,6 +98,22 @@ def draw_margin(
     return np.asarray(margin)
 
 
+def add_caption(page: Pixels, text: str) -> Pixels:
+    """Return a page (H, W, C) with a line of black text on white above it, left-aligned.
+
+    Nothing is added where Pillow was built without FreeType. The text is `legible`.
+    """
+    if not features.check("freetype2"):
+        return page
+    width, channels = page.shape[1:]
+    size = min(max(SMALLEST_TEXT, width // 36), LARGEST_TEXT)
+    font = ImageFont.load_default(size)
+    strip = Image.new("L", (width, size * 3 // 2), "white")
+    pen = ImageDraw.Draw(strip)
+    pen.text((size // 2, strip.height / 2), _cut(text, font, width - size), "black", font, "lm")
+    return np.vstack([np.asarray(strip)[:, :, None].repeat(channels, axis=2), page])
+
+
 def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """Return a text that is no wider than `width` pixels, with an ellipsis where it is cut."""
     if font.getlength(text) <= width:

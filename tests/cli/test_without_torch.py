@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ except SystemExit as end:
 def without_torch(tmp_path: Path) -> dict[str, str]:
     """An environment in which none of the packages of the extras can be imported."""
     (tmp_path / "sitecustomize.py").write_text(WITHOUT)
-    return {"PYTHONPATH": str(tmp_path)}
+    return {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,8 @@ def test_a_verb_that_needs_torch_names_the_extra(
         ["plugins"],
         ["runs"],
         ["runs", "show", "first"],
+        ["runs", "movie", "first", "-o", "x.webp"],
+        ["compare", "first", "plain"],
         ["doctor"],
         ["doctor", "first"],
     ],
