@@ -69,9 +69,8 @@ def colours_of(path: Path, top: int = 0) -> Iterator[str]:
     return (colour for colour in COLOURS if colour in there)
 
 
-def height_of(path: Path, colour: str, top: int) -> int:
+def height_of(pixels: np.ndarray, colour: str) -> int:
     """Return how many pixels a colour reaches from its highest to its lowest place."""
-    pixels = pixels_of(path)[top:]
     wanted = tuple(bytes.fromhex(colour[1:]))
     rows = np.flatnonzero((pixels == wanted).all(axis=2).any(axis=1))
     return int(rows[-1] - rows[0]) if len(rows) else 0
@@ -276,12 +275,12 @@ def test_a_spike_does_not_flatten_the_curves(runs: Path) -> None:
         run.append("metrics.jsonl", {"step": step, "split": "train", "values": {"vae/kl": value}})
     zoo("compare", "wide", "-o", "x.png")
     panel = int(PANEL_INCHES[1] * DPI)
-    top = len(pixels_of(Path("x.png"))) - panel
-    assert height_of(Path("x.png"), COLOURS[0], top) > panel // 2
+    first_half = pixels_of(Path("x.png"))[-panel:, :200]  # before both spikes
+    assert height_of(first_half, COLOURS[0]) > panel // 6
 
 
 def test_long_and_foreign_names_leave_room_for_the_panels(runs: Path) -> None:
-    for number, name in enumerate(("a-name-of-many-words-" * 11, "$x_1$ 猫 _é^", "_hidden")):
+    for number, name in enumerate(("a-name-of-many-words-" * 11, "$^^{_$ 猫 _é", "_hidden")):
         shutil.copytree(runs / "wide", runs / (name + str(number)))
     done = zoo("compare", "*", "-o", "x.png")
     assert "Warning" not in done.stderr
