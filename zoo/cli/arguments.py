@@ -358,6 +358,36 @@ def load_target(target: str, data: str | None) -> Trained:
     return trained
 
 
+def find_run_or_folder(name: str) -> Run:
+    """Return the run of an id or of ``@last``, as `find_run` does, or of a run folder anywhere.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    from zoo.training.run import Run, find_run
+
+    try:
+        return find_run(name)
+    except NotFoundError:
+        if (Path(name) / "run.json").is_file():
+            return Run(Path(name).resolve())
+        raise
+
+
+def check_suffix(output: Path, suffix: str) -> None:
+    """Check that ``-o`` names a file of one kind, such as ``".png"``.
+
+    Raises:
+        UsageError: it names another kind, or a folder.
+    """
+    if output.suffix.lower() != suffix or output.is_dir():
+        raise UsageError(
+            f"-o {output}: what is written is a {suffix} file",
+            hint=f"-o {output.stem or 'x'}{suffix}",
+            code="bad-output",
+        )
+
+
 def find_weights(target: str) -> Path:
     """Return the weight file of a path, of ``@last``, else of a run, else of a model.
 

@@ -292,6 +292,7 @@ def _start_run(
 ) -> None:
     """Write config.toml and run.json of a training that is about to begin or to be resumed."""
     budget, device = Budget.of(job.settings, batches.steps_per_epoch), state.ranks.device
+    goal = state.model.goal
     if job.settings.steps is None and checkpoint is None and budget.steps < FEW_STEPS:
         log(
             f"{budget.steps:,.0f} steps are planned, {batches.steps_per_epoch} an epoch: "
@@ -312,6 +313,8 @@ def _start_run(
         memory_layout=devices.layout_in_words(state.model),
         planned_steps=budget.steps if math.isfinite(budget.steps) else None,
         planned_seconds=job.settings.max_seconds,
+        goal=goal.metric if goal else None,
+        goal_direction=goal.direction if goal else None,
         zoo=zoo.__version__,
         torch=torch.__version__,
     )
