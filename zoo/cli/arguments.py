@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -17,15 +17,28 @@ if TYPE_CHECKING:
     from zoo.catalog.lookup import ModelEntry
     from zoo.data.location import DataLocation
     from zoo.data.store import Store
+    from zoo.identity import Identity
     from zoo.modalities.base import DecodeOptions
     from zoo.model.weights import Trained
-    from zoo.ports import Fit, Port
+    from zoo.ports import Fit
     from zoo.training.run import Run
 
 FITS: tuple[Fit, ...] = ("cover", "contain", "stretch")
 FIT_HELP = "How pictures of other proportions fit: cut off, surrounded by their edges, distorted"
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+class Described(Protocol):
+    """Something trained that says what it is, such as `zoo.model.weights.Trained`."""
+
+    @property
+    def identity(self) -> Identity:
+        """What it is."""
+
+    @property
+    def path(self) -> Path:
+        """Where its weights or exported files are."""
 
 
 class SuggestingChoice(click.Choice[str]):
@@ -220,7 +233,7 @@ def find_assets(entry: ModelEntry) -> dict[str, Path]:
     return asset_files(entry.card.assets, fetch_with_progress)
 
 
-def source_for(trained: Trained, data: str | None) -> DataLocation:
+def source_for(trained: Described, data: str | None) -> DataLocation:
     """Find the data that the user named, or that the model was trained on.
 
     A weight file alone knows what its data was called, not where it is.
@@ -250,14 +263,14 @@ def source_for(trained: Trained, data: str | None) -> DataLocation:
     return fetch_source(find_data(run, trained_on))
 
 
-def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) -> Store:
+def open_like_training(trained: Described, source: DataLocation, fit: Fit | None) -> Store:
     """Decode data as that of a training was, with its own fit if None.
 
     Raises:
         UsageError: the data is of another form than in the training, or has nothing to fit.
     """
     from zoo.data.store import open_store, with_names
-    from zoo.data.survey import decode_options
+    from zoo.data.survey import decode_options, describe_change
     from zoo.modalities import modality_of
     from zoo.training.config import load_job
 
@@ -282,18 +295,11 @@ def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) 
         if now.shape != port.shape or (now.classes != port.classes and not port.is_label):
             raise UsageError(
                 f"{port.name} of {store.spec.name} is other data than in the training",
-                cause="its columns or symbols have other names"
-                if now.shape == port.shape
-                else f"{describe_row(now)} in place of {describe_row(port)}",
+                cause=describe_change(port, now),
                 hint="--data with the same columns, symbols or sizes",
                 code="wrong-data",
             )
     return store
-
-
-def describe_row(port: Port) -> str:
-    """Return the shape of one row of a port in words."""
-    return " × ".join(map(str, port.shape[1:])) or "a number"
 
 
 def open_held_out(
@@ -350,6 +356,36 @@ def load_target(target: str, data: str | None) -> Trained:
     if difference:
         say(f"note on {path.name}: {difference}")
     return trained
+
+
+def find_run_or_folder(name: str) -> Run:
+    """Return the run of an id or of ``@last``, as `find_run` does, or of a run folder anywhere.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    from zoo.training.run import Run, find_run
+
+    try:
+        return find_run(name)
+    except NotFoundError:
+        if (Path(name) / "run.json").is_file():
+            return Run(Path(name).resolve())
+        raise
+
+
+def check_suffix(output: Path, suffix: str) -> None:
+    """Check that ``-o`` names a file of one kind, such as ``".png"``.
+
+    Raises:
+        UsageError: it names another kind, or a folder.
+    """
+    if output.suffix.lower() != suffix or output.is_dir():
+        raise UsageError(
+            f"-o {output}: what is written is a {suffix} file",
+            hint=f"-o {output.stem or 'x'}{suffix}",
+            code="bad-output",
+        )
 
 
 def find_weights(target: str) -> Path:

@@ -11,14 +11,8 @@ from pathlib import Path
 from zoo.atomic import write_bytes
 from zoo.data.batches import in_order, length
 from zoo.modalities import modality_of
-from zoo.model.inference import (
-    device_of,
-    evaluation_batch,
-    mappers,
-    mean_metrics,
-    overview,
-    samplers,
-)
+from zoo.model.inference import device_of, evaluation_batch, mean_metrics
+from zoo.model.previews import overview, previewed
 from zoo.model.weights import describe, save_weights
 from zoo.training import devices
 from zoo.training.config import Job
@@ -121,7 +115,7 @@ def _measure_rest(job: Job, state: TrainState) -> tuple[float, float]:
         save_weights(Path(folder, WEIGHTS), model, describe(model, job.entry))
         write_bytes(Path(folder, TENSORS), shared_state(state, {})[0])
         times.append(time.monotonic())
-        for name in (*samplers(model), *mappers(model)):
+        for name in previewed(model):
             overview(model, name, held_out)
         times.append(time.monotonic())
     return times[1] - times[0], times[2] - times[1]

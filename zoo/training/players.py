@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from zoo.errors import UsageError, did_you_mean
+from zoo.errors import PluginError, UsageError, did_you_mean
 from zoo.model.checks import contract_error, source_line
 from zoo.model.contract import Model, Player
 from zoo.training.devices import Ranks, memory_format
@@ -108,9 +108,7 @@ def setup_players(
     names = {id(child): key for key, child in model.named_children()}
     for network in {id(each): each for p in players.values() for each in p.modules}.values():
         if id(network) not in names:
-            kind = type(network).__name__
-            why = f"a player's {kind} is not an attribute of the model"
-            raise contract_error(model, why, where=source_line(model.players))
+            raise _no_attribute(model, network)
         if any(each.requires_grad for each in network.parameters()):
             setattr(model, names[id(network)], ranks.wrap(network))
     states = {}
@@ -123,6 +121,18 @@ def setup_players(
         states[name] = PlayerState(player, parameters, optimiser, initial)
     reads_late = ranks.device.type != "cpu"
     return TrainState(model, states, ranks, autocast, reads_late, frozen_modules(model))
+
+
+def _no_attribute(model: Model, network: nn.Module) -> PluginError:
+    """Return the error for a network of a player that is inside of another one, or nowhere."""
+    kind = type(network).__name__
+    path = next((key for key, each in model.named_modules() if each is network), "")
+    if path:
+        why = f"a player's {kind} is self.{path}, inside of self.{path.partition('.')[0]}"
+        hint = f"an attribute for each network that a player names: self.{path.replace('.', '_')}"
+    else:
+        why, hint = f"a player's {kind} is not an attribute of the model", f"self.{kind.lower()}"
+    return contract_error(model, why, where=source_line(model.players), hint=hint)
 
 
 def freeze(model: Model, names: Iterable[str]) -> None:

@@ -71,6 +71,8 @@ class RunInfo(TypedDict, total=False):
     data_from_run: str | None
     planned_steps: float | None
     planned_seconds: float | None
+    goal: str | None  # validation metric that says which checkpoint is best …
+    goal_direction: Literal["lowest", "highest"] | None  # … and which of its values that is
     device: str
     devices: int
     precision: str
@@ -416,7 +418,7 @@ def find_run(name: str) -> Run:
     Raises:
         NotFoundError: there is none.
     """
-    runs = all_runs()
+    runs = {run.name: run for run in all_runs()}
     name = name.removeprefix(f"{RUNS}/").rstrip("/")
     if name == "@last":
         if not runs:
@@ -425,16 +427,14 @@ def find_run(name: str) -> Run:
                 hint="zoo list, then zoo train MODEL",
                 code="run-not-found",
             )
-        return runs[-1]
-    for run in runs:
-        if run.name == name:
-            return run
+        return [*runs.values()][-1]
+    if name in runs:
+        return runs[name]
     path = RUNS / name
     if NAME.fullmatch(name) and path.is_dir() and not list(path.glob("[!l]*")):
         return Run(path)  # whose process was killed before it wrote run.json
-    near = did_you_mean(name, [run.name for run in runs])
     raise NotFoundError(
-        f"run {name[:60]!r} not found in {RUNS.resolve()}.{near}",
+        f"run {name[:60]!r} not found in {RUNS.resolve()}.{did_you_mean(name, runs)}",
         hint="zoo runs",
         code="run-not-found",
     )

@@ -281,7 +281,7 @@ def changed_environment(job: Job, checkpoint: Checkpoint, ranks: Ranks) -> list[
         moved = f"; that was {data!r}" if data != job.data else ""
         raise NotFoundError(
             f"{job.data!r} is not the data that the run was trained on{moved}",
-            cause="pictures were added, removed or changed since",
+            cause=f"{job.items} were added, removed or changed since",
             hint="zoo data check says what is there; without --resume a new run begins",
             code="data-changed",
         )

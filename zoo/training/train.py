@@ -254,14 +254,14 @@ def run_steps(
     every_steps, every_seconds = interval(job.settings.checkpoint_every)
     saved = time.monotonic()
 
-    def save_is_due(step: int) -> bool:
-        is_due = step % every_steps == 0 or time.monotonic() - saved >= every_seconds
-        return is_due or bool(reporter and reporter.fatal_alert)
+    def save_is_due() -> bool:
+        return time.monotonic() - saved >= every_seconds or bool(reporter and reporter.fatal_alert)
 
     if budget.progress(cursor.step, cursor.seconds) < 1:
         for result in train_steps(
-            state, batches, budget, start=cursor, stop_signal=stop_signal, save_is_due=save_is_due
-        ):
+            state, batches, budget, start=cursor, stop_signal=stop_signal,
+            save_is_due=save_is_due, save_every=every_steps,
+        ):  # fmt: skip
             states = devices.gather_bytes(ranks, rank_state(state)) if result.saves else []
             if reporter:
                 reporter.after_step(result, states)
@@ -292,6 +292,7 @@ def _start_run(
 ) -> None:
     """Write config.toml and run.json of a training that is about to begin or to be resumed."""
     budget, device = Budget.of(job.settings, batches.steps_per_epoch), state.ranks.device
+    goal = state.model.goal
     if job.settings.steps is None and checkpoint is None and budget.steps < FEW_STEPS:
         log(
             f"{budget.steps:,.0f} steps are planned, {batches.steps_per_epoch} an epoch: "
@@ -312,6 +313,8 @@ def _start_run(
         memory_layout=devices.layout_in_words(state.model),
         planned_steps=budget.steps if math.isfinite(budget.steps) else None,
         planned_seconds=job.settings.max_seconds,
+        goal=goal.metric if goal else None,
+        goal_direction=goal.direction if goal else None,
         zoo=zoo.__version__,
         torch=torch.__version__,
     )
