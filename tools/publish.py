@@ -41,7 +41,7 @@ def main(name: str) -> None:
     shutil.copyfile(run.path / "config.toml", ROOT / "recipes" / f"{model}.toml")
     exported = ROOT / "exports" / model
     shutil.rmtree(exported, ignore_errors=True)
-    zoo = [sys.executable, "-m", "zoo"]
+    zoo = [sys.executable, "-P", "-m", "zoo"]  # not the zoo of this folder
     command = [*zoo, "export", str(file), "--onnx", "--half", "-o", str(exported)]
     subprocess.run(command, check=True)
     digest = hashlib.sha256(body).hexdigest()

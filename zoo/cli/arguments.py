@@ -236,17 +236,23 @@ def find_assets(entry: ModelEntry) -> dict[str, Path]:
 def source_for(trained: Described, data: str | None) -> DataLocation:
     """Find the data that the user named, or that the model was trained on.
 
-    A weight file alone knows what its data was called, not where it is.
+    A weight file alone knows what its data was called, not where it is: then it is the catalogue's
+    data set of that name.
 
     Raises:
-        UsageError: none is named, and the weight file is not a run's.
+        UsageError: none is named, the weight file is not a run's, and the catalogue has none.
         NotFoundError: the data is gone, or the run is damaged.
     """
+    from zoo.catalog.lookup import dataset_called
     from zoo.training.config import find_data
 
     if data is not None:
         return fetch_source(data)
-    run = run_of(trained.path)
+    run, spec = run_of(trained.path), trained.identity.data
+    row = dataset_called(spec.name)
+    if run is None and row and row.licence == spec.licence:  # else a folder of the same name
+        say(f"data: {spec.name}, which it was trained on; --data takes other data")
+        return fetch_source(spec.name)
     if run is None:
         raise UsageError(
             f"{trained.path} belongs to no run: on which data?",
@@ -435,17 +441,19 @@ def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str) -> Pa
             return run.weights
         unfinished = unfinished or run
     published, here = published_weights(entry), weights_here(entry)
-    if published is not None or here is not None:
+    if here is not None or (published is not None and published.file.urls):
         about = f": {published.summary}" if published else ""
         say(f"no finished run of {entry.name} here; its published weights are taken{about}")
     if here is not None:
         return here
-    if published is not None:
+    if published is not None and published.file.urls:
         return fetch_with_progress(published.download) / published.file.name
     if unfinished is None:
+        missing = "its published weights are in the package zoo-weights, which is not installed"
         raise NotFoundError(
             f"{entry.name} has no finished run here and no published weights",
-            hint=f"zoo train {target}",
+            cause=missing if published else "",
+            hint=f"zoo train {target}" + (", or install zoo-weights" if published else ""),
             code="no-finished-run",
         )
     step = unfinished.identity.step if unfinished.identity else 0

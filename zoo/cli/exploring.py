@@ -121,14 +121,7 @@ class Exploration:
     @cached_property
     def store(self) -> Store:
         """The data that the user named, or that the model was trained on, decoded."""
-        from zoo.catalog.lookup import dataset_called
-
-        name = self.identity.data.name
-        data = self.data
-        if data is None and arguments.run_of(self.path) is None and dataset_called(name):
-            say(f"data: {name}, which it was trained on; --data takes other data")
-            data = name
-        return arguments.open_like_training(self, arguments.source_for(self, data), self.fit)
+        return arguments.open_like_training(self, arguments.source_for(self, self.data), self.fit)
 
     @property
     def held_out(self) -> str:
