@@ -155,7 +155,7 @@ def test_verbs_that_use_a_run_survive_mutations(
 ) -> None:
     words = {
         "sample": ["sample", "vae", "-n", "1", "-o", "x.png"],
-        "eval": ["eval", "first"],
+        "eval": ["eval", "first", "--metrics", "model"],
         "train": ["train", "--resume", "first"],
     }[verb]
     info, _, _, *of_training = files_of(mutated)

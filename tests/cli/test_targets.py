@@ -45,7 +45,7 @@ def in_empty(
     ],
 )
 def test_the_choice_is_echoed(target: str, meant: str) -> None:
-    said = zoo("eval", target).stderr
+    said = zoo("eval", target, "--metrics", "model").stderr
     assert f"using {meant}/" in said
 
 
@@ -75,7 +75,7 @@ def test_eval_measures_the_test_split_and_agrees_with_itself() -> None:
     assert first["classes"] is None, "a model that has a measure is judged when asked to"
     metrics = first["metrics"]
     assert metrics["elbo"] == pytest.approx(-metrics["reconstruction"] - metrics["kl"], abs=1e-3)
-    assert zoo_json("eval", "first", "--split", "validation")["images"] == 250
+    assert zoo_json("eval", "first", "--split", "validation", "--metrics", "model")["images"] == 250
 
 
 def assert_labels(
@@ -239,7 +239,7 @@ def test_eval_measures_on_what_the_run_was_trained_on(tmp_path: Path) -> None:
         noise = np.random.default_rng(number).integers(0, 255, (16, 16), dtype=np.uint8)
         Image.fromarray(noise).save(folder / f"{number}.png")
     zoo("train", "ae", "--data", str(folder), "--steps", "2", "--name", "noise")
-    assert zoo_json("eval", "noise")["images"] == 2
+    assert zoo_json("eval", "noise", "--metrics", "model")["images"] == 2
     weights = next(Path("runs/noise/checkpoints").glob("*/model.safetensors"))
     alone = tmp_path / "alone.safetensors"
     shutil.copyfile(weights, alone)
@@ -252,7 +252,7 @@ def test_a_damaged_run_hides_no_other(in_trained: Path) -> None:
     damaged.mkdir()
     (damaged / "run.json").write_text("{}")
     try:
-        assert "runs/first/" in zoo("eval", "vae").stderr
+        assert "runs/first/" in zoo("eval", "vae", "--metrics", "model").stderr
         assert "damaged" in zoo("runs").stdout
     finally:
         shutil.rmtree(damaged)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.data.batches import check_shared
 from zoo.errors import UsageError, ZooError
 from zoo.model.contract import Model
 from zoo.training.config import Settings
@@ -79,7 +80,8 @@ def start_ranks(settings: Settings) -> Ranks:
     """Start the ranks, where there are several; return which of them this process is.
 
     Raises:
-        UsageError: this machine has no such device, or not as many, or more are announced.
+        UsageError: this machine has no such device, or not as many, or more are announced, or the
+            batch cannot be shared by them.
     """
     kind, world = device_kind(settings), announced()
     if world and settings.devices not in {None, world.local_size}:
@@ -97,6 +99,7 @@ def start_ranks(settings: Settings) -> Ranks:
         if settings.precision != "32":  # TF32 has the mantissa of float16
             torch.set_float32_matmul_precision("high")
     devices = world.local_size if world else settings.devices or 1
+    check_shared(settings.batch_size, world.size if world else devices)
     if devices > 1 or world or settings.strategy == "ddp":
         return _start_fabric(kind, devices, world)
     return Ranks(torch.device(kind, 0) if kind == "cuda" else torch.device(kind))
