@@ -1,18 +1,16 @@
-"""Publish the weights of a finished run: in 16 bits, as ONNX files, with the recipe that made them.
+"""Publish the weights of a finished run, in 16 bits, with the recipe that made them.
 
     python tools/publish.py RUN
 
-writes ``plugins/zoo-weights/zoo_weights/DISTRIBUTION/MODEL.safetensors``, ``recipes/MODEL.toml``
-and ``exports/MODEL/``, and prints the row for ``registry.toml``. `zoo train --config
-recipes/MODEL.toml` makes the run again.
+writes ``plugins/zoo-weights/zoo_weights/DISTRIBUTION/MODEL.safetensors`` and
+``recipes/MODEL.toml``, and prints the row for ``registry.toml``, whose summary is still to be
+written. `zoo train --config recipes/MODEL.toml` makes the run again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -39,24 +37,13 @@ def main(name: str) -> None:
     body = in_half(run.weights)
     write_bytes(file, body)
     shutil.copyfile(run.path / "config.toml", ROOT / "recipes" / f"{model}.toml")
-    exported = ROOT / "exports" / model
-    shutil.rmtree(exported, ignore_errors=True)
-    zoo = [sys.executable, "-P", "-m", "zoo"]  # not the zoo of this folder
-    command = [*zoo, "export", str(file), "--onnx", "--half", "-o", str(exported)]
-    subprocess.run(command, check=True)
     digest = hashlib.sha256(body).hexdigest()
-    measured = subprocess.run(
-        [*zoo, "eval", str(file), "--json"], check=True, capture_output=True, text=True
-    ).stdout
-    (ROOT / "exports" / model / "evaluation.json").write_text(measured, encoding="utf-8")
-    metrics = json.loads(measured)["metrics"]
     sys.stdout.write(f"""
 [weights.{model}]
 summary = "{identity.data.name}, {identity.step:,} steps"
 licence = "{identity.data.licence}"
 recipe = "recipes/{model}.toml"
 file = {{ name = "{model}.safetensors", bytes = {len(body)}, sha256 = "{digest}" }}
-# {metrics}
 """)
 
 
