@@ -96,7 +96,8 @@ def _measure(job: Job, ranks: Ranks) -> CompileTrial:
 
 def _median_gain(step_seconds: Callable[[bool], float]) -> float:
     """Return by which factor compiled steps are shorter; pairs in turn, as machines vary."""
-    gains, end = [], time.monotonic() + SECONDS
+    gains: list[float] = []
+    end = time.monotonic() + SECONDS
     while len(gains) < FEWEST_PAIRS or time.monotonic() < end:
         gains.append(step_seconds(False) / step_seconds(True))
     return statistics.median(gains)

@@ -43,7 +43,8 @@ def compile_networks(model: Model, names: Iterable[str]) -> None:
     if not found:
         return
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_home() / "compiled"))
-    torch._logging.set_logs(all=logging.CRITICAL)  # what goes wrong is raised as well
+    # what goes wrong is raised as well
+    torch._logging.set_logs(all=logging.CRITICAL)  # type: ignore[attr-defined] # it is documented
     warnings.filterwarnings("ignore", module=r"torch\._(dynamo|inductor|functorch)")
     for network in found:
         network._compiled_call_impl = _compiled_call(network)
@@ -62,15 +63,17 @@ def _compiled_call(network: nn.Module) -> Callable[..., Any]:
     """
 
     def call(*inputs: Any, **named: Any) -> Any:
-        return network._call_impl(*inputs, **named)
+        return network._call_impl(*inputs, **named)  # type: ignore[no-untyped-call] # torch's own
 
-    compiled = torch.compile(call, dynamic=False, fullgraph=True, isolate_recompiles=True)
+    compiled = torch.compile(  # type: ignore[call-overload] # torch's overloads lack the last one
+        call, dynamic=False, fullgraph=True, isolate_recompiles=True
+    )
 
     def checked(*inputs: Any, **named: Any) -> Any:
         outputs = compiled(*inputs, **named)
         for each in tree_leaves(outputs):
             if isinstance(each, Tensor) and each.requires_grad:
-                each.register_hook(_check_order)
+                each.register_hook(_check_order)  # type: ignore[no-untyped-call] # torch's own
         return outputs
 
     return checked
