@@ -247,6 +247,7 @@ def _with_best_networks(job: Job) -> tuple[Job, list[dict[str, Any]]]:
     """Return a training that compiles the networks which gain from it, and what was measured."""
     from zoo.training.compile_trials import try_compiling
 
+    say("compiling each network to measure its steps; that takes up to some minutes a network")
     trials = []
     for trial in try_compiling(job):
         say(_describe_trial(trial))
