@@ -45,6 +45,8 @@ ROUNDING = 1e-4  # grey levels; one pixel of a million that differs by one makes
 def evaluating(model: Model) -> Iterator[None]:
     """Put the model in evaluation mode without gradients, and leave it as it was found.
 
+    What is measured, drawn and exported is the model as it is written: no network runs compiled.
+
     Random numbers drawn inside, torch's, NumPy's and Python's, start from a fixed seed and do not
     disturb those outside.
     """
@@ -54,7 +56,8 @@ def evaluating(model: Model) -> Iterator[None]:
     others = [] if device.type == "cpu" else [device]
     generators = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(others, device_type=device.type), torch.no_grad():
+        generator = torch.random.fork_rng(others, device_type=device.type)
+        with generator, torch.no_grad(), as_written(model):
             torch.manual_seed(EVALUATION_SEED)
             random.seed(EVALUATION_SEED)
             np.random.seed(EVALUATION_SEED)
@@ -63,6 +66,21 @@ def evaluating(model: Model) -> Iterator[None]:
         random.setstate(generators[0])
         np.random.set_state(generators[1])
         model.train(was_training)
+
+
+@contextmanager
+def as_written(model: Model) -> Iterator[None]:
+    """Run networks that a training has compiled as they are written while the block lasts."""
+    compiled = [(each, each._compiled_call_impl) for each in model.children()]
+    for network, call in compiled:
+        if call is not None:
+            network._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for network, call in compiled:
+            if call is not None:
+                network._compiled_call_impl = call
 
 
 def device_of(model: Model) -> torch.device:

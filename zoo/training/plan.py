@@ -15,6 +15,7 @@ from zoo.model.inference import device_of, evaluation_batch, mean_metrics
 from zoo.model.previews import overview, previewed
 from zoo.model.weights import describe, save_weights
 from zoo.training import devices
+from zoo.training.compiling import explaining_failures
 from zoo.training.config import Job
 from zoo.training.players import TrainState
 from zoo.training.reporting import PREVIEWS
@@ -61,7 +62,8 @@ def plan(job: Job) -> Plan | None:
         for name, player in state.players.items()
     }
     trial = Budget(WARM_UP_STEPS + MEASURED_STEPS, math.inf)
-    times = [time.monotonic() for _ in train_steps(state, batches, trial)]
+    with explaining_failures(job.settings, "the same command with --set compile="):
+        times = [time.monotonic() for _ in train_steps(state, batches, trial)]
     started = times[0] - began
     validation, preview = _measure_rest(job, state)
     is_first, device = ranks.is_first, ranks.device

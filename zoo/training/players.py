@@ -142,7 +142,7 @@ def freeze(model: Model, names: Iterable[str]) -> None:
         UsageError: the model has none of such a name, or nothing is left to train.
     """
     for name in names:
-        for network in _networks_called(model, name, "freeze"):
+        for network in networks_called(model, name, "freeze"):
             network.requires_grad_(False)
     if not any(each.requires_grad for each in model.parameters()):
         raise UsageError(
@@ -152,13 +152,18 @@ def freeze(model: Model, names: Iterable[str]) -> None:
         )
 
 
-def _networks_called(model: Model, name: str, option: str) -> Sequence[nn.Module]:
+def networks_of(model: Model) -> dict[str, nn.Module]:
+    """Return the networks of a model by name: its direct parts that have parameters."""
+    return {key: each for key, each in model.named_children() if list(each.parameters())}
+
+
+def networks_called(model: Model, name: str, option: str) -> Sequence[nn.Module]:
     """Return the network of the model that has a name, or all those of a player.
 
     Raises:
         UsageError: there is neither.
     """
-    networks = {key: each for key, each in model.named_children() if list(each.parameters())}
+    networks = networks_of(model)
     if name in networks:
         return [networks[name]]
     players = model.players()
@@ -185,7 +190,7 @@ def _rates_by_player(
     """
     networks = dict(model.named_children())
     for name in rates:
-        found = _networks_called(model, name, "learning_rates")
+        found = networks_called(model, name, "learning_rates")
         if not any(each.requires_grad for network in found for each in network.parameters()):
             raise UsageError(
                 f"learning_rates = {name!r}: it is frozen",

@@ -2,9 +2,8 @@
 
 A run belongs to one process at a time. Its lock is the operating system's: it ends with its
 process, however that ends, so that no lock is ever stale. (On a file system without locks,
-filelock's file takes their place; it may have to be removed by hand.) For processes on other
-machines, where a shared disk may not show locks, the time of ``run.json`` is that of the owner's
-last heartbeat.
+filelock's file takes their place; it may have to be removed by hand.) Where a shared disk does not
+show the locks of other machines, the time of ``run.json`` is that of the owner's last heartbeat.
 """
 
 from __future__ import annotations
@@ -77,6 +76,7 @@ class RunInfo(TypedDict, total=False):
     devices: int
     precision: str
     memory_layout: str
+    compiled: list[str]
     zoo: str
     torch: str
     epoch: int

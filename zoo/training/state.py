@@ -274,8 +274,17 @@ def changed_environment(job: Job, checkpoint: Checkpoint, ranks: Ranks) -> list[
     Raises:
         NotFoundError: the data has changed.
     """
-    before = {**checkpoint.content["environment"], "devices": str(checkpoint.ranks)}
-    now = {**environment(job, ranks.device), "devices": str(ranks.size)}
+    compiled = checkpoint.content.get("job", {}).get("training", {}).get("compile", [])
+    before = {
+        **checkpoint.content["environment"],
+        "devices": str(checkpoint.ranks),
+        "compiled networks": ", ".join(compiled) or "none",
+    }
+    now = {
+        **environment(job, ranks.device),
+        "devices": str(ranks.size),
+        "compiled networks": ", ".join(job.settings.compile) or "none",
+    }
     if before.get("data") != now["data"]:
         data = checkpoint.content.get("job", {}).get("data", job.data)
         moved = f"; that was {data!r}" if data != job.data else ""

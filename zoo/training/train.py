@@ -25,6 +25,7 @@ from zoo.model.checks import check_graphs
 from zoo.model.weights import describe, init_from
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged, newest, set_aside
+from zoo.training.compiling import compile_networks, explaining_failures
 from zoo.training.config import Job, interval, network_rates
 from zoo.training.devices import Ranks
 from zoo.training.launch import SecondSignal, exit_code
@@ -118,7 +119,9 @@ def _train_first_rank(
         _start_run(run, job, state, batches, checkpoint, log)
         reporter = None
         try:
-            with Progress(job.settings.epochs, job.items) as progress:
+            resume = f"zoo train --resume {run.name} --set compile="
+            explaining = explaining_failures(job.settings, f"{resume} trains without")
+            with explaining, Progress(job.settings.epochs, job.items) as progress:
                 reporter = Reporter(job, run, state, progress, tensorboard=tensorboard)
                 cursor, signal = run_steps(job, state, batches, checkpoint, reporter, stop_signal)
         except BaseException as problem:
@@ -180,7 +183,7 @@ def setup_training(
     Raises:
         NotFoundError: the weights to start from are missing or damaged.
         UsageError: the batch cannot be shared by the ranks, the weights to start from fit nowhere,
-            or there is no such network to freeze.
+            or there is no such network to freeze or to compile.
         PluginError: a graph of the model does not give what its ports say.
     """
     settings = job.settings
@@ -195,6 +198,7 @@ def setup_training(
         for line in init_from(model, job.entry, Path(settings.init_from)):
             log(line)
     state = setup_players(model, ranks, autocast, network_rates(settings.learning_rates))
+    compile_networks(model, settings.compile)
     devices.seed_everything(settings.seed + ranks.rank)
     batches = Batches(
         job.store.splits["train"],
@@ -311,6 +315,7 @@ def _start_run(
         devices=state.ranks.size,
         precision=devices.precision(job.settings, device.type),
         memory_layout=devices.layout_in_words(state.model),
+        compiled=list(job.settings.compile),
         planned_steps=budget.steps if math.isfinite(budget.steps) else None,
         planned_seconds=job.settings.max_seconds,
         goal=goal.metric if goal else None,
