@@ -287,7 +287,7 @@ def test_no_run_at_all(
     said = error_of("export", "vae", "--onnx", code=3, error="no-finished-run", **without_weights)
     assert "zoo train vae" in said
     error_of("sample", "@last", code=3, error="run-not-found")
-    assert "none published" in zoo("show", "vae", **without_weights).stdout
+    assert "not installed" in zoo("show", "vae", **without_weights).stdout
 
 
 def test_in_a_new_installation_published_weights_are_sampled_and_exported(

@@ -156,10 +156,9 @@ def _built(entry: ModelEntry, model_class: type[Model]) -> tuple[str, dict[str, 
 def _print_model(entry: ModelEntry, weights: Weights | None, size: str) -> None:
     card, plugin = entry.card, entry.plugin
     data = f"by default {card.data}" if card.data else "named by --data"
-    published = f"{weights.summary} ({weights.licence})" if weights else "none published"
-    if weights_here(entry):
-        published = published if weights else "published"
-        published += "; zoo sample, export and eval take them where there is no run"
+    published = f"published: {weights.summary} ({weights.licence})" if weights else "none published"
+    if weights and not (weights.file.urls or weights_here(entry)):
+        published = "published in the package zoo-weights, which is not installed"
     click.echo(f"""\
 {card.name}: {card.summary}
 
