@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 IMPORTED = ("zoo.cli.command", "zoo.training.train", "zoo.export.bundle",
-            "zoo.export.quality", "zoo.evaluation.metrics", "zoo.cli.arguments", "rich.table",
+            "zoo.export.quality", "zoo.evaluation.evaluate", "zoo.cli.arguments", "rich.table",
             "onnxruntime", "matplotlib.figure", "matplotlib.backends.backend_agg", "torch.onnx",
             "onnxscript", "torch.onnx._internal.exporter._core", "torch._inductor",
             "torch._inductor.decomposition", "networkx")  # fmt: skip

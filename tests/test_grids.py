@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.grids import LARGEST_TEXT, LOWEST_ROW, WIDEST, draw_margin, legible
+from zoo.grids import GAP, LARGEST_TEXT, LOWEST_ROW, WIDEST, draw_margin, grid, legible
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,24 @@ def test_text_grows_with_the_page_and_fits_into_its_row() -> None:
     assert height(LOWEST_ROW, 4000) <= LOWEST_ROW
     assert height(100, 512) > height(LOWEST_ROW, 512)
     assert height(100, 512) < height(100, 1000) == height(100, 5000)
+
+
+def test_captions_stand_below_their_pictures_and_need_room_only_where_there_are_any() -> None:
+    pictures = np.zeros((4, 60, 60, 1), np.uint8)
+    plain = grid(pictures, 2)
+    captions = ("", "", "", "glyph")
+    page = grid(pictures, 2, captions=captions)
+    line = len(page) - len(plain)
+    assert 12 <= line <= 40
+    np.testing.assert_array_equal(page[: -line - GAP], plain[:-GAP])
+    below = page[-line - GAP :, :, 0]
+    left, right = np.split(below, [page.shape[1] // 2], axis=1)
+    assert (left == 255).all()
+    assert (right < 100).any()
+    assert (right[[0, -GAP - 1]] > 200).all(), "no letter is cut off above or below"
+    assert (below[:, [0, -1]] == 255).all()
+
+
+def test_a_page_is_as_wide_as_asked_for() -> None:
+    pictures = np.zeros((3, 28, 28, 1), np.uint8)
+    assert 512 <= grid(pictures, 3).shape[1] < 1024 <= grid(pictures, 3, across=1024).shape[1]

@@ -36,6 +36,7 @@ DIMENSIONS: Mapping[str, tuple[str, ...]] = {
 RATED = frozenset({"audio"})  # kinds whose numbers are a signal in time, of so many a second
 PICTORIAL = frozenset({"image"})  # kinds whose rows are pictures
 NAMED = frozenset({"label"})  # kinds whose numbers are classes, which are asked for by name
+CODED = frozenset({"latent"})  # kinds whose rows are codes of a model
 # What the names in `Port.classes` are called where they are no classes, by kind.
 CLASSES_ARE: Mapping[str, str] = {"text": "symbols", "values": "columns"}
 
@@ -70,7 +71,7 @@ class Port:
             they have more than 8 bits; None where they are bytes.
         default: number that fills an input which nobody supplies, such as a temperature.
         next: of an input, the output that is this input in the next round. A graph with such a
-            port is one step of a loop; what it gets in the first round is drawn or the default.
+            port is one step of a loop; in the first round it is drawn, the default, or data.
 
     Attributes:
         colours: of an image, ``"grey"`` or ``"RGB"`` by its channels; empty for other numbers.
@@ -411,6 +412,11 @@ def describe_port(port: Port) -> str:
 def is_pictorial(port: Port) -> bool:
     """Whether pictures can be read into a port, or written from it."""
     return port.is_picture and port.channels in (1, 3) and port.range is not None
+
+
+def is_code(port: Port) -> bool:
+    """Whether the rows of a port are codes, all of as many real numbers."""
+    return port.kind in CODED and port.dtype == "float32" and not has_dynamic_size(port)
 
 
 def translates_to(signature: Signature) -> str:

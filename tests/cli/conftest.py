@@ -9,6 +9,12 @@ import pytest
 
 from tests.process import zoo, zoo_json
 
+WITHOUT = """
+import sys
+for name in ("torch", "onnx", "onnxscript", "lightning_fabric", "matplotlib", "tensorboard"):
+    sys.modules[name] = None
+"""
+
 
 @pytest.fixture(scope="package")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -30,3 +36,20 @@ def in_trained(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(trained)
     monkeypatch.setenv("ZOO_HOME", str(trained / "home"))
     return trained
+
+
+@pytest.fixture
+def without_torch(tmp_path: Path) -> dict[str, str]:
+    """An environment in which none of the packages of the extras can be imported."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    paths = filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])
+    return {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture
+def without_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment whose package of published weights is empty."""
+    folder = tmp_path_factory.mktemp("empty")
+    (folder / "zoo_weights").mkdir()
+    (folder / "zoo_weights" / "__init__.py").touch()
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}

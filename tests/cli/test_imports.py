@@ -46,6 +46,8 @@ def imported_by(*words: str) -> list[str]:
         ["data", "list"],
         ["train", "--help"],
         ["run", "--help"],
+        ["explore", "--help"],
+        ["explore", "map", "--help"],
     ],
     ids=" ".join,
 )

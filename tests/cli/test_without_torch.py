@@ -11,11 +11,6 @@ import pytest
 
 from tests.process import error_of, zoo
 
-WITHOUT = """
-import sys
-for name in ("torch", "onnx", "onnxscript", "lightning_fabric", "matplotlib", "tensorboard"):
-    sys.modules[name] = None
-"""
 NOTED = """
 import json, sys
 from zoo.cli import main
@@ -24,13 +19,6 @@ try:
 except SystemExit as end:
     print(json.dumps([end.code, "torch" in sys.modules]))
 """
-
-
-@pytest.fixture
-def without_torch(tmp_path: Path) -> dict[str, str]:
-    """An environment in which none of the packages of the extras can be imported."""
-    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
-    return {"PYTHONPATH": str(tmp_path)}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +31,7 @@ def without_torch(tmp_path: Path) -> dict[str, str]:
         ["sample", "vae"],
         ["sample", "first"],
         ["eval", "first"],
+        ["explore", "first", "manifold"],
         ["export", "first", "--onnx"],
         ["plugins", "check", "zoo-autoencoders"],
     ],
@@ -65,6 +54,8 @@ def test_a_verb_that_needs_torch_names_the_extra(
         ["plugins"],
         ["runs"],
         ["runs", "show", "first"],
+        ["runs", "movie", "first", "-o", "x.webp"],
+        ["compare", "first", "plain"],
         ["doctor"],
         ["doctor", "first"],
     ],
@@ -97,6 +88,9 @@ def test_tensorboard_is_looked_for_before_anything_is_imported(
         ["sample", "vea"],
         ["sample", "first", "--data", "fasion-mnist"],
         ["eval", "vea"],
+        ["explore", "vea", "map"],
+        ["explore", "first", "map", "--data", "fasion-mnist"],
+        ["explore", "first", "map", "-o", "map.gif"],
         ["eval", "first", "--data", "fasion-mnist"],
         ["export", "vea", "--onnx"],
         ["export", "first", "--onnx", "--int8", "--data", "fasion-mnist"],

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tests.evaluation.toys import Measured, Toy, store, trained
 from zoo import DataSpec, Graph, Port
-from zoo.evaluation.metrics import Translation, measure_pairs, translators, validation_metrics
+from zoo.evaluation.evaluate import validation_metrics
+from zoo.evaluation.pairs import Translation, measure_pairs, translators
 
 SPEC = DataSpec.of_images("animals", 3, 8, 6, domains=("Horse", "Zebra"))
 RANDOM = np.random.default_rng(0)

@@ -102,3 +102,19 @@ def test_more_samples_estimate_the_same_bound_with_less_noise() -> None:
 
 def test_without_hidden_layers_it_is_linear_and_still_a_vae() -> None:
     assert set(terms(build(hidden=""))) == {"reconstruction", "kl"}
+
+
+def test_importance_weights_are_the_densities_of_their_draws() -> None:
+    model, images, samples = build(), clothes(6), 5
+    with torch.no_grad():
+        torch.manual_seed(3)
+        weights = model.log_importance_weights({"image": images}, samples)
+        torch.manual_seed(3)
+        mu, logvar = model.encoder(images)
+        posterior = Normal(mu, (logvar / 2).exp())
+        z = mu + (logvar / 2).exp() * torch.randn(samples, *mu.shape)
+        logits = torch.stack([model.decoder(each) for each in z])
+        wanted = model.log_likelihood(images, logits)
+        wanted = wanted + (Normal(0.0, 1.0).log_prob(z) - posterior.log_prob(z)).sum(dim=-1)
+    assert weights.shape == (samples, 6)
+    torch.testing.assert_close(weights, wanted, rtol=1e-5, atol=1e-3)

@@ -127,6 +127,36 @@ def encoder(path: Path) -> Path:
     return save(path, described, nodes, {"axes": np.array([1])})
 
 
+def halves(folder: Path, **changes: Any) -> Path:
+    """Write encode.onnx and decode.onnx: a code is the means of the left and the right half.
+
+    image (batch, 1, 28, 28) -> code (batch, 2) -> image, of one value on each side; standard normal
+    prior. `changes` are those of the description of both.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    image = Port.image("image", CLOTHES.pictures)
+    sides = np.zeros((2, 28, 28), np.float32)
+    sides[0, :, :14] = sides[1, :, 14:] = 1
+    sides = sides.reshape(2, 784)
+    code, mean = Port.latent("code", 2), Port.latent("mean", 2, prior=None)
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["mean"]),
+    ]
+    described = changed(describe("encode", [image], [mean]), **changes)
+    save(folder / "encode.onnx", described, nodes, {"weights": sides.T / 392})
+    nodes = [
+        helper.make_node("MatMul", ["code", "sides"], ["sum"]),
+        helper.make_node("Clip", ["sum", "least", "greatest"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "shape"], ["image"]),
+    ]
+    constants = {"sides": sides, "least": np.float32(-1), "greatest": np.float32(1),
+                 "shape": np.array([-1, 1, 28, 28])}  # fmt: skip
+    described = changed(describe("decode", [code], [image]), **changes)
+    save(folder / "decode.onnx", described, nodes, constants)
+    return folder
+
+
 def negative(
     path: Path, data: DataSpec = PHOTOS, *, any_size: bool = False, batch: int | str = "batch"
 ) -> Path:

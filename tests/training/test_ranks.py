@@ -34,6 +34,7 @@ def test_games_of_several_players_on_two_ranks() -> None:
     assert done.stdout.splitlines() == [
         "Dots equal",
         "GradientPenalty equal",
+        "stopped at one step, asked seldom",
         "the ranks ended with different weights",
         "training diverged at step 1: discriminator/real is nan",
     ]
@@ -65,6 +66,7 @@ def ranks_of(process: int) -> list[int]:
     return children + [each for child in children for each in ranks_of(child)]
 
 
+@pytest.mark.slow
 def test_two_ranks_killed_and_resumed_are_the_same_run() -> None:
     zoo(*small_training(DCGAN, "whole", steps=30), *TWO)
     process = start([*small_training(DCGAN, "broken", steps=30), *TWO])

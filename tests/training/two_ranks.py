@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import signal
 import sys
 from contextlib import nullcontext
 
@@ -19,7 +21,7 @@ from zoo.data.batches import Batches
 from zoo.errors import UnhealthyError, ZooError
 from zoo.training import devices
 from zoo.training.config import Settings
-from zoo.training.players import setup_players
+from zoo.training.players import TrainState, setup_players
 from zoo.training.trainer import Budget, train_steps
 
 
@@ -37,6 +39,7 @@ def main() -> None:
         list(train_steps(state, batches, Budget(6, float("inf"))))
         first, second = devices.check_ranks_agree(state.model, ranks)
         said.append(f"{kind.__name__} {'equal' if first == second else 'unequal'}")
+    said.append(stopped_by_one_rank(state, batches))
     with torch.no_grad():
         next(state.model.parameters()).add_(rank)
     try:
@@ -54,6 +57,24 @@ def main() -> None:
         sys.stdout.write("\n".join(said) + "\n")
     del state
     devices.stop_ranks(ranks)
+
+
+def stopped_by_one_rank(state: TrainState, batches: Batches) -> str:
+    """Train until only the second rank hears a signal; return where both stopped."""
+    asked = 0
+
+    def stop_signal() -> int:
+        nonlocal asked
+        asked += 1
+        return signal.SIGTERM if state.ranks.rank == 1 and asked == 5 else 0
+
+    results = list(train_steps(state, batches, Budget(1000, math.inf), stop_signal=stop_signal))
+    steps = results[-1].step
+    same = devices.max_over_ranks(state.ranks, steps, -steps) == [steps, -steps]
+    seldom = asked < steps / 2
+    return (
+        f"stopped at {'one step' if same else 'two steps'}, asked {'seldom' if seldom else 'often'}"
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -17,15 +17,28 @@ if TYPE_CHECKING:
     from zoo.catalog.lookup import ModelEntry
     from zoo.data.location import DataLocation
     from zoo.data.store import Store
+    from zoo.identity import Identity
     from zoo.modalities.base import DecodeOptions
     from zoo.model.weights import Trained
-    from zoo.ports import Fit, Port
+    from zoo.ports import Fit
     from zoo.training.run import Run
 
 FITS: tuple[Fit, ...] = ("cover", "contain", "stretch")
 FIT_HELP = "How pictures of other proportions fit: cut off, surrounded by their edges, distorted"
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+class Described(Protocol):
+    """Something trained that says what it is, such as `zoo.model.weights.Trained`."""
+
+    @property
+    def identity(self) -> Identity:
+        """What it is."""
+
+    @property
+    def path(self) -> Path:
+        """Where its weights or exported files are."""
 
 
 class SuggestingChoice(click.Choice[str]):
@@ -220,20 +233,26 @@ def find_assets(entry: ModelEntry) -> dict[str, Path]:
     return asset_files(entry.card.assets, fetch_with_progress)
 
 
-def source_for(trained: Trained, data: str | None) -> DataLocation:
+def source_for(trained: Described, data: str | None) -> DataLocation:
     """Find the data that the user named, or that the model was trained on.
 
-    A weight file alone knows what its data was called, not where it is.
+    A weight file alone knows what its data was called, not where it is: then it is the catalogue's
+    data set of that name.
 
     Raises:
-        UsageError: none is named, and the weight file is not a run's.
+        UsageError: none is named, the weight file is not a run's, and the catalogue has none.
         NotFoundError: the data is gone, or the run is damaged.
     """
+    from zoo.catalog.lookup import dataset_called
     from zoo.training.config import find_data
 
     if data is not None:
         return fetch_source(data)
-    run = run_of(trained.path)
+    run, spec = run_of(trained.path), trained.identity.data
+    row = dataset_called(spec.name)
+    if run is None and row and row.licence == spec.licence:  # else a folder of the same name
+        say(f"data: {spec.name}, which it was trained on; --data takes other data")
+        return fetch_source(spec.name)
     if run is None:
         raise UsageError(
             f"{trained.path} belongs to no run: on which data?",
@@ -250,14 +269,14 @@ def source_for(trained: Trained, data: str | None) -> DataLocation:
     return fetch_source(find_data(run, trained_on))
 
 
-def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) -> Store:
+def open_like_training(trained: Described, source: DataLocation, fit: Fit | None) -> Store:
     """Decode data as that of a training was, with its own fit if None.
 
     Raises:
         UsageError: the data is of another form than in the training, or has nothing to fit.
     """
     from zoo.data.store import open_store, with_names
-    from zoo.data.survey import decode_options
+    from zoo.data.survey import decode_options, describe_change
     from zoo.modalities import modality_of
     from zoo.training.config import load_job
 
@@ -282,18 +301,11 @@ def open_like_training(trained: Trained, source: DataLocation, fit: Fit | None) 
         if now.shape != port.shape or (now.classes != port.classes and not port.is_label):
             raise UsageError(
                 f"{port.name} of {store.spec.name} is other data than in the training",
-                cause="its columns or symbols have other names"
-                if now.shape == port.shape
-                else f"{describe_row(now)} in place of {describe_row(port)}",
+                cause=describe_change(port, now),
                 hint="--data with the same columns, symbols or sizes",
                 code="wrong-data",
             )
     return store
-
-
-def describe_row(port: Port) -> str:
-    """Return the shape of one row of a port in words."""
-    return " × ".join(map(str, port.shape[1:])) or "a number"
 
 
 def open_held_out(
@@ -352,6 +364,36 @@ def load_target(target: str, data: str | None) -> Trained:
     return trained
 
 
+def find_run_or_folder(name: str) -> Run:
+    """Return the run of an id or of ``@last``, as `find_run` does, or of a run folder anywhere.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    from zoo.training.run import Run, find_run
+
+    try:
+        return find_run(name)
+    except NotFoundError:
+        if (Path(name) / "run.json").is_file():
+            return Run(Path(name).resolve())
+        raise
+
+
+def check_suffix(output: Path, suffix: str) -> None:
+    """Check that ``-o`` names a file of one kind, such as ``".png"``.
+
+    Raises:
+        UsageError: it names another kind, or a folder.
+    """
+    if output.suffix.lower() != suffix or output.is_dir():
+        raise UsageError(
+            f"-o {output}: what is written is a {suffix} file",
+            hint=f"-o {output.stem or 'x'}{suffix}",
+            code="bad-output",
+        )
+
+
 def find_weights(target: str) -> Path:
     """Return the weight file of a path, of ``@last``, else of a run, else of a model.
 
@@ -387,7 +429,7 @@ def find_weights(target: str) -> Path:
 
 def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str) -> Path:
     """Return the weights of a model's latest finished run, else its published weights."""
-    from zoo.catalog.lookup import published_weights
+    from zoo.catalog.lookup import published_weights, weights_here
 
     of_model = (entry.card.name, entry.plugin.distribution)
     unfinished = None
@@ -398,13 +440,20 @@ def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str) -> Pa
         if run.fact("status") == "finished":
             return run.weights
         unfinished = unfinished or run
-    published = published_weights(entry)
-    if published is not None:
+    published, here = published_weights(entry), weights_here(entry)
+    if here is not None or (published is not None and published.file.urls):
+        about = f": {published.summary}" if published else ""
+        say(f"no finished run of {entry.name} here; its published weights are taken{about}")
+    if here is not None:
+        return here
+    if published is not None and published.file.urls:
         return fetch_with_progress(published.download) / published.file.name
     if unfinished is None:
+        missing = "its published weights are in the package zoo-weights, which is not installed"
         raise NotFoundError(
             f"{entry.name} has no finished run here and no published weights",
-            hint=f"zoo train {target}",
+            cause=missing if published else "",
+            hint=f"zoo train {target}" + (", or install zoo-weights" if published else ""),
             code="no-finished-run",
         )
     step = unfinished.identity.step if unfinished.identity else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -10,10 +11,12 @@ import click
 from zoo.cli import arguments
 from zoo.cli.output import print_json, print_table, say
 from zoo.errors import UsageError
+from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES
 
 if TYPE_CHECKING:
     from zoo.evaluation.classes import SampleReport
-    from zoo.evaluation.metrics import Translation
+    from zoo.evaluation.measurement import Measurement
+    from zoo.evaluation.pairs import Translation
     from zoo.ports import Fit
 
 SAMPLES = 1000
@@ -25,40 +28,52 @@ SAMPLES = 1000
 @arguments.fit_option()
 @click.option("--split", type=arguments.SuggestingChoice(["train", "validation", "test"]),
               help="Which images [test, where the data has them, else validation].")  # fmt: skip
+@click.option("--metrics", "families", multiple=True,
+              type=arguments.SuggestingChoice([*FAMILIES]),
+              help="Measure only these [all that apply].")  # fmt: skip
 @click.option("--samples", type=click.IntRange(10, 100_000), metavar="N",
-              help=f"Classify N samples by a classifier of the data [{SAMPLES:,}, where no "
-              "metric of the model says how good it is].")  # fmt: skip
+              help=f"Compare N samples with real pictures [{SAMPLES:,}, where no metric of the "
+              "model says how good it is].")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(1, 100), default=1, metavar="N",
+              help="Measure samples of N seeds, and tell the spread [1].")  # fmt: skip
+@click.option("--importance-samples", type=click.IntRange(1, 10_000),
+              default=IMPORTANCE_SAMPLES, metavar="K",
+              help=f"Of the bound of log p(x) [{IMPORTANCE_SAMPLES}].")  # fmt: skip
 @arguments.json_option
 def verb(
     target: str,
     data: str | None,
     fit: Fit | None,
     split: str | None,
+    families: tuple[str, ...],
     samples: int | None,
+    seeds: int,
+    importance_samples: int,
     as_json: bool,
 ) -> None:
     """Measure TARGET on images that it has not seen.
 
-    With the model's own metrics, where it has some. A model that translates between two domains is
-    compared with the true partners, where the data knows them. The samples of a model are
-    classified by a classifier of labelled data, which is trained the first time, and kept.
+    With the model's own metrics, where it has some, and with those that apply to what it does:
+    reconstruction, code, likelihood, samples, translation. Each number has the interval that it
+    stays in when it is measured again, and its protocol: what another number must share to be
+    compared with it. Samples are classified by a classifier of labelled data, which is trained the
+    first time, and kept.
     """
     trained = arguments.load_target(target, data)
-    from zoo.evaluation.classes import classify_samples
-    from zoo.evaluation.metrics import measure_pairs, needs_classifier, validation_metrics
+    from zoo.evaluation.evaluate import evaluate
     from zoo.modalities import modality_of
 
     source = arguments.source_for(trained, data)
     store, chosen = arguments.open_held_out(trained, source, fit, split)
-    metrics, images = validation_metrics(trained, store, chosen)
-    pairs = measure_pairs(trained.model, store, chosen)
-    if samples is None and needs_classifier(trained, store, chosen):
-        samples = SAMPLES
-    classes = classify_samples(trained, store, chosen, samples, say) if samples else None
+    found = evaluate(
+        trained, store, chosen, say,
+        families=families, samples=samples, seeds=seeds, importance_samples=importance_samples,
+    )  # fmt: skip
     model, name = trained.identity.model, store.spec.name
-    if not (metrics or pairs or classes):
+    if not (found.metrics or found.measurements or found.pairs):
         raise UsageError(
-            f"nothing can be measured of {model} on {name}",
+            f"nothing can be measured of {model} on {name}"
+            + (f" by {', '.join(families)}" if families else ""),
             cause="it declares no metrics; samples are classified on labelled data, "
             "translations compared on a split whose true pairs are known",
             hint="--data NAME|PATH with labels or pairs; zoo data check says what a folder holds",
@@ -66,19 +81,54 @@ def verb(
         )
     if as_json:
         print_json({
-            "model": model, "data": name, "split": chosen, "images": images, "metrics": metrics,
-            "pairs": [way.to_json() for way in pairs],
-            "classes": classes.to_json() if classes else None,
+            "model": model, "step": trained.identity.step, "data": name, "split": chosen,
+            "images": found.items, "metrics": found.metrics,
+            "measurements": [asdict(each) for each in found.measurements],
+            "pairs": [way.to_json() for way in found.pairs],
+            "classes": found.classes.to_json() if found.classes else None,
         })  # fmt: skip
         return
-    if metrics:
-        first = store.spec.ports[0]
-        items = "images" if first.is_picture else modality_of(first).items
-        _print_metrics(metrics, f"{images:,} {items} of {name}, {chosen} split")
-    if pairs:
-        _print_pairs(pairs, f"{pairs[0].pairs:,} pairs of {name}, {chosen} split")
-    if classes:
-        _print_classes(classes, model, name)
+    first = store.spec.ports[0]
+    items = "images" if first.is_picture else modality_of(first).items
+    if found.metrics:
+        _print_metrics(found.metrics, f"{found.items:,} {items} of {name}, {chosen} split")
+    if found.measurements:
+        _print_measurements(found.measurements, f"{name}, {chosen} split")
+    if found.pairs:
+        _print_pairs(found.pairs, f"{found.pairs[0].pairs:,} pairs of {name}, {chosen} split")
+    if found.classes:
+        _print_classes(found.classes, model, name)
+
+
+def _print_measurements(measurements: Sequence[Measurement], heading: str) -> None:
+    """Print a table of numbers with their spread, and under it the protocols."""
+    click.echo(f"measured by zoo on {heading}")
+    print_table(
+        ["metric", "graph", "value", "spread", "better"],
+        [
+            (each.name, each.graph, f"{each.value:.4g} {each.unit}".strip(),
+             f"{each.spread.low:.4g} to {each.spread.high:.4g}" if each.spread else "-",
+             each.better)
+            for each in measurements
+        ],
+    )  # fmt: skip
+    kinds = {each.spread.of for each in measurements if each.spread}
+    if "bootstrap" in kinds:
+        click.echo("spread: 95 % of the means of resampled images (bootstrap)")
+    if "seeds" in kinds:
+        click.echo("spread of samples: least and greatest of all seeds")
+    protocols: dict[str, dict[str, None]] = {}
+    for each in measurements:
+        words = "; ".join(f"{key.replace('_', ' ')} {_plain(value)}"
+                          for key, value in each.protocol.items())  # fmt: skip
+        protocols.setdefault(words, {})[each.name] = None
+    for words, names in protocols.items():
+        if words:
+            click.echo(f"{', '.join(names)}: {words}")
+
+
+def _plain(value: object) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 
 def _print_metrics(metrics: Mapping[str, float], heading: str) -> None:

@@ -225,7 +225,7 @@ def _compare_metrics(
     trained: Trained, store: Store, split: str, sessions: Mapping[str, Session]
 ) -> list[MetricComparison]:
     """Compute the metrics of a model, and again with exported files in place of its functions."""
-    from zoo.evaluation.metrics import compute_metrics
+    from zoo.evaluation.evaluate import compute_metrics
     from zoo.export.bundle import MetricComparison
     from zoo.export.quality import substitute_graphs
 

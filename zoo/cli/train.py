@@ -15,13 +15,14 @@ import click
 from zoo.cli import arguments
 from zoo.cli.command import ignore_interrupts
 from zoo.cli.output import is_first_rank, print_json, say
-from zoo.errors import InterruptedRunError, UsageError
+from zoo.errors import InterruptedRunError, UsageError, did_you_mean
 from zoo.training.launch import note_on_allocation
 from zoo.training.monitors import alert_history
 from zoo.training.run import RUNS, Run, check_run_name, name_taken
 
 if TYPE_CHECKING:
     from zoo.training.batch_size import Search
+    from zoo.training.compile_trials import CompileTrial
     from zoo.training.config import Job
     from zoo.training.plan import Plan
     from zoo.training.train import TrainResult
@@ -58,6 +59,24 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(rows)
 
 
+def check_batch_size(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    """Return the value of --batch-size; that a number is one is checked with the other options.
+
+    Raises:
+        UsageError: it is another word than ``auto``.
+    """
+    if value is not None and value != AUTO_BATCH_SIZE and value.isalpha():
+        raise UsageError(
+            f"--batch-size {value[:40]!r} is neither a number nor {AUTO_BATCH_SIZE}."
+            f"{did_you_mean(value, [AUTO_BATCH_SIZE])}",
+            hint=f"--batch-size 64, or --batch-size {AUTO_BATCH_SIZE}",
+            code="bad-value",
+        )
+    return value
+
+
 @click.command("train", cls=GroupedCommand)
 @click.argument("model", required=False, shell_complete=arguments.complete_models)
 @arguments.data_option("Data set, folder or archive [the model's].")
@@ -84,7 +103,7 @@ class GroupedCommand(click.Command):
               help="Do not train this network, or the networks of this player.")  # fmt: skip
 @click.option("--lr", "rates", metavar="[NETWORK=]RATE", multiple=True,
               help="Learning rate, for models that have one; or that of one network.")  # fmt: skip
-@click.option("--batch-size", metavar="N|auto",
+@click.option("--batch-size", metavar="N|auto", callback=check_batch_size,
               help="Images a step; auto measures which number is the fastest here.")  # fmt: skip
 @click.option("--ema", metavar="DECAY", help="Sample from averaged weights, such as 0.999.")
 @click.option(
@@ -94,6 +113,8 @@ class GroupedCommand(click.Command):
 @click.option("--deterministic", is_flag=True, help="Refuse operations whose result may vary.")
 @click.option("--device", type=arguments.SuggestingChoice(["auto", "cpu", "cuda", "mps"]),
               help="What computes.")  # fmt: skip
+@click.option("--compile", "with_trials", is_flag=True,
+              help="Compile the networks that torch makes faster, as measured first.")  # fmt: skip
 @click.option("--devices", metavar="N",
               help="Devices that share each batch [1, or as torchrun says].")  # fmt: skip
 @click.option(
@@ -150,15 +171,15 @@ def verb(
     if dry_run:
         _dry_run(resume, options, as_json=as_json)
         return
-    search = None
+    measured: dict[str, Any] = {}
     if resume is not None:
         run = find_resumed(resume, options["model"])
         result = _resume(run, name, options, tensorboard=tensorboard, as_json=as_json)
     else:
-        job, search = _new_job(options)
+        job, measured = _new_job(options)
         result = _train(job, name=name, tensorboard=tensorboard)
     if result is not None:  # else a rank that is not the first
-        _print_result(result, search, as_json=as_json)
+        _print_result(result, measured, as_json=as_json)
 
 
 def _start_process(retries: int) -> None:
@@ -183,32 +204,66 @@ def _dry_run(resume: str | None, options: Mapping[str, Any], *, as_json: bool) -
         raise UsageError(
             "--dry-run is for a new run", hint="zoo runs show RUN", code="conflicting-options"
         )
-    job, search = _new_job(options)
+    job, measured = _new_job(options)
     from zoo.training.plan import plan
 
     found = plan(job)
     if found is not None and as_json:
-        print_json(asdict(found) | _as_json(search))
+        print_json(asdict(found) | measured)
     elif found is not None:
         _print_plan(found)
 
 
-def _new_job(options: Mapping[str, Any]) -> tuple[Job, Search | None]:
-    """Return a new training, and what was measured where its batch size is to be found."""
+def _new_job(options: Mapping[str, Any]) -> tuple[Job, dict[str, Any]]:
+    """Return a new training and, as JSON, what was measured to find some of its options."""
     from zoo.cli.job import create_job
 
-    words = [each.partition("=")[0].strip() for each in options["assignments"]]
-    if options["batch_size"] != AUTO_BATCH_SIZE:
-        return create_job(**options), None
-    job = create_job(**{**options, "batch_size": None})
-    if {"batch_size", "batch-size"}.intersection(words):  # --set is stronger
-        return job, None
+    given = dict(options)
+    searches, tries = given["batch_size"] == AUTO_BATCH_SIZE, given.pop("with_trials")
+    if searches:
+        given["batch_size"] = None
+    job = create_job(**given)
+    measured: dict[str, Any] = {}
+    keys = [each.partition("=")[0] for each in options["assignments"]]
+    assigned = {key.strip().replace("-", "_") for key in keys}  # which is stronger
+    if searches and "batch_size" not in assigned:
+        job, measured["batch_size_search"] = _with_best_batch_size(job)
+    if tries and "compile" not in assigned:
+        job, measured["compile_trials"] = _with_best_networks(job)
+    return job, measured
+
+
+def _with_best_batch_size(job: Job) -> tuple[Job, dict[str, Any]]:
+    """Return a training with the batch size that is the fastest, and what was measured."""
     from zoo.training.batch_size import search_batch_size
 
     found = search_batch_size(job)
     for line in _describe_search(found, job.items):
         say(line)
-    return replace(job, settings=replace(job.settings, batch_size=found.fastest)), found
+    return replace(job, settings=replace(job.settings, batch_size=found.fastest)), asdict(found)
+
+
+def _with_best_networks(job: Job) -> tuple[Job, list[dict[str, Any]]]:
+    """Return a training that compiles the networks which gain from it, and what was measured."""
+    from zoo.training.compile_trials import try_compiling
+
+    say("compiling each network to measure its steps; that takes up to some minutes a network")
+    trials = []
+    for trial in try_compiling(job):
+        say(_describe_trial(trial))
+        trials.append(trial)
+    names = tuple(each.network for each in trials if each.pays)
+    return replace(job, settings=replace(job.settings, compile=names)), [*map(asdict, trials)]
+
+
+def _describe_trial(trial: CompileTrial) -> str:
+    """Return in words what compiling a network changes, and whether it will be compiled."""
+    if trial.gain is None:
+        return f"{trial.network}: not compiled: {trial.why_not}"
+    return (
+        f"{trial.network}: {trial.compile_seconds:.0f} s to compile, "
+        f"a step {trial.gain:.2f} times as fast; {'' if trial.pays else 'not '}compiled"
+    )
 
 
 def _describe_search(found: Search, items: str) -> tuple[str, str]:
@@ -224,10 +279,6 @@ def _describe_search(found: Search, items: str) -> tuple[str, str]:
     )
 
 
-def _as_json(search: Search | None) -> dict[str, Any]:
-    return {"batch_size_search": asdict(search)} if search else {}
-
-
 def _resume(
     run: Run, name: str | None, options: Mapping[str, Any], *, tensorboard: bool, as_json: bool
 ) -> TrainResult | None:
@@ -241,7 +292,15 @@ def _resume(
         if options["batch_size"] == AUTO_BATCH_SIZE:
             own = load_job(run)[0].get("training", {}).get("batch_size", "a number")
             raise contradiction(run, "batch_size", AUTO_BATCH_SIZE, str(own))
-        job, changes = resume_job(run, **options)
+        if options["with_trials"]:
+            own = ",".join(load_job(run)[0].get("training", {}).get("compile", []))
+            raise UsageError(
+                f"--compile measures for a new run; run {run.name!r} compiles {own or 'nothing'}",
+                hint=f"zoo train --resume {run.name} --set compile=NETWORK compiles another",
+                code="conflicting-options",
+            )
+        given = {key: value for key, value in options.items() if key != "with_trials"}
+        job, changes = resume_job(run, **given)
         if _is_complete(run, changes):
             if as_json:
                 print_json(_result_of(run))
@@ -330,12 +389,12 @@ time         {milliseconds:.1f} ms a step, about {found.estimated_seconds:,.0f} 
 would write  {", ".join(found.writes)} in a new folder below runs/""")
 
 
-def _print_result(result: TrainResult, search: Search | None, *, as_json: bool) -> None:
+def _print_result(result: TrainResult, measured: Mapping[str, Any], *, as_json: bool) -> None:
     """Print how a training ended and what to do next; raise what a signal ended it with."""
     from zoo.training.launch import exit_code
 
     if as_json:
-        print_json(asdict(result) | _as_json(search))
+        print_json(asdict(result) | dict(measured))
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     say(f"{result.status} after {result.step} steps, {result.seconds:.0f} s  {metrics}".rstrip())
     say(f"run {result.run}: {result.path}")

@@ -105,22 +105,44 @@ class SampleReport:
         }
 
 
-def classify_samples(
-    trained: Trained, store: Store, split: str, count: int, log: Log
-) -> SampleReport:
-    """Draw samples and classify them, and real images, by a classifier of the data.
+@dataclass(frozen=True)
+class Samples:
+    """Samples (N, H, W, C) of a graph, and the class that each was asked to be of, if any."""
+
+    graph: str
+    images: Pixels
+    asked: NDArray[np.int64] | None
+
+
+def draw_classes(
+    trained: Trained, store: Store, split: str, count: int, seed: int = SEED
+) -> Samples:
+    """Draw samples of a model, to be compared with the labelled images of a split.
 
     A model that can be asked for a class is asked for each equally often, with the same noise; the
-    count of samples is rounded down to that. The real images are those of the split. `log` is
-    called with a line when the classifier has to be trained first.
+    count of samples is rounded down to that.
 
     Raises:
         UsageError: the model cannot be sampled, the data has no labels, or other classes than
             the model can be asked for.
     """
     model, names = trained.model, store.spec.classes
-    graphs = model.graphs()
-    drawn = [name for name in samplers(model) if is_pictorial(graphs[name].outputs[0])]
+    graph = drawing_graph(trained, store, split)
+    if not _takes_class(model, graph, names):
+        return Samples(graph, draw_samples(model, graph, count=count, seed=seed), None)
+    each = max(1, count // len(names))
+    images = draw_samples(model, graph, count=each, seed=seed, classes=range(len(names)))
+    return Samples(graph, images, np.repeat(np.arange(len(names)), each))
+
+
+def drawing_graph(trained: Trained, store: Store, split: str) -> str:
+    """Return the graph whose samples can be compared with the labelled images of a split.
+
+    Raises:
+        UsageError: the model cannot be sampled, or the data has no labels.
+    """
+    graphs = trained.model.graphs()
+    drawn = [name for name in samplers(trained.model) if is_pictorial(graphs[name].outputs[0])]
     if not drawn:
         raise UsageError(
             f"no pictures can be sampled of {trained.identity.model}, so none can be classified",
@@ -131,20 +153,32 @@ def classify_samples(
             f"the {split} images of {store.spec.name} have no labels for a classifier",
             code="no-labels",
         )
-    graph = drawn[0]
-    takes_class = _takes_class(model, graph, names)
-    classifier = find_classifier(store, log)
+    return drawn[0]
+
+
+def classify_samples(
+    trained: Trained, store: Store, split: str, count: int, log: Log
+) -> SampleReport:
+    """Draw samples as `draw_classes` does and classify them, and real images of the split.
+
+    `log` is called with a line when the classifier has to be trained first.
+
+    Raises:
+        UsageError: as `draw_classes` and `find_classifier` do.
+    """
+    samples = draw_classes(trained, store, split, count)
+    return report_classes(samples, store, split, find_classifier(store, log))
+
+
+def report_classes(
+    samples: Samples, store: Store, split: str, classifier: Classifier
+) -> SampleReport:
+    """Classify samples, and the real images of a split."""
     images = store.splits[split]
     training = _training_images(store, classifier)
     real = classify_images(images["image"], images["label"], classifier, training)
-    asked: NDArray[np.int64] | None = None
-    if takes_class:
-        each = max(1, count // len(names))
-        asked = np.repeat(np.arange(len(names)), each)
-        samples = draw_samples(model, graph, count=each, seed=SEED, classes=range(len(names)))
-    else:
-        samples = draw_samples(model, graph, count=count, seed=SEED)
-    return SampleReport(names, classify_images(samples, asked, classifier, training), real, split)
+    made = classify_images(samples.images, samples.asked, classifier, training)
+    return SampleReport(store.spec.classes, made, real, split)
 
 
 def classify_images(

@@ -71,10 +71,15 @@ class Network(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits; larger images are averaged down first."""
+        logits: Tensor = self.layers[-1](self.features(image))
+        return logits
+
+    def features(self, image: Tensor) -> Tensor:
+        """Return what the last layer takes, (N, 128)."""
         if image.shape[2:] != self.seen:
             image = adaptive_avg_pool2d(image, self.seen)
-        logits: Tensor = self.layers(image)
-        return logits
+        found: Tensor = self.layers[:-1](image)
+        return found
 
 
 def _convolution(before: int, after: int) -> list[nn.Module]:
@@ -92,11 +97,19 @@ class Classifier:
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of every class, (N, K), for images (N, H, W, C)."""
+        return self._apply(lambda image: self.network(image).softmax(dim=1), images)
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the last layer decides by, (N, 128), for images (N, H, W, C)."""
+        return self._apply(self.network.features, images)
+
+    def _apply(
+        self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
         size = evaluation_batch(self.network.spec)
         batches = in_order({"image": images}, self.network.spec, size, torch.device("cpu"))
         with torch.no_grad():
-            parts = [self.network(batch["image"]).softmax(dim=1).numpy() for batch in batches]
-        return np.concatenate(parts)
+            return np.concatenate([function(batch["image"]).numpy() for batch in batches])
 
 
 def held_out(store: Store) -> tuple[str, Split]:

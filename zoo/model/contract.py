@@ -225,6 +225,15 @@ class Model(nn.Module, ABC):
         del batch
         return None
 
+    def log_importance_weights(self, batch: Batch, samples: int) -> Tensor | None:
+        """Return log p(x, z) − log q(z|x) of draws z ~ q(z|x), in nats, shape (samples, N).
+
+        ``zoo eval`` makes the ELBO and the importance-weighted bound of it. Called in evaluation
+        mode without gradients. The default is None, for models without a posterior.
+        """
+        del batch, samples
+        return None
+
     @classmethod
     def monitors(cls) -> Sequence[Monitor]:
         """Return what only this model can tell of its health; the default is nothing.

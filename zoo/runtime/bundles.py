@@ -70,6 +70,31 @@ def open_graph(path: Path, to: str | None = None, opened: Open = open_session) -
     return replace(session, notes=(f"using {chosen.path}", *session.notes))
 
 
+def plain_graphs(path: Path) -> list[Described]:
+    """Return the plain file of each graph in a folder, or one file alone, with its description.
+
+    Args:
+        path: an ``.onnx`` file, or a folder that ``zoo export`` wrote.
+
+    Raises:
+        UsageError: a folder holds files of several models, or of several weights of one.
+        NotFoundError: there is no such file, it is damaged, or a manifest beside it lists another.
+    """
+    described = _usable(sorted(path.glob("*.onnx")) if path.is_dir() else [path])
+    if len({each.description.weights_sha256 for each in described}) > 1:
+        names = sorted({each.description.identity.model for each in described})
+        raise UsageError(
+            f"{path} holds files of several weights",
+            cause=f"they are of {', '.join(names)}",
+            hint="a folder of one export, or one file",
+            code="which-graph",
+        )
+    graphs: dict[str, list[Described]] = {}
+    for each in described:
+        graphs.setdefault(each.description.graph, []).append(each)
+    return [_plainest(variants) for variants in graphs.values()]
+
+
 def _which(folder: Path, to: str | None, graphs: Sequence[Described]) -> UsageError:
     """Return the error for a folder with several graphs, with the command that runs each."""
     targets = Counter(_target(each.description) for each in graphs)

@@ -25,6 +25,7 @@ from zoo.model.checks import check_graphs
 from zoo.model.weights import describe, init_from
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged, newest, set_aside
+from zoo.training.compiling import compile_networks, explaining_failures
 from zoo.training.config import Job, interval, network_rates
 from zoo.training.devices import Ranks
 from zoo.training.launch import SecondSignal, exit_code
@@ -118,7 +119,9 @@ def _train_first_rank(
         _start_run(run, job, state, batches, checkpoint, log)
         reporter = None
         try:
-            with Progress(job.settings.epochs, job.items) as progress:
+            resume = f"zoo train --resume {run.name} --set compile="
+            explaining = explaining_failures(job.settings, f"{resume} trains without")
+            with explaining, Progress(job.settings.epochs, job.items) as progress:
                 reporter = Reporter(job, run, state, progress, tensorboard=tensorboard)
                 cursor, signal = run_steps(job, state, batches, checkpoint, reporter, stop_signal)
         except BaseException as problem:
@@ -180,7 +183,7 @@ def setup_training(
     Raises:
         NotFoundError: the weights to start from are missing or damaged.
         UsageError: the batch cannot be shared by the ranks, the weights to start from fit nowhere,
-            or there is no such network to freeze.
+            or there is no such network to freeze or to compile.
         PluginError: a graph of the model does not give what its ports say.
     """
     settings = job.settings
@@ -195,6 +198,7 @@ def setup_training(
         for line in init_from(model, job.entry, Path(settings.init_from)):
             log(line)
     state = setup_players(model, ranks, autocast, network_rates(settings.learning_rates))
+    compile_networks(model, settings.compile)
     devices.seed_everything(settings.seed + ranks.rank)
     batches = Batches(
         job.store.splits["train"],
@@ -254,14 +258,14 @@ def run_steps(
     every_steps, every_seconds = interval(job.settings.checkpoint_every)
     saved = time.monotonic()
 
-    def save_is_due(step: int) -> bool:
-        is_due = step % every_steps == 0 or time.monotonic() - saved >= every_seconds
-        return is_due or bool(reporter and reporter.fatal_alert)
+    def save_is_due() -> bool:
+        return time.monotonic() - saved >= every_seconds or bool(reporter and reporter.fatal_alert)
 
     if budget.progress(cursor.step, cursor.seconds) < 1:
         for result in train_steps(
-            state, batches, budget, start=cursor, stop_signal=stop_signal, save_is_due=save_is_due
-        ):
+            state, batches, budget, start=cursor, stop_signal=stop_signal,
+            save_is_due=save_is_due, save_every=every_steps,
+        ):  # fmt: skip
             states = devices.gather_bytes(ranks, rank_state(state)) if result.saves else []
             if reporter:
                 reporter.after_step(result, states)
@@ -292,6 +296,7 @@ def _start_run(
 ) -> None:
     """Write config.toml and run.json of a training that is about to begin or to be resumed."""
     budget, device = Budget.of(job.settings, batches.steps_per_epoch), state.ranks.device
+    goal = state.model.goal
     if job.settings.steps is None and checkpoint is None and budget.steps < FEW_STEPS:
         log(
             f"{budget.steps:,.0f} steps are planned, {batches.steps_per_epoch} an epoch: "
@@ -310,8 +315,11 @@ def _start_run(
         devices=state.ranks.size,
         precision=devices.precision(job.settings, device.type),
         memory_layout=devices.layout_in_words(state.model),
+        compiled=list(job.settings.compile),
         planned_steps=budget.steps if math.isfinite(budget.steps) else None,
         planned_seconds=job.settings.max_seconds,
+        goal=goal.metric if goal else None,
+        goal_direction=goal.direction if goal else None,
         zoo=zoo.__version__,
         torch=torch.__version__,
     )

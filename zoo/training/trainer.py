@@ -20,13 +20,14 @@ from zoo.model.checks import checked_updates
 from zoo.model.contract import Batch, Model, Update
 from zoo.model.weights import own_tensors
 from zoo.training.config import Settings
-from zoo.training.devices import max_over_ranks, mean_over_ranks
+from zoo.training.devices import Ranks, max_over_ranks, mean_over_ranks
 from zoo.training.monitors import AlertError, diverged
 from zoo.training.players import TrainState
 
 MIN_STEPS_BETWEEN_VALIDATIONS = 100  # at ends of epochs: each validation also writes a checkpoint
 READ_EVERY_STEPS = 20  # from a GPU, which would have to wait each time
 NORM_EVERY_STEPS = 5  # of gradients, for the monitors; that they are finite is checked each time
+SECONDS_BETWEEN_AGREEMENTS = 0.5  # of several ranks, on when to save and to stop; each one waits
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,43 @@ class StepResult:
         return self.progress >= 1 or self.signal > 0
 
 
+class Agreement:
+    """What all ranks know of one another: how long it took, and whether one wants to stop or save.
+
+    A single rank asks itself after every step. Several do so about twice a second, since each waits
+    for all the others and for its device; in the steps between, nothing is known to have changed.
+    """
+
+    def __init__(self, ranks: Ranks, start: Cursor) -> None:
+        self.seconds = start.seconds  # of training, at the last agreement
+        self.signal = 0  # number of the signal that asks one of the ranks to stop, or 0
+        self.saves = False  # whether one of them wants a checkpoint after this step
+        self._ranks, self._step, self._next = ranks, start.step, start.step + 1
+
+    def renew(
+        self,
+        step: int,
+        seconds: float,
+        stop_signal: Callable[[], int],
+        save_is_due: Callable[[], bool],
+    ) -> None:
+        """Ask all ranks after a step, if it is time to."""
+        self.saves = False
+        if step < self._next:
+            return
+        each = (seconds - self.seconds) / (step - self._step)
+        self.seconds, signal, saves, each = max_over_ranks(
+            self._ranks, seconds, stop_signal(), save_is_due(), each
+        )
+        self._step, self.signal, self.saves = step, int(signal), saves > 0 or signal > 0
+        self._next = step + (steps_between_agreements(each) if self._ranks.size > 1 else 1)
+
+
+def steps_between_agreements(seconds: float) -> int:
+    """Return after how many steps, which take so many seconds each, ranks agree again."""
+    return max(1, min(READ_EVERY_STEPS, int(SECONDS_BETWEEN_AGREEMENTS / max(seconds, 1e-9))))
+
+
 @dataclass
 class Means:
     """Running means by name, each over the times that a value of this name was added."""
@@ -166,18 +204,21 @@ def train_steps(
     *,
     start: Cursor = Cursor(),
     stop_signal: Callable[[], int] = lambda: 0,
-    save_is_due: Callable[[int], bool] = lambda _: False,
+    save_is_due: Callable[[], bool] = lambda: False,
+    save_every: float = math.inf,
 ) -> Iterator[StepResult]:
     """Train until the budget is spent or a signal came; yield after every step.
 
     `stop_signal` returns the number of the signal that asks this rank to stop, or 0; `save_is_due`
-    whether it wants a checkpoint after a step, beside those of each validation.
+    whether it wants a checkpoint now. There is one in every `save_every` steps, and one with each
+    validation.
 
     Raises:
         AlertError: a term or a gradient is not finite; no network was updated because of it.
     """
     began = time.monotonic() - start.seconds
     step, progress = start.step, budget.progress(start.step, start.seconds)
+    agreement = Agreement(state.ranks, start)
     epochs_per_validation = math.ceil(MIN_STEPS_BETWEEN_VALIDATIONS / batches.steps_per_epoch)
     unread: list[StepValues] = []
     state.model.progress = progress
@@ -189,17 +230,16 @@ def train_steps(
             step += 1
             values = training_step(state, batch, step)
             seconds = time.monotonic() - began
-            progress, signal, due = max_over_ranks(
-                state.ranks, budget.progress(step, seconds), stop_signal(), save_is_due(step)
-            )
+            agreement.renew(step, seconds, stop_signal, save_is_due)
+            progress = budget.progress(step, agreement.seconds)
             state.model.progress = progress
             ends = index == batches.steps_per_epoch
             validates = progress >= 1 or (ends and (epoch + 1) % epochs_per_validation == 0)
             cursor = Cursor(step, epoch + ends, 0 if ends else index, seconds)
             result = StepResult(
                 cursor, progress, values, images=batches.batch_size,
-                epoch_ends=ends, validates=validates, signal=int(signal),
-                saves=validates or due > 0 or signal > 0,
+                epoch_ends=ends, validates=validates, signal=agreement.signal,
+                saves=validates or agreement.saves or step % save_every == 0,
             )  # fmt: skip
             unread.append(values)
             if not state.reads_late or result.saves or len(unread) == READ_EVERY_STEPS:

@@ -120,6 +120,16 @@ class VAE(Model):
         mu, logvar = (each.float() for each in self.encoder(batch["image"]))
         return kl_to_standard_normal(mu, logvar).mean(dim=0)
 
+    def log_importance_weights(self, batch: Mapping[str, Tensor], samples: int) -> Tensor:
+        image = batch["image"]
+        mu, logvar = (each.float() for each in self.encoder(image))
+        noise = torch.randn(samples, *mu.shape, device=mu.device)
+        z = mu + torch.exp(0.5 * logvar) * noise  # (samples, N, latent)
+        logits = self.decoder(z.flatten(0, 1)).unflatten(0, (samples, -1))
+        # log N(z; 0, I) - log N(z; mu, σ²): the constants cancel
+        log_ratio: Tensor = 0.5 * (noise**2 + logvar - z**2).sum(dim=-1)  # (samples, N)
+        return log_ratio + self.log_likelihood(image, logits)
+
     def bound(self, image: Tensor, samples: int) -> tuple[Tensor, Tensor]:
         """Return E[log p(x|z)] over samples z ~ q(z|x), (N,), and KL by dimension, (N, latent)."""
         mu, logvar = (each.float() for each in self.encoder(image))

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from itertools import pairwise, product
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from zoo import Port, UsageError
 
@@ -46,13 +47,23 @@ def levels_of(image: Port, model: str) -> int:
     )
 
 
+class ToMaps(nn.Unflatten):
+    """A row of numbers -> maps (N, C, H, W), channels last in memory, as convolutions are quickest.
+
+    In another layout than the gradient's, the backward pass of the layers behind takes far longer.
+    """
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return super().forward(rows).contiguous(memory_format=torch.channels_last)
+
+
 def way_up(inputs: int, image: Port, *, features: int, levels: int) -> list[nn.Module]:
     """Return the layers of a generator: (N, inputs) -> image (N, C, H, W) in [-1, 1]."""
     widths = [features << level for level in reversed(range(levels))]  # innermost first
     innermost = (widths[0], image.height >> levels, image.width >> levels)
     layers: list[nn.Module] = [
         nn.Linear(inputs, innermost[0] * innermost[1] * innermost[2], bias=False),
-        nn.Unflatten(1, innermost),
+        ToMaps(1, innermost),
         nn.BatchNorm2d(widths[0]),
         nn.ReLU(),
     ]
@@ -87,5 +98,6 @@ def way_down(
             *([nn.BatchNorm2d(after)] if normalised else []),
             nn.LeakyReLU(0.2),
         ]
-    innermost = widths[-1] * (image.height >> levels) * (image.width >> levels)
-    return [*layers, nn.Flatten(), nn.Linear(innermost, 1), nn.Flatten(0)]
+    # over all of the innermost maps: a linear layer, whose gradient has the layout of the maps
+    to_number = nn.Conv2d(widths[-1], 1, (image.height >> levels, image.width >> levels))
+    return [*layers, to_number, nn.Flatten(0)]

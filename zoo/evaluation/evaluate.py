@@ -1,0 +1,150 @@
+"""All that is measured of a trained model on a split of data, family after family of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from zoo.data.batches import common_rows, in_order
+from zoo.data.store import Store
+from zoo.evaluation.classes import SampleReport, classify_samples
+from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES, Measurement
+from zoo.evaluation.pairs import Translation, measure_pairs
+from zoo.model.inference import (
+    affordable_samples,
+    device_of,
+    evaluation_batch,
+    mean_metrics,
+    samplers,
+)
+from zoo.model.weights import Trained
+from zoo.ports import is_pictorial
+
+SAMPLES = 1000  # that are compared with real pictures …
+MOST_ROUNDS = 100_000  # … or fewer, where each takes many rounds of a loop
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of a model on a split.
+
+    `metrics` are the model's own, means over the items; the others are those of the families.
+    """
+
+    items: int
+    metrics: dict[str, float]
+    measurements: list[Measurement]
+    pairs: list[Translation]
+    classes: SampleReport | None
+
+
+def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own default
+    trained: Trained,
+    store: Store,
+    split: str,
+    log: Log,
+    *,
+    families: Sequence[str] = (),
+    samples: int | None = None,
+    seeds: int = 1,
+    importance_samples: int = IMPORTANCE_SAMPLES,
+) -> Evaluation:
+    """Measure a model by some families of metrics, or by all that apply.
+
+    Samples are measured where no metric of the model says how good it is, or where their number is
+    given, or the family is.
+
+    Args:
+        trained: the model.
+        store: data of the model's kind.
+        split: of the data, which is measured on.
+        log: called with a line when a classifier has to be trained first.
+        families: of `FAMILIES`; all, when empty.
+        samples: to draw.
+        seeds: of the noise of samples; each number is the mean over them.
+        importance_samples: of the bound of log p(x).
+
+    Raises:
+        UsageError: samples are asked for, and cannot be drawn or compared.
+    """
+    # these import torchmetrics, which takes a second
+    from zoo.evaluation import codes, likelihood, reconstruction  # noqa: PLC0415
+    from zoo.evaluation.samples import measure_samples  # noqa: PLC0415
+
+    model, wanted = trained.model, families or FAMILIES
+    metrics, items = validation_metrics(trained, store, split)
+    measurements: list[Measurement] = []
+    if "likelihood" in wanted and likelihood.has_likelihood(model):
+        measurements += likelihood.measure_likelihood(model, store, split, importance_samples)
+    if "image" in store.splits[split]:
+        images = store.splits[split]["image"]
+        if "reconstruction" in wanted:
+            for graph in reconstruction.reconstructors(model):
+                measurements += reconstruction.measure_reconstruction(model, graph, images)
+        if "code" in wanted:
+            for graph in codes.encoders(model):
+                measurements += codes.measure_code(model, graph, store, split)
+    pairs = measure_pairs(model, store, split) if "pairs" in wanted else []
+    classes = None
+    if (
+        samples
+        or "samples" in families
+        or ("samples" in wanted and needs_classifier(trained, store, split))
+    ):
+        count = samples or _affordable(trained, SAMPLES)
+        found, classes = measure_samples(trained, store, split, count, seeds, log)
+        measurements += found
+    return Evaluation(items, metrics if "model" in wanted else {}, measurements, pairs, classes)
+
+
+def compute_metrics(trained: Trained, store: Store, split: str, log: Log) -> Iterator[Measurement]:
+    """Compute what a change of the model's files may spoil, one number after the other.
+
+    The model's own metrics; the error to true partners, where the data has pairs; and for samples
+    of labelled data, if no metric of the model has a direction, the share that a classifier
+    recognises. The data has the model's image size and channels.
+    """
+    metrics, _ = validation_metrics(trained, store, split)
+    goal = trained.model.goal
+    for name, value in metrics.items():
+        yield Measurement(name, value, goal.direction if goal and name == goal.metric else "")
+    for way in measure_pairs(trained.model, store, split):
+        yield Measurement(f"error_{way.source}_to_{way.target}", way.error, "lowest", way.graph)
+    if needs_classifier(trained, store, split):
+        count = _affordable(trained, SAMPLES)
+        report = classify_samples(trained, store, split, count, log).samples
+        graph = _drawn_graphs(trained)[0]
+        yield Measurement("recognisable", sum(report.recognisable), "highest", graph)
+
+
+def validation_metrics(trained: Trained, store: Store, split: str) -> tuple[dict[str, float], int]:
+    """Return the model's own metrics, averaged over the images of a split, and their number.
+
+    Of two domains, as many images are taken as the smaller one has. The metrics are empty if the
+    model declares none.
+    """
+    images = store.splits[split]
+    size = evaluation_batch(trained.model.data)
+    batches = in_order(images, store.spec, size, device_of(trained.model))
+    metrics = mean_metrics(trained.model, batches)
+    return metrics, common_rows(images)
+
+
+def needs_classifier(trained: Trained, store: Store, split: str) -> bool:
+    """Whether samples can be classified, and no metric of the model says how good it is."""
+    labelled = all("label" in store.splits[each] for each in ("train", split))
+    return trained.model.goal is None and bool(_drawn_graphs(trained)) and labelled
+
+
+def _drawn_graphs(trained: Trained) -> list[str]:
+    """Return the graphs that draw pictures."""
+    graphs = trained.model.graphs()
+    return [name for name in samplers(trained.model) if is_pictorial(graphs[name].outputs[0])]
+
+
+def _affordable(trained: Trained, most: int) -> int:
+    """Return how many samples to draw of the first graph that draws pictures."""
+    graphs, drawn = trained.model.graphs(), _drawn_graphs(trained)
+    return affordable_samples(graphs[drawn[0]], most, MOST_ROUNDS) if drawn else most
