@@ -217,6 +217,7 @@ def test_a_killed_run_is_seen_to_have_died_and_can_be_removed() -> None:
     assert zoo_json("runs") == []
 
 
+@pytest.mark.slow
 def test_trainings_at_once_get_folders_of_their_own() -> None:
     words = [sys.executable, "-m", "zoo", "train", "vae", "--steps", "5", "--set", "hidden=16"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -306,7 +306,7 @@ def check(prepared: Path, words: tuple[str, ...]) -> None:
 RELAXED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=500, deadline=None, derandomize=True, suppress_health_check=RELAXED)
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=RELAXED)
 @given(lines)
 @example(("runs", "rm", "first", "@last"))
 @example(("sample", "first", "-o", "\udcff.png"))
