@@ -168,7 +168,11 @@ def settings(runs: Sequence[RunFigures]) -> list[dict[str, Any]]:
 
 
 def show(value: object) -> str:
-    """Return a setting as it stands behind ``--set key=``."""
+    """Return a setting as it stands behind ``--set key=``; a file below this folder by its path."""
+    if value in ([], ""):
+        return "none"
+    if isinstance(value, str) and Path(value).is_relative_to(Path.cwd()):
+        return str(Path(value).relative_to(Path.cwd()))
     return show_value(tuple(value) if isinstance(value, list) else value)
 
 
