@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.data.pictures import fill, photo, save
 from tests.errors import raises
-from tests.export.test_exporter import Shift, ShiftConfig
+from tests.exporting.test_exporter import Shift, ShiftConfig
 from tests.process import error_of, zoo, zoo_json
 from zoo import grids, pictures
 from zoo.cli.arguments import FITS, open_like_training

@@ -19,9 +19,9 @@ from zoo.errors import NotFoundError, UsageError, ZooError
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
-    from zoo.export.bundle import Bundle, CompareMetrics, MetricComparison
-    from zoo.export.exporter import ExportedGraph
-    from zoo.export.quality import CalibrationData
+    from zoo.exporting.bundle import Bundle, CompareMetrics, MetricComparison
+    from zoo.exporting.exporter import ExportedGraph
+    from zoo.exporting.quality import CalibrationData
     from zoo.identity import Precision
     from zoo.model.weights import Trained
     from zoo.ports import Fit
@@ -133,8 +133,8 @@ def _export(
             code="conflicting-options",
         )
     trained = arguments.load_target(target, data)
-    from zoo.export.bundle import NO_DATA, export_bundle
-    from zoo.export.variants import Variant
+    from zoo.exporting.bundle import NO_DATA, export_bundle
+    from zoo.exporting.variants import Variant
 
     variant = Variant(form["io"], form["opset"], form["batch"], form["size"], precision,
                       form["optimise"])  # fmt: skip
@@ -207,7 +207,7 @@ def _calibration(
     Without `data`, that is what the run was trained on. Where it is not here, there is no data,
     which is enough for graphs whose inputs are drawn.
     """
-    from zoo.export.quality import CalibrationData
+    from zoo.exporting.quality import CalibrationData
 
     try:
         source = arguments.source_for(trained, data)
@@ -226,8 +226,8 @@ def _compare_metrics(
 ) -> list[MetricComparison]:
     """Compute the metrics of a model, and again with exported files in place of its functions."""
     from zoo.evaluation.evaluate import compute_metrics
-    from zoo.export.bundle import MetricComparison
-    from zoo.export.quality import substitute_graphs
+    from zoo.exporting.bundle import MetricComparison
+    from zoo.exporting.quality import substitute_graphs
 
     substituted = substitute_graphs(trained, sessions)
     found = []
@@ -250,7 +250,7 @@ def _compare_metrics(
 
 def _verify_again(path: Path, *, as_json: bool) -> None:
     """Verify a file, or all that a folder's manifest lists; raise the first error at the end."""
-    from zoo.export.verify import check_weights, exported_files, verify_again
+    from zoo.exporting.verify import check_weights, exported_files, verify_again
     from zoo.runtime.engine import bounded_memory
 
     found = {}
