@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from zoo.cli.arguments import json_option
-from zoo.cli.output import print_json, print_table, say
+from zoo.cli.output import print_json, print_table
 from zoo.errors import NotFoundError
+from zoo.messages import say
 from zoo.records import to_plain
 from zoo.training.run import MetricsRow, OnDamaged, Run, all_runs, find_run
 

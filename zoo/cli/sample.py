@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.api.data import choose_split, open_like_training, source_for
+from zoo.api.targets import load_target
 from zoo.atomic import write_bytes
 from zoo.cli import arguments
-from zoo.cli.output import print_json, print_texts, say
+from zoo.cli.output import print_json, print_texts
 from zoo.errors import UsageError
+from zoo.messages import say
+from zoo.ports import MOST_SAMPLES
 
 if TYPE_CHECKING:
+    from zoo.api.load import LoadedModel
     from zoo.modalities.base import Array
     from zoo.model.weights import Trained
     from zoo.pictures import Pixels
     from zoo.ports import Fit, Port
 
-MOST_SAMPLES = 10_000
 OF_A_CLASS = 8  # samples, where there is a row a class
 SHOWN = 16  # images of the data
 LONG = 1000  # rounds of samples; what takes longer shows a bar on a terminal
@@ -77,7 +81,7 @@ def verb(
     """
     if output is not None:
         _check_name(output)
-    trained = arguments.load_target(target, data)
+    trained = load_target(target, data)
     from zoo.model.inference import mappers, samplers
 
     model = trained.identity.model
@@ -115,12 +119,14 @@ def _sample(
     seed: int,
 ) -> dict[str, Any]:
     """Write samples of the first graph that is drawn from noise; return what ``--json`` prints."""
+    from zoo.api.load import loaded
     from zoo.loops import choose_rounds
     from zoo.modalities import modality_of
-    from zoo.model.inference import samplers
 
-    name = samplers(trained.model)[0]
-    signature = trained.model.graphs()[name].signature
+    model = loaded(trained)
+    name = model.sampler
+    assert name is not None
+    signature = model.graphs[name]
     port = signature.outputs[0]
     if output is not None:
         _check_kind(output, port)
@@ -128,7 +134,7 @@ def _sample(
     shown = _shown(port, rounds, every, output)
     usual = modality_of(port).samples
     count = count or (min(OF_A_CLASS, usual) if classes else usual)
-    drawn = _draw(trained, name, count, seed, classes, assignments, rounds, shown)
+    drawn = _draw(model, name, count, seed, classes, assignments, rounds, shown)
     facts = _write(output, drawn, side_by_side=every is not None)
     facts["count"] = len(drawn.rounds[0])
     if rounds is None:
@@ -297,7 +303,7 @@ def _no_pictures(trained: Trained) -> UsageError:
 
 
 def _draw(
-    trained: Trained,
+    model: LoadedModel,
     name: str,
     count: int,
     seed: int,
@@ -311,24 +317,15 @@ def _draw(
     Ctrl-C in a loop ends it with what there is, if there is anything.
     """
     from zoo.draws import class_labels, read_classes, read_values
-    from zoo.model.inference import sample_rounds
 
-    graph = trained.model.graphs()[name]
+    graph = model.graphs[name]
     ports = graph.inputs
     values = read_values(assignments, ports)
     drawn = [port for port in ports if port.name not in values]
     chosen = None if classes is None else read_classes(classes, drawn)
-    if len(chosen or [None]) * count > MOST_SAMPLES:
-        raise UsageError(
-            f"{count} of each of {len(chosen or [])} classes are too many",
-            hint="fewer, or fewer classes",
-            code="too-many",
-        )
     kept: list[Array] = []
     done, stopped = 0, None
-    driven = sample_rounds(
-        trained.model, name, count=count, seed=seed, classes=chosen, values=values, rounds=rounds
-    )
+    driven = model.sample_rounds(count, seed=seed, classes=chosen, rounds=rounds, **values)
     hidden = not sys.stderr.isatty() or (rounds or 1) * count < LONG
     try:
         with click.progressbar(driven, length=rounds or 1, file=sys.stderr, hidden=hidden) as bar:
@@ -351,6 +348,6 @@ def _compare(
     """Return test images of the data and what all graphs from image to image make of them."""
     from zoo.model.inference import comparison, mappers
 
-    store = arguments.open_like_training(trained, arguments.source_for(trained, data), fit)
-    images = store.splits.get("test", store.splits["validation"])
+    store = open_like_training(trained, source_for(trained, data), fit)
+    images = store.splits[choose_split(store)]
     return comparison(trained.model, mappers(trained.model), images, count, rounds=rounds)

@@ -1,0 +1,108 @@
+"""Samples of a graph whose inputs can all be drawn, round after round where it is a loop's step.
+
+The graph may be a model's own or an exported file: it is run by a function on arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from zoo.draws import draw
+from zoo.loops import Step, drive, is_sequence, sequence_so_far
+from zoo.modalities import to_rows
+from zoo.ports import Port, Signature
+
+Array = np.ndarray[Any, Any]
+Arrays = Mapping[str, Array]
+
+FREE_ROUNDS = 16  # of a step of a loop that says no number, where nobody asks for one
+
+
+def sample_rounds(  # noqa: PLR0913 - most of them by name, with defaults
+    step: Step,
+    signature: Signature,
+    sizes: Mapping[str, int],
+    *,
+    count: int,
+    seed: int,
+    classes: Sequence[int] | None = None,
+    values: Arrays | None = None,
+    rounds: int | None = None,
+) -> Iterator[Array]:
+    """Yield samples of a graph, as decoded data holds them; of a step of a loop, of every round.
+
+    Of the classes that are asked for by number there are `count` each, with the same noise, class
+    after class. Of a sequence, such as text, a round is all of it up to there.
+
+    Args:
+        step: runs the graph.
+        signature: of the graph.
+        sizes: what dimensions that the graph leaves open are, by their words.
+        count: samples, or samples of each class.
+        seed: of the noise.
+        classes: numbers of classes that are asked for.
+        values: one row for each input that is not drawn, as `zoo.draws.read_values` returns them.
+        rounds: of a step of a loop; its own number, when not given.
+    """
+    values = values or {}
+    ports = [at_sizes(port, sizes) for port in signature.inputs if port.name not in values]
+    inputs = draw(ports, count, seed, classes)
+    total = count * (1 if classes is None else len(classes))
+    inputs |= {key: np.repeat(row, total, axis=0) for key, row in values.items()}
+    rows = [row % count for row in range(total)]
+    yield from driven_rows(step, signature, inputs, values, seed=seed, rows=rows, rounds=rounds)
+
+
+def driven_rows(
+    step: Step,
+    signature: Signature,
+    inputs: Mapping[str, Array],
+    given: Collection[str],
+    *,
+    seed: int = 0,
+    rows: Sequence[int] | None = None,
+    rounds: int | None = None,
+) -> Iterator[Array]:
+    """Yield the first output as decoded data holds it, after every round of a step of a loop.
+
+    Args:
+        step: runs the graph.
+        signature: of the graph.
+        inputs: of the first round.
+        given: those of them that stay as they are although they have a prior.
+        seed: of what is drawn after the first round.
+        rows: number of each row; rows of one number draw the same.
+        rounds: of a step of a loop; its own number, when not given.
+    """
+    port = signature.outputs[0]
+    whole: Array | None = None
+    driven = drive(
+        step,
+        signature,
+        inputs,
+        rounds=(signature.is_step and rounds) or default_rounds(signature),
+        seed=seed,
+        given=frozenset(given),
+        rows=rows,
+    )
+    for each in driven:
+        numbers = each.outputs[port.name]
+        if is_sequence(port) and signature.is_step:
+            numbers = whole = sequence_so_far(signature, port, inputs, each, whole)
+        yield to_rows(numbers, port)
+
+
+def default_rounds(signature: Signature) -> int:
+    """Return how many rounds a sample of a graph takes when nobody says: 1 where it is no step."""
+    return (signature.rounds or FREE_ROUNDS) if signature.is_step else 1
+
+
+def at_sizes(port: Port, sizes: Mapping[str, int]) -> Port:
+    """Return a port whose sizes, where they may vary, are those that are given by their words."""
+    batch, *others = port.shape
+    shape = (sizes.get(each, each) if isinstance(each, str) else each for each in others)
+    return replace(port, shape=(batch, *shape))
