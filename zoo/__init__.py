@@ -1,6 +1,6 @@
 """A model zoo for generative modelling: every model a plugin, every model leaves as ONNX.
 
-The names below are what programs (docs/python.md) and plugins (docs/plugin-api.md) may rely on. They
+The names below are what programs (docs/python.md) and plugins (docs/plugin-api.md) rely on. They
 are resolved when they are first used, so that importing `zoo` imports neither torch nor anything
 else that is slow.
 """
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.api.evaluate import evaluate as evaluate
     from zoo.api.export import export as export
-    from zoo.api.load import LoadedModel as LoadedModel
     from zoo.api.load import load as load
+    from zoo.api.loaded_model import LoadedModel as LoadedModel
     from zoo.api.train import train as train
     from zoo.catalog.card import Asset as Asset
     from zoo.catalog.card import Card as Card
@@ -63,7 +63,7 @@ _HOMES = {
     "Goal": "zoo.model.contract",
     "Graph": "zoo.model.contract",
     "ImagePool": "zoo.model.blocks",
-    "LoadedModel": "zoo.api.load",
+    "LoadedModel": "zoo.api.loaded_model",
     "Modality": "zoo.modalities.base",
     "Model": "zoo.model.contract",
     "Monitor": "zoo.model.contract",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo import pictures
 from zoo.draws import draw
 from zoo.loops import Step, drive, is_sequence, sequence_so_far
 from zoo.modalities import to_rows
@@ -94,6 +95,36 @@ def driven_rows(
         if is_sequence(port) and signature.is_step:
             numbers = whole = sequence_so_far(signature, port, inputs, each, whole)
         yield to_rows(numbers, port)
+
+
+def map_images(
+    step: Step, signature: Signature, images: Array, *, rounds: int | None = None
+) -> Array:
+    """Return what a graph from image to image makes of images, uint8 (N, H, W, C).
+
+    The images are brought to the channels and the size that the graph takes. Inputs beside them are
+    drawn from their priors. A step of a loop is run for `rounds`, or its own number of them.
+    """
+    (given,) = signature.required
+    inputs = draw([port for port in signature.inputs if port is not given], len(images), seed=0)
+    taken = as_port_takes(images, given)
+    inputs[given.name] = pictures.to_values(taken, *(given.range or (-1.0, 1.0)))
+    for pixels in driven_rows(step, signature, inputs, [given.name], rounds=rounds):
+        last = pixels
+    return last
+
+
+def as_port_takes(images: Array, port: Port) -> Array:
+    """Return images, uint8 (N, H, W, C), in the channels and the size of a port.
+
+    A size that may vary stays the images' own. Pictures of other proportions are cut off.
+    """
+    own = images.shape[1:3]
+    height, width = (
+        wanted if isinstance(wanted, int) else there
+        for wanted, there in zip(port.image_size, own, strict=True)
+    )
+    return pictures.fit_all(images, height, width, port.channels)
 
 
 def default_rounds(signature: Signature) -> int:

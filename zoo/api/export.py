@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zoo.api.data import open_held_out, read_size, run_of, source_for
-from zoo.api.load import LoadedModel, Target, target_word, trained_target
+from zoo.api.load import Target, target_word, trained_target
+from zoo.api.loaded_model import LoadedModel
 from zoo.api.targets import extras_named
 from zoo.errors import NotFoundError, UsageError
 from zoo.identity import Precision

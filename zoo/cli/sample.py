@@ -20,7 +20,7 @@ from zoo.messages import say
 from zoo.ports import MOST_SAMPLES
 
 if TYPE_CHECKING:
-    from zoo.api.load import LoadedModel
+    from zoo.api.loaded_model import LoadedModel
     from zoo.modalities.base import Array
     from zoo.model.weights import Trained
     from zoo.pictures import Pixels

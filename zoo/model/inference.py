@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zoo import grids, pictures, sampling
-from zoo.draws import class_labels, draw, draw_example
+from zoo import grids, sampling
+from zoo.draws import class_labels, draw_example
 from zoo.errors import UsageError
 from zoo.modalities import can_sample, draw_page, modality_of
 from zoo.model.contract import Batch, Graph, Model
@@ -304,27 +304,8 @@ def map_images(model: Model, name: str, images: Array, *, rounds: int | None = N
     drawn from their priors. A step of a loop is run for `rounds`, or its own number of them.
     """
     graph = model.graphs()[name]
-    (given,) = graph.signature.required
-    inputs = draw([port for port in graph.inputs if port is not given], len(images), seed=0)
-    taken = as_port_takes(images, given)
-    inputs[given.name] = pictures.to_values(taken, *(given.range or (-1.0, 1.0)))
     step = partial(run_in_torch, model, graph)
-    for pixels in sampling.driven_rows(step, graph.signature, inputs, [given.name], rounds=rounds):
-        last = pixels
-    return last
-
-
-def as_port_takes(images: Array, port: Port) -> Array:
-    """Return images, uint8 (N, H, W, C), in the channels and the size of a port.
-
-    A size that may vary stays the images' own. Pictures of other proportions are cut off.
-    """
-    own = images.shape[1:3]
-    height, width = (
-        wanted if isinstance(wanted, int) else there
-        for wanted, there in zip(port.image_size, own, strict=True)
-    )
-    return pictures.fit_all(images, height, width, port.channels)
+    return sampling.map_images(step, graph.signature, images, rounds=rounds)
 
 
 def _made_smaller(model: Model, name: str, images: Array) -> Array:
@@ -333,7 +314,7 @@ def _made_smaller(model: Model, name: str, images: Array) -> Array:
     Each pixel is the mean of those in its place. Only a graph that leaves the size open enlarges
     pictures beyond their own size.
     """
-    taken = as_port_takes(images, model.graphs()[name].signature.required[0])
+    taken = sampling.as_port_takes(images, model.graphs()[name].signature.required[0])
     factor = map_images(model, name, taken[:1]).shape[1] // images.shape[1]
     if factor < 2:
         return taken
