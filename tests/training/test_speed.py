@@ -14,7 +14,7 @@ from zoo.training.speed import flop_per_image
 
 
 def test_the_products_of_an_autoencoder_are_all_counted() -> None:
-    job = create_job(model="ae", layers=[{"hidden": 16, "code_size": 3}])
+    job = create_job(model="ae", layers=[{"hidden": (16,), "code_size": 3}])
     weights = 784 * 16 + 16 * 3 + 3 * 16 + 16 * 784
     # forward, by the weights, by the inputs; nobody wants the gradient of the picture
     assert flop_per_image(job) == 2 * (3 * weights - 784 * 16)
