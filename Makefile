@@ -18,10 +18,12 @@ demo: $(READY) ## Train, export, verify and run a variational autoencoder; look 
 test: $(READY) ## Run the tests (about eight minutes on two cores).
 	$(BIN)/python -m pytest
 
-test-ci: $(READY) ## Run the slow tests of documents, resuming and a plugin of others.
-	$(BIN)/python -m pytest -m slow -k "not two_hundred_kills" tests/test_tour.py tests/test_guide.py \
-		tests/plugins/test_stranger.py tests/training/test_resume.py \
-		tests/training/test_init_from.py tests/training/test_players.py
+test-ci: $(READY) ## Run the slow tests that guard most: documents, resuming, ranks, installing.
+	$(BIN)/python -m pytest -m slow -k "not two_hundred_kills and (not every_card or ddpm)" \
+		tests/test_tour.py tests/test_guide.py tests/plugins/test_stranger.py \
+		tests/plugins/test_every_card.py tests/training/test_resume.py \
+		tests/training/test_init_from.py tests/training/test_players.py tests/training/test_ranks.py \
+		tests/market/test_install.py tests/runtime/test_alone.py tests/exporting/test_variants.py
 
 test-slow: $(READY) ## Run the slow tests as well.
 	$(BIN)/python -m pytest -m "not network and not gpu"

@@ -15,6 +15,7 @@ PROJECT = Path(__file__).parents[1]
 SOURCES = [
     ast.parse(path.read_text(encoding="utf-8")) for path in sorted((PROJECT / "zoo").rglob("*.py"))
 ]
+GUIDE_CODE = re.compile(r"^```python\n(.+?)^```", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `([a-z-]+)` \| ([0-9, ]+) \| .+ \|$", re.MULTILINE)
 
 
@@ -64,6 +65,34 @@ def test_the_documented_codes_are_those_of_the_code() -> None:
     told = {code: {int(each) for each in exit_codes.split(",")} for code, exit_codes in rows}
     assert told == exits
     assert [code for code, _ in rows] == sorted(told)
+
+
+def test_errors_of_plugins_and_of_templates_have_documented_codes() -> None:
+    """An author copies what a template does, and a program asks for the code, not the class."""
+    rows = ROW.findall((PROJECT / "docs" / "errors.md").read_text(encoding="utf-8"))
+    told = {code: {int(each) for each in exit_codes.split(",")} for code, exit_codes in rows}
+    classes = _classes()
+    guide = (PROJECT / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
+    places = [
+        *(PROJECT / "plugins").rglob("zoo_*/*.py"),
+        *(PROJECT / "tests" / "stranger").rglob("*.py"),
+        *(PROJECT / "zoo" / "scaffold").rglob("*.py.tmpl"),
+    ]
+    texts = {str(path): path.read_text(encoding="utf-8") for path in places}
+    texts |= {f"guide {n}": text for n, text in enumerate(GUIDE_CODE.findall(guide))}
+    made = [
+        (place, node)
+        for place, text in texts.items()
+        for node in ast.walk(ast.parse(re.sub(r"\$\{?\w+\}?", "name", text)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).removeprefix("zoo.") in classes
+    ]
+    assert any(place.endswith("pairs.py.tmpl") for place, _ in made)
+    for place, node in made:
+        exit_code, _ = classes[ast.unparse(node.func).removeprefix("zoo.")]
+        codes = [ast.literal_eval(each.value) for each in node.keywords if each.arg == "code"]
+        where = f"{place}, line {node.lineno}"
+        assert codes, f"{where}: no code"
+        assert exit_code in told.get(codes[0], ()), f"{where}: {codes[0]}"
 
 
 def test_an_error_has_the_code_of_its_class_or_its_own() -> None:

@@ -1,8 +1,8 @@
-"""Pictures that follow one another: an animation in one file, or all side by side."""
+"""Pictures one after the other as an animation in one file, or side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -21,28 +21,33 @@ QUALITY = 90  # of WebP, at most 100
 MAX_SIDE = 16383  # pixels of a WebP picture
 
 
-def write_webp(path: Path | BinaryIO, frames: Sequence[Pixels], *, last: int = LAST_FRAME) -> None:
+def write_webp(
+    path: Path | BinaryIO,
+    frames: Iterable[Pixels],
+    milliseconds: int = FRAME,
+    last: int = LAST_FRAME,
+) -> None:
     """Write pictures (H, W, 1 or 3) of one size as an animation that begins again after its end.
 
-    To a stream, or in one piece as a file. `last` is how long the last one is shown, in
-    milliseconds.
+    To a stream, or in one piece as a file. Each frame is shown for so many milliseconds, and the
+    last one as long as `last` says.
 
     Raises:
         UsageError: they are larger than WebP allows.
     """
-    height, width, _ = frames[0].shape
-    if max(height, width) > MAX_SIDE:
-        raise UsageError(
-            f"{height}x{width} pixels are too many for an animation",
-            cause=f"WebP has at most {MAX_SIDE:,} a side",
-            hint="a smaller -n",
-            code="too-many",
-        )
     images = [
         Image.fromarray(each[:, :, 0] if each.shape[2] == 1 else each).convert("RGB")
         for each in frames
     ]
-    durations = [FRAME] * (len(images) - 1) + [last]
+    width, height = images[0].size
+    if max(height, width) > MAX_SIDE:
+        raise UsageError(
+            f"{height}x{width} pixels are too many for an animation",
+            cause=f"WebP has at most {MAX_SIDE:,} a side",
+            hint="fewer or smaller pictures: -n, --size",
+            code="too-many",
+        )
+    durations = [milliseconds] * (len(images) - 1) + [last]
     with replacing(path) if isinstance(path, Path) else nullcontext(path) as opened:
         images[0].save(
             opened,

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there."""
+"""Files and folders that are written whole or not at all, and what is no plain file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 UMASK = threading.Lock()  # held while the umask is another one, which is how it is read
 OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO})
+SPECIAL = "it is a pipe, a socket or a device"  # why a file is not read
+
+
+def is_special(path: Path) -> bool:
+    """Whether a path leads to a pipe, a socket or a device: a reader might wait for ever."""
+    with suppress(OSError, ValueError):
+        mode = path.stat().st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
 
 
 @contextmanager

@@ -138,6 +138,19 @@ def _draw_caption(caption: str, size: int, width: int) -> Pixels:
     return np.asarray(line)
 
 
+def add_caption(page: Pixels, text: str) -> Pixels:
+    """Return a page (H, W, C) with a line of black text on white above it.
+
+    Nothing is added where Pillow was built without FreeType. The text is `legible`.
+    """
+    if not features.check("freetype2"):
+        return page
+    width, channels = page.shape[1:]
+    size = min(max(SMALLEST_TEXT, width // 36), LARGEST_TEXT)
+    line = _draw_caption(text, size, width)
+    return np.vstack([line[:, :, None].repeat(channels, axis=2), page])
+
+
 def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """Return a text that is no wider than `width` pixels, with an ellipsis where it is cut."""
     if font.getlength(text) <= width:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-import stat
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from zoo.atomic import replacing
+from zoo.atomic import SPECIAL, is_special, replacing
 from zoo.errors import NotFoundError, UsageError
 from zoo.ports import Fit
 
@@ -303,10 +302,12 @@ def _opened(file: Path | BinaryIO, name: str) -> Iterator[Image.Image]:
 
 def _stream(path: Path) -> BinaryIO:
     """Open a file for reading bytes; a small one is read at once, where Pillow takes pieces."""
+    if is_special(path):
+        raise OSError(SPECIAL)
     with path.open("rb", buffering=0) as opened:
-        status = os.fstat(opened.fileno())
-        if stat.S_ISREG(status.st_mode) and status.st_size <= READ_AT_ONCE:
-            return BytesIO(opened.read(status.st_size))
+        size = os.fstat(opened.fileno()).st_size
+        if size <= READ_AT_ONCE:
+            return BytesIO(opened.read(size))
     return path.open("rb")
 
 

@@ -74,7 +74,7 @@ class Port:
             they have more than 8 bits; None where they are bytes.
         default: number that fills an input which nobody supplies, such as a temperature.
         next: of an input, the output that is this input in the next round. A graph with such a
-            port is one step of a loop; what it gets in the first round is drawn or the default.
+            port is one step of a loop; in the first round it is drawn, the default, or data.
 
     Attributes:
         colours: of an image, ``"grey"`` or ``"RGB"`` by its channels; empty for other numbers.

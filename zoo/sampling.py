@@ -13,9 +13,10 @@ import numpy as np
 
 from zoo import pictures
 from zoo.draws import draw
+from zoo.errors import UsageError
 from zoo.loops import Step, drive, is_sequence, sequence_so_far
 from zoo.modalities import to_rows
-from zoo.ports import Port, Signature
+from zoo.ports import MOST_SAMPLES, Port, Signature
 
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
@@ -31,7 +32,7 @@ def sample_rounds(  # noqa: PLR0913 - most of them by name, with defaults
     count: int,
     seed: int,
     classes: Sequence[int] | None = None,
-    values: Arrays | None = None,
+    given: Arrays | None = None,
     rounds: int | None = None,
 ) -> Iterator[Array]:
     """Yield samples of a graph, as decoded data holds them; of a step of a loop, of every round.
@@ -46,16 +47,29 @@ def sample_rounds(  # noqa: PLR0913 - most of them by name, with defaults
         count: samples, or samples of each class.
         seed: of the noise.
         classes: numbers of classes that are asked for.
-        values: one row for each input that is not drawn, as `zoo.draws.read_values` returns them.
+        given: for each input that is not drawn, one row for all, as `zoo.draws.read_values` returns
+            it, or `count` rows, as `zoo.model.beginnings` takes them from data.
         rounds: of a step of a loop; its own number, when not given.
     """
-    values = values or {}
-    ports = [at_sizes(port, sizes) for port in signature.inputs if port.name not in values]
+    given = given or {}
+    ports = [at_sizes(port, sizes) for port in signature.inputs if port.name not in given]
     inputs = draw(ports, count, seed, classes)
     total = count * (1 if classes is None else len(classes))
-    inputs |= {key: np.repeat(row, total, axis=0) for key, row in values.items()}
+    inputs |= {key: np.concatenate([each] * (total // len(each))) for key, each in given.items()}
     rows = [row % count for row in range(total)]
-    yield from driven_rows(step, signature, inputs, values, seed=seed, rows=rows, rounds=rounds)
+    yield from driven_rows(step, signature, inputs, given, seed=seed, rows=rows, rounds=rounds)
+
+
+def check_count(count: int, classes: Sequence[int] | None) -> None:
+    """Raise a `UsageError` where so many samples, of each class, are none or too many."""
+    if count < 1 or len(classes or [None]) * count > MOST_SAMPLES:
+        raise UsageError(
+            f"{count} of each of {len(classes)} classes are too many"
+            if classes
+            else f"{count} samples cannot be drawn at once",
+            hint=f"from 1 to {MOST_SAMPLES:,} in all",
+            code="too-many",
+        )
 
 
 def driven_rows(

@@ -108,6 +108,8 @@ def test_ctrl_c_saves_a_checkpoint_and_resuming_goes_on() -> None:
     assert zoo.train(resume=run, log=None).step == step + 2  # nothing is left
     with raises(zoo.UsageError, "contradicts-run", "hidden"):
         zoo.train(resume=run, hidden=(9,), log=None)
+    with raises(zoo.UsageError, "conflicting-options", "--compile"):
+        zoo.train(resume=run, compile=True, log=None)
 
 
 @pytest.mark.slow

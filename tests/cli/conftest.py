@@ -44,3 +44,12 @@ def without_torch(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "sitecustomize.py").write_text(WITHOUT)
     paths = filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])
     return {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture
+def without_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment whose package of published weights is empty."""
+    folder = tmp_path_factory.mktemp("empty")
+    (folder / "zoo_weights").mkdir()
+    (folder / "zoo_weights" / "__init__.py").touch()
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}

@@ -64,7 +64,7 @@ class Zoo:
 def piped(*words: object, content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run ``zoo`` with bytes on standard input."""
     line = [sys.executable, "-m", "zoo", *map(str, words)]
-    return subprocess.run(line, input=content, capture_output=True, check=False)
+    return subprocess.run(line, input=content, capture_output=True, check=False, timeout=60)
 
 
 def photo(path: Path, shade: int, size: tuple[int, int] = (48, 32)) -> Path:

@@ -150,7 +150,7 @@ def test_a_table_is_opened_only_with_the_columns_of_the_training() -> None:
         with raises(UsageError, "wrong-data", "values", place):
             opened_like("first", place)
     write_table("more", "height,width,depth", "1,2,3", "4,5,6")
-    with raises(UsageError, "wrong-data", "values", "more", "3 in place of 2"):
+    with raises(UsageError, "wrong-data", "values", "more", "'depth'"):
         opened_like("first", "more")
 
 

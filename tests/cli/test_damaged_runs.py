@@ -139,7 +139,8 @@ def test_reading_verbs_survive_every_mutation(
             assert code == 0, what
             assert "plain" in out, what
             is_damaged = "damaged" in out
-            for words in (["runs", "show", "first"], ["doctor", "first"]):
+            compare = [["compare", "first", "--json"]] if count % 3 == 0 else []
+            for words in (["runs", "show", "first"], ["doctor", "first"], *compare):
                 code, out, err = outcome(capsys, *words)
                 assert code == (3 if is_damaged else 0), f"{what}: {out}{err}"
                 assert code == 0 or "'first'" in err, what
@@ -154,7 +155,7 @@ def test_verbs_that_use_a_run_survive_mutations(
 ) -> None:
     words = {
         "sample": ["sample", "vae", "-n", "1", "-o", "x.png"],
-        "eval": ["eval", "first"],
+        "eval": ["eval", "first", "--metrics", "model"],
         "train": ["train", "--resume", "first"],
     }[verb]
     info, _, _, *of_training = files_of(mutated)

@@ -49,7 +49,7 @@ def test_closed_streams_are_no_error() -> None:
         (["train", "vae", "--data", "nothing"], 3, "data-not-found"),
         (["show", "nothing"], 3, "model-not-found"),
         (["sample", "nothing"], 3, "target-not-found"),
-        (["export", "vae", "--onnx"], 3, "no-finished-run"),
+        (["export", "@last", "--onnx"], 3, "run-not-found"),
         (["list", "--no-such-option"], 2, "unknown-option"),
         (["data", "check", "nothing"], 3, "data-not-found"),
         (["run", "nothing.onnx"], 3, "file-not-found"),

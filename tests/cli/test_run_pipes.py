@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.cli.running import Zoo, photo, piped, pixels
 from tests.runtime.graphs import decoder, encoder, labelled, negative
+from zoo.atomic import SPECIAL
 
 
 @pytest.fixture
@@ -106,6 +107,22 @@ def test_arrays_are_told_from_pictures_by_their_first_bytes() -> None:
         done = piped("run", "generate.onnx", "-", "-o", "out", content=content)
         assert done.stdout.splitlines() == [b"out/1.png", b"out/2.png"]
         assert [int(pixels(f"out/{number}.png")[0, 0]) for number in (1, 2)] == [255, 128]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_named_pipe_is_not_waited_for() -> None:
+    negative(Path("reconstruct.onnx"))
+    photo(Path("in/a.png"), 7)
+    for name in ("in/pipe.png", "pipe.npz"):
+        os.mkfifo(name)
+        done = piped("run", "reconstruct.onnx", name, "-o", "out", "--json")
+        assert done.returncode == 3
+        error = json.loads(done.stdout)["error"]
+        assert (error["code"], error["cause"]) == ("bad-input", SPECIAL)
+        assert name in error["message"]
+    done = piped("run", "reconstruct.onnx", "in", "-o", "out")
+    assert done.stdout.split() == [b"out/a.png"]
+    assert b"pipe.png" in done.stderr
 
 
 def test_numbers_go_through_a_pipe_from_one_graph_to_the_next() -> None:

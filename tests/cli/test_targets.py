@@ -45,7 +45,7 @@ def in_empty(
     ],
 )
 def test_the_choice_is_echoed(target: str, meant: str) -> None:
-    said = zoo("eval", target).stderr
+    said = zoo("eval", target, "--metrics", "model").stderr
     assert f"using {meant}/" in said
 
 
@@ -75,7 +75,7 @@ def test_eval_measures_the_test_split_and_agrees_with_itself() -> None:
     assert first["classes"] is None, "a model that has a measure is judged when asked to"
     metrics = first["metrics"]
     assert metrics["elbo"] == pytest.approx(-metrics["reconstruction"] - metrics["kl"], abs=1e-3)
-    assert zoo_json("eval", "first", "--split", "validation")["images"] == 250
+    assert zoo_json("eval", "first", "--split", "validation", "--metrics", "model")["images"] == 250
 
 
 def assert_labels(
@@ -239,7 +239,7 @@ def test_eval_measures_on_what_the_run_was_trained_on(tmp_path: Path) -> None:
         noise = np.random.default_rng(number).integers(0, 255, (16, 16), dtype=np.uint8)
         Image.fromarray(noise).save(folder / f"{number}.png")
     zoo("train", "ae", "--data", str(folder), "--steps", "2", "--name", "noise")
-    assert zoo_json("eval", "noise")["images"] == 2
+    assert zoo_json("eval", "noise", "--metrics", "model")["images"] == 2
     weights = next(Path("runs/noise/checkpoints").glob("*/model.safetensors"))
     alone = tmp_path / "alone.safetensors"
     shutil.copyfile(weights, alone)
@@ -252,7 +252,7 @@ def test_a_damaged_run_hides_no_other(in_trained: Path) -> None:
     damaged.mkdir()
     (damaged / "run.json").write_text("{}")
     try:
-        assert "runs/first/" in zoo("eval", "vae").stderr
+        assert "runs/first/" in zoo("eval", "vae", "--metrics", "model").stderr
         assert "damaged" in zoo("runs").stdout
     finally:
         shutil.rmtree(damaged)
@@ -262,7 +262,6 @@ def test_a_damaged_run_hides_no_other(in_trained: Path) -> None:
     ("words", "code", "error", "name"),
     [
         (["export", "vae"], 2, "missing-argument", "--onnx"),
-        (["export", "conv-ae", "--onnx"], 3, "no-finished-run", "zoo train conv-ae"),
         (["sample", "frist"], 3, "target-not-found", "'first'"),
         (["sample", "none.safetensors"], 3, "file-not-found", "none.safetensors"),
         (["sample", "first", "-n", "0"], 2, "usage", "0"),
@@ -281,11 +280,29 @@ def test_what_is_wrong_is_said_shortly(words: list[str], code: int, error: str, 
     assert name in error_of(*words, code=code, error=error)
 
 
-def test_no_run_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_run_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_weights: dict[str, str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    said = error_of("export", "vae", "--onnx", code=3, error="no-finished-run")
+    said = error_of("export", "vae", "--onnx", code=3, error="no-finished-run", **without_weights)
     assert "zoo train vae" in said
     error_of("sample", "@last", code=3, error="run-not-found")
+    assert "not installed" in zoo("show", "vae", **without_weights).stdout
+
+
+def test_in_a_new_installation_published_weights_are_sampled_and_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = zoo("sample", "vae", "-n", "4", "-o", "four.png")
+    assert "published" in done.stderr
+    with Image.open("four.png") as picture:
+        assert np.asarray(picture).std() > 30, "clothes on black"
+    zoo("export", "vae", "--onnx")
+    (decoder,) = Path("exports/vae").glob("*.decode.onnx")
+    zoo("run", str(decoder), "-n", "4", "-o", "again.png")
+    rows = {row["name"]: row["weights"] for row in zoo_json("list")}
+    assert rows["vae"] == "published"
 
 
 def test_runs_are_listed_and_shown(in_trained: Path) -> None:
@@ -305,13 +322,16 @@ def test_list_and_show() -> None:
     assert all(option["reason"] for option in shown["options"] + shown["training"])
     assert shown["graphs"]["decode"]["inputs"][0]["prior"] == "normal"
     text = zoo("show", "vae").stdout
-    for word in ("Kingma", "arxiv.org", "latent_size", "batch_size", "none published", "encode"):
+    for word in ("Kingma", "arxiv.org", "latent_size", "batch_size", "published", "encode"):
         assert word in text
     assert "skip=true" in zoo("show", "cyclegan").stdout  # of a preset
 
 
 def test_published_weights_serve_where_there_is_no_run(
-    in_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    without_weights: dict[str, str],
 ) -> None:
     (weights,) = (in_trained / "runs" / "first" / "checkpoints").glob("*/model.safetensors")
     body = weights.read_bytes()
@@ -326,18 +346,24 @@ def test_published_weights_serve_where_there_is_no_run(
             f'urls = ["{server.url("/vae.safetensors")}"] }}\n'
         )
         monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "catalogue.toml"))
-        assert "60 steps" in zoo("show", "vae").stdout
-        assert "licence: CC0" in zoo("sample", "vae", "-n", "1").stderr
-    zoo("sample", "vae", "-n", "1")  # the server has gone, the file is in the cache
+        assert "60 steps" in zoo("show", "vae", **without_weights).stdout
+        assert "licence: CC0" in zoo("sample", "vae", "-n", "1", **without_weights).stderr
+    zoo(
+        "sample", "vae", "-n", "1", **without_weights
+    )  # the server has gone, the file is in the cache
 
 
-def test_a_run_of_another_distributions_model_of_that_name_is_not_taken(in_trained: Path) -> None:
+def test_a_run_of_another_distributions_model_of_that_name_is_not_taken(
+    in_trained: Path, without_weights: dict[str, str]
+) -> None:
     shutil.copytree(in_trained / "runs" / "first", "elsewhere/runs/theirs")
     path = Path("elsewhere/runs/theirs/run.json")
     path.write_text(path.read_text().replace('"zoo-autoencoders"', '"zoo-of-theirs"'))
     os.chdir("elsewhere")
     try:
-        assert "vae" in error_of("sample", "vae", code=3, error="no-finished-run")
+        assert "vae" in error_of(
+            "sample", "vae", code=3, error="no-finished-run", **without_weights
+        )
     finally:
         os.chdir("..")
         shutil.rmtree("elsewhere")

@@ -54,6 +54,8 @@ def test_a_verb_that_needs_torch_names_the_extra(
         ["plugins"],
         ["runs"],
         ["runs", "show", "first"],
+        ["runs", "movie", "first", "-o", "x.webp"],
+        ["compare", "first", "plain"],
         ["doctor"],
         ["doctor", "first"],
     ],

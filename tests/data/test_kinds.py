@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ import torch
 
 from tests.data.pictures import fill
 from tests.errors import raises
+from zoo.atomic import SPECIAL
 from zoo.data.batches import in_order
 from zoo.data.location import locate_data
 from zoo.data.store import Store, open_store
@@ -25,6 +30,7 @@ from zoo.ports import Port
 
 CPU = torch.device("cpu")
 RATE = 8000
+IDX = "train-images-idx3-ubyte"
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +148,29 @@ def test_stereo_stays_stereo_and_a_damaged_sound_is_left_out(tmp_path: Path) -> 
     assert (store.bad, store.total) == (1, 151)
     (batch,) = in_order(store.splits["validation"], store.spec, 100, CPU)
     assert batch["audio"][0, :, 10].tolist() == pytest.approx([0.5, -0.25], abs=1e-4)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_called_like_a_sound_a_text_or_an_array_is_not_waited_for() -> None:
+    for number in range(3):
+        tone(Path(f"sounds/{number}.wav"), 100 + number, seconds=0.02)
+    Path("texts").mkdir()
+    Path("texts/play.txt").write_text("To be, or not to be. " * 40)
+    names = {"sounds": "pipe.wav", "texts": "pipe.txt", "arrays": "pipe.npz", "digits": IDX}
+    for place, name in names.items():
+        Path(place).mkdir(exist_ok=True)
+        os.mkfifo(Path(place, name))
+        words = [sys.executable, "-m", "zoo", "data", "check", place, "--json"]
+        done = subprocess.run(words, capture_output=True, check=False, timeout=60)
+        told = json.loads(done.stdout)
+        if place == "sounds":
+            (bad,) = told["bad"]
+            assert (Path(bad["path"]).name, bad["reason"]) == (name, SPECIAL)
+            assert opened(place, on_bad_image="skip").bad == 1
+        else:
+            error = told["error"]
+            assert (done.returncode, error["code"], error["cause"]) == (3, "bad-data", SPECIAL)
+            assert name in error["message"]
 
 
 def test_resampling_keeps_tone_and_loudness() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from tests.data.loopback import loopback
 from tests.data.pictures import fill, idx, photo, save, write_mnist
 from tests.errors import raises
 from zoo import pictures
+from zoo.atomic import SPECIAL
 from zoo.data.location import locate_data
 from zoo.data.store import Store, open_store
 from zoo.data.survey import inspect
@@ -126,6 +128,31 @@ def test_a_pipe_in_a_folder_is_not_waited_for(root):
     process = start(root)
     assert process.communicate(timeout=60)[0]
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("count", [40, 280])  # of many pictures, only a few are looked at before
+def test_what_is_no_plain_file_and_is_called_like_a_picture_cannot_be_read(
+    root, count, monkeypatch
+):
+    fill(root, count)
+    monkeypatch.chdir(root)  # the path of a socket must be short
+    os.mkfifo(root / "pipe.png")
+    (root / "device.png").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind("socket.png")
+    process = start(root)
+    try:
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 3
+    assert f"3 of {count + 3} pictures" in said
+    store, _ = prepared(root, on_bad_image="skip")
+    assert store.bad == 3
+    bad = inspect(locate_data(str(root))).bad
+    assert {Path(each["path"]).name for each in bad} == {"pipe.png", "device.png", "socket.png"}
+    assert {each["reason"] for each in bad} == {SPECIAL}
 
 
 def test_asking_for_what_there_is_in_more_words_decodes_nothing(root):

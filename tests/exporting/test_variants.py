@@ -94,6 +94,7 @@ def test_the_opset_is_the_one_that_was_asked_for(opset: int) -> None:
     assert model.ir_version == onnx.helper.find_min_ir_version_for(list(model.opset_import))
 
 
+@pytest.mark.slow
 def test_the_lowest_opset_that_is_told_can_be_had() -> None:
     with raises(UsageError, "opset-unavailable", "13") as told:
         export_bundle(trained(translator()), Path("out"), Variant(opset=13))
@@ -163,6 +164,7 @@ def test_a_file_that_was_removed_is_listed_no_more() -> None:
     assert [entry["file"] for entry in manifest["files"].values()] == [f"{NAME}.batch1.onnx"]
 
 
+@pytest.mark.slow
 def test_an_opset_that_cannot_be_had_is_no_other_one() -> None:
     with raises(UsageError, "opset-unavailable", "opset 9"):
         export_bundle(trained(translator()), Path("out"), Variant(opset=9))

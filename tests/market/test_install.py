@@ -66,6 +66,7 @@ def test_a_listed_plugin_is_installed_and_looked_at(
     assert "is not loaded" in out
 
 
+@pytest.mark.slow
 def test_the_newest_release_that_fits_is_chosen_and_the_others_are_told(tmp_path: Path) -> None:
     here = make_environment(tmp_path / "environment")
     wheels = tmp_path / "wheels"
@@ -121,6 +122,7 @@ def test_a_wheel_that_was_changed_after_it_was_verified_is_not_installed(
     assert environment.version("zoo-star") == ""
 
 
+@pytest.mark.slow
 def test_an_unlisted_plugin_needs_the_word_and_comes_from_the_index(
     tmp_path: Path, environment: Environment
 ) -> None:
@@ -177,6 +179,7 @@ def test_sources_are_never_built(tmp_path: Path, environment: Environment) -> No
     assert not witness.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["listed", "unlisted", "through another", "through an extra"])
 def test_sources_that_a_requirement_names_are_never_built(
     tmp_path: Path, environment: Environment, way: str
@@ -199,6 +202,7 @@ def test_sources_that_a_requirement_names_are_never_built(
     assert environment.version("zoo-star") == environment.version("zoo-helper") == ""
 
 
+@pytest.mark.slow
 def test_what_is_needed_fits_together_and_markers_hold(
     tmp_path: Path, environment: Environment
 ) -> None:
@@ -216,6 +220,7 @@ def test_what_is_needed_fits_together_and_markers_hold(
     assert environment.version("zoo-other") == "1.0"
 
 
+@pytest.mark.slow
 def test_a_listed_plugin_that_another_needs_is_not_taken_from_the_index(
     tmp_path: Path, environment: Environment
 ) -> None:
@@ -233,6 +238,7 @@ def test_a_listed_plugin_that_another_needs_is_not_taken_from_the_index(
     environment.zoo(*words, **variables)
 
 
+@pytest.mark.slow
 def test_a_model_whose_name_is_anothers_is_told_by_what_to_type(
     tmp_path: Path, environment: Environment
 ) -> None:
@@ -258,6 +264,7 @@ def test_a_package_that_is_no_plugin_is_not_installed_over(
     assert environment.version("numpy") == before
 
 
+@pytest.mark.slow
 def test_what_is_installed_already_is_not_changed(tmp_path: Path, environment: Environment) -> None:
     index = tmp_path / "index"
     write_wheel(index, "zoo-helper", version="1.0", is_plugin=False)
@@ -277,6 +284,7 @@ def test_what_is_installed_already_is_not_changed(tmp_path: Path, environment: E
     assert environment.version("zoo-star") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "is_plugin", "error", "name"),
     [

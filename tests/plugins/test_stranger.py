@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 import wave
 from pathlib import Path
 
@@ -13,9 +15,11 @@ from PIL import Image
 from safetensors import safe_open
 
 from tests.data.pictures import fill
-from tests.installing import install_stranger
+from tests.installing import STRANGER, install_stranger
+from tests.nursery import nursery
 from tests.process import error_of, zoo, zoo_json
 from zoo.grids import grid
+from zoo.modalities.text import BETWEEN
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +111,100 @@ def test_a_step_of_a_loop_is_trained_sampled_exported_and_run(site: dict[str, st
     zoo("sample", "refined", "-n", "4", "-o", "all.webp", **site)
     with Image.open("all.webp") as animation:
         assert animation.n_frames == 12
+
+
+def test_a_loop_that_needs_pictures_begins_with_held_out_ones(site: dict[str, str]) -> None:
+    fill(Path("photos/train"), 24)
+    fill(Path("photos/test"), 5, first=50)
+    zoo("train", "smoother", "--data", "photos", "--steps", "6", "--name", "smoothed", **site)
+    words = ["sample", "smoothed", "-n", "3", "--seed", "1"]
+    done = zoo(*words, "-o", "page.png", **site)
+    assert "3 test pictures of photos" in done.stderr
+    blank = np.zeros((6, 12, 12, 3), np.uint8)
+    page = np.asarray(Image.open("page.png"))
+    assert page.shape == grid(blank, 3, ["input", "smooth"]).shape
+    beginning, made = page[: len(page) // 2], page[len(page) // 2 :]
+    assert np.abs(beginning.astype(int) - made).mean() > 1
+    facts = zoo_json(*words, "--every", "2", "--rounds", "4", "-o", "strip.png", **site)
+    assert (facts["count"], facts["rounds"], facts["stopped"]) == (3, 4, False)
+    assert np.asarray(Image.open("strip.png")).shape == grid(blank, 2).shape
+    zoo(*words, "-o", "all.webp", **site)
+    with Image.open("all.webp") as animation:
+        assert animation.n_frames == 6
+    zoo(*words, "--set", "rate=0", "-o", "out/", **site)
+    for name, own in zip("123", ("50", "52", "54"), strict=True):  # from all over the split
+        with Image.open(f"out/{name}.png") as one, Image.open(f"photos/test/{own}.png") as other:
+            assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1
+    fill(Path("others"), 40, first=90)
+    done = zoo("sample", "smoothed", "--data", "others", "-o", "others.png", **site)
+    assert "2 validation pictures of others" in done.stderr
+    error_of("sample", "smoothed", "--class", "a", code=2, error="does-not-apply", **site)
+    error_of("sample", "smoothed", "--data", "nowhere", code=3, error="data-not-found", **site)
+
+
+@pytest.mark.slow
+def test_a_loop_that_needs_pictures_gives_what_the_file_gives(site: dict[str, str]) -> None:
+    fill(Path("photos/train"), 24)
+    fill(Path("photos/test"), 4, first=50)
+    zoo("train", "smoother", "--data", "photos", "--steps", "6", "--name", "smoothed", **site)
+    previews = list(Path("runs/smoothed/samples").glob("*-smooth.png"))
+    assert previews
+    zoo("export", "smoothed", "--onnx", "-o", "smoothed", **site)
+    words = ["--rounds", "5", "--every", "2"]
+    zoo("sample", "smoothed", *words, "-n", "4", "-o", "strip.png", **site)
+    pictures = [f"photos/test/{number}.png" for number in range(50, 54)]
+    zoo("run", "smoothed/smoother-photos.smooth.onnx", *pictures, *words, "-o", "ran.png")
+    first, second = (np.asarray(Image.open(name)).astype(int) for name in ("strip.png", "ran.png"))
+    assert np.abs(first - second).max() <= 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_loop_with_what_there_is(site: dict[str, str]) -> None:
+    zoo("train", "smoother", "--steps", "6", "--name", "smoothed", **site)
+    words = ["sample", "smoothed", "-n", "4", "--rounds", "1000000", "-o", "page.png", "--json"]
+    out, err = Path("out.txt"), Path("err.txt")
+    process = nursery().start(words, out, err, **site)
+    deadline = time.monotonic() + 60
+    while not (err.exists() and "starts from" in err.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(2)  # by then it is in the loop
+    os.kill(process, signal.SIGINT)
+    assert nursery().wait(process) == 130, err.read_text()
+    facts = json.loads(out.read_text())
+    assert facts["stopped"]
+    assert 0 < facts["rounds"] < 1_000_000
+    blank = np.zeros((8, 16, 16, 1), np.uint8)
+    page = np.asarray(Image.open("page.png"))
+    assert page.shape == grid(blank, 4, ["input", "smooth"]).squeeze().shape
+
+
+def test_a_loop_that_needs_a_text_begins_with_a_held_out_one_or_a_prompt(
+    site: dict[str, str],
+) -> None:
+    zoo("train", "teller", "--steps", "40", "--name", "told", **site)
+    assert list(Path("runs/told/samples").glob("*-tell.png"))
+    text = (STRANGER / "zoo_stranger" / "rhymes" / "rhymes.txt").read_text()
+    held_out = text[len(text) - round(0.1 * len(text)) :]
+    done = zoo("sample", "told", **site)
+    assert "1 validation text" in done.stderr
+    assert len(done.stdout) == 10 + 40 - 10 + 1 + 1  # what is given, what follows, the line's end
+    assert done.stdout.startswith(held_out[:10])
+    both = zoo("sample", "told", "-n", "2", "--rounds", "80", "-o", "both.txt", **site)
+    assert "2 validation texts" in both.stderr
+    for each in Path("both.txt").read_text().split(BETWEEN):
+        assert len(each) == 20 + 80 - 20 + 1
+    assert Path("both.txt").read_text().startswith(held_out[:20])
+    prompted = zoo("sample", "told", "--set", "prompt=The b", **site)
+    assert "validation" not in prompted.stderr
+    assert prompted.stdout.startswith("The b")
+    Path("mine.txt").write_text("the sea and the tree. " * 100)
+    mine = zoo("sample", "told", "--data", "mine.txt", **site)
+    assert "of mine" in mine.stderr
+    said = error_of("sample", "told", "--set", "prompt=%", code=2, error="unknown-symbol", **site)
+    assert "'%'" in said
+    words = ["--set", "prompt=The", "--data", "rhymes"]
+    error_of("sample", "told", *words, code=2, error="does-not-apply", **site)
 
 
 @pytest.mark.slow

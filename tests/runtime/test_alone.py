@@ -38,6 +38,7 @@ def run(tmp_path: Path) -> Run:
     return run_command
 
 
+@pytest.mark.slow
 def test_the_core_alone_runs_exported_files(run: Run) -> None:
     for absent in ("torch", "onnx", "zoo_autoencoders"):
         assert "ModuleNotFoundError" in run("python", "-c", f"import {absent}").stderr

@@ -18,6 +18,10 @@ from zoo.model.checks import check_graphs
 from zoo.testing.model_under_test import ModelUnderTest
 
 DECIDES = "        if self.generator(noise).sum() > 0:\n            return self.generator(noise)\n"
+GRADIENT = """        sum_of = lambda x: self.generator(x).sum()
+        return self.generator(noise + torch.func.grad(sum_of)(noise))
+"""
+CRITIC = '"critic": Player([self.critic], adam)'
 RETURNED = MOVE.replace("yield", "return")
 ASTRAY = WITH_LOOP.replace('next="grown"', 'next="growing"')
 SEQUENTIAL = GRAPHS.replace("self.sample", "self.generator").replace("[image]", "[noise]")
@@ -103,12 +107,32 @@ def test_a_training_tells_it(bug: Bug, names: list[str], site: Path, command) ->
     assert Path("runs").exists() != is_graph, "graphs are run before the run begins"
 
 
-def test_an_export_tells_what_the_exporter_cannot_do(site: Path, command) -> None:
-    line = plant(site, mistake(DECIDES + SAMPLE, line="if self.generator"))
+def test_a_training_tells_a_part_of_a_network_that_a_player_names(site: Path, command) -> None:
+    part = CRITIC.replace("self.critic", "self.critic[1], self.critic[3]")
+    line = plant(site, mistake(part, old=CRITIC, line="def players"))
+    done = command("train", "tiny", "--steps", 2)
+    assert done.code == 4
+    for name in ("self.critic.1", "self.critic_1", line):
+        assert name in done.err, name
+
+
+@pytest.mark.parametrize(
+    ("bug", "names"),
+    [
+        (mistake(DECIDES + SAMPLE, line="if self.generator"), ["torch.where", "graphs()"]),
+        (mistake(GRADIENT, line="def sample"), ["gradient"]),
+    ],
+    ids=["decides", "takes a gradient"],
+)
+def test_an_export_tells_what_the_exporter_cannot_do(
+    bug: Bug, names: list[str], site: Path, command
+) -> None:
+    line = plant(site, bug)
     assert command("train", "tiny", "--steps", 1).code == 0
     done = command("export", "tiny", "--onnx")
     assert (done.code, done.out) == (4, "")
-    assert line in done.err
+    for name in (*names, line):
+        assert name in done.err, name
     assert "\x1b" not in done.err
     assert len(done.err.splitlines()) <= 6, "torch's own listings stay away"
     assert not list(Path("exports").rglob("*.onnx"))

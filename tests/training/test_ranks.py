@@ -66,6 +66,7 @@ def ranks_of(process: int) -> list[int]:
     return children + [each for child in children for each in ranks_of(child)]
 
 
+@pytest.mark.slow
 def test_two_ranks_killed_and_resumed_are_the_same_run() -> None:
     zoo(*small_training(DCGAN, "whole", steps=30), *TWO)
     process = start([*small_training(DCGAN, "broken", steps=30), *TWO])

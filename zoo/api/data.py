@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.data.store import Store
     from zoo.identity import Identity
     from zoo.modalities.base import DecodeOptions
-    from zoo.ports import Fit, Port
+    from zoo.ports import Fit
     from zoo.training.run import Run
 
 
@@ -108,17 +108,23 @@ def find_assets(entry: ModelEntry, log: Log = say) -> dict[str, Path]:
 def source_for(trained: Described, data: str | None, log: Log = say) -> DataLocation:
     """Find the data that the user named, or that the model was trained on.
 
-    A weight file alone knows what its data was called, not where it is.
+    A weight file alone knows what its data was called, not where it is: then it is the catalogue's
+    data set of that name.
 
     Raises:
-        UsageError: none is named, and the weight file is not a run's.
+        UsageError: none is named, the weight file is not a run's, and the catalogue has none.
         NotFoundError: the data is gone, or the run is damaged.
     """
+    from zoo.catalog.lookup import dataset_called
     from zoo.training.config import find_data
 
     if data is not None:
         return fetch_source(data, log)
-    run = run_of(trained.path)
+    run, spec = run_of(trained.path), trained.identity.data
+    row = dataset_called(spec.name)
+    if run is None and row and row.licence == spec.licence:  # else a folder of the same name
+        log(f"data: {spec.name}, which it was trained on; --data takes other data")
+        return fetch_source(spec.name, log)
     if run is None:
         raise UsageError(
             f"{trained.path} belongs to no run: on which data?",
@@ -144,7 +150,7 @@ def open_like_training(
         UsageError: the data is of another form than in the training, or has nothing to fit.
     """
     from zoo.data.store import open_store, with_names
-    from zoo.data.survey import decode_options
+    from zoo.data.survey import decode_options, describe_change
     from zoo.modalities import modality_of
     from zoo.training.config import load_job
 
@@ -169,18 +175,11 @@ def open_like_training(
         if now.shape != port.shape or (now.classes != port.classes and not port.is_label):
             raise UsageError(
                 f"{port.name} of {store.spec.name} is other data than in the training",
-                cause="its columns or symbols have other names"
-                if now.shape == port.shape
-                else f"{describe_row(now)} in place of {describe_row(port)}",
+                cause=describe_change(port, now),
                 hint="--data with the same columns, symbols or sizes",
                 code="wrong-data",
             )
     return store
-
-
-def describe_row(port: Port) -> str:
-    """Return the shape of one row of a port in words."""
-    return " × ".join(map(str, port.shape[1:])) or "a number"
 
 
 def open_held_out(
@@ -219,20 +218,6 @@ def choose_split(store: Store, split: str | None = None) -> str:
             code="no-such-split",
         )
     return chosen
-
-
-def known_data(trained: Described, data: str | None, log: Log = say) -> str | None:
-    """Return the data that is asked for; of files without a run, what they were trained on.
-
-    That is None where a run knows it, and where nobody does.
-    """
-    from zoo.catalog.lookup import dataset_called
-
-    name = trained.identity.data.name
-    if data is not None or run_of(trained.path) is not None or not dataset_called(name):
-        return data
-    log(f"data: {name}, which it was trained on; --data takes other data")
-    return name
 
 
 def run_of(weights: Path) -> Run | None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from zoo.model.contract import Model
     from zoo.training.config import Job, Settings
 
+# codes of errors about data that has other ports than a model or an option asks for
+OF_THE_PORTS = ("does-not-apply", "unknown-port", "wrong-data")
+
 
 def create_job(
     *,
@@ -136,7 +139,7 @@ def resume_job(  # noqa: PLR0913 - as of a new training
     if fields and dict(fields) != named:
         asked = ", ".join(f"{name}={port}" for name, port in fields.items())
         raise contradiction(run, "field", asked, str(named or "none"))
-    opened = _open_data(entry, place, decoding, settings, named, log)
+    opened = _open_again(run, entry, place, decoding, settings, named, log)
     job = Job(entry, model_class, configured, settings, *opened, named, find_assets(entry, log))
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
 
@@ -218,6 +221,44 @@ def _place_of_data(run: Run, data: str, wishes: Sequence[str], log: Log) -> str:
     if place != data:
         log(f"the data of run {run.name} lies in {place} now; it was {data}")
     return place
+
+
+def _open_again(
+    run: Run,
+    entry: ModelEntry,
+    place: str,
+    options: DecodeOptions,
+    settings: Settings,
+    fields: Mapping[str, str],
+    log: Log,
+) -> tuple[str, Store]:
+    """Open the data of a run, and compare its ports with those that the run was trained on.
+
+    Raises:
+        NotFoundError: they are others: the run cannot go on with them.
+    """
+    from zoo.data.survey import describe_change
+    from zoo.training.checkpoint import saved_job
+
+    known = run.identity if saved_job(run) else None  # without a checkpoint, the run begins anew
+    try:
+        data, store = _open_data(entry, place, options, settings, fields, log)
+        now = {port.name: port for port in store.spec.ports}
+        before = known.data.ports if known else ()
+        changes = [describe_change(port, now.get(port.name)) for port in before]
+    except UsageError as problem:
+        if known is None or problem.code not in OF_THE_PORTS:
+            raise
+        changes = [problem.message]
+    if any(changes):
+        raise NotFoundError(
+            f"{place!r} is not the data that run {run.name!r} was trained on",
+            cause="; ".join(filter(None, changes)),
+            hint=f"zoo train {entry.name} --data {place} --init-from {run.name} begins a new run "
+            "with its weights",
+            code="data-changed",
+        )
+    return data, store
 
 
 def _with_own_names(job: Job, run: Run) -> Job:

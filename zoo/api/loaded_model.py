@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.api.data import choose_split, known_data, open_like_training, source_for
+from zoo.api.data import choose_split, open_like_training, source_for
 from zoo.draws import choose_classes, read_values
 from zoo.errors import UsageError, did_you_mean
 from zoo.identity import Identity
 from zoo.loops import choose_rounds
 from zoo.messages import Log, say, silent
 from zoo.modalities import can_sample, modality_of
-from zoo.ports import MOST_SAMPLES, DataSpec, Fit, Port, Signature, describe_port
-from zoo.sampling import at_sizes, map_images, sample_rounds
+from zoo.ports import DataSpec, Fit, Port, Signature, describe_port
+from zoo.sampling import at_sizes, check_count, map_images, sample_rounds
 
 if TYPE_CHECKING:
     import torch
@@ -232,17 +232,10 @@ class LoadedModel:
         drawn = [port for port in signature.inputs if port.name not in fixed]
         chosen = None if classes is None else choose_classes(classes, drawn)
         count = n or modality_of(signature.outputs[0]).samples
-        if count < 1 or len(chosen or [None]) * count > MOST_SAMPLES:
-            raise UsageError(
-                f"{count} of each of {len(chosen)} classes are too many"
-                if chosen
-                else f"{count} samples cannot be drawn at once",
-                hint=f"from 1 to {MOST_SAMPLES:,} in all",
-                code="too-many",
-            )
+        check_count(count, chosen)
         yield from sample_rounds(
             partial(self._run, name), signature, self.data.sizes,
-            count=count, seed=seed, classes=chosen, values=fixed, rounds=rounds,
+            count=count, seed=seed, classes=chosen, given=fixed, rounds=rounds,
         )  # fmt: skip
 
     def _sampler(self) -> str:
@@ -390,7 +383,7 @@ class LoadedModel:
             NotFoundError: there is no such data.
         """
         log = log or silent
-        place = known_data(self, None if data is None else os.fspath(data), log)
+        place = None if data is None else os.fspath(data)
         store = open_like_training(self, source_for(self, place, log), fit, log)
         return dict(store.splits[choose_split(store, split)])
 

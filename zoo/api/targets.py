@@ -78,7 +78,7 @@ def find_weights(target: str, log: Log = say) -> Path:
 
 def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str, log: Log) -> Path:
     """Return the weights of a model's latest finished run, else its published weights."""
-    from zoo.catalog.lookup import published_weights
+    from zoo.catalog.lookup import published_weights, weights_here
     from zoo.data.progress import fetch_with_progress
 
     of_model = (entry.card.name, entry.plugin.distribution)
@@ -90,13 +90,20 @@ def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str, log: 
         if run.fact("status") == "finished":
             return run.weights
         unfinished = unfinished or run
-    published = published_weights(entry)
-    if published is not None:
+    published, here = published_weights(entry), weights_here(entry)
+    if here is not None or (published is not None and published.file.urls):
+        about = f": {published.summary}" if published else ""
+        log(f"no finished run of {entry.name} here; its published weights are taken{about}")
+    if here is not None:
+        return here
+    if published is not None and published.file.urls:
         return fetch_with_progress(published.download, log) / published.file.name
     if unfinished is None:
+        missing = "its published weights are in the package zoo-weights, which is not installed"
         raise NotFoundError(
             f"{entry.name} has no finished run here and no published weights",
-            hint=f"zoo train {target}",
+            cause=missing if published else "",
+            hint=f"zoo train {target}" + (", or install zoo-weights" if published else ""),
             code="no-finished-run",
         )
     step = unfinished.identity.step if unfinished.identity else 0

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from zoo.training.run import RUNS, Run, check_run_name, name_taken
 
 if TYPE_CHECKING:
     from zoo.training.batch_size import Search
+    from zoo.training.compile_trials import CompileTrial
     from zoo.training.config import Job
     from zoo.training.train import TrainResult
 
@@ -74,6 +75,7 @@ def train(  # noqa: PLR0913 - most of them have a default, and all but the first
         log: takes messages, one or a few lines each; on stderr, when not given; None for silence.
         options: any option of model or trainer, as ``--set`` takes it: ``epochs=3``,
             ``batch_size=64`` or ``"auto"``, ``lr=1e-3``; ``zoo show MODEL`` lists them.
+            ``compile=True`` measures which networks to compile, as ``--compile`` does.
 
     Returns:
         The run: its name and path, how it ended, the last metrics and the active alerts.
@@ -122,28 +124,64 @@ def train(  # noqa: PLR0913 - most of them have a default, and all but the first
     return result
 
 
-def new_job(wishes: Mapping[str, Any], name: str | None, log: Log) -> tuple[Job, Search | None]:
-    """Return a new training, and what was measured where its batch size is to be found.
+def new_job(wishes: Mapping[str, Any], name: str | None, log: Log) -> tuple[Job, dict[str, Any]]:
+    """Return a new training and, as JSON, what was measured to find some of its options.
 
     `wishes` are the arguments of `create_job`, `name` is that of the run, if it has one.
     """
     if name is not None:
         check_new_name(name)
     layers: Sequence[Mapping[str, Any]] = wishes["layers"]
-    sizes = [layer["batch_size"] for layer in layers if "batch_size" in layer]
     plain = [
-        {key: value for key, value in layer.items() if (key, value) != ("batch_size", AUTO)}
+        {key: value for key, value in layer.items() if not _is_to_be_found(key, value)}
         for layer in layers
     ]
     job = create_job(**{**wishes, "layers": plain}, log=log)
-    if not sizes or sizes[-1] != AUTO:
-        return job, None
+    options = {key: value for layer in layers for key, value in layer.items()}  # the later stronger
+    measured: dict[str, Any] = {}
+    if _is_to_be_found("batch_size", options.get("batch_size")):
+        job, measured["batch_size_search"] = _with_best_batch_size(job, log)
+    if _is_to_be_found("compile", options.get("compile")):
+        job, measured["compile_trials"] = _with_best_networks(job, log)
+    return job, measured
+
+
+def _is_to_be_found(option: str, value: object) -> bool:
+    """Whether an option asks for what measuring finds: a batch size, or networks to compile."""
+    return (option == "batch_size" and value == AUTO) or (option == "compile" and value is True)
+
+
+def _with_best_batch_size(job: Job, log: Log) -> tuple[Job, dict[str, Any]]:
+    """Return a training with the batch size that is the fastest, and what was measured."""
     from zoo.training.batch_size import search_batch_size
 
     found = search_batch_size(job)
     for line in _describe_search(found, job.items):
         log(line)
-    return replace(job, settings=replace(job.settings, batch_size=found.fastest)), found
+    return replace(job, settings=replace(job.settings, batch_size=found.fastest)), asdict(found)
+
+
+def _with_best_networks(job: Job, log: Log) -> tuple[Job, list[dict[str, Any]]]:
+    """Return a training that compiles the networks which gain from it, and what was measured."""
+    from zoo.training.compile_trials import try_compiling
+
+    log("compiling each network to measure its steps; that takes up to some minutes a network")
+    trials = []
+    for trial in try_compiling(job):
+        log(_describe_trial(trial))
+        trials.append(trial)
+    names = tuple(each.network for each in trials if each.pays)
+    return replace(job, settings=replace(job.settings, compile=names)), [*map(asdict, trials)]
+
+
+def _describe_trial(trial: CompileTrial) -> str:
+    """Return in words what compiling a network changes, and whether it will be compiled."""
+    if trial.gain is None:
+        return f"{trial.network}: not compiled: {trial.why_not}"
+    return (
+        f"{trial.network}: {trial.compile_seconds:.0f} s to compile, "
+        f"a step {trial.gain:.2f} times as fast; {'' if trial.pays else 'not '}compiled"
+    )
 
 
 def _describe_search(found: Search, items: str) -> tuple[str, str]:
@@ -181,6 +219,13 @@ def resume_training(
         if any(layer.get("batch_size") == AUTO for layer in wishes["layers"]):
             own = load_job(run)[0].get("training", {}).get("batch_size", "a number")
             raise contradiction(run, "batch_size", AUTO, str(own))
+        if any(layer.get("compile") is True for layer in wishes["layers"]):
+            own = ",".join(load_job(run)[0].get("training", {}).get("compile", []))
+            raise UsageError(
+                f"--compile measures for a new run; run {run.name!r} compiles {own or 'nothing'}",
+                hint=f"zoo train --resume {run.name} --set compile=NETWORK compiles another",
+                code="conflicting-options",
+            )
         job, changes = resume_job(run, **wishes, log=log)
         if _is_complete(run, changes, log):
             return _result_of(run), False

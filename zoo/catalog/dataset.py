@@ -40,7 +40,8 @@ class RemoteFile:
 
     Args:
         name: file name in the cache; no folders.
-        urls: where it can be had, in the order of preference.
+        urls: where it can be had, in the order of preference; none for published weights that are
+            in the package zoo-weights alone.
         bytes: its size, or None where it is not published.
         sha256: its hash in lower-case hexadecimal, or None where it is not published.
     """
@@ -53,7 +54,7 @@ class RemoteFile:
     def __post_init__(self) -> None:
         if not matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             raise ValueError(f"file name {str(self.name)[:60]!r} is not a plain name")
-        if not self.urls or not all(matches(r"https?://\S+", url) for url in self.urls):
+        if not all(matches(r"https?://\S+", url) for url in self.urls):
             raise ValueError(f"file {self.name!r} needs http(s) URLs")
         if self.bytes is not None and not _is_count(self.bytes):
             raise ValueError(f"file {self.name!r}: bytes must be a whole number above 0")
@@ -157,6 +158,7 @@ class Dataset:
         )
         names = [file.name.lower() for file in self.files]
         self._require(len(names) == len(set(names)), "files: no name twice")
+        self._require(all(file.urls for file in self.files), "http(s) URLs of every file")
         self._require(
             isinstance(self.embedded, bool | Path) and bool(self.files) != bool(self.embedded),
             "files, unless it is embedded",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from zoo.catalog.card import Card
@@ -21,6 +23,9 @@ from zoo.catalog.registry import (
     reserved_names,
 )
 from zoo.errors import NotFoundError, PluginError, UsageError, did_you_mean
+
+# Holds one folder a plugin, named as its distribution, with MODEL.safetensors; it has no code.
+WEIGHTS_PACKAGE = "zoo_weights"
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,16 @@ def find_dataset(name: str) -> Dataset:
 def published_weights(entry: ModelEntry) -> Weights | None:
     """Return the published weights of a model, if the registry has any; it knows plain names."""
     return next((row for row in read_registry().weights if row.model == entry.name), None)
+
+
+def weights_here(entry: ModelEntry) -> Path | None:
+    """Return the file of a model's published weights in the package zoo-weights, if it is there."""
+    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder, entry.plugin.distribution, f"{entry.card.name}.safetensors")
+        if path.is_file():
+            return path
+    return None
 
 
 def known_plugin_with(model: str) -> KnownPlugin | None:

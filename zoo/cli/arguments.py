@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zoo.errors import did_you_mean
+from zoo.errors import NotFoundError, UsageError, did_you_mean
 from zoo.ports import FITS
+
+if TYPE_CHECKING:
+    from zoo.training.run import Run
 
 FIT_HELP = "How pictures of other proportions fit: cut off, surrounded by their edges, distorted"
 
@@ -132,3 +136,36 @@ def loop_options(verb: Verb) -> Verb:
     for option in reversed(options):
         verb = option(verb)
     return verb
+
+
+# What the words mean.
+
+
+def find_run_or_folder(name: str) -> Run:
+    """Return the run of an id or of ``@last``, as `find_run` does, or of a run folder anywhere.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    from zoo.training.run import Run, find_run
+
+    try:
+        return find_run(name)
+    except NotFoundError:
+        if (Path(name) / "run.json").is_file():
+            return Run(Path(name).resolve())
+        raise
+
+
+def check_suffix(output: Path, suffix: str) -> None:
+    """Check that ``-o`` names a file of one kind, such as ``".png"``.
+
+    Raises:
+        UsageError: it names another kind, or a folder.
+    """
+    if output.suffix.lower() != suffix or output.is_dir():
+        raise UsageError(
+            f"-o {output}: what is written is a {suffix} file",
+            hint=f"-o {output.stem or 'x'}{suffix}",
+            code="bad-output",
+        )

@@ -35,7 +35,8 @@ VERBS = {
     "export": ("Export a trained model to ONNX and verify it.", "zoo.cli.export:verb"),
     "run": ("Run an exported file; needs no torch and no plugin.", "zoo.cli.run:verb"),
     "bench": ("Measure how fast exported files run.", "zoo.cli.bench:verb"),
-    "runs": ("List, show or remove runs.", "zoo.cli.runs:verb"),
+    "runs": ("List, show, animate or remove runs.", "zoo.cli.runs:verb"),
+    "compare": ("Compare runs: figures in a table, curves in a picture.", "zoo.cli.compare:verb"),
     "doctor": (
         "Explain how a run is doing, or what this installation can do.",
         "zoo.cli.doctor:verb",
@@ -59,6 +60,7 @@ ELSEWHERE = {
     "models": "zoo list",
     "predict": "zoo run FILE.onnx [INPUT]..., or zoo sample MODEL",
     "resume": "zoo train --resume [RUN]",
+    "tensorboard": "zoo compare RUN..., or zoo train MODEL --tensorboard",
     "test": "zoo eval MODEL",
     "val": "zoo eval MODEL",
     "validate": "zoo eval MODEL",

@@ -133,6 +133,8 @@ def _print_speed(name: str, speed: Mapping[str, Any] | None) -> None:
         f"{speed['items']}/s, "
         f"{speed['gflop_per_image']:.3g} GFLOP each"
     )
+    if speed["compiled"]:
+        told += f", with {' and '.join(speed['compiled'])} compiled"
     if speed["share"] is None:
         _print(f"{told}. Its share of this machine is not known: {speed['why_no_share']}.\n")
         return

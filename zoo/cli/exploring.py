@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from zoo.api.data import choose_split, known_data, open_like_training, source_for
+from zoo.api.data import choose_split, open_like_training, source_for
 from zoo.api.load import is_exported, load_exported, loaded
 from zoo.api.targets import load_target
 from zoo.draws import class_labels, class_name, read_classes
@@ -122,8 +122,7 @@ class Exploration:
     @cached_property
     def store(self) -> Store:
         """The data that the user named, or that the model was trained on, decoded."""
-        source = source_for(self, known_data(self, self.data))
-        return open_like_training(self, source, self.fit)
+        return open_like_training(self, source_for(self, self.data), self.fit)
 
     @property
     def held_out(self) -> str:

@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import click
 
-from zoo.cli.arguments import json_option
+from zoo.cli.arguments import check_suffix, complete_runs, find_run_or_folder, json_option
 from zoo.cli.output import print_json, print_table
-from zoo.errors import NotFoundError
+from zoo.errors import NotFoundError, UsageError
 from zoo.messages import say
 from zoo.records import to_plain
 from zoo.training.run import MetricsRow, OnDamaged, Run, all_runs, find_run
 
 TREND = "▁▂▃▄▅▆▇█"
 WIDTH = 40  # characters of a trend at most
+SHORTEST, LONGEST = 0.02, 60.0  # seconds of a frame
 
 
 @click.group("runs", invoke_without_command=True)
 @json_option
 @click.pass_context
 def verb(context: click.Context, as_json: bool) -> None:
-    """List, show or remove the runs of this folder."""
+    """List, show, animate or remove the runs of this folder."""
     if context.invoked_subcommand is None:
         context.invoke(list_runs, as_json=as_json)
 
@@ -58,7 +60,7 @@ def list_runs(as_json: bool) -> None:
 
 
 @verb.command("show")
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @json_option
 def show_run(run: str, as_json: bool) -> None:
     """Show what RUN (an id or @last) is, how it went, and what lies in its folder."""
@@ -102,8 +104,49 @@ def show_run(run: str, as_json: bool) -> None:
         click.echo(path)
 
 
+@verb.command("movie")
+@click.argument("run", shell_complete=complete_runs)
+@click.option("--graph", metavar="NAME",
+              help="Whose previews [of the first graph that draws samples].")  # fmt: skip
+@click.option("--seconds", type=float, default=0.5, show_default=True,
+              help="Of each frame; the last one is held four times as long.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="x.webp [RUN.webp].")
+@json_option
+def movie(run: str, graph: str | None, seconds: float, output: Path | None, as_json: bool) -> None:
+    """Show the training of RUN (an id, @last or a run folder) as an animation.
+
+    Its frames are the previews on fixed inputs that a training draws now and then, each with its
+    step above it.
+    """
+    if not SHORTEST <= seconds <= LONGEST:
+        raise UsageError(
+            f"--seconds {seconds:g} is not between {SHORTEST:g} and {LONGEST:g}",
+            hint="--seconds 0.5",
+            code="bad-value",
+        )
+    if output is not None:
+        check_suffix(output, ".webp")
+    found = find_run_or_folder(run)
+    from zoo.training.movie import choose_graph, find_previews, save_movie
+
+    previews = find_previews(found)
+    chosen = choose_graph(found, previews, graph)
+    path = output or Path(f"{found.name}.webp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    steps = save_movie(found, chosen, previews[chosen], path, seconds=seconds, log=say)
+    others = f"; there are others of {', '.join(sorted({*previews} - {chosen}))}"
+    say(f"{len(steps)} previews of {chosen}, step {steps[0]:,} to {steps[-1]:,}"
+        + (others if len(previews) > 1 else ""))  # fmt: skip
+    file = click.format_filename(path)
+    if as_json:
+        print_json({"file": file, "run": found.name, "graph": chosen, "steps": steps,
+                    "seconds": seconds, "graphs": [*previews]})  # fmt: skip
+    else:
+        click.echo(file)
+
+
 @verb.command("rm")
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("runs", nargs=-1, required=True, shell_complete=complete_runs)
 @json_option
 def remove_runs(runs: tuple[str, ...], as_json: bool) -> None:
     """Remove RUNS with all that they hold.

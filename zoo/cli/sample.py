@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.api.data import choose_split, open_like_training, source_for
+from zoo.api.data import choose_split, open_held_out, open_like_training, source_for
 from zoo.api.targets import load_target
 from zoo.atomic import write_bytes
 from zoo.cli import arguments
@@ -20,8 +21,8 @@ from zoo.messages import say
 from zoo.ports import MOST_SAMPLES
 
 if TYPE_CHECKING:
-    from zoo.api.loaded_model import LoadedModel
     from zoo.modalities.base import Array
+    from zoo.model.beginnings import Beginning
     from zoo.model.weights import Trained
     from zoo.pictures import Pixels
     from zoo.ports import Fit, Port
@@ -42,14 +43,18 @@ class Drawn:
     columns: int | None = None  # of a grid
     labels: tuple[str, ...] = ()  # one a row of the grid
     stopped: int | None = None  # the round that was done last when Ctrl-C came
+    page: Callable[[Array], Pixels] | None = None  # draws a round where that is no grid alone
 
 
 @click.command("sample")
 @arguments.target_argument
 @click.option("-n", "count", type=click.IntRange(1, MOST_SAMPLES),
-              help="How many [64; sounds 16; text 1; 8 of a class; 16 of the data].")  # fmt: skip
+              help="How many [64; sounds 16; text 1; 8 of a class; at most 16 of the data]."
+              )  # fmt: skip
 @click.option("--class", "classes", metavar="NAME", help="Of which class: name, number, or all.")
-@arguments.data_option("Pictures for a model that needs some [what it was trained on].")
+@arguments.data_option(
+    "For a model that needs some, and to begin a loop with [what it was trained on]."
+)
 @arguments.fit_option()
 @arguments.loop_options
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of noise [0].")
@@ -78,21 +83,22 @@ def verb(
     with --every N, every Nth round side by side; a .webp is an animation of them. Text and sounds
     that grow round by round are shown whole; --set prompt="..." is how they begin. Ctrl-C ends the
     loop and writes what there is.
+
+    A loop that needs a picture or a text to begin takes -n that were held out; text and sounds are
+    given in part, and go on. With --data, a loop that could begin with noise begins with data, too.
     """
     if output is not None:
         _check_name(output)
     trained = load_target(target, data)
+    from zoo.model.beginnings import loops_from_data
     from zoo.model.inference import mappers, samplers
 
-    model = trained.identity.model
-    if samplers(trained.model):
-        if data is not None or fit is not None:
-            raise UsageError(
-                f"{model} draws from noise and needs no data",
-                hint=f"zoo sample {target}",
-                code="does-not-apply",
-            )
-        facts = _sample(trained, output, **options)
+    model, source = trained.identity.model, (data, fit)
+    asked = data is not None
+    drawn, begun = samplers(trained.model), loops_from_data(trained.model, asked=asked)
+    names = begun if asked and begun else drawn or begun
+    if names:
+        facts = _sample(trained, names[0], source, output, **options)
     elif mappers(trained.model):
         facts = _show_images(trained, output or SAMPLES, data, fit, **options)
     else:
@@ -110,6 +116,8 @@ def verb(
 
 def _sample(
     trained: Trained,
+    name: str,
+    source: tuple[str | None, Fit | None],
     output: Path | None,
     count: int | None,
     classes: str | None,
@@ -118,29 +126,96 @@ def _sample(
     every: int | None,
     seed: int,
 ) -> dict[str, Any]:
-    """Write samples of the first graph that is drawn from noise; return what ``--json`` prints."""
-    from zoo.api.load import loaded
+    """Write samples of a graph, drawn or begun with data; return what ``--json`` prints."""
+    from zoo.draws import read_classes, read_values
     from zoo.loops import choose_rounds
     from zoo.modalities import modality_of
+    from zoo.model.previews import page_of_loop
 
-    model = loaded(trained)
-    name = model.sampler
-    assert name is not None
-    signature = model.graphs[name]
-    port = signature.outputs[0]
+    graph = trained.model.graphs()[name]
+    port = graph.outputs[0]
     if output is not None:
         _check_kind(output, port)
-    rounds = choose_rounds(signature, rounds, name)
+    rounds = choose_rounds(graph.signature, rounds, name)
     shown = _shown(port, rounds, every, output)
-    usual = modality_of(port).samples
-    count = count or (min(OF_A_CLASS, usual) if classes else usual)
-    drawn = _draw(model, name, count, seed, classes, assignments, rounds, shown)
+    values = read_values(assignments, graph.inputs)
+    free = [each for each in graph.inputs if each.name not in values]
+    chosen = None if classes is None else read_classes(classes, free)
+    ports = _ports_of_data(trained, name, source, {*values, *_labels(free, chosen)})
+    usual = min(SHOWN, modality_of(port).samples) if ports else modality_of(port).samples
+    count = count or (min(OF_A_CLASS, usual) if chosen else usual)
+    begun = _begin(trained, name, ports, source, count, rounds) if ports else None
+    if begun is not None:
+        count, values = begun.count, {**values, **begun.arrays}
+    drawn = _draw(trained, name, count, seed, chosen, values, rounds, shown)
+    if begun is not None and drawn.columns is None:
+        drawn = replace(drawn, page=partial(page_of_loop, trained.model, name, begun))
     facts = _write(output, drawn, side_by_side=every is not None)
     facts["count"] = len(drawn.rounds[0])
     if rounds is None:
         return facts
     done = rounds if drawn.stopped is None else drawn.stopped
     return {**facts, "rounds": done, "stopped": drawn.stopped is not None}
+
+
+def _labels(ports: Sequence[Port], chosen: Sequence[int] | None) -> set[str]:
+    """Return the labels that ``--class`` chooses, by name."""
+    return set() if chosen is None else {port.name for port in ports if port.is_label}
+
+
+def _ports_of_data(
+    trained: Trained, name: str, source: tuple[str | None, Fit | None], given: Collection[str]
+) -> dict[str, Port]:
+    """Return the inputs of a graph that take rows of data, each with the port of the data.
+
+    Raises:
+        UsageError: an input is neither given nor drawn nor in the data, or data is named for none.
+    """
+    from zoo.model.beginnings import inputs_from_data
+    from zoo.ports import describe_port
+
+    data, fit = source
+    ports = inputs_from_data(trained.model, name, asked=data is not None)
+    found = {}
+    for port in trained.model.graphs()[name].inputs:
+        if port.name in given or port.name not in ports:
+            continue
+        of_data = ports[port.name]
+        if of_data is None:
+            raise UsageError(
+                f"{name} needs {describe_port(port)}",
+                cause=f"nothing draws it, and {trained.model.data.name} holds nothing like it",
+                hint=f"--set {port.name}=VALUE for a number or a text; else zoo export, and zoo "
+                "run, which takes .npz files",
+                code="missing-input",
+            )
+        found[port.name] = of_data
+    if not found and (data is not None or fit is not None):
+        raise UsageError(
+            f"{trained.identity.model} draws from noise and needs no data",
+            hint="the same command without --data and --fit",
+            code="does-not-apply",
+        )
+    return found
+
+
+def _begin(
+    trained: Trained,
+    name: str,
+    ports: dict[str, Port],
+    source: tuple[str | None, Fit | None],
+    count: int,
+    rounds: int | None,
+) -> Beginning:
+    """Return held-out rows of data for the first round of a loop, and say which they are."""
+    from zoo.model.beginnings import begin_with
+
+    data, fit = source
+    store, split = open_held_out(trained, source_for(trained, data), fit)
+    begun = begin_with(trained.model, name, ports, store.splits[split], count, rounds)
+    part = "" if begun.share == 1 else f", the first {begun.share:.0%} of each"
+    say(f"starts from {begun.count:,} {split} {begun.items} of {store.spec.name}{part}")
+    return begun
 
 
 def _show_images(
@@ -166,17 +241,15 @@ def _show_images(
         )
     if assignments or every is not None or output.suffix.lower() != ".png":
         raise UsageError(
-            "--set, --every and .webp are for samples of noise",
+            "--set, --every and .webp are for samples of noise, and for loops",
             hint="zoo export, and zoo run, which takes them",
             code="does-not-apply",
         )
-    graphs, names = trained.model.graphs(), mappers(trained.model)
-    name = next((each for each in names if graphs[each].signature.is_step), names[0])
-    rounds = choose_rounds(graphs[name].signature, rounds, name)
+    name, *_ = mappers(trained.model)
+    choose_rounds(trained.model.graphs()[name].signature, rounds, name)  # it is run once
     count = count or SHOWN
-    _write_png(output, _compare(trained, count, data, fit, rounds))
-    facts = {"file": click.format_filename(output), "count": count}
-    return facts if rounds is None else {**facts, "rounds": rounds}
+    _write_png(output, _compare(trained, count, data, fit))
+    return {"file": click.format_filename(output), "count": count}
 
 
 def _check_name(output: Path) -> None:
@@ -264,7 +337,10 @@ def _write(output: Path | None, drawn: Drawn, *, side_by_side: bool) -> dict[str
         labels = [label for label in drawn.labels for _ in range(drawn.columns or 1)]
         _write_png(output, strip([draw_cells(each, port) for each in drawn.rounds], labels))
     elif suffix == ".png":
-        _write_png(output, draw_page(last, port, drawn.columns, drawn.labels))
+        page = drawn.page or partial(
+            draw_page, port=port, columns=drawn.columns, labels=drawn.labels
+        )
+        _write_png(output, page(last))
     else:
         write_bytes(output, modality.encode(last, port))
     return {"file": click.format_filename(output), **facts}
@@ -297,18 +373,18 @@ def _no_pictures(trained: Trained) -> UsageError:
     return UsageError(
         f"{trained.identity.model} makes nothing of noise, and no pictures of pictures, alone",
         cause="; ".join(needs),
-        hint="zoo export and zoo run, which takes numbers from .npz files",
+        hint="zoo export, and zoo run FILE with pictures, or with numbers from .npz files",
         code="does-not-apply",
     )
 
 
 def _draw(
-    model: LoadedModel,
+    trained: Trained,
     name: str,
     count: int,
     seed: int,
-    classes: str | None,
-    assignments: Sequence[str],
+    chosen: Sequence[int] | None,
+    given: Mapping[str, Array],
     rounds: int | None,
     shown: Sequence[int],
 ) -> Drawn:
@@ -316,16 +392,17 @@ def _draw(
 
     Ctrl-C in a loop ends it with what there is, if there is anything.
     """
-    from zoo.draws import class_labels, read_classes, read_values
+    from zoo.draws import class_labels
+    from zoo.model.inference import sample_rounds
+    from zoo.sampling import check_count
 
-    graph = model.graphs[name]
-    ports = graph.inputs
-    values = read_values(assignments, ports)
-    drawn = [port for port in ports if port.name not in values]
-    chosen = None if classes is None else read_classes(classes, drawn)
+    graph = trained.model.graphs()[name]
+    check_count(count, chosen)
     kept: list[Array] = []
     done, stopped = 0, None
-    driven = model.sample_rounds(count, seed=seed, classes=chosen, rounds=rounds, **values)
+    driven = sample_rounds(
+        trained.model, name, count=count, seed=seed, classes=chosen, given=given, rounds=rounds
+    )
     hidden = not sys.stderr.isatty() or (rounds or 1) * count < LONG
     try:
         with click.progressbar(driven, length=rounds or 1, file=sys.stderr, hidden=hidden) as bar:
@@ -338,16 +415,15 @@ def _draw(
         stopped = done
         kept += [] if done in shown else [rows]
     several = chosen is not None and len(chosen) > 1
-    labels = class_labels(chosen, ports) if chosen and several else ()
+    labels = class_labels(chosen, graph.inputs) if chosen and several else ()
     return Drawn(graph.outputs[0], kept, count if several else None, labels, stopped)
 
 
-def _compare(
-    trained: Trained, count: int, data: str | None, fit: Fit | None, rounds: int | None
-) -> Pixels:
+def _compare(trained: Trained, count: int, data: str | None, fit: Fit | None) -> Pixels:
     """Return test images of the data and what all graphs from image to image make of them."""
-    from zoo.model.inference import comparison, mappers
+    from zoo.model.inference import mappers
+    from zoo.model.previews import comparison
 
     store = open_like_training(trained, source_for(trained, data), fit)
     images = store.splits[choose_split(store)]
-    return comparison(trained.model, mappers(trained.model), images, count, rounds=rounds)
+    return comparison(trained.model, mappers(trained.model), images, count)

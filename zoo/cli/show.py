@@ -15,6 +15,7 @@ from zoo.catalog.lookup import (
     installed_models,
     load_class,
     published_weights,
+    weights_here,
 )
 from zoo.catalog.plugins import installed_plugins
 from zoo.cli.arguments import complete_models, json_option
@@ -46,14 +47,16 @@ def list_models(task: str | None, as_json: bool) -> None:
     found = [entry for entry in installed_models() if task in (None, entry.card.task)]
     if as_json:
         print_json([
-            {**asdict(entry.card), "name": entry.name, "plugin": entry.plugin.distribution}
+            {**asdict(entry.card), "name": entry.name, "plugin": entry.plugin.distribution,
+             "weights": "published" if weights_here(entry) else None}
             for entry in found
         ])  # fmt: skip
     elif found:
         print_table(
-            ["model", "task", "data", "plugin", "summary"],
+            ["model", "task", "data", "weights", "plugin", "summary"],
             [
-                (entry.name, entry.card.task, entry.card.data, entry.plugin.distribution,
+                (entry.name, entry.card.task, entry.card.data,
+                 "published" if weights_here(entry) else "", entry.plugin.distribution,
                  entry.card.summary)
                 for entry in found
             ],
@@ -154,7 +157,9 @@ def _built(entry: ModelEntry, model_class: type[Model]) -> tuple[str, dict[str, 
 def _print_model(entry: ModelEntry, weights: Weights | None, size: str) -> None:
     card, plugin = entry.card, entry.plugin
     data = f"by default {card.data}" if card.data else "named by --data"
-    published = f"{weights.summary} ({weights.licence})" if weights else "none published"
+    published = f"published: {weights.summary} ({weights.licence})" if weights else "none published"
+    if weights and not (weights.file.urls or weights_here(entry)):
+        published = "published in the package zoo-weights, which is not installed"
     click.echo(f"""\
 {card.name}: {card.summary}
 

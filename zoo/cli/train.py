@@ -13,6 +13,7 @@ import click
 
 from zoo.api.jobs import find_resumed
 from zoo.api.train import (
+    AUTO,
     check_new_name,
     check_tensorboard,
     new_job,
@@ -22,12 +23,11 @@ from zoo.api.train import (
 from zoo.cli import arguments
 from zoo.cli.command import ignore_interrupts
 from zoo.cli.output import print_json
-from zoo.errors import InterruptedRunError, UsageError
+from zoo.errors import InterruptedRunError, UsageError, did_you_mean
 from zoo.messages import say
 from zoo.training.launch import note_on_allocation, stopping_on_signals
 
 if TYPE_CHECKING:
-    from zoo.training.batch_size import Search
     from zoo.training.plan import Plan
     from zoo.training.train import TrainResult
 
@@ -59,6 +59,24 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(rows)
 
 
+def check_batch_size(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    """Return the value of --batch-size; that a number is one is checked with the other options.
+
+    Raises:
+        UsageError: it is another word than ``auto``.
+    """
+    if value is not None and value != AUTO and value.isalpha():
+        raise UsageError(
+            f"--batch-size {value[:40]!r} is neither a number nor {AUTO}."
+            f"{did_you_mean(value, [AUTO])}",
+            hint=f"--batch-size 64, or --batch-size {AUTO}",
+            code="bad-value",
+        )
+    return value
+
+
 @click.command("train", cls=GroupedCommand)
 @click.argument("model", required=False, shell_complete=arguments.complete_models)
 @arguments.data_option("Data set, folder or archive [the model's].")
@@ -85,7 +103,7 @@ class GroupedCommand(click.Command):
               help="Do not train this network, or the networks of this player.")  # fmt: skip
 @click.option("--lr", "rates", metavar="[NETWORK=]RATE", multiple=True,
               help="Learning rate, for models that have one; or that of one network.")  # fmt: skip
-@click.option("--batch-size", metavar="N|auto",
+@click.option("--batch-size", metavar="N|auto", callback=check_batch_size,
               help="Images a step; auto measures which number is the fastest here.")  # fmt: skip
 @click.option("--ema", metavar="DECAY", help="Sample from averaged weights, such as 0.999.")
 @click.option(
@@ -95,6 +113,8 @@ class GroupedCommand(click.Command):
 @click.option("--deterministic", is_flag=True, help="Refuse operations whose result may vary.")
 @click.option("--device", type=arguments.SuggestingChoice(["auto", "cpu", "cuda", "mps"]),
               help="What computes.")  # fmt: skip
+@click.option("--compile", is_flag=True,
+              help="Compile the networks that torch makes faster, as measured first.")  # fmt: skip
 @click.option("--devices", metavar="N",
               help="Devices that share each batch [1, or as torchrun says].")  # fmt: skip
 @click.option(
@@ -147,19 +167,20 @@ def verb(
     if dry_run:
         _dry_run(resume, wishes, as_json=as_json)
         return
-    search, is_trained = None, True
+    measured: dict[str, Any] = {}
+    is_trained = True
     if resume is not None:
         run = find_resumed(resume, options["model"])
         result, is_trained = resume_training(
             run, wishes, name, say, _stopping, tensorboard=tensorboard
         )
     else:
-        job, search = new_job(wishes, name, say)
+        job, measured = new_job(wishes, name, say)
         result = train_job(job, say, _stopping, name=name, tensorboard=tensorboard)
     if result is None:  # on a rank that is not the first
         return
     if as_json:
-        print_json(asdict(result) | _as_json(search))
+        print_json(asdict(result) | measured)
     if is_trained:
         _print_result(result)
 
@@ -226,18 +247,14 @@ def _dry_run(resume: str | None, wishes: Mapping[str, Any], *, as_json: bool) ->
         raise UsageError(
             "--dry-run is for a new run", hint="zoo runs show RUN", code="conflicting-options"
         )
-    job, search = new_job(wishes, None, say)
+    job, measured = new_job(wishes, None, say)
     from zoo.training.plan import plan
 
     found = plan(job)
     if found is not None and as_json:
-        print_json(asdict(found) | _as_json(search))
+        print_json(asdict(found) | measured)
     elif found is not None:
         _print_plan(found)
-
-
-def _as_json(search: Search | None) -> dict[str, Any]:
-    return {"batch_size_search": asdict(search)} if search else {}
 
 
 @contextmanager

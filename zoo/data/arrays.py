@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.atomic import SPECIAL, is_special
 from zoo.data.location import Listing, presentable
 from zoo.errors import NotFoundError, ZooError
 from zoo.modalities.base import Side
@@ -137,6 +138,8 @@ def count_npz(paths: Sequence[Path]) -> int:
     """
     total = 0
     for path in paths:
+        if is_special(path):
+            continue
         try:
             with zipfile.ZipFile(path) as archive:
                 rows = [0]
@@ -369,6 +372,8 @@ def _as_labels(labels: NDArray[Any], count: int, path: Path) -> Labels:
 
 def _reading(path: Path, read: Callable[[], Result]) -> Result:
     """Call a reader; whatever goes wrong becomes an error about `path`."""
+    if is_special(path):
+        raise _damaged(path, SPECIAL)
     try:
         return read()
     except ZooError:

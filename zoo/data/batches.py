@@ -60,12 +60,7 @@ class Batches:
         ranks: int = 1,
         memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
-        if batch_size % ranks:
-            raise UsageError(
-                f"a batch of {batch_size} cannot be shared by {ranks} devices",
-                hint=f"--batch-size {(batch_size // ranks + 1) * ranks}",
-                code="bad-batch-size",
-            )
+        check_shared(batch_size, ranks)
         self.images = length(split)
         if self.images < ranks:
             raise UsageError(
@@ -100,6 +95,20 @@ class Batches:
         rows, places = len(self._split[name]), self.steps_per_epoch * self.batch_size
         rounds = [random.permutation(rows) for _ in range(-(-places // rows))]
         return np.concatenate(rounds)[:places]
+
+
+def check_shared(batch_size: int, ranks: int) -> None:
+    """Check that a batch can be shared equally.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if batch_size % ranks:
+        raise UsageError(
+            f"a batch of {batch_size} cannot be shared by {ranks} devices",
+            hint=f"--batch-size {(batch_size // ranks + 1) * ranks}",
+            code="bad-batch-size",
+        )
 
 
 def in_order(

@@ -18,7 +18,7 @@ from zoo.data.location import DataLocation, Listing, as_text, files_in
 from zoo.errors import NotFoundError, UsageError
 from zoo.modalities import modality_of
 from zoo.modalities.base import AS_USUAL, DecodeOptions, Side
-from zoo.ports import DataSpec, Port
+from zoo.ports import CLASSES_ARE, DataSpec, Port
 
 FEW = 10  # training rows; a class of fewer is reported
 SHOWN = 6  # classes of a note
@@ -138,6 +138,26 @@ def check_options(location: DataLocation, ports: Sequence[Port], options: Decode
                 hint=f"leave --{name} out",
                 code="does-not-apply",
             )
+
+
+def describe_change(before: Port, now: Port | None) -> str:
+    """Return in what a port of data is another one than it was; empty where it is the same."""
+    if now is None:
+        return f"it has no {before.name}"
+    if now.kind != before.kind:
+        return f"{before.name} is {now.kind}, it was {before.kind}"
+    if now.classes != before.classes:
+        word = CLASSES_ARE.get(before.kind, "classes")
+        parts = []
+        for which, others, names in (("new", before, now), ("gone", now, before)):
+            found = sorted({*names.classes} - {*others.classes})
+            shown = ", ".join(map(repr, found[:SHOWN])) + (", …" if len(found) > SHOWN else "")
+            parts += [f"{shown} {'is' if len(found) == 1 else 'are'} {which}"] if found else []
+        return f"{word} of {before.name}: {' and '.join(parts) or 'in another order'}"
+    if now.shape != before.shape:
+        rows = (" × ".join(map(str, port.shape[1:])) or "a number" for port in (now, before))
+        return f"{before.name} is {' in place of '.join(rows)}"
+    return ""
 
 
 def finished(spec: DataSpec, decoded: Decoded) -> tuple[DataSpec, tuple[str, ...]]:

@@ -6,6 +6,7 @@ import codecs
 from collections.abc import Sequence
 from pathlib import Path
 
+from zoo.atomic import SPECIAL, is_special
 from zoo.data.location import Listing, presentable
 from zoo.data.splits import Files, by_split
 from zoo.errors import NotFoundError
@@ -78,15 +79,21 @@ def _read_all(paths: Sequence[Path]) -> str:
 
 
 def _read(path: Path) -> str:
-    content = path.read_bytes()
-    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if is_special(path):
+        raise _unreadable(path, SPECIAL, "take it out of the folder")
     try:
+        content = path.read_bytes()
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         decoded = content.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise NotFoundError(
-            f"cannot read the text {path}",
-            cause=f"it is not UTF-8: {presentable(str(problem))[:120]}",
-            hint="save it as UTF-8, or take it out of the folder",
-            code="bad-data",
-        ) from None
+        cause = f"it is not UTF-8: {presentable(str(problem))[:120]}"
+        hint = "save it as UTF-8, or take it out of the folder"
+        raise _unreadable(path, cause, hint) from None
+    except OSError as problem:
+        cause = problem.strerror or str(problem)
+        raise _unreadable(path, cause, "take it out of the folder") from None
     return decoded.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _unreadable(path: Path, cause: str, hint: str) -> NotFoundError:
+    return NotFoundError(f"cannot read the text {path}", cause=cause, hint=hint, code="bad-data")

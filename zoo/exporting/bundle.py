@@ -27,7 +27,8 @@ from zoo.exporting.variants import Variant, check_applies
 from zoo.identity import ExportedFile, Identity, Manifest
 from zoo.manifest import MANIFEST, facts_of, read_manifest
 from zoo.modalities import can_sample, modality_of
-from zoo.model.inference import overview, samplers
+from zoo.model.inference import samplers
+from zoo.model.previews import overview
 from zoo.model.weights import Trained
 from zoo.ports import Signature, describe_port, slugify, translates_to
 from zoo.records import to_plain

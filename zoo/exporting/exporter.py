@@ -41,7 +41,7 @@ from zoo.exporting.verify import (
 )
 from zoo.identity import METADATA_KEY, Description, ExportedFile, Figures, FileFacts, to_text
 from zoo.manifest import facts_of
-from zoo.model.checks import line_in_package, line_of_graph, root_reason
+from zoo.model.checks import line_in_package, line_of_graph, root_reason, why_not_exported
 from zoo.model.contract import Graph, Model
 from zoo.model.inference import evaluating, example_inputs, run_in_torch
 from zoo.model.weights import Trained
@@ -386,13 +386,11 @@ def _export(model: Model, graph: Graph, description: Description, opset: int | N
     except Exception as problem:
         where = line_in_package(problem, model) or line_of_graph(model, graph)
         reason = root_reason(problem)
-        cause = "it uses an operation that ONNX lacks, or fixes a size that the port leaves open"
-        if "data-dependent" in reason:
-            cause = "it decides by numbers in a tensor, which no graph can: torch.where, and no if"
+        cause, hint = why_not_exported(reason)
         raise PluginError(
             f"{_name(description)} ({where}) cannot be exported: {reason}",
             cause=cause,
-            hint="the same command with --debug shows all that torch says",
+            hint=hint,
             code="cannot-export",
         ) from problem
     assert program is not None

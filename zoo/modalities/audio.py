@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.atomic import SPECIAL, is_special
 from zoo.errors import NotFoundError
 from zoo.modalities.base import Array, DecodeOptions, Decoding, Modality, Side, Stored
 from zoo.pictures import Pixels
@@ -146,6 +147,8 @@ def peek(path: Path) -> tuple[int, int, int]:
     Raises:
         BadSoundError: it cannot be read.
     """
+    if is_special(path):
+        raise BadSoundError(f"cannot read {path}", cause=SPECIAL)
     try:
         facts = _library().info(str(path))
     except (RuntimeError, OSError) as problem:

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.atomic import SPECIAL, is_special
 from zoo.errors import NotFoundError, UsageError
 from zoo.grids import grid
 from zoo.pictures import QUIET, Pixels, ValueRange
@@ -209,6 +210,8 @@ class Modality:
         paths = side.items
 
         def work(index: int) -> tuple[Array, tuple[int, ...]] | Bad:
+            if is_special(paths[index]):
+                return paths[index], SPECIAL
             try:
                 return self.decode(paths[index], port)
             except NotFoundError as problem:

@@ -142,6 +142,24 @@ def root_reason(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {first}"[:LONGEST_REASON]
 
 
+def why_not_exported(reason: str) -> tuple[str, str]:
+    """Return the likely cause of what torch's exporter says, and what to do."""
+    if "data-dependent" in reason:
+        return (
+            "it decides by numbers in a tensor, which no graph can: torch.where, and no if",
+            "a buffer of the model is read in graphs(), and goes into the function by partial",
+        )
+    if "functorch" in reason or "fake tensor in the exported program" in reason:
+        return (
+            "it takes a gradient, as torch.func.grad does, which the exporter cannot follow",
+            "the gradient written out in the function, or zoo sample, which needs no export",
+        )
+    return (
+        "it uses an operation that ONNX lacks, or fixes a size that the port leaves open",
+        "the same command with --debug shows all that torch says",
+    )
+
+
 def checked_updates(model: Model, updates: object, players: Collection[str]) -> Iterator[Update]:
     """Yield what a training step yields, each checked to be an update of one of the players.
 

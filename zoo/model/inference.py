@@ -1,8 +1,8 @@
-"""Using a model without training it: its graphs on arrays, its metrics, pictures of what it does.
+"""Using a model without training it: its graphs on arrays, and its metrics.
 
-A graph whose inputs all have a prior is drawn from noise; one from image to image is shown on
-images that somebody gives, and on the way back where the model has one. One that is a step of a
-loop is run for its rounds. Images are uint8 (N, H, W, C); other kinds are as decoded data has them.
+A graph whose inputs all have a prior is drawn from noise; one from image to image takes images that
+somebody gives. One that is a step of a loop is run for its rounds. Images are uint8 (N, H, W, C);
+other kinds are as decoded data has them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from zoo import grids, sampling
-from zoo.draws import class_labels, draw_example
+from zoo import sampling
+from zoo.draws import draw_example
 from zoo.errors import UsageError
-from zoo.modalities import can_sample, draw_page, modality_of
+from zoo.modalities import can_sample
 from zoo.model.contract import Batch, Graph, Model
 from zoo.ports import DataSpec, Port
 
@@ -34,9 +33,6 @@ MOST_NUMBERS = 2**21  # … unless they are large: in one port, whose layers hol
 EXAMPLE_BATCH = 2  # the exporter would take a batch of one for a constant
 EVALUATION_SEED = 0  # noise of every evaluation, so that two evaluations can be compared
 
-SHOWN = 24  # images of an overview that go through a graph
-COLUMNS = 8
-MOST_CLASSES = 10  # rows of an overview that asks for classes
 MOST_ROUNDS = 6400  # of all samples together, where previews and monitors drive a loop …
 FEWEST_SAMPLES = 8  # … but so many samples are drawn, however many rounds each takes
 ROUNDING = 1e-4  # grey levels; one pixel of a million that differs by one makes ten times as much
@@ -45,6 +41,8 @@ ROUNDING = 1e-4  # grey levels; one pixel of a million that differs by one makes
 @contextmanager
 def evaluating(model: Model) -> Iterator[None]:
     """Put the model in evaluation mode without gradients, and leave it as it was found.
+
+    What is measured, drawn and exported is the model as it is written: no network runs compiled.
 
     Random numbers drawn inside, torch's, NumPy's and Python's, start from a fixed seed and do not
     disturb those outside.
@@ -55,7 +53,8 @@ def evaluating(model: Model) -> Iterator[None]:
     others = [] if device.type == "cpu" else [device]
     generators = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(others, device_type=device.type), torch.no_grad():
+        generator = torch.random.fork_rng(others, device_type=device.type)
+        with generator, torch.no_grad(), as_written(model):
             torch.manual_seed(EVALUATION_SEED)
             random.seed(EVALUATION_SEED)
             np.random.seed(EVALUATION_SEED)
@@ -64,6 +63,21 @@ def evaluating(model: Model) -> Iterator[None]:
         random.setstate(generators[0])
         np.random.set_state(generators[1])
         model.train(was_training)
+
+
+@contextmanager
+def as_written(model: Model) -> Iterator[None]:
+    """Run networks that a training has compiled as they are written while the block lasts."""
+    compiled = [(each, each._compiled_call_impl) for each in model.children()]
+    for network, call in compiled:
+        if call is not None:
+            network._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for network, call in compiled:
+            if call is not None:
+                network._compiled_call_impl = call
 
 
 def device_of(model: Model) -> torch.device:
@@ -163,31 +177,6 @@ def domains_of(graph: Graph) -> tuple[str, str]:
     return given.domain, graph.outputs[0].domain
 
 
-def overview(
-    model: Model, name: str, images: Mapping[str, Array], *, rounds: int | None = None
-) -> Array:
-    """Return one picture of a graph that draws or maps, uint8 (H, W, C), every time the same.
-
-    Samples fill a page, or a row a class with the same noise. What a graph from image to image
-    makes of a split of data is shown as by `comparison`. `rounds` are those of a step of a loop.
-    """
-    graph = model.graphs()[name]
-    if not can_sample(graph.signature):
-        count = affordable_samples(graph, SHOWN)
-        return comparison(model, [name], images, count, rounds=rounds)
-    port = graph.outputs[0]
-    labels = [port for port in graph.inputs if port.is_label and port.classes]
-    if len(labels) != 1:
-        count = affordable_samples(graph, modality_of(port).samples)
-        columns = min(COLUMNS, math.ceil(math.sqrt(count)))
-        samples = draw_samples(model, name, count=count, seed=0, rounds=rounds)
-        return draw_page(samples, port, columns)
-    classes = range(min(MOST_CLASSES, len(labels[0].classes)))
-    columns = max(1, affordable_samples(graph, COLUMNS * len(classes)) // len(classes))
-    samples = draw_samples(model, name, count=columns, seed=0, classes=classes, rounds=rounds)
-    return draw_page(samples, port, columns, class_labels(classes, graph.inputs))
-
-
 def affordable_samples(graph: Graph, most: int, budget: int = MOST_ROUNDS) -> int:
     """Return how many samples to draw of a graph: fewer than `most` where each takes many rounds.
 
@@ -210,14 +199,13 @@ def draw_samples(
     count: int,
     seed: int,
     classes: Sequence[int] | None = None,
+    given: Arrays | None = None,
     rounds: int | None = None,
 ) -> Array:
-    """Return samples of a graph whose inputs all have a prior; `seed` is that of the noise.
-
-    Of the classes that are asked for by number there are `count` each, with the same noise, class
-    after class.
-    """
-    for rows in sample_rounds(model, name, count=count, seed=seed, classes=classes, rounds=rounds):
+    """Return the samples that `sample_rounds` comes to."""
+    for rows in sample_rounds(
+        model, name, count=count, seed=seed, classes=classes, given=given, rounds=rounds
+    ):
         last = rows
     return last
 
@@ -229,12 +217,13 @@ def sample_rounds(
     count: int,
     seed: int,
     classes: Sequence[int] | None = None,
-    values: Arrays | None = None,
+    given: Arrays | None = None,
     rounds: int | None = None,
 ) -> Iterator[Array]:
-    """Yield the samples that `draw_samples` returns; of a step of a loop, those of every round.
+    """Yield samples of a graph; of a step of a loop, those of every round.
 
-    Of a sequence, such as text, that is all of it up to the round.
+    Of a sequence, such as text, that is all of it up to the round. Of the classes that are asked
+    for by number there are `count` each, with the same noise, class after class.
 
     Args:
         model: with the graph.
@@ -242,59 +231,15 @@ def sample_rounds(
         count: samples, or samples of each class.
         seed: of the noise.
         classes: numbers of classes that are asked for.
-        values: one row for each input that is not drawn, as `zoo.draws.read_values` returns them.
+        given: for each input that is not drawn, one row for all, as `zoo.draws.read_values` returns
+            it, or `count` rows, as `zoo.model.beginnings` takes them from data.
         rounds: of a step of a loop; its own number, when not given.
     """
     graph = model.graphs()[name]
     yield from sampling.sample_rounds(
         partial(run_in_torch, model, graph), graph.signature, model.data.sizes,
-        count=count, seed=seed, classes=classes, values=values, rounds=rounds,
+        count=count, seed=seed, classes=classes, given=given, rounds=rounds,
     )  # fmt: skip
-
-
-def comparison(
-    model: Model,
-    names: Sequence[str],
-    images: Mapping[str, Array],
-    count: int,
-    *,
-    rounds: int | None = None,
-) -> Array:
-    """Return images in rows, under each row what graphs make of it, uint8 (H, W, C).
-
-    Beside each row stands what it is: ``input`` or the domain, or the graph that made it. A graph
-    from one domain to the other is followed by the graph back, where the model has one: input,
-    translated, cycled back. Where the input of a graph is smaller than the data, or grey, the data
-    follow what is made of it; so they do for a graph that enlarges pictures of any size, which is
-    shown on pictures made smaller. The images are a split of data, ``image`` or ``a`` and ``b``; of
-    each set `count` are shown, or fewer where there are fewer. `rounds` are those of steps of a
-    loop.
-
-    Raises:
-        UsageError: a graph is for one of two domains, and the data has one set of images.
-    """
-    graphs = model.graphs()
-    given = {}
-    for name in names:
-        (port,) = graphs[name].signature.required
-        given[name] = images_for(model, port, images)
-    count = min(count, *map(len, given.values()))
-    sets, labels = [], []
-    for name in names:
-        there = domains_of(graphs[name])
-        back = [each for each in mappers(model) if domains_of(graphs[each]) == there[::-1]]
-        real = some_of(given[name], count)
-        sets.append(_made_smaller(model, name, real))
-        labels.append(grids.legible(there[0], "input"))
-        for each in (name, *(back[:1] if all(there) else [])):
-            sets.append(map_images(model, each, sets[-1], rounds=rounds))
-            labels.append(grids.legible(each, "output"))
-        if sets[-2].shape != real.shape and not all(there):
-            sets.append(real)
-            labels.append("data")
-    columns = min(COLUMNS, count)
-    page = grids.interleave(*_of_one_size(sets), columns=columns)
-    return grids.grid(page, columns, labels * (len(page) // columns // len(sets)))
 
 
 def map_images(model: Model, name: str, images: Array, *, rounds: int | None = None) -> Array:
@@ -306,33 +251,6 @@ def map_images(model: Model, name: str, images: Array, *, rounds: int | None = N
     graph = model.graphs()[name]
     step = partial(run_in_torch, model, graph)
     return sampling.map_images(step, graph.signature, images, rounds=rounds)
-
-
-def _made_smaller(model: Model, name: str, images: Array) -> Array:
-    """Return images as a graph takes them, so small that what comes out is not larger than they.
-
-    Each pixel is the mean of those in its place. Only a graph that leaves the size open enlarges
-    pictures beyond their own size.
-    """
-    taken = sampling.as_port_takes(images, model.graphs()[name].signature.required[0])
-    factor = map_images(model, name, taken[:1]).shape[1] // images.shape[1]
-    if factor < 2:
-        return taken
-    smaller = [
-        np.asarray(Image.fromarray(each).reduce(factor))
-        for each in (taken[..., 0] if taken.shape[3] == 1 else taken)
-    ]
-    return np.stack(smaller).reshape(len(taken), *smaller[0].shape[:2], taken.shape[3])
-
-
-def _of_one_size(sets: Sequence[Array]) -> list[Array]:
-    """Return sets of images at the size of the largest, their pixels repeated."""
-    height, width = (max(each.shape[side] for each in sets) for side in (1, 2))
-    rows, columns = np.arange(height), np.arange(width)
-    return [
-        each[:, rows * each.shape[1] // height][:, :, columns * each.shape[2] // width]
-        for each in sets
-    ]
 
 
 def images_for(model: Model, port: Port, images: Mapping[str, Array]) -> Array:

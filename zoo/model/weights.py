@@ -29,6 +29,7 @@ from zoo.model.tensors import Shape, damaged, look
 from zoo.options import configure, plain_options, show_value
 from zoo.ports import DataSpec
 
+HALVES = {torch.float16, torch.bfloat16}  # that weights of 32 bits may be stored in
 NO_ASSETS: Mapping[str, Path] = MappingProxyType({})
 FindAssets = Callable[[ModelEntry], Mapping[str, Path]]
 
@@ -326,9 +327,10 @@ def _check_shapes(
 def _check_values(
     path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], note: str
 ) -> None:
-    """Require the model's dtypes, and finite numbers."""
+    """Require the model's dtypes, or 16 bits in place of 32, and finite numbers."""
     for key, tensor in found.items():
-        if tensor.dtype != wanted[key].dtype:
+        is_half = tensor.dtype in HALVES and wanted[key].dtype == torch.float32
+        if tensor.dtype != wanted[key].dtype and not is_half:
             raise NotFoundError(
                 f"{path}: tensor {key!r} is {tensor.dtype}, the model wants {wanted[key].dtype}",
                 cause=note,

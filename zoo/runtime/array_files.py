@@ -218,7 +218,7 @@ def _to_port_dtype(path: object, port: Port, array: NDArray[Any]) -> NDArray[Any
         low, high = port.range
         if array.min() < low or array.max() > high:
             raise UsageError(
-                f"{path} holds {port.kind}s outside of [{low:g}, {high:g}]",
+                f"{path} holds values of {port.name} outside of [{low:g}, {high:g}]",
                 cause=f"its values are from {array.min():g} to {array.max():g}",
                 code="bad-input",
             )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from zoo.atomic import SPECIAL, is_special
 from zoo.draws import class_labels, class_name, draw, read_classes
 from zoo.errors import NotFoundError, UsageError
 from zoo.modalities import modality_of
@@ -141,7 +142,8 @@ def find_inputs(
     over, and the folder `leave_out` unless the pattern begins inside it. ``-`` is standard input.
 
     Raises:
-        NotFoundError: there is no such file, nothing fits, or standard input is empty or endless.
+        NotFoundError: there is no such file, nothing fits, a file is a pipe, a socket or a device,
+            or standard input is empty or endless.
         UsageError: standard input is named twice.
     """
     if words.count(PIPE) > 1:
@@ -157,6 +159,11 @@ def find_inputs(
     for file in found:
         if file.content is None and not file.path.exists():
             raise NotFoundError(f"{file} not found", code="file-not-found")
+        if file.content is None and is_special(file.path):
+            raise NotFoundError(
+                f"cannot read {file}", cause=SPECIAL, hint=f"cat {file} | zoo run FILE {PIPE}",
+                code="bad-input",
+            )  # fmt: skip
     return found
 
 

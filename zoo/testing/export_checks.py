@@ -23,7 +23,8 @@ from zoo.loops import drive
 from zoo.modalities import modality_of
 from zoo.model.checks import line_of_graph, unlike_ports
 from zoo.model.contract import Graph
-from zoo.model.inference import as_tuple, default_rounds, mappers, overview, run_graph, samplers
+from zoo.model.inference import as_tuple, default_rounds, run_graph
+from zoo.model.previews import overview, previewed
 from zoo.ports import Port
 from zoo.runtime.reference import Example, write_reference
 from zoo.testing import run_without_plugin
@@ -179,7 +180,7 @@ def loops(model: ModelUnderTest) -> None:
 def previews(model: ModelUnderTest) -> None:
     """A picture can be drawn of what each graph makes, as `zoo train` does for its previews."""
     trained = model.trained
-    names = [*samplers(trained), *mappers(trained)]
+    names = previewed(trained)
     if not names:
         raise Skip("previews show no graph of this model")
     for name in names:

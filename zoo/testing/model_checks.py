@@ -18,7 +18,7 @@ from zoo.data.decoding import decode_rows
 from zoo.data.layouts import list_files
 from zoo.data.store import open_store
 from zoo.data.survey import decode_options
-from zoo.modalities import OWN, modality_of
+from zoo.modalities import OWN, modalities, modality_of
 from zoo.model.checks import check_itself, monitors_of, source_line
 from zoo.model.inference import evaluating, mean_metrics
 from zoo.model.weights import describe, load_weights, save_weights
@@ -136,7 +136,8 @@ def aligned(model: ModelUnderTest) -> None:
 def _check_decoding(model: ModelUnderTest) -> None:
     """Decode some items, of kinds that plugins bring, together and one by one."""
     spec = open_store(model.location).spec  # with the names that the data has
-    if all(port.kind in {*OWN, "latent"} for port in spec.ports):
+    of_plugins = modalities().keys() - OWN.keys()
+    if of_plugins.isdisjoint(port.kind for port in spec.ports):
         return
     with model.location.opened() as (root, notes):
         listing = list_files(model.location, root, notes, decode_options(spec))

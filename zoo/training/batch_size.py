@@ -19,7 +19,6 @@ from zoo.runtime.engine import free_memory, peak_memory, resident_memory
 from zoo.training import devices
 from zoo.training.config import Job, Settings
 from zoo.training.devices import Ranks
-from zoo.training.launch import announced
 from zoo.training.train import setup_training
 from zoo.training.trainer import Budget, train_steps
 
@@ -66,7 +65,7 @@ def check_lone(settings: Settings) -> None:
     Raises:
         UsageError: it has several.
     """
-    if (settings.devices or 1) > 1 or announced() or settings.strategy == "ddp":
+    if devices.has_several_ranks(settings):
         raise UsageError(
             "--batch-size auto measures one device alone, and this training is for several",
             hint="--batch-size auto --devices 1 --dry-run, then --batch-size N here, the sum "
@@ -86,6 +85,7 @@ def search_batch_size(job: Job) -> Search:
         ZooError: not even one row fits, or the model cannot be trained at all.
     """
     check_lone(job.settings)
+    job = replace(job, settings=replace(job.settings, compile=()))  # each size would be compiled
     began = time.monotonic()
     ranks = devices.start_ranks(job.settings)
     available = _available(ranks)
@@ -139,7 +139,7 @@ def _try_sizes(
                 ) from None
             return trials, "memory"
         finally:
-            _release(ranks)
+            release_memory(ranks)
     return trials, "all rows"
 
 
@@ -251,7 +251,7 @@ def _is_out_of_memory(problem: BaseException) -> bool:
     return isinstance(problem, kinds) or "can't allocate memory" in str(problem)
 
 
-def _release(ranks: Ranks) -> None:
+def release_memory(ranks: Ranks) -> None:
     """Return the memory of what is no longer used to the device."""
     gc.collect()
     if ranks.device.type == "cuda":

@@ -82,6 +82,9 @@ class Settings:
     learning_rates: tuple[str, ...] = option(
         (), "learning rates by network or player, such as encoder=1e-5; else the model's"
     )
+    compile: tuple[str, ...] = option(
+        (), "networks, by name or player, that torch compiles; --compile measures which gain"
+    )
     checkpoint_every: str = option(
         "5m", "time or steps between checkpoints, 30s or 500, beside those of each validation"
     )
@@ -99,7 +102,14 @@ class Settings:
 
 DATA_OPTIONS = ("size", "fit", "length", "rate")  # what is asked of decoded data
 BUDGETS = ("epochs", "steps", "max_seconds")
-MAY_CHANGE = {*BUDGETS, "devices", "checkpoint_every", "keep", "fail_on"}  # of a resumed run
+MAY_CHANGE = {
+    *BUDGETS,
+    "devices",
+    "checkpoint_every",
+    "keep",
+    "fail_on",
+    "compile",
+}  # of a resumed run
 
 
 def resolve(

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.data.batches import check_shared
 from zoo.errors import UsageError, ZooError
 from zoo.model.contract import Model
 from zoo.training.config import Settings
@@ -75,12 +76,25 @@ class Ranks:
             self.fabric.backward(loss, inputs=parameters)
 
 
+def has_several_ranks(settings: Settings) -> bool:
+    """Whether a training is for several ranks, or may be one of them."""
+    return (settings.devices or 1) > 1 or bool(announced()) or settings.strategy == "ddp"
+
+
 def start_ranks(settings: Settings) -> Ranks:
     """Start the ranks, where there are several; return which of them this process is.
 
     Raises:
-        UsageError: this machine has no such device, or not as many, or more are announced.
+        UsageError: this machine has no such device, or not as many, or more are announced; the
+            batch cannot be shared by them, or networks are to be compiled and there are several.
     """
+    several = has_several_ranks(settings)
+    if settings.compile and several:
+        raise UsageError(
+            "networks are compiled on one device alone, and this training is for several",
+            hint="the same command without --compile; --set compile= where a run compiles some",
+            code="conflicting-options",
+        )
     kind, world = device_kind(settings), announced()
     if world and settings.devices not in {None, world.local_size}:
         raise UsageError(
@@ -97,7 +111,8 @@ def start_ranks(settings: Settings) -> Ranks:
         if settings.precision != "32":  # TF32 has the mantissa of float16
             torch.set_float32_matmul_precision("high")
     devices = world.local_size if world else settings.devices or 1
-    if devices > 1 or world or settings.strategy == "ddp":
+    check_shared(settings.batch_size, world.size if world else devices)
+    if several:
         return _start_fabric(kind, devices, world)
     return Ranks(torch.device(kind, 0) if kind == "cuda" else torch.device(kind))
 
@@ -180,6 +195,14 @@ def layout_in_words(model: nn.Module) -> str:
     """Return the memory layout of a model's networks, as ``run.json`` says it."""
     is_last = memory_format(model) == torch.channels_last
     return "channels last" if is_last else "channels first"
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def max_over_ranks(ranks: Ranks, *numbers: float) -> list[float]:

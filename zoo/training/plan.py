@@ -11,16 +11,11 @@ from pathlib import Path
 from zoo.atomic import write_bytes
 from zoo.data.batches import in_order, length
 from zoo.modalities import modality_of
-from zoo.model.inference import (
-    device_of,
-    evaluation_batch,
-    mappers,
-    mean_metrics,
-    overview,
-    samplers,
-)
+from zoo.model.inference import device_of, evaluation_batch, mean_metrics
+from zoo.model.previews import overview, previewed
 from zoo.model.weights import describe, save_weights
 from zoo.training import devices
+from zoo.training.compiling import explaining_failures
 from zoo.training.config import Job
 from zoo.training.players import TrainState
 from zoo.training.reporting import PREVIEWS
@@ -67,7 +62,8 @@ def plan(job: Job) -> Plan | None:
         for name, player in state.players.items()
     }
     trial = Budget(WARM_UP_STEPS + MEASURED_STEPS, math.inf)
-    times = [time.monotonic() for _ in train_steps(state, batches, trial)]
+    with explaining_failures(job.settings, "the same command with --set compile="):
+        times = [time.monotonic() for _ in train_steps(state, batches, trial)]
     started = times[0] - began
     validation, preview = _measure_rest(job, state)
     is_first, device = ranks.is_first, ranks.device
@@ -121,7 +117,7 @@ def _measure_rest(job: Job, state: TrainState) -> tuple[float, float]:
         save_weights(Path(folder, WEIGHTS), model, describe(model, job.entry))
         write_bytes(Path(folder, TENSORS), shared_state(state, {})[0])
         times.append(time.monotonic())
-        for name in (*samplers(model), *mappers(model)):
+        for name in previewed(model):
             overview(model, name, held_out)
         times.append(time.monotonic())
     return times[1] - times[0], times[2] - times[1]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from zoo.errors import UsageError, did_you_mean
+from zoo.errors import PluginError, UsageError, did_you_mean
 from zoo.model.checks import contract_error, source_line
 from zoo.model.contract import Model, Player
 from zoo.training.devices import Ranks, memory_format
@@ -108,9 +108,7 @@ def setup_players(
     names = {id(child): key for key, child in model.named_children()}
     for network in {id(each): each for p in players.values() for each in p.modules}.values():
         if id(network) not in names:
-            kind = type(network).__name__
-            why = f"a player's {kind} is not an attribute of the model"
-            raise contract_error(model, why, where=source_line(model.players))
+            raise _no_attribute(model, network)
         if any(each.requires_grad for each in network.parameters()):
             setattr(model, names[id(network)], ranks.wrap(network))
     states = {}
@@ -125,6 +123,18 @@ def setup_players(
     return TrainState(model, states, ranks, autocast, reads_late, frozen_modules(model))
 
 
+def _no_attribute(model: Model, network: nn.Module) -> PluginError:
+    """Return the error for a network of a player that is inside of another one, or nowhere."""
+    kind = type(network).__name__
+    path = next((key for key, each in model.named_modules() if each is network), "")
+    if path:
+        why = f"a player's {kind} is self.{path}, inside of self.{path.partition('.')[0]}"
+        hint = f"an attribute for each network that a player names: self.{path.replace('.', '_')}"
+    else:
+        why, hint = f"a player's {kind} is not an attribute of the model", f"self.{kind.lower()}"
+    return contract_error(model, why, where=source_line(model.players), hint=hint)
+
+
 def freeze(model: Model, names: Iterable[str]) -> None:
     """Freeze networks, by their names or by those of players, before the players are set up.
 
@@ -132,7 +142,7 @@ def freeze(model: Model, names: Iterable[str]) -> None:
         UsageError: the model has none of such a name, or nothing is left to train.
     """
     for name in names:
-        for network in _networks_called(model, name, "freeze"):
+        for network in networks_called(model, name, "freeze"):
             network.requires_grad_(False)
     if not any(each.requires_grad for each in model.parameters()):
         raise UsageError(
@@ -142,13 +152,18 @@ def freeze(model: Model, names: Iterable[str]) -> None:
         )
 
 
-def _networks_called(model: Model, name: str, option: str) -> Sequence[nn.Module]:
+def networks_of(model: Model) -> dict[str, nn.Module]:
+    """Return the networks of a model by name: its direct parts that have parameters."""
+    return {key: each for key, each in model.named_children() if list(each.parameters())}
+
+
+def networks_called(model: Model, name: str, option: str) -> Sequence[nn.Module]:
     """Return the network of the model that has a name, or all those of a player.
 
     Raises:
         UsageError: there is neither.
     """
-    networks = {key: each for key, each in model.named_children() if list(each.parameters())}
+    networks = networks_of(model)
     if name in networks:
         return [networks[name]]
     players = model.players()
@@ -175,7 +190,7 @@ def _rates_by_player(
     """
     networks = dict(model.named_children())
     for name in rates:
-        found = _networks_called(model, name, "learning_rates")
+        found = networks_called(model, name, "learning_rates")
         if not any(each.requires_grad for network in found for each in network.parameters()):
             raise UsageError(
                 f"learning_rates = {name!r}: it is frozen",

@@ -17,14 +17,8 @@ from rich.progress import Progress as Display
 from zoo import pictures
 from zoo.data.batches import in_order
 from zoo.messages import Log, say
-from zoo.model.inference import (
-    device_of,
-    evaluation_batch,
-    mappers,
-    mean_metrics,
-    overview,
-    samplers,
-)
+from zoo.model.inference import device_of, evaluation_batch, mean_metrics
+from zoo.model.previews import overview, previewed
 from zoo.model.weights import describe, read_tensors, weights_as_bytes
 from zoo.training.checkpoint import (
     BackgroundWriter,
@@ -391,7 +385,7 @@ class Reporter:
     def _save_previews(self, step: int) -> None:
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
-        for name in (*samplers(self._model), *mappers(self._model)):
+        for name in previewed(self._model):
             pixels = overview(self._model, name, self._held_out)
             pictures.write_png(folder / f"step-{step:07d}-{name}.png", pixels)
 

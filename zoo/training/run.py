@@ -2,9 +2,8 @@
 
 A run belongs to one process at a time. Its lock is the operating system's: it ends with its
 process, however that ends, so that no lock is ever stale. (On a file system without locks,
-filelock's file takes their place; it may have to be removed by hand.) For processes on other
-machines, where a shared disk may not show locks, the time of ``run.json`` is that of the owner's
-last heartbeat.
+filelock's file takes their place; it may have to be removed by hand.) Where a shared disk does not
+show the locks of other machines, the time of ``run.json`` is that of the owner's last heartbeat.
 """
 
 from __future__ import annotations
@@ -71,10 +70,13 @@ class RunInfo(TypedDict, total=False):
     data_from_run: str | None
     planned_steps: float | None
     planned_seconds: float | None
+    goal: str | None  # validation metric that says which checkpoint is best …
+    goal_direction: Literal["lowest", "highest"] | None  # … and which of its values that is
     device: str
     devices: int
     precision: str
     memory_layout: str
+    compiled: list[str]
     zoo: str
     torch: str
     epoch: int
@@ -416,7 +418,7 @@ def find_run(name: str) -> Run:
     Raises:
         NotFoundError: there is none.
     """
-    runs = all_runs()
+    runs = {run.name: run for run in all_runs()}
     name = name.removeprefix(f"{RUNS}/").rstrip("/")
     if name == "@last":
         if not runs:
@@ -425,16 +427,14 @@ def find_run(name: str) -> Run:
                 hint="zoo list, then zoo train MODEL",
                 code="run-not-found",
             )
-        return runs[-1]
-    for run in runs:
-        if run.name == name:
-            return run
+        return [*runs.values()][-1]
+    if name in runs:
+        return runs[name]
     path = RUNS / name
     if NAME.fullmatch(name) and path.is_dir() and not list(path.glob("[!l]*")):
         return Run(path)  # whose process was killed before it wrote run.json
-    near = did_you_mean(name, [run.name for run in runs])
     raise NotFoundError(
-        f"run {name[:60]!r} not found in {RUNS.resolve()}.{near}",
+        f"run {name[:60]!r} not found in {RUNS.resolve()}.{did_you_mean(name, runs)}",
         hint="zoo runs",
         code="run-not-found",
     )

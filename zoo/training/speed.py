@@ -47,6 +47,7 @@ class RunSpeed:
     device: str
     precision: str
     items: str  # what the images are called, where they are others
+    compiled: list[str]  # networks
     images_per_second: float  # the median over the rows of its metrics
     gflop_per_image: float  # of matrix products and convolutions in a training step
     gflops: float  # GFLOP/s that it reached
@@ -93,7 +94,8 @@ def measure_run(
     elif precision not in machine.gflops:
         why = f"its precision is {precision}, which was not measured"
     share = None if why else reached / machine.gflops[precision]
-    return RunSpeed(device, precision, job.items, speed, flop / 1e9, reached, share, why)
+    compiled = list(facts.get("compiled", []))
+    return RunSpeed(device, precision, job.items, compiled, speed, flop / 1e9, reached, share, why)
 
 
 class NoModules:
@@ -114,7 +116,7 @@ def flop_per_image(job: Job) -> float:
     size = min(job.settings.batch_size, COUNTED_IMAGES)
     settings = replace(
         job.settings, device="cpu", devices=None, strategy="auto", precision="32",
-        batch_size=size, init_from=None,
+        batch_size=size, init_from=None, compile=(),
     )  # fmt: skip
     job = replace(job, settings=settings)
     state, batches = setup_training(job, devices.Ranks(torch.device("cpu")))
@@ -144,16 +146,13 @@ def _copy_rate(device: torch.device) -> float:
 
 def _best_seconds(work: Callable[[], object], device: torch.device) -> float:
     """Return the shortest time that some work takes, after a first go."""
-    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device.type)
     times: list[float] = []
     work()
     end = time.monotonic() + SECONDS
     while not times or time.monotonic() < end:
-        if wait:
-            wait()
+        devices.synchronise(device)
         began = time.perf_counter()
         work()
-        if wait:
-            wait()
+        devices.synchronise(device)
         times.append(time.perf_counter() - began)
     return min(times)

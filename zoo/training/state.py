@@ -274,14 +274,23 @@ def changed_environment(job: Job, checkpoint: Checkpoint, ranks: Ranks) -> list[
     Raises:
         NotFoundError: the data has changed.
     """
-    before = {**checkpoint.content["environment"], "devices": str(checkpoint.ranks)}
-    now = {**environment(job, ranks.device), "devices": str(ranks.size)}
+    compiled = checkpoint.content.get("job", {}).get("training", {}).get("compile", [])
+    before = {
+        **checkpoint.content["environment"],
+        "devices": str(checkpoint.ranks),
+        "compiled networks": ", ".join(compiled) or "none",
+    }
+    now = {
+        **environment(job, ranks.device),
+        "devices": str(ranks.size),
+        "compiled networks": ", ".join(job.settings.compile) or "none",
+    }
     if before.get("data") != now["data"]:
         data = checkpoint.content.get("job", {}).get("data", job.data)
         moved = f"; that was {data!r}" if data != job.data else ""
         raise NotFoundError(
             f"{job.data!r} is not the data that the run was trained on{moved}",
-            cause="pictures were added, removed or changed since",
+            cause=f"{job.items} were added, removed or changed since",
             hint="zoo data check says what is there; without --resume a new run begins",
             code="data-changed",
         )

@@ -26,6 +26,7 @@ from zoo.model.checks import check_graphs
 from zoo.model.weights import describe, init_from
 from zoo.training import devices
 from zoo.training.checkpoint import Checkpoint, damaged, newest, set_aside
+from zoo.training.compiling import compile_networks, explaining_failures
 from zoo.training.config import Job, interval, network_rates
 from zoo.training.devices import Ranks
 from zoo.training.launch import SecondSignal, exit_code
@@ -117,7 +118,9 @@ def _train_first_rank(
         _start_run(run, job, state, batches, checkpoint, log)
         reporter = None
         try:
-            with Progress(job.settings.epochs, job.items, log) as progress:
+            resume = f"zoo train --resume {run.name} --set compile="
+            explaining = explaining_failures(job.settings, f"{resume} trains without")
+            with explaining, Progress(job.settings.epochs, job.items, log) as progress:
                 reporter = Reporter(job, run, state, progress, tensorboard=tensorboard)
                 cursor, signal = run_steps(job, state, batches, checkpoint, reporter, stop_signal)
         except BaseException as problem:
@@ -179,7 +182,7 @@ def setup_training(
     Raises:
         NotFoundError: the weights to start from are missing or damaged.
         UsageError: the batch cannot be shared by the ranks, the weights to start from fit nowhere,
-            or there is no such network to freeze.
+            or there is no such network to freeze or to compile.
         PluginError: a graph of the model does not give what its ports say.
     """
     settings = job.settings
@@ -194,6 +197,7 @@ def setup_training(
         for line in init_from(model, job.entry, Path(settings.init_from)):
             log(line)
     state = setup_players(model, ranks, autocast, network_rates(settings.learning_rates))
+    compile_networks(model, settings.compile)
     devices.seed_everything(settings.seed + ranks.rank)
     batches = Batches(
         job.store.splits["train"],
@@ -291,6 +295,7 @@ def _start_run(
 ) -> None:
     """Write config.toml and run.json of a training that is about to begin or to be resumed."""
     budget, device = Budget.of(job.settings, batches.steps_per_epoch), state.ranks.device
+    goal = state.model.goal
     if job.settings.steps is None and checkpoint is None and budget.steps < FEW_STEPS:
         log(
             f"{budget.steps:,.0f} steps are planned, {batches.steps_per_epoch} an epoch: "
@@ -309,8 +314,11 @@ def _start_run(
         devices=state.ranks.size,
         precision=devices.precision(job.settings, device.type),
         memory_layout=devices.layout_in_words(state.model),
+        compiled=list(job.settings.compile),
         planned_steps=budget.steps if math.isfinite(budget.steps) else None,
         planned_seconds=job.settings.max_seconds,
+        goal=goal.metric if goal else None,
+        goal_direction=goal.direction if goal else None,
         zoo=zoo.__version__,
         torch=torch.__version__,
     )

@@ -65,6 +65,33 @@ def zoo_models() -> list[zoo.Card]:
             data="crosses",
         ),
         zoo.Card(
+            name="smoother",
+            summary="noise is taken from a picture, round after round",
+            task="restoration",
+            model="zoo_stranger.smoother:Smoother",
+            paper=zoo.Paper(
+                "The Little Engine that Could: Regularization by Denoising (RED)",
+                "Romano, Elad and Milanfar",
+                2017,
+                "https://arxiv.org/abs/1611.02862",
+            ),
+            data="crosses",
+        ),
+        zoo.Card(
+            name="teller",
+            summary="goes on with a text, with the most likely symbol after each",
+            task="continuation",
+            model="zoo_stranger.teller:Teller",
+            paper=zoo.Paper(
+                "A Mathematical Theory of Communication",
+                "Shannon",
+                1948,
+                "https://doi.org/10.1002/j.1538-7305.1948.tb01338.x",
+            ),
+            needs={"text": "text"},
+            data="rhymes",
+        ),
+        zoo.Card(
             name="perceptual",
             summary="an autoencoder that a frozen network judges",
             task="reconstruction",
@@ -137,6 +164,14 @@ def zoo_datasets() -> list[zoo.Dataset]:
             licence="CC0",
             classes=("high", "low"),
             embedded=Path(__file__).parent / "tones",
+        ),
+        zoo.Dataset(
+            name="rhymes",
+            summary="Animals and things that see one another, in English",
+            layout="text",
+            licence="CC0",
+            kind="text",
+            embedded=Path(__file__).parent / "rhymes",
         ),
         zoo.Dataset(
             name="doodles",

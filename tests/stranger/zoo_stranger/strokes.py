@@ -89,9 +89,9 @@ def read_points(path: Path) -> list[tuple[int, int, int]]:
             points.append((x, y, pen))
             pen = 255
     except (OSError, ValueError) as problem:
-        raise NotFoundError(f"cannot read {path}", cause=str(problem)) from None
+        raise NotFoundError(f"cannot read {path}", cause=str(problem), code="bad-data") from None
     if not points:
-        raise NotFoundError(f"cannot read {path}", cause="it holds no points")
+        raise NotFoundError(f"cannot read {path}", cause="it holds no points", code="bad-data")
     return points
 
 

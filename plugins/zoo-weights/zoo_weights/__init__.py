@@ -1,0 +1,1 @@
+"""Weight files of zoo's own models, one ``MODEL.safetensors`` each; there is no code."""

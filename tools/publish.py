@@ -1,0 +1,65 @@
+"""Publish the weights of a finished run, in 16 bits, with the recipe that made them.
+
+    python tools/publish.py RUN
+
+writes ``plugins/zoo-weights/zoo_weights/DISTRIBUTION/MODEL.safetensors`` and
+``recipes/MODEL.toml``, and prints the row for ``registry.toml``, whose summary is still to be
+written. `zoo train --config recipes/MODEL.toml` makes the run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+
+from zoo.atomic import write_bytes
+from zoo.model.weights import read_identity
+from zoo.training.run import find_run
+
+ROOT = Path(__file__).parents[1]
+GREATEST_HALF = 60_000.0  # float16 ends at 65,504
+
+
+def main(name: str) -> None:
+    """Publish one run."""
+    run = find_run(name)
+    identity = read_identity(run.weights)
+    model = identity.model
+    folder = ROOT / "plugins/zoo-weights/zoo_weights" / identity.distribution
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{model}.safetensors"
+    body = in_half(run.weights)
+    write_bytes(file, body)
+    shutil.copyfile(run.path / "config.toml", ROOT / "recipes" / f"{model}.toml")
+    digest = hashlib.sha256(body).hexdigest()
+    sys.stdout.write(f"""
+[weights.{model}]
+summary = "{identity.data.name}, {identity.step:,} steps"
+licence = "{identity.data.licence}"
+recipe = "recipes/{model}.toml"
+file = {{ name = "{model}.safetensors", bytes = {len(body)}, sha256 = "{digest}" }}
+""")
+
+
+def in_half(path: Path) -> bytes:
+    """Return a weight file with its matrices and kernels in 16 bits, and the same header.
+
+    Biases, factors and statistics of normalisation are few, and keep their 32 bits.
+    """
+    with safe_open(path, "pt") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(path)
+    for key, each in tensors.items():
+        if each.dtype == torch.float32 and each.ndim > 1 and each.abs().max() < GREATEST_HALF:
+            tensors[key] = each.half()
+    return save(tensors, metadata)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
