@@ -23,7 +23,7 @@ test-ci: $(READY) ## Run the slow tests that guard most: documents, resuming, ra
 		tests/test_tour.py tests/test_guide.py tests/plugins/test_stranger.py \
 		tests/plugins/test_every_card.py tests/training/test_resume.py \
 		tests/training/test_init_from.py tests/training/test_players.py tests/training/test_ranks.py \
-		tests/market/test_install.py tests/runtime/test_alone.py tests/export/test_variants.py \
+		tests/market/test_install.py tests/runtime/test_alone.py tests/exporting/test_variants.py \
 		tests/cli/test_train.py::test_trainings_at_once_get_folders_of_their_own
 
 test-slow: $(READY) ## Run the slow tests as well.

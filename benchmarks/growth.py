@@ -26,7 +26,7 @@ MANY, FEW = 60_000, 1000  # images of which the size, the batch or the width is 
 TURNS, SECONDS = 7, 1.0  # of one block of steps
 QUICK_TURNS, QUICK_SECONDS = 2, 0.1
 RANK_STEPS, QUICK_RANK_STEPS = 200, 60
-SMALL = {"model": "dcgan", "size": "32", "batch_size": 64, "assignments": ["features=32"]}
+SMALL = {"model": "dcgan", "size": "32", "batch_size": 64, "features": 32}
 VALUES = {
     "images": (FEW, 4000, 16_000, MANY),
     "picture size": (32, 64, 128),
@@ -49,12 +49,12 @@ def write_images(folder: Path, count: int, side: int = 28) -> Path:
 def options_of(axis: str, value: int) -> dict[str, Any]:
     """Return the options of the training in which one thing has a value."""
     changed: dict[str, Any] = {
-        "images": {"model": "vae", "size": None, "assignments": []},
+        "images": {"model": "vae", "size": None, "features": None},
         "picture size": {"size": str(value), "batch_size": 16},
         "batch size": {"batch_size": value},
-        "features": {"assignments": [f"features={value}"]},
+        "features": {"features": value},
     }[axis]
-    return SMALL | changed
+    return {key: each for key, each in (SMALL | changed).items() if each is not None}
 
 
 def measure_axis(axis: str, values: tuple[int, ...], *, turns: int, seconds: float) -> list[Row]:

@@ -29,8 +29,8 @@ from benchmarks.measuring import (
 )
 from zoo.catalog.lookup import ModelEntry, find_dataset, installed_models, load_class
 from zoo.draws import draw_example
-from zoo.export.exporter import export_graph
-from zoo.export.metadata import describe_graph
+from zoo.exporting.exporter import export_graph
+from zoo.exporting.metadata import describe_graph
 from zoo.model.contract import Graph, Model
 from zoo.model.weights import Trained, describe
 from zoo.ports import DataSpec

@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from benchmarks.measuring import Contender, calls_within, timed
+from zoo.api.jobs import create_job
 from zoo.catalog.card import Card, Paper
 from zoo.catalog.lookup import ModelEntry
 from zoo.catalog.plugins import Plugin
-from zoo.cli.job import create_job
 from zoo.data.batches import Batches, length
 from zoo.data.location import locate_data
 from zoo.data.store import open_store
 from zoo.model.contract import Batch, Model, Update
 from zoo.training import devices
-from zoo.training.config import Job, resolve
+from zoo.training.config import DATA_OPTIONS, Job, resolve
 from zoo.training.train import setup_training, train
 from zoo.training.trainer import Budget, train_steps
 
@@ -46,8 +46,9 @@ class Loop:
 
 def job_of(model: str, **options: Any) -> Job:
     """Return what `zoo train MODEL` with these options would train, its data decoded."""
+    asked = {name: options.pop(name, None) for name in ("data", "preset", *DATA_OPTIONS)}
     with redirect_stderr(io.StringIO()):
-        return create_job(model=model, **options)
+        return create_job(model=model, layers=[options], **asked)
 
 
 def job_of_class(model_class: type[Model], data: str, **settings: Any) -> Job:

@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-IMPORTED = ("zoo.cli.command", "zoo.training.train", "zoo.export.bundle",
-            "zoo.export.quality", "zoo.evaluation.evaluate", "zoo.cli.arguments", "rich.table",
+IMPORTED = ("zoo.cli.command", "zoo.training.train", "zoo.exporting.bundle",
+            "zoo.exporting.quality", "zoo.evaluation.evaluate", "zoo.cli.arguments", "rich.table",
             "onnxruntime", "matplotlib.figure", "matplotlib.backends.backend_agg", "torch.onnx",
             "onnxscript", "torch.onnx._internal.exporter._core", "torch._inductor",
             "torch._inductor.decomposition", "networkx")  # fmt: skip

@@ -1,7 +1,8 @@
 """A model zoo for generative modelling: every model a plugin, every model leaves as ONNX.
 
-The names below are what plugins and programs may rely on. They are resolved when they are first
-used, so that importing `zoo` imports neither torch nor anything else that is slow.
+The names below are what programs (docs/python.md) and plugins (docs/plugin-api.md) rely on. They
+are resolved when they are first used, so that importing `zoo` imports neither torch nor anything
+else that is slow.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.api.evaluate import evaluate as evaluate
+    from zoo.api.export import export as export
+    from zoo.api.load import load as load
+    from zoo.api.loaded_model import LoadedModel as LoadedModel
+    from zoo.api.train import train as train
     from zoo.catalog.card import Asset as Asset
     from zoo.catalog.card import Card as Card
     from zoo.catalog.card import Paper as Paper
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
     from zoo.options import option as option
     from zoo.ports import DataSpec as DataSpec
     from zoo.ports import Port as Port
+    from zoo.training.train import TrainResult as TrainResult
 
 __version__ = "0.1.0"
 
@@ -50,12 +57,13 @@ _HOMES = {
     "Asset": "zoo.catalog.card",
     "Card": "zoo.catalog.card",
     "DataSpec": "zoo.ports",
-    "DecodeOptions": "zoo.modalities.base",
     "Dataset": "zoo.catalog.dataset",
+    "DecodeOptions": "zoo.modalities.base",
     "Decoding": "zoo.modalities.base",
     "Goal": "zoo.model.contract",
     "Graph": "zoo.model.contract",
     "ImagePool": "zoo.model.blocks",
+    "LoadedModel": "zoo.api.loaded_model",
     "Modality": "zoo.modalities.base",
     "Model": "zoo.model.contract",
     "Monitor": "zoo.model.contract",
@@ -66,13 +74,17 @@ _HOMES = {
     "RemoteFile": "zoo.catalog.dataset",
     "Side": "zoo.modalities.base",
     "Stored": "zoo.modalities.base",
+    "TrainResult": "zoo.training.train",
     "Training": "zoo.model.contract",
     "Update": "zoo.model.contract",
     "UsageError": "zoo.errors",
     "ZooError": "zoo.errors",
     "constant": "zoo.model.blocks",
     "constant_then_linear": "zoo.model.blocks",
+    "evaluate": "zoo.api.evaluate",
+    "export": "zoo.api.export",
     "hookimpl": "zoo.catalog.plugins",
+    "load": "zoo.api.load",
     "mlp": "zoo.model.blocks",
     "normal_weights": "zoo.model.blocks",
     "one_cycle": "zoo.model.blocks",
@@ -80,6 +92,7 @@ _HOMES = {
     "pixel_mse": "zoo.model.blocks",
     "psnr": "zoo.model.blocks",
     "resize_crop_flip": "zoo.model.blocks",
+    "train": "zoo.api.train",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - computed from the table, so that the two agree

@@ -162,12 +162,7 @@ def read_classes(text: str, ports: Sequence[Port]) -> list[int]:
         UsageError: a class is unknown, there are too many, or the ports do not hold one label.
     """
     label = _label(ports)
-    low, high = label.range or (0, len(label.classes) - 1)
-    numbers = range(int(low), int(high) + 1)
-    if not numbers:
-        raise UsageError(
-            f"{label.name} does not say which classes there are", code="does-not-apply"
-        )
+    numbers = _numbers_of(label)
     if text.strip().casefold() == "all":
         _limit(numbers.stop - numbers.start)  # len() has a limit of its own
         return list(numbers)
@@ -183,6 +178,35 @@ def read_classes(text: str, ports: Sequence[Port]) -> list[int]:
         found[number] = None
     _limit(len(found))
     return list(found)
+
+
+def choose_classes(classes: str | int | Sequence[str | int], ports: Sequence[Port]) -> list[int]:
+    """Return the numbers of classes that a program asks for: numbers, or what `read_classes` takes.
+
+    Raises:
+        UsageError: a class is unknown, there are too many, or the ports do not hold one label.
+    """
+    found: dict[int, None] = {}
+    for each in [classes] if isinstance(classes, str | int) else classes:
+        if isinstance(each, str):
+            found |= dict.fromkeys(read_classes(each, ports))
+            continue
+        label = _label(ports)
+        if each not in _numbers_of(label):
+            raise _unknown(str(each), label, _numbers_of(label))
+        found[int(each)] = None
+    return list(found)
+
+
+def _numbers_of(label: Port) -> range:
+    """Return the numbers of the classes of a label; `UsageError` where it does not say them."""
+    low, high = label.range or (0, len(label.classes) - 1)
+    numbers = range(int(low), int(high) + 1)
+    if not numbers:
+        raise UsageError(
+            f"{label.name} does not say which classes there are", code="does-not-apply"
+        )
+    return numbers
 
 
 def class_name(number: int, ports: Sequence[Port]) -> str:

@@ -23,9 +23,12 @@ DType = Literal["float32", "int64", "uint8"]
 Fit = Literal["cover", "contain", "stretch"]
 Layout = Literal["NCHW", "NHWC"]
 
+FITS: tuple[Fit, ...] = get_args(Fit)
+
 MAX_NUMBERS = 2**26  # in one row, which is a picture of about 4,700 × 4,700 in colour
 MAX_RATE = 10**7  # hertz
 MAX_ROUNDS = 10**6
+MOST_SAMPLES = 10_000  # that somebody may ask for at once
 
 # Dimensions of the ports of a kind behind the batch; those of another kind are free.
 DIMENSIONS: Mapping[str, tuple[str, ...]] = {

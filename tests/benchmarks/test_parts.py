@@ -91,9 +91,7 @@ def test_a_place_of_its_own_is_left_behind() -> None:
 
 
 def small_dcgan(images: str, **options: object) -> training.Job:
-    return training.job_of(
-        "dcgan", data=images, size="32", batch_size=8, assignments=["features=4"], **options
-    )
+    return training.job_of("dcgan", data=images, size="32", batch_size=8, features=4, **options)
 
 
 def test_the_bare_loop_takes_the_steps_of_zoos_loop(images: str) -> None:

@@ -13,15 +13,16 @@ from PIL import Image
 
 from tests.data.pictures import fill, photo, save
 from tests.errors import raises
-from tests.export.test_exporter import Shift, ShiftConfig
+from tests.exporting.test_exporter import Shift, ShiftConfig
 from tests.process import error_of, zoo, zoo_json
 from zoo import grids, pictures
-from zoo.cli.arguments import FITS, open_like_training
+from zoo.api.data import open_like_training
 from zoo.data.location import locate_data
 from zoo.data.store import Store, open_store
 from zoo.errors import UsageError
 from zoo.identity import Identity
 from zoo.model.weights import Trained
+from zoo.ports import FITS
 
 SMALL = ("--set", "channels=4", "--steps", "1", "--batch-size", "8")
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.data.pictures import save
 from tests.errors import raises
-from zoo.cli.job import create_job
+from zoo.api.jobs import create_job
 from zoo.data.batches import Batches, common_rows, in_order, length
 from zoo.errors import UsageError
 from zoo.modalities import register
@@ -153,15 +153,15 @@ def test_a_training_gets_its_pairs_as_pairs_beside_bad_ones(bad):
             save(Path("pairs/train/input") / f"{number}.png", pair.crop((0, 0, 16, 16)))
             save(Path("pairs/train/target") / f"{number}.png", pair.crop((16, 0, 32, 16)))
     Path("pairs", bad).write_bytes(b"broken")
-    words = (
-        "features=4",
-        "blocks=1",
-        "patch_levels=1",
-        "batch-size=4",
-        "device=cpu",
-        "on-bad-image=skip",
-    )
-    job = create_job(model="cyclegan", data="pairs", assignments=words)
+    options = {
+        "features": 4,
+        "blocks": 1,
+        "patch_levels": 1,
+        "batch_size": 4,
+        "device": "cpu",
+        "on_bad_image": "skip",
+    }
+    job = create_job(model="cyclegan", data="pairs", layers=[options])
     _, batches = setup_training(job, devices.start_ranks(job.settings))
     reds = []
     for batch in batches.epoch(3):

@@ -14,8 +14,8 @@ from tests.market.environments import registry_text
 from tests.process import error_of, zoo, zoo_json
 from zoo.catalog.lookup import known_plugin_with
 from zoo.catalog.registry import read_registry, reserved_names
-from zoo.cli.output import say
 from zoo.errors import UsageError
+from zoo.messages import say
 
 ENTRY = {
     "version": "1.0",

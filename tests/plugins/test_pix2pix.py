@@ -15,8 +15,8 @@ from zoo_translation.pix2pix import Pix2Pix, Pix2PixConfig, UNet
 from tests.errors import raises
 from tests.process import error_of, zoo
 from zoo import DataSpec, Update, UsageError
+from zoo.api.jobs import create_job
 from zoo.catalog.lookup import find_model
-from zoo.cli.job import create_job
 from zoo.model.inference import map_images
 from zoo.options import configure, options_of
 from zoo.training import devices
@@ -104,8 +104,9 @@ def test_a_training_gets_each_drawing_with_its_partner() -> None:
             path = Path("drawings/train", side, f"{number}.png")
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 32), (number * 6, 0, blue)).save(path)
-    words = ("features=4", "discriminator_features=4", "patch_levels=2", "batch-size=4")
-    job = create_job(model="pix2pix", data="drawings", assignments=(*words, "device=cpu"))
+    small = {"features": 4, "discriminator_features": 4, "patch_levels": 2}
+    options = {**small, "batch_size": 4, "device": "cpu"}
+    job = create_job(model="pix2pix", data="drawings", layers=[options])
     _, batches = setup_training(job, devices.start_ranks(job.settings))
     reds = []
     for batch in batches.epoch(1):

@@ -13,11 +13,11 @@ from tests.errors import raises
 from tests.process import error_of
 from zoo import DataSpec, Port, UsageError
 from zoo.catalog.lookup import find_model
-from zoo.export.bundle import export_bundle
-from zoo.export.exporter import export_graph
-from zoo.export.metadata import describe_graph
-from zoo.export.variants import Variant
-from zoo.export.verify import verify
+from zoo.exporting.bundle import export_bundle
+from zoo.exporting.exporter import export_graph
+from zoo.exporting.metadata import describe_graph
+from zoo.exporting.variants import Variant
+from zoo.exporting.verify import verify
 from zoo.model.inference import run_graph
 from zoo.model.weights import Trained, describe, save_weights
 from zoo.options import configure

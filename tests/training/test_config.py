@@ -8,8 +8,8 @@ import pytest
 
 from tests.errors import raises
 from zoo import option
-from zoo.cli.output import is_first_rank
 from zoo.errors import UsageError
+from zoo.messages import is_first_rank
 from zoo.training.config import resolve, seconds
 from zoo.training.reporting import Window
 

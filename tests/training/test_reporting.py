@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zoo.cli.job import create_job
+from zoo.api.jobs import create_job
 from zoo.model.weights import describe
 from zoo.training import devices
 from zoo.training.monitors import MONITORS, diverged
@@ -23,7 +23,7 @@ FIRST, SECOND = (
 @pytest.fixture
 def reporter() -> Iterator[Reporter]:
     """The reporter of a training that has not taken a step, of which nothing is wrong."""
-    job = create_job(model="ae", assignments=("hidden=8",))
+    job = create_job(model="ae", layers=[{"hidden": (8,)}])
     state, _ = setup_training(job, devices.start_ranks(job.settings))
     run = Run.create("ae")
     with run.held(), Progress(1) as progress:

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 import torch
 
-from zoo.cli.job import create_job
+from zoo.api.jobs import create_job
 from zoo.training import devices
 from zoo.training.config import Settings
 from zoo.training.speed import flop_per_image
 
 
 def test_the_products_of_an_autoencoder_are_all_counted() -> None:
-    job = create_job(model="ae", assignments=["hidden=16", "code_size=3"])
+    job = create_job(model="ae", layers=[{"hidden": (16,), "code_size": 3}])
     weights = 784 * 16 + 16 * 3 + 3 * 16 + 16 * 784
     # forward, by the weights, by the inputs; nobody wants the gradient of the picture
     assert flop_per_image(job) == 2 * (3 * weights - 784 * 16)
 
 
 def test_a_gradient_penalty_and_recurrent_layers_are_counted() -> None:
-    assert flop_per_image(create_job(model="wgan-gp", assignments=["features=4"])) > 0
+    assert flop_per_image(create_job(model="wgan-gp", layers=[{"features": 4}])) > 0
     job = create_job(model="char-lstm")
     model = job.build()
     weights = sum(each.numel() for each in model.parameters() if each.ndim == 2)

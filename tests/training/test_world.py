@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.process import error_of
-from zoo.cli.output import is_first_rank
 from zoo.errors import UsageError
+from zoo.messages import is_first_rank
 from zoo.training.launch import World, announced, note_on_allocation
 
 TORCHRUN = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.arguments import json_option, read_size, session_options
-from zoo.cli.output import print_json, print_table, say
+from zoo.api.data import read_size
+from zoo.cli.arguments import json_option, session_options
+from zoo.cli.output import print_json, print_table
 from zoo.errors import UsageError
+from zoo.messages import say
 
 if TYPE_CHECKING:
     from zoo.runtime.session import Session

@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 import click
 
 import zoo
-from zoo.cli.output import is_first_rank, print_json, say
+from zoo.cli.output import print_json
 from zoo.errors import PluginError, UsageError, ZooError, did_you_mean
+from zoo.messages import is_first_rank, say
 
 # Name of a verb -> its line of help and where it is, in the order in which a newcomer needs them.
 VERBS = {

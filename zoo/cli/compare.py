@@ -19,9 +19,10 @@ from zoo.cli.arguments import (
     find_run_or_folder,
     json_option,
 )
-from zoo.cli.output import print_json, print_table, say
+from zoo.cli.output import print_json, print_table
 from zoo.cli.runs import damaged_lines
 from zoo.errors import NotFoundError, UsageError, ZooError
+from zoo.messages import say
 from zoo.training.run import RUNS, Run, all_runs, find_run
 
 if TYPE_CHECKING:

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zoo.api.data import fetch_source, read_decode_options
 from zoo.catalog.dataset import Dataset
 from zoo.catalog.lookup import datasets, find_dataset
 from zoo.catalog.registry import read_registry
 from zoo.cli import arguments
-from zoo.cli.output import describe_size, fetch_with_progress, print_json, print_table, say
+from zoo.cli.output import print_json, print_table
 from zoo.data.download import cached_state, verified_hash
 from zoo.data.inventory import Cached, inventory, remove
+from zoo.data.progress import describe_size, fetch_with_progress
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
+from zoo.messages import say
 from zoo.ports import PICTORIAL
 
 if TYPE_CHECKING:
@@ -118,8 +121,8 @@ def check_data(
         )
     from zoo.data.survey import inspect
 
-    source = arguments.fetch_source(data)
-    options = arguments.read_decode_options(size=size, fit=fit, length=length, rate=rate)
+    source = fetch_source(data)
+    options = read_decode_options(size=size, fit=fit, length=length, rate=rate)
     found = inspect(source, options)
     if output:
         from zoo.data.examples import draw_examples

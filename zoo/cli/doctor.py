@@ -106,7 +106,7 @@ def _show_run(name: str, with_speed: bool, as_json: bool) -> None:
 
 def _speed_of(run: Run) -> dict[str, Any] | None:
     """Return what a run computed and what this machine can; None where no speed is recorded."""
-    from zoo.cli.job import resume_job
+    from zoo.api.jobs import resume_job
     from zoo.training.speed import measure_machine, measure_run
 
     info = run.info()
@@ -116,7 +116,7 @@ def _speed_of(run: Run) -> dict[str, Any] | None:
             hint=f"zoo doctor {run.name} --speed when it has ended",
             code="run-in-use",
         )
-    job, _ = resume_job(run, model=None, data=None, config=None, fields=())
+    job, _ = resume_job(run)
     machine = measure_machine(str(info.get("device")))
     found = measure_run(job, machine, info, run.metrics(damaged_lines(run, "metrics.jsonl")))
     return None if found is None else {**asdict(found), "machine": asdict(machine)}

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli import arguments
-from zoo.cli.output import print_json, print_table, say
-from zoo.errors import UsageError
+from zoo.cli.output import print_json, print_table
 from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES
 
 if TYPE_CHECKING:
@@ -59,36 +58,24 @@ def verb(
     compared with it. Samples are classified by a classifier of labelled data, which is trained the
     first time, and kept.
     """
-    trained = arguments.load_target(target, data)
-    from zoo.evaluation.evaluate import evaluate
+    from zoo.api.evaluate import evaluate
     from zoo.modalities import modality_of
 
-    source = arguments.source_for(trained, data)
-    store, chosen = arguments.open_held_out(trained, source, fit, split)
     found = evaluate(
-        trained, store, chosen, say,
-        families=families, samples=samples, seeds=seeds, importance_samples=importance_samples,
+        target, data=data, fit=fit, split=split, metrics=families, samples=samples, seeds=seeds,
+        importance_samples=importance_samples,
     )  # fmt: skip
-    model, name = trained.identity.model, store.spec.name
-    if not (found.metrics or found.measurements or found.pairs):
-        raise UsageError(
-            f"nothing can be measured of {model} on {name}"
-            + (f" by {', '.join(families)}" if families else ""),
-            cause="it declares no metrics; samples are classified on labelled data, "
-            "translations compared on a split whose true pairs are known",
-            hint="--data NAME|PATH with labels or pairs; zoo data check says what a folder holds",
-            code="does-not-apply",
-        )
+    model, name, chosen = found.model, found.data.name, found.split
     if as_json:
         print_json({
-            "model": model, "step": trained.identity.step, "data": name, "split": chosen,
+            "model": model, "step": found.step, "data": name, "split": chosen,
             "images": found.items, "metrics": found.metrics,
             "measurements": [asdict(each) for each in found.measurements],
             "pairs": [way.to_json() for way in found.pairs],
             "classes": found.classes.to_json() if found.classes else None,
         })  # fmt: skip
         return
-    first = store.spec.ports[0]
+    first = found.data.ports[0]
     items = "images" if first.is_picture else modality_of(first).items
     if found.metrics:
         _print_metrics(found.metrics, f"{found.items:,} {items} of {name}, {chosen} split")

@@ -11,8 +11,9 @@ import click
 
 from zoo.cli import arguments
 from zoo.cli.command import Verbs
-from zoo.cli.output import print_json, say
+from zoo.cli.output import print_json
 from zoo.errors import UsageError
+from zoo.messages import say
 
 if TYPE_CHECKING:
     from zoo.cli.exploring import Exploration

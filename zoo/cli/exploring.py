@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from zoo.cli import arguments
-from zoo.cli.output import say
+from zoo.api.data import choose_split, open_like_training, source_for
+from zoo.api.load import is_exported, load_exported, loaded
+from zoo.api.targets import load_target
 from zoo.draws import class_labels, class_name, read_classes
 from zoo.errors import UsageError
 from zoo.exploration.directions import Surroundings
-from zoo.exploration.latent_space import find_latent_space
 from zoo.exploration.views import Group
 from zoo.grids import legible
+from zoo.messages import say
 from zoo.pictures import BadPictureError, fit, fit_all, suffixes
 from zoo.ports import Port
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
-    from zoo.exploration.latent_space import Array, Arrays, CodeGraph, LatentSpace, Run
+    from zoo.exploration.latent_space import Array, Arrays, CodeGraph, LatentSpace
     from zoo.identity import Identity
     from zoo.pictures import Pixels
     from zoo.ports import Fit
@@ -121,12 +122,12 @@ class Exploration:
     @cached_property
     def store(self) -> Store:
         """The data that the user named, or that the model was trained on, decoded."""
-        return arguments.open_like_training(self, arguments.source_for(self, self.data), self.fit)
+        return open_like_training(self, source_for(self, self.data), self.fit)
 
     @property
     def held_out(self) -> str:
         """The split that a model is looked at with."""
-        return "test" if "test" in self.store.splits else "validation"
+        return choose_split(self.store)
 
     def pictures(self, split: str) -> tuple[Pixels, Array | None]:
         """Return the pictures of a split, (N, H, W, C), and their labels, (N,), if there are any.
@@ -134,13 +135,7 @@ class Exploration:
         Raises:
             UsageError: there is no such split.
         """
-        if split not in self.store.splits:
-            raise UsageError(
-                f"{self.store.spec.name} has no {split} split",
-                hint=f"--split {' or '.join(self.store.splits)}",
-                code="no-such-split",
-            )
-        arrays = self.store.splits[split]
+        arrays = self.store.splits[choose_split(self.store, split)]
         port = self.encoder("data").picture
         name = port.name if port.name in arrays else self.store.spec.pictures.name
         return arrays[name], arrays.get("label")
@@ -328,22 +323,15 @@ def open_exploration(
         NotFoundError: nothing matches, or a file is missing or damaged.
         PluginError: of weights: torch or the model's plugin is not installed.
     """
-    path = Path(target)
-    if path.suffix == ".onnx" or _is_export(path):
+    if is_exported(Path(target)):
         from zoo.data.location import check_data_is_there
 
         if data is not None:
             check_data_is_there(data)
-        space, identity = _exported(path)
+        model = load_exported(Path(target))
     else:
-        trained = arguments.load_target(target, data)
-        from zoo.model.inference import run_graph
-
-        path, identity = trained.path, trained.identity
-        graphs = trained.model.graphs().items()
-        signatures = {name: graph.signature for name, graph in graphs}
-        run: Run = partial(run_graph, trained.model)
-        space = find_latent_space(identity.model, run, signatures, identity.data)
+        model = loaded(load_target(target, data))
+    space = model.latent_space
     if space.encoder is None and (data is not None or options.get("fit") is not None):
         raise UsageError(
             f"{space.model} makes no codes of pictures, and needs no data",
@@ -354,39 +342,4 @@ def open_exploration(
     if classes is not None:
         graph = space.decoder or space.encoder
         chosen = tuple(read_classes(classes, graph.signature.inputs if graph else []))
-    return Exploration(target, space, identity, path, data, classes=chosen, **options)
-
-
-def _is_export(path: Path) -> bool:
-    """Whether it is a folder of exported files, and not a run."""
-    return path.is_dir() and not (path / "run.json").is_file() and any(path.glob("*.onnx"))
-
-
-def _exported(path: Path) -> tuple[LatentSpace, Identity]:
-    """Return the codes of exported files, whose graphs are opened when they are first run."""
-    from zoo.runtime.bundles import plain_graphs
-
-    found = plain_graphs(path)
-    identity = found[0].description.identity
-    signatures = {each.description.graph: each.description.signature for each in found}
-    files = {each.description.graph: each.path for each in found}
-    space = find_latent_space(identity.model, _runner(files), signatures, identity.data)
-    used = [graph.name for graph in (space.encoder, space.decoder) if graph]
-    say(f"using {' and '.join(str(files[name]) for name in used)}")
-    return space, identity
-
-
-def _runner(files: Mapping[str, Path]) -> Callable[[str, Arrays], Mapping[str, Array]]:
-    """Return a function that runs exported graphs by their names."""
-    from zoo.runtime.engine import bounded_memory
-    from zoo.runtime.session import Session, open_session
-
-    sessions: dict[str, Session] = {}
-
-    def run(graph: str, inputs: Arrays) -> Mapping[str, Array]:
-        with bounded_memory():  # a file of a stranger may ask for any amount
-            if graph not in sessions:
-                sessions[graph] = open_session(files[graph])
-            return sessions[graph].run(inputs)
-
-    return run
+    return Exploration(target, space, model.identity, model.path, data, classes=chosen, **options)

@@ -4,43 +4,32 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.api.data import read_size
+from zoo.api.export import MAX_LOSS, MOST_BATCH
 from zoo.cli import arguments
-from zoo.cli.output import print_json, say
-from zoo.errors import NotFoundError, UsageError, ZooError
+from zoo.cli.output import print_json
+from zoo.errors import UsageError, ZooError
+from zoo.messages import say
 
 if TYPE_CHECKING:
-    from zoo.data.store import Store
-    from zoo.export.bundle import Bundle, CompareMetrics, MetricComparison
-    from zoo.export.exporter import ExportedGraph
-    from zoo.export.quality import CalibrationData
-    from zoo.identity import Precision
-    from zoo.model.weights import Trained
-    from zoo.ports import Fit
-    from zoo.runtime.session import Session
+    from zoo.exporting.bundle import Bundle
+    from zoo.exporting.exporter import ExportedGraph
 
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a container that stops, a terminal that closes
-MOST_BATCH = 4096
-MAX_LOSS = 5.0  # percent
 NEGLIGIBLE_LOSS = 0.05  # percent
-PRECISIONS: Mapping[str, Precision] = {
-    "--half": "float16 weights",
-    "--half-arithmetic": "float16",
-    "--int8": "int8",
-}
 
 
 def _size(_: Any, __: Any, text: str | None) -> tuple[int, int] | None:
     """Read ``256x256``; None for ``dynamic``."""
-    return None if text == "dynamic" else arguments.read_size(text)
+    return None if text == "dynamic" else read_size(text)
 
 
 def _batch(_: Any, __: Any, text: str | None) -> int | None:
@@ -112,45 +101,13 @@ def verb(target: str, as_onnx: bool, check: bool, as_json: bool, **options: Any)
 
 
 def _export(
-    target: str,
-    *,
-    output: Path | None,
-    max_loss: float | None,
-    data: str | None,
-    fit: Fit | None,
-    as_json: bool,
-    **form: Any,
+    target: str, *, output: Path | None, max_loss: float | None, as_json: bool, **form: Any
 ) -> None:
-    smaller = [flag for flag in PRECISIONS if form[flag.strip("-").replace("-", "_")]]
-    if len(smaller) > 1:
-        both = " and ".join(smaller)
-        raise UsageError(f"{both} exclude each other", hint=smaller[0], code="conflicting-options")
-    precision = PRECISIONS[smaller[0]] if smaller else "float32"
-    if precision == "float32" and (data, fit, max_loss) != (None, None, None):
-        raise UsageError(
-            "--data, --fit and --max-quality-loss are for smaller files",
-            hint=f"with {' or '.join(PRECISIONS)}",
-            code="conflicting-options",
-        )
-    trained = arguments.load_target(target, data)
-    from zoo.export.bundle import NO_DATA, export_bundle
-    from zoo.export.variants import Variant
+    from zoo.api.export import export_target
 
-    variant = Variant(form["io"], form["opset"], form["batch"], form["size"], precision,
-                      form["optimise"])  # fmt: skip
-    folder = output or Path("exports", _name_of(target, trained))
-    calibration, compare_metrics = (
-        _calibration(trained, data, fit) if variant.is_reduced else (NO_DATA, None)
-    )
-    with _interruptible() as log:
-        bundle = export_bundle(
-            trained,
-            folder,
-            variant,
-            calibration=calibration,
-            compare_metrics=compare_metrics,
-            max_loss=MAX_LOSS if max_loss is None else max_loss,
-            log=log,
+    with _interruptible() as on_step:
+        bundle = export_target(
+            target, output, max_quality_loss=max_loss, on_step=on_step, log=say, **form
         )
     paths = [click.format_filename(path) for path in bundle.files]
     if as_json:
@@ -159,15 +116,8 @@ def _export(
     for line in _report(bundle):
         say(line)
     click.echo("\n".join(path for path in paths if path.endswith(".onnx")))
-    say(f"beside them in {click.format_filename(folder)}: manifest, weights, references, card")
-
-
-def _name_of(target: str, trained: Trained) -> str:
-    """Return what an export is called: as the run that was named, else as the model."""
-    run = arguments.run_of(trained.path)
-    if run is not None and (target == "@last" or Path(target).name == run.name):
-        return run.name
-    return trained.identity.model
+    folder = click.format_filename(bundle.files[0].parent)
+    say(f"beside them in {folder}: manifest, weights, references, card")
 
 
 @contextmanager
@@ -199,58 +149,9 @@ def _interruptible() -> Iterator[Callable[[str], None]]:
             signal.signal(number, handler)
 
 
-def _calibration(
-    trained: Trained, data: str | None, fit: Fit | None
-) -> tuple[CalibrationData, CompareMetrics | None]:
-    """Find the data of a model, and a function that measures exported files on it.
-
-    Without `data`, that is what the run was trained on. Where it is not here, there is no data,
-    which is enough for graphs whose inputs are drawn.
-    """
-    from zoo.export.quality import CalibrationData
-
-    try:
-        source = arguments.source_for(trained, data)
-    except (UsageError, NotFoundError) as problem:
-        if data is not None:
-            raise
-        say(f"note: {problem.message}; --data NAME|PATH measures the model's quality as well")
-        return CalibrationData(), None
-    store, split = arguments.open_held_out(trained, source, fit)
-    compare_metrics = partial(_compare_metrics, trained, store, split)
-    return CalibrationData(store.splits["train"], store.splits[split]), compare_metrics
-
-
-def _compare_metrics(
-    trained: Trained, store: Store, split: str, sessions: Mapping[str, Session]
-) -> list[MetricComparison]:
-    """Compute the metrics of a model, and again with exported files in place of its functions."""
-    from zoo.evaluation.evaluate import compute_metrics
-    from zoo.export.bundle import MetricComparison
-    from zoo.export.quality import substitute_graphs
-
-    substituted = substitute_graphs(trained, sessions)
-    found = []
-    missed = []
-    before = compute_metrics(trained, store, split, say)
-    for old, new in zip(before, compute_metrics(substituted, store, split, say), strict=True):
-        # graphs that were called so far: metrics are computed one after the other
-        graphs = (new.graph,) if new.graph else substituted.called
-        if graphs:
-            worse = new.value - old.value if old.better == "lowest" else old.value - new.value
-            loss = 100 * worse / abs(old.value) if old.better and old.value else None
-            found.append(MetricComparison(old.name, old.value, new.value, loss, graphs))
-        else:
-            missed.append(old.name)
-    if missed:
-        say(f"note: {', '.join(missed)} not measured with these files, which take other sizes than "
-            f"the pictures of {store.spec.name}, or have no part in it")  # fmt: skip
-    return found
-
-
 def _verify_again(path: Path, *, as_json: bool) -> None:
     """Verify a file, or all that a folder's manifest lists; raise the first error at the end."""
-    from zoo.export.verify import check_weights, exported_files, verify_again
+    from zoo.exporting.verify import check_weights, exported_files, verify_again
     from zoo.runtime.engine import bounded_memory
 
     found = {}

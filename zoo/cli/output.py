@@ -1,4 +1,4 @@
-"""Data to stdout, messages to stderr: tables, JSON, plain lines, and how far a download is."""
+"""What verbs print on stdout: tables, JSON and texts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ import json
 import os
 import shutil
 import sys
-import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from zoo.catalog.dataset import Downloadable
-    from zoo.data.download import DownloadProgress, OnProgress
 
 IN_ASCII = str.maketrans(
     {"≥": ">=", "≤": "<=", "×": "x", "…": "...", "─": "-"}
@@ -28,7 +21,6 @@ PIPE_WIDTH = 160  # characters of a table that no terminal shows
 TEXT_WIDTH = 72  # characters of the line between two texts
 GAP = 3  # characters between the columns of a table
 LAST_COLUMN = 20  # characters that the last column needs to be read
-EVERY = 10.0  # seconds between two plain lines about one file
 
 
 def print_json(value: Any) -> None:
@@ -48,29 +40,6 @@ def print_texts(texts: Sequence[str]) -> None:
         if number:
             click.echo("-" * TEXT_WIDTH)
         click.echo(text.encode(encoding, "replace").decode(encoding))
-
-
-def is_first_rank() -> bool:
-    """Whether this process is the only one of a training, or the first of several.
-
-    What the environment announces is not checked here, so that the first rank can report errors.
-    """
-    if "RANK" in os.environ:
-        return os.environ["RANK"] == "0"
-    # the first as zoo sets it, then those of srun and mpirun
-    others = ("LOCAL_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-    return all(os.environ.get(name, "0") == "0" for name in others)
-
-
-def say(message: str) -> None:
-    """Print a message on stderr, where it disturbs no pipe; of several ranks, one speaks.
-
-    A message may quote a registry, a server or a plugin: what could steer the terminal becomes
-    a question mark.
-    """
-    if is_first_rank():
-        shown = (char if char.isprintable() or char == "\n" else "?" for char in message)
-        click.echo("".join(shown), err=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -148,83 +117,3 @@ def _printable(cell: object) -> str:
     except UnicodeEncodeError:
         text = text.translate(IN_ASCII)
     return text.encode(encoding, "replace").decode(encoding)
-
-
-def fetch_with_progress(row: Downloadable, *, patience: float | None = None) -> Path:
-    """Return the folder of a data set or weights; before a download, say how large it is.
-
-    Progress and mirrors that fail go to stderr. A server may be silent for `patience` seconds.
-    """
-    from zoo.data.download import PATIENCE, cached_state, fetch
-
-    if cached_state(row) == "yes":
-        return fetch(row)
-    say(f"{row.title}: {describe_size(row)}; licence: {row.licence}")
-    try:
-        with download_display() as report:
-            return fetch(row, report=report, patience=patience or PATIENCE)
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on where this one stopped")
-        raise
-
-
-def describe_size(row: Downloadable) -> str:
-    """Return the size of a download in words."""
-    from rich import filesize
-
-    if row.embedded:
-        return "in the package"
-    return "unknown size" if row.bytes is None else filesize.decimal(row.bytes)
-
-
-@contextmanager
-def download_display() -> Iterator[OnProgress]:
-    """Yield what a download reports to: bars on a terminal, otherwise plain lines."""
-    if not sys.stderr.isatty():
-        yield _plain_lines()
-        return
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    console = Console(stderr=True, markup=False, highlight=False)
-    with progress.Progress(*columns, console=console) as bars:
-        tasks: dict[str, progress.TaskID] = {}
-
-        def report(update: DownloadProgress) -> None:
-            if update.note:
-                bars.console.print(_sentence(update))
-                return
-            if update.file not in tasks:
-                tasks[update.file] = bars.add_task(update.file, total=update.total)
-            bars.update(tasks[update.file], completed=update.done, total=update.total)
-
-        yield report
-
-
-def _plain_lines() -> OnProgress:
-    from rich import filesize
-
-    printed: dict[str, float] = {}
-
-    def report(update: DownloadProgress) -> None:
-        if update.note:
-            say(_sentence(update))
-            return
-        now, complete = time.monotonic(), update.done == update.total
-        if complete or now - printed.get(update.file, 0.0) >= EVERY:
-            printed[update.file] = now
-            of = "" if update.total is None else f" of {filesize.decimal(update.total)}"
-            say(f"{update.file}: {filesize.decimal(update.done)}{of}")
-
-    return report
-
-
-def _sentence(update: DownloadProgress) -> str:
-    return f"{update.file}: {update.note}" if update.file else update.note

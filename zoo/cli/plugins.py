@@ -23,8 +23,10 @@ from zoo.catalog.plugins import (
 from zoo.catalog.registry import KnownPlugin, normalised, reserved_names
 from zoo.cli.arguments import SuggestingChoice, data_option, json_option
 from zoo.cli.command import Verbs
-from zoo.cli.output import download_display, print_json, print_table, say
+from zoo.cli.output import print_json, print_table
+from zoo.data.progress import download_display
 from zoo.errors import NotFoundError, PluginError, ZooError, did_you_mean
+from zoo.messages import say
 from zoo.scaffold import KINDS
 
 if TYPE_CHECKING:

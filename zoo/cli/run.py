@@ -16,14 +16,15 @@ import click
 
 from zoo.cli.arguments import (
     FIT_HELP,
-    FITS,
     SuggestingChoice,
     json_option,
     loop_options,
     session_options,
 )
-from zoo.cli.output import print_json, print_texts, say
+from zoo.cli.output import print_json, print_texts
 from zoo.errors import UsageError
+from zoo.messages import say
+from zoo.ports import FITS
 
 if TYPE_CHECKING:
     from zoo.pictures import BadPictureError

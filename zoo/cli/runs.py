@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from zoo.cli.arguments import check_suffix, complete_runs, find_run_or_folder, json_option
-from zoo.cli.output import print_json, print_table, say
+from zoo.cli.output import print_json, print_table
 from zoo.errors import NotFoundError, UsageError
+from zoo.messages import say
 from zoo.records import to_plain
 from zoo.training.run import MetricsRow, OnDamaged, Run, all_runs, find_run
 

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.api.data import choose_split, open_held_out, open_like_training, source_for
+from zoo.api.targets import load_target
 from zoo.atomic import write_bytes
 from zoo.cli import arguments
-from zoo.cli.output import print_json, print_texts, say
+from zoo.cli.output import print_json, print_texts
 from zoo.errors import UsageError
+from zoo.messages import say
+from zoo.ports import MOST_SAMPLES
 
 if TYPE_CHECKING:
     from zoo.modalities.base import Array
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
     from zoo.pictures import Pixels
     from zoo.ports import Fit, Port
 
-MOST_SAMPLES = 10_000
 OF_A_CLASS = 8  # samples, where there is a row a class
 SHOWN = 16  # images of the data
 LONG = 1000  # rounds of samples; what takes longer shows a bar on a terminal
@@ -86,7 +89,7 @@ def verb(
     """
     if output is not None:
         _check_name(output)
-    trained = arguments.load_target(target, data)
+    trained = load_target(target, data)
     from zoo.model.beginnings import loops_from_data
     from zoo.model.inference import mappers, samplers
 
@@ -208,7 +211,7 @@ def _begin(
     from zoo.model.beginnings import begin_with
 
     data, fit = source
-    store, split = arguments.open_held_out(trained, arguments.source_for(trained, data), fit)
+    store, split = open_held_out(trained, source_for(trained, data), fit)
     begun = begin_with(trained.model, name, ports, store.splits[split], count, rounds)
     part = "" if begun.share == 1 else f", the first {begun.share:.0%} of each"
     say(f"starts from {begun.count:,} {split} {begun.items} of {store.spec.name}{part}")
@@ -391,14 +394,10 @@ def _draw(
     """
     from zoo.draws import class_labels
     from zoo.model.inference import sample_rounds
+    from zoo.sampling import check_count
 
     graph = trained.model.graphs()[name]
-    if len(chosen or [None]) * count > MOST_SAMPLES:
-        raise UsageError(
-            f"{count} of each of {len(chosen or [])} classes are too many",
-            hint="fewer, or fewer classes",
-            code="too-many",
-        )
+    check_count(count, chosen)
     kept: list[Array] = []
     done, stopped = 0, None
     driven = sample_rounds(
@@ -425,6 +424,6 @@ def _compare(trained: Trained, count: int, data: str | None, fit: Fit | None) ->
     from zoo.model.inference import mappers
     from zoo.model.previews import comparison
 
-    store = arguments.open_like_training(trained, arguments.source_for(trained, data), fit)
-    images = store.splits.get("test", store.splits["validation"])
+    store = open_like_training(trained, source_for(trained, data), fit)
+    images = store.splits[choose_split(store)]
     return comparison(trained.model, mappers(trained.model), images, count)

@@ -19,8 +19,9 @@ from zoo.catalog.lookup import (
 )
 from zoo.catalog.plugins import installed_plugins
 from zoo.cli.arguments import complete_models, json_option
-from zoo.cli.output import print_json, print_table, say
+from zoo.cli.output import print_json, print_table
 from zoo.errors import UsageError, did_you_mean
+from zoo.messages import say
 from zoo.records import to_plain
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _built(entry: ModelEntry, model_class: type[Model]) -> tuple[str, dict[str, 
     """Return the size of a model on its default data, in words, and the ports of its graphs."""
     if not entry.card.data:
         return "known once it has data", {}
-    from zoo.cli.arguments import find_assets
+    from zoo.api.data import find_assets
     from zoo.model.weights import build
 
     spec = _spec(entry)
@@ -180,7 +181,7 @@ def _spec(entry: ModelEntry) -> DataSpec:
 
     name = entry.card.data
     if not {*entry.card.needs.values()} <= PICTORIAL | NAMED:
-        from zoo.cli.arguments import fetch_source
+        from zoo.api.data import fetch_source
         from zoo.data.store import open_store, with_names
 
         return with_names(open_store(fetch_source(name)), entry.card.needs, {}).spec

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.output import print_json, print_table, say
+from zoo.cli.output import print_json, print_table
 from zoo.errors import NotFoundError
+from zoo.messages import say
 
 if TYPE_CHECKING:
     from zoo.identity import Description

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, replace
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.api.jobs import find_resumed
+from zoo.api.train import (
+    AUTO,
+    check_new_name,
+    check_tensorboard,
+    new_job,
+    resume_training,
+    train_job,
+)
 from zoo.cli import arguments
 from zoo.cli.command import ignore_interrupts
-from zoo.cli.output import is_first_rank, print_json, say
+from zoo.cli.output import print_json
 from zoo.errors import InterruptedRunError, UsageError, did_you_mean
-from zoo.training.launch import note_on_allocation
-from zoo.training.monitors import alert_history
-from zoo.training.run import RUNS, Run, check_run_name, name_taken
+from zoo.messages import say
+from zoo.training.launch import note_on_allocation, stopping_on_signals
 
 if TYPE_CHECKING:
-    from zoo.training.batch_size import Search
-    from zoo.training.compile_trials import CompileTrial
-    from zoo.training.config import Job
     from zoo.training.plan import Plan
     from zoo.training.train import TrainResult
-
-
-AUTO_BATCH_SIZE = "auto"
-BUDGET_OPTIONS = {"steps": "--steps N", "epochs": "--epochs N", "max_seconds": "--time 10m"}
 
 
 # The options are declared in the order in which the help shows them: first of a group -> heading.
@@ -67,11 +67,11 @@ def check_batch_size(
     Raises:
         UsageError: it is another word than ``auto``.
     """
-    if value is not None and value != AUTO_BATCH_SIZE and value.isalpha():
+    if value is not None and value != AUTO and value.isalpha():
         raise UsageError(
-            f"--batch-size {value[:40]!r} is neither a number nor {AUTO_BATCH_SIZE}."
-            f"{did_you_mean(value, [AUTO_BATCH_SIZE])}",
-            hint=f"--batch-size 64, or --batch-size {AUTO_BATCH_SIZE}",
+            f"--batch-size {value[:40]!r} is neither a number nor {AUTO}."
+            f"{did_you_mean(value, [AUTO])}",
+            hint=f"--batch-size 64, or --batch-size {AUTO}",
             code="bad-value",
         )
     return value
@@ -113,7 +113,7 @@ def check_batch_size(
 @click.option("--deterministic", is_flag=True, help="Refuse operations whose result may vary.")
 @click.option("--device", type=arguments.SuggestingChoice(["auto", "cpu", "cuda", "mps"]),
               help="What computes.")  # fmt: skip
-@click.option("--compile", "with_trials", is_flag=True,
+@click.option("--compile", is_flag=True,
               help="Compile the networks that torch makes faster, as measured first.")  # fmt: skip
 @click.option("--devices", metavar="N",
               help="Devices that share each batch [1, or as torchrun says].")  # fmt: skip
@@ -158,28 +158,71 @@ def verb(
     the run's own options. --epochs, --steps, --time and --devices may then be others.
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     if resume is None and name is not None:
-        _check_new_name(name)
+        check_new_name(name)
     _start_process(retries)
-    if tensorboard:
-        if find_spec("tensorboard") is None:
-            raise ModuleNotFoundError(name="tensorboard")
-        say(f"tensorboard --logdir {RUNS} shows the curves, in another terminal")
+    check_tensorboard(tensorboard, say)
     if note := note_on_allocation():
         say(note)
-    from zoo.cli.job import find_resumed
-
+    wishes = _wishes(**options)
     if dry_run:
-        _dry_run(resume, options, as_json=as_json)
+        _dry_run(resume, wishes, as_json=as_json)
         return
     measured: dict[str, Any] = {}
+    is_trained = True
     if resume is not None:
         run = find_resumed(resume, options["model"])
-        result = _resume(run, name, options, tensorboard=tensorboard, as_json=as_json)
+        result, is_trained = resume_training(
+            run, wishes, name, say, _stopping, tensorboard=tensorboard
+        )
     else:
-        job, measured = _new_job(options)
-        result = _train(job, name=name, tensorboard=tensorboard)
-    if result is not None:  # else a rank that is not the first
-        _print_result(result, measured, as_json=as_json)
+        job, measured = new_job(wishes, name, say)
+        result = train_job(job, say, _stopping, name=name, tensorboard=tensorboard)
+    if result is None:  # on a rank that is not the first
+        return
+    if as_json:
+        print_json(asdict(result) | measured)
+    if is_trained:
+        _print_result(result)
+
+
+def _wishes(
+    *,
+    assignments: Sequence[str],
+    fields: Sequence[str],
+    duration: str | None,
+    rates: Sequence[str],
+    **flags: Any,
+) -> dict[str, Any]:
+    """Return what the words of the command mean, as `zoo.api.jobs.create_job` takes it."""
+    from zoo.training.config import read_fields, seconds
+
+    named = ("model", "data", "config", "preset", "size", "fit", "length", "rate")
+    wishes = {name: flags.pop(name) for name in named}
+    given = {key: value for key, value in flags.items() if value not in (None, False, ())}
+    for rate in rates:
+        if "=" in rate:
+            given["learning_rates"] = (*given.get("learning_rates", ()), rate)
+        else:
+            given["lr"] = rate
+    if duration is not None:
+        given["max_seconds"] = seconds(duration)
+    layers = [given, _assigned(assignments)]  # --set is stronger
+    return {**wishes, "fields": read_fields(fields), "layers": layers}
+
+
+def _assigned(assignments: Sequence[str]) -> dict[str, str]:
+    """Return the options that stand after ``--set``."""
+    found = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(
+                f"--set {assignment[:60]!r} is not KEY=VALUE",
+                hint="--set lr=1e-3",
+                code="bad-value",
+            )
+        found[key.strip().replace("-", "_")] = value.strip()
+    return found
 
 
 def _start_process(retries: int) -> None:
@@ -198,13 +241,13 @@ def _start_process(retries: int) -> None:
         raise SystemExit(supervise(retries, say))
 
 
-def _dry_run(resume: str | None, options: Mapping[str, Any], *, as_json: bool) -> None:
+def _dry_run(resume: str | None, wishes: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what a training would do and how long it would take."""
     if resume is not None:
         raise UsageError(
             "--dry-run is for a new run", hint="zoo runs show RUN", code="conflicting-options"
         )
-    job, measured = _new_job(options)
+    job, measured = new_job(wishes, None, say)
     from zoo.training.plan import plan
 
     found = plan(job)
@@ -214,163 +257,13 @@ def _dry_run(resume: str | None, options: Mapping[str, Any], *, as_json: bool) -
         _print_plan(found)
 
 
-def _new_job(options: Mapping[str, Any]) -> tuple[Job, dict[str, Any]]:
-    """Return a new training and, as JSON, what was measured to find some of its options."""
-    from zoo.cli.job import create_job
-
-    given = dict(options)
-    searches, tries = given["batch_size"] == AUTO_BATCH_SIZE, given.pop("with_trials")
-    if searches:
-        given["batch_size"] = None
-    job = create_job(**given)
-    measured: dict[str, Any] = {}
-    keys = [each.partition("=")[0] for each in options["assignments"]]
-    assigned = {key.strip().replace("-", "_") for key in keys}  # which is stronger
-    if searches and "batch_size" not in assigned:
-        job, measured["batch_size_search"] = _with_best_batch_size(job)
-    if tries and "compile" not in assigned:
-        job, measured["compile_trials"] = _with_best_networks(job)
-    return job, measured
-
-
-def _with_best_batch_size(job: Job) -> tuple[Job, dict[str, Any]]:
-    """Return a training with the batch size that is the fastest, and what was measured."""
-    from zoo.training.batch_size import search_batch_size
-
-    found = search_batch_size(job)
-    for line in _describe_search(found, job.items):
-        say(line)
-    return replace(job, settings=replace(job.settings, batch_size=found.fastest)), asdict(found)
-
-
-def _with_best_networks(job: Job) -> tuple[Job, list[dict[str, Any]]]:
-    """Return a training that compiles the networks which gain from it, and what was measured."""
-    from zoo.training.compile_trials import try_compiling
-
-    say("compiling each network to measure its steps; that takes up to some minutes a network")
-    trials = []
-    for trial in try_compiling(job):
-        say(_describe_trial(trial))
-        trials.append(trial)
-    names = tuple(each.network for each in trials if each.pays)
-    return replace(job, settings=replace(job.settings, compile=names)), [*map(asdict, trials)]
-
-
-def _describe_trial(trial: CompileTrial) -> str:
-    """Return in words what compiling a network changes, and whether it will be compiled."""
-    if trial.gain is None:
-        return f"{trial.network}: not compiled: {trial.why_not}"
-    return (
-        f"{trial.network}: {trial.compile_seconds:.0f} s to compile, "
-        f"a step {trial.gain:.2f} times as fast; {'' if trial.pays else 'not '}compiled"
-    )
-
-
-def _describe_search(found: Search, items: str) -> tuple[str, str]:
-    """Return in words which batch size is the fastest, and which is the largest that fits."""
-    speed = max(each.images_per_second for each in found.trials)
-    tried = f"{len(found.trials)} sizes measured in {found.seconds:.0f} s"
-    why = "" if found.largest_is == "measured" else ", as predicted from the memory of smaller ones"
-    if found.ended_by == "all rows":
-        why = ", as the data has no more"
-    return (
-        f"batch size {found.fastest} is the fastest: {speed:,.0f} {items}/s; {tried}",
-        f"batch size {found.largest} is the largest that fits{why}",
-    )
-
-
-def _resume(
-    run: Run, name: str | None, options: Mapping[str, Any], *, tensorboard: bool, as_json: bool
-) -> TrainResult | None:
-    """Resume a run; None where there is nothing left to train, and on ranks but the first."""
-    from zoo.cli.job import resume_job
-    from zoo.training.config import contradiction, load_job
-
-    with run.held() if is_first_rank() else nullcontext():
-        if name not in {None, run.name}:
-            raise contradiction(run, "name", str(name), run.name)
-        if options["batch_size"] == AUTO_BATCH_SIZE:
-            own = load_job(run)[0].get("training", {}).get("batch_size", "a number")
-            raise contradiction(run, "batch_size", AUTO_BATCH_SIZE, str(own))
-        if options["with_trials"]:
-            own = ",".join(load_job(run)[0].get("training", {}).get("compile", []))
-            raise UsageError(
-                f"--compile measures for a new run; run {run.name!r} compiles {own or 'nothing'}",
-                hint=f"zoo train --resume {run.name} --set compile=NETWORK compiles another",
-                code="conflicting-options",
-            )
-        given = {key: value for key, value in options.items() if key != "with_trials"}
-        job, changes = resume_job(run, **given)
-        if _is_complete(run, changes):
-            if as_json:
-                print_json(_result_of(run))
-            return None
-        board = tensorboard or (run.path / "tensorboard").exists()
-        return _train(job, resumed=run, tensorboard=board)
-
-
-def _train(job: Job, **how: Any) -> TrainResult | None:
-    """Train until the end, or until a signal asks for it; Ctrl-C has no effect after that one."""
-    from zoo.training.launch import stopping_on_signals
-    from zoo.training.train import train
-
+@contextmanager
+def _stopping() -> Iterator[Callable[[], int]]:
+    """Let a signal end the training; Ctrl-C has no effect after that one."""
     with stopping_on_signals() as stop_signal:
-        result = train(job, say, stop_signal, **how)
+        yield stop_signal
         if stop_signal():  # and a key that is held down repeats itself
             ignore_interrupts()
-        return result
-
-
-def _is_complete(run: Run, changes: Mapping[str, Any]) -> bool:
-    """Whether a run has nothing left to train; print that, or what another budget changes."""
-    from zoo.training.checkpoint import newest
-    from zoo.training.config import BUDGETS
-
-    last, _ = newest(run)
-    new = {key: value for key, value in changes.items() if key in BUDGETS}
-    if last is not None:
-        at = last.content["cursor"]
-        reached = {"steps": last.step, "epochs": at["epoch"], "max_seconds": at["seconds"]}
-        for key, value in new.items():
-            if value is not None and value <= reached[key]:
-                unit = key.removeprefix("max_")
-                raise UsageError(
-                    f"run {run.name} has {reached[key]:,.0f} {unit} already, so that "
-                    f"{value:,.0f} leave nothing to train",
-                    hint=f"zoo train --resume {run.name} {BUDGET_OPTIONS[key]} of more than that",
-                    code="nothing-to-train",
-                )
-    if new:
-        words = ", ".join(f"{key} = {value}" for key, value in new.items())
-        say(f"{words}: schedules, such as those of learning rates, follow the new length")
-    identity = run.identity
-    is_whole = last and identity and last.step == identity.step
-    if new or run.fact("status") != "finished" or not is_whole:
-        return False
-    assert last is not None
-    say(f"run {run.name} is finished already, at step {last.step}")
-    say(f"zoo train --resume {run.name} --epochs N, of more epochs, trains on")
-    return True
-
-
-def _result_of(run: Run) -> dict[str, Any]:
-    """Return what ``--json`` printed when the run ended."""
-    info = run.info()
-    identity = info["identity"]
-    active = [asdict(each) for each, end in alert_history(run.events()) if end is None]
-    facts = {key: info.get(key) for key in ("status", "epoch", "seconds")}
-    facts |= {"model": identity.model, "step": identity.step, "metrics": identity.metrics}
-    return {"run": run.name, "path": str(run.path), **facts, "signal": 0, "alerts": active}
-
-
-def _check_new_name(name: str) -> None:
-    from zoo.catalog.lookup import installed_models
-
-    check_run_name(name)
-    if is_first_rank() and (RUNS / name).exists():
-        raise name_taken(name)
-    if any(entry.card.name == name for entry in installed_models()):
-        raise UsageError(f"{name!r} is a model", hint=f"--name my-{name}")
 
 
 def _print_plan(found: Plan) -> None:
@@ -389,12 +282,10 @@ time         {milliseconds:.1f} ms a step, about {found.estimated_seconds:,.0f} 
 would write  {", ".join(found.writes)} in a new folder below runs/""")
 
 
-def _print_result(result: TrainResult, measured: Mapping[str, Any], *, as_json: bool) -> None:
+def _print_result(result: TrainResult) -> None:
     """Print how a training ended and what to do next; raise what a signal ended it with."""
     from zoo.training.launch import exit_code
 
-    if as_json:
-        print_json(asdict(result) | dict(measured))
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     say(f"{result.status} after {result.step} steps, {result.seconds:.0f} s  {metrics}".rstrip())
     say(f"run {result.run}: {result.path}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from zoo.catalog.dataset import SPLITS
 from zoo.data.location import Listing
 from zoo.errors import NotFoundError
+from zoo.messages import Log
 from zoo.modalities import modality_of
 from zoo.modalities.base import Bad, Decoding, Indices, Side
 from zoo.ports import DataSpec, Port
@@ -49,7 +50,7 @@ class Decoded:
         return self.seen.setdefault(port.kind, Decoding())
 
 
-def decode(listing: Listing, spec: DataSpec, folder: Path, log: Callable[[str], None]) -> Decoded:
+def decode(listing: Listing, spec: DataSpec, folder: Path, log: Log) -> Decoded:
     """Decode all splits into `folder`; validation is taken from train, unless the data has its own.
 
     Raises:
@@ -256,7 +257,7 @@ def _keep_classes(train: Mapping[str, Entry], folder: Path) -> None:
 class _ProgressLog:
     """Logs at the start, and every few seconds, how far the decoding is."""
 
-    def __init__(self, total: int, spec: DataSpec, log: Callable[[str], None]) -> None:
+    def __init__(self, total: int, spec: DataSpec, log: Log) -> None:
         self._done, self._total, self._log = 0, total, log
         self._last = time.monotonic()
         port = spec.ports[0]

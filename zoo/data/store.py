@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,6 +40,7 @@ from zoo.data.survey import (
     survey,
 )
 from zoo.errors import NotFoundError, UsageError, ZooError, did_you_mean
+from zoo.messages import Log
 from zoo.modalities import modality_of
 from zoo.modalities.base import DecodeOptions, UnmeasuredError
 from zoo.pictures import MAX_PIXELS, max_pixels
@@ -51,7 +52,6 @@ REMEMBERED = 3600  # seconds; a use so soon after another one is not written dow
 FEW_BAD = 0.01  # share of pictures that may be bad without stopping anybody
 MAX_EXAMPLES = 10
 OnBadImage = Literal["auto", "skip", "fail"]
-Log = Callable[[str], None]
 
 
 class _Description(TypedDict):

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from zoo.data.store import Store
 from zoo.errors import UsageError
-from zoo.evaluation.classifier import Classifier, Log, find_classifier
+from zoo.evaluation.classifier import Classifier, find_classifier
+from zoo.messages import Log
 from zoo.model.contract import Model
 from zoo.model.inference import draw_samples, relative_distances, samplers, some_of
 from zoo.model.weights import Trained

@@ -29,6 +29,7 @@ from zoo.data.batches import Batches, Split, in_order, length
 from zoo.data.download import make_folder
 from zoo.data.store import Store
 from zoo.errors import UsageError, ZooError
+from zoo.messages import Log
 from zoo.model.blocks import one_cycle
 from zoo.model.inference import evaluation_batch
 from zoo.ports import DataSpec
@@ -44,8 +45,6 @@ BATCH = 64
 RATE = 5e-3  # of AdamW, at the peak of a one-cycle schedule
 WEIGHT_DECAY = 1e-2
 SEED = 0
-
-Log = Callable[[str], None]
 
 
 class Network(nn.Module):

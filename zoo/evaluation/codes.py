@@ -13,9 +13,10 @@ from torch.nn.functional import cross_entropy
 from zoo.data.store import Store
 from zoo.evaluation.measurement import Measurement, mean_of_items
 from zoo.model.contract import Model
-from zoo.model.inference import as_port_takes, run_graph, some_of
+from zoo.model.inference import run_graph, some_of
 from zoo.pictures import to_values
 from zoo.ports import is_pictorial
+from zoo.sampling import as_port_takes
 
 MOST_TRAINING_ROWS = 10_000  # whose codes the probe learns from
 MOST_ITERATIONS = 200  # of L-BFGS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zoo.data.batches import common_rows, in_order
@@ -10,6 +10,7 @@ from zoo.data.store import Store
 from zoo.evaluation.classes import SampleReport, classify_samples
 from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES, Measurement
 from zoo.evaluation.pairs import Translation, measure_pairs
+from zoo.messages import Log
 from zoo.model.inference import (
     affordable_samples,
     device_of,
@@ -18,21 +19,32 @@ from zoo.model.inference import (
     samplers,
 )
 from zoo.model.weights import Trained
-from zoo.ports import is_pictorial
+from zoo.ports import DataSpec, is_pictorial
 
 SAMPLES = 1000  # that are compared with real pictures …
 MOST_ROUNDS = 100_000  # … or fewer, where each takes many rounds of a loop
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What was measured of a model on a split.
 
-    `metrics` are the model's own, means over the items; the others are those of the families.
+    Attributes:
+        model: its name.
+        step: training steps that its weights have had.
+        data: what was measured on.
+        split: of the data.
+        items: rows of the split.
+        metrics: the model's own, means over the items.
+        measurements: those of the families, each with its spread and its protocol.
+        pairs: how near translations are to true partners.
+        classes: how a classifier sees samples and real pictures.
     """
 
+    model: str
+    step: int
+    data: DataSpec
+    split: str
     items: int
     metrics: dict[str, float]
     measurements: list[Measurement]
@@ -96,7 +108,17 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
         count = samples or _affordable(trained, SAMPLES)
         found, classes = measure_samples(trained, store, split, count, seeds, log)
         measurements += found
-    return Evaluation(items, metrics if "model" in wanted else {}, measurements, pairs, classes)
+    return Evaluation(
+        trained.identity.model,
+        trained.identity.step,
+        store.spec,
+        split,
+        items,
+        metrics if "model" in wanted else {},
+        measurements,
+        pairs,
+        classes,
+    )
 
 
 def compute_metrics(trained: Trained, store: Store, split: str, log: Log) -> Iterator[Measurement]:

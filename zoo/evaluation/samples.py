@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from zoo.data.store import Store
 from zoo.evaluation.classes import SampleReport, draw_classes, drawing_graph, report_classes
-from zoo.evaluation.classifier import Log, find_classifier
+from zoo.evaluation.classifier import find_classifier
 from zoo.evaluation.distances import NEIGHBOURS, frechet_distance, kernel_distance, overlap
 from zoo.evaluation.measurement import Measurement, over_seeds
+from zoo.messages import Log
 from zoo.model.inference import some_of
 from zoo.model.weights import Trained
 

@@ -7,7 +7,7 @@ of a graph and arrays, and returns arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from zoo.ports import (
     is_pictorial,
     numbers_in_a_row,
 )
+from zoo.sampling import at_sizes
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -190,7 +191,7 @@ def find_latent_space(
 
 def _encoders(name: str, signature: Signature, data: DataSpec) -> list[CodeGraph]:
     """Return a graph with each of its outputs that is a code of the one picture that goes in."""
-    required = [_at_size_of(port, data) for port in signature.required]
+    required = [at_sizes(port, data.sizes) for port in signature.required]
     if signature.is_step or len(required) != 1 or not _is_fixed_picture(required[0]):
         return []
     graphs = [CodeGraph(name, signature, code, required[0])
@@ -200,20 +201,13 @@ def _encoders(name: str, signature: Signature, data: DataSpec) -> list[CodeGraph
 
 def _decoders(name: str, signature: Signature, data: DataSpec) -> list[CodeGraph]:
     """Return a graph with each of its inputs that is the code of the picture that comes out."""
-    first = _at_size_of(signature.outputs[0], data)
+    first = at_sizes(signature.outputs[0], data.sizes)
     if signature.is_step or not _is_fixed_picture(first):
         return []
     required = {port.name for port in signature.required}
     codes = [port for port in signature.inputs if is_code(port) and required <= {port.name}]
     graphs = [CodeGraph(name, signature, code, first) for code in codes]
     return [graph for graph in graphs if not any(map(has_dynamic_size, graph.others))]
-
-
-def _at_size_of(port: Port, data: DataSpec) -> Port:
-    """Return a port whose sizes, where they may vary, are those of the data."""
-    shape = (data.sizes.get(each, each) if isinstance(each, str) else each
-             for each in port.shape[1:])  # fmt: skip
-    return replace(port, shape=(port.shape[0], *shape))
 
 
 def _is_fixed_picture(port: Port) -> bool:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,11 @@ from packaging.version import Version
 
 from zoo.catalog.registry import CORE, in_a_clone, normalised
 from zoo.errors import PluginError, UsageError, ZooError
+from zoo.messages import Log
 
 ROUNDS = 30  # of asking pip, one for each step from the plugin to what needs nothing more
 SHOWN_LINES = ("Downloading", "Installing", "Successfully", "Installed", "Resolved", " + ")
 CHECK_SECONDS = 120  # for discovery, which on a cold disk and with many plugins takes seconds
-Log = Callable[[str], None]
 
 
 def installer_command(requirement: str) -> list[str]:

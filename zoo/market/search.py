@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,10 +30,10 @@ from zoo.catalog.registry import (
 from zoo.data.download import make_folder
 from zoo.data.transfer import open_client
 from zoo.errors import NotFoundError, UsageError, did_you_mean
+from zoo.messages import Log
 
 SECONDS = 15.0  # for all of it, headers and redirects included; it is small
 
-Log = Callable[[str], None]
 REQUIREMENT = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?)(?:\s*==\s*(\S{1,60}))?"
 )

@@ -13,8 +13,9 @@ from zoo.errors import UsageError
 from zoo.loops import is_sequence
 from zoo.modalities import modality_of
 from zoo.model.contract import Model
-from zoo.model.inference import as_port_takes, default_rounds
+from zoo.model.inference import default_rounds
 from zoo.ports import DataSpec, Port, is_pictorial, shapes_agree
+from zoo.sampling import as_port_takes
 
 Array = np.ndarray[Any, Any]
 

@@ -11,7 +11,6 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,11 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo import pictures
-from zoo.draws import draw, draw_example
+from zoo import sampling
+from zoo.draws import draw_example
 from zoo.errors import UsageError
-from zoo.loops import drive, is_sequence, sequence_so_far
-from zoo.modalities import can_sample, to_rows
+from zoo.modalities import can_sample
 from zoo.model.contract import Batch, Graph, Model
 from zoo.ports import DataSpec, Port
 
@@ -35,7 +33,6 @@ MOST_NUMBERS = 2**21  # … unless they are large: in one port, whose layers hol
 EXAMPLE_BATCH = 2  # the exporter would take a batch of one for a constant
 EVALUATION_SEED = 0  # noise of every evaluation, so that two evaluations can be compared
 
-FREE_ROUNDS = 16  # of a step of a loop that says no number, where nobody asks for one
 MOST_ROUNDS = 6400  # of all samples together, where previews and monitors drive a loop …
 FEWEST_SAMPLES = 8  # … but so many samples are drawn, however many rounds each takes
 ROUNDING = 1e-4  # grey levels; one pixel of a million that differs by one makes ten times as much
@@ -192,7 +189,7 @@ def affordable_samples(graph: Graph, most: int, budget: int = MOST_ROUNDS) -> in
 
 def default_rounds(graph: Graph) -> int:
     """Return how many rounds a sample of a graph takes when nobody says: 1 where it is no step."""
-    return (graph.rounds or FREE_ROUNDS) if graph.signature.is_step else 1
+    return sampling.default_rounds(graph.signature)
 
 
 def draw_samples(
@@ -238,51 +235,11 @@ def sample_rounds(
             it, or `count` rows, as `zoo.model.beginnings` takes them from data.
         rounds: of a step of a loop; its own number, when not given.
     """
-    given = given or {}
     graph = model.graphs()[name]
-    ports = [_at_size_of_data(model, port) for port in graph.inputs if port.name not in given]
-    inputs = draw(ports, count, seed, classes)
-    total = count * (1 if classes is None else len(classes))
-    inputs |= {key: np.concatenate([each] * (total // len(each))) for key, each in given.items()}
-    rows = [row % count for row in range(total)]
-    yield from _rounds(model, graph, inputs, given, seed=seed, rows=rows, rounds=rounds)
-
-
-def _at_size_of_data(model: Model, port: Port) -> Port:
-    """Return a port whose sizes, where they may vary, are those of the data."""
-    sizes = model.data.sizes
-    batch, *others = port.shape
-    shape = (sizes.get(each, each) if isinstance(each, str) else each for each in others)
-    return replace(port, shape=(batch, *shape))
-
-
-def _rounds(
-    model: Model,
-    graph: Graph,
-    inputs: dict[str, Array],
-    given: Iterable[str],
-    *,
-    seed: int = 0,
-    rows: Sequence[int] | None = None,
-    rounds: int | None = None,
-) -> Iterator[Array]:
-    """Yield the first output as decoded data holds it, after every round of a step of a loop."""
-    port = graph.outputs[0]
-    whole: Array | None = None
-    driven = drive(
-        partial(run_in_torch, model, graph),
-        graph.signature,
-        inputs,
-        rounds=(graph.signature.is_step and rounds) or default_rounds(graph),
-        seed=seed,
-        given=frozenset(given),
-        rows=rows,
-    )
-    for each in driven:
-        numbers = each.outputs[port.name]
-        if is_sequence(port) and graph.signature.is_step:
-            numbers = whole = sequence_so_far(graph.signature, port, inputs, each, whole)
-        yield to_rows(numbers, port)
+    yield from sampling.sample_rounds(
+        partial(run_in_torch, model, graph), graph.signature, model.data.sizes,
+        count=count, seed=seed, classes=classes, given=given, rounds=rounds,
+    )  # fmt: skip
 
 
 def map_images(model: Model, name: str, images: Array, *, rounds: int | None = None) -> Array:
@@ -292,26 +249,8 @@ def map_images(model: Model, name: str, images: Array, *, rounds: int | None = N
     drawn from their priors. A step of a loop is run for `rounds`, or its own number of them.
     """
     graph = model.graphs()[name]
-    (given,) = graph.signature.required
-    inputs = draw([port for port in graph.inputs if port is not given], len(images), seed=0)
-    taken = as_port_takes(images, given)
-    inputs[given.name] = pictures.to_values(taken, *(given.range or (-1.0, 1.0)))
-    for pixels in _rounds(model, graph, inputs, [given.name], rounds=rounds):
-        last = pixels
-    return last
-
-
-def as_port_takes(images: Array, port: Port) -> Array:
-    """Return images, uint8 (N, H, W, C), in the channels and the size of a port.
-
-    A size that may vary stays the images' own. Pictures of other proportions are cut off.
-    """
-    own = images.shape[1:3]
-    height, width = (
-        wanted if isinstance(wanted, int) else there
-        for wanted, there in zip(port.image_size, own, strict=True)
-    )
-    return pictures.fit_all(images, height, width, port.channels)
+    step = partial(run_in_torch, model, graph)
+    return sampling.map_images(step, graph.signature, images, rounds=rounds)
 
 
 def images_for(model: Model, port: Port, images: Mapping[str, Array]) -> Array:

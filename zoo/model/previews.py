@@ -16,7 +16,6 @@ from zoo.model.beginnings import Beginning, begin_with, inputs_from_data, loops_
 from zoo.model.contract import Model
 from zoo.model.inference import (
     affordable_samples,
-    as_port_takes,
     domains_of,
     draw_samples,
     images_for,
@@ -26,6 +25,7 @@ from zoo.model.inference import (
     some_of,
 )
 from zoo.ports import is_pictorial
+from zoo.sampling import as_port_takes
 
 Array = np.ndarray[Any, Any]
 

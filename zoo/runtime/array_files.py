@@ -51,6 +51,17 @@ def read_inputs(
     return arrays, tuple(notes)
 
 
+def to_port(origin: object, port: Port, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in the dtype of the port that it goes into; `origin` names it in errors.
+
+    Raises:
+        UsageError: another shape or kind of numbers, no rows, or labels and pixels out of range.
+        NotFoundError: values that are not finite.
+    """
+    _match_arrays(origin, {"": array}, [port])
+    return _to_port_dtype(origin, port, array)
+
+
 def read_arrays(path: Path | InputFile, columns: Collection[Sequence[str]] = ()) -> Arrays:
     """Return the arrays of a file by name, in the file's order; an only one has an empty name.
 
@@ -159,7 +170,7 @@ def write_arrays(
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _match_arrays(path: InputFile, stored: Arrays, ports: Sequence[Port]) -> dict[str, str]:
+def _match_arrays(path: object, stored: Arrays, ports: Sequence[Port]) -> dict[str, str]:
     """Choose arrays for ports: those of their names or, where no name agrees, the first that fits.
 
     Returns names of arrays by name of port. `UsageError` says what is there and what is wanted.
@@ -188,7 +199,7 @@ def _fits(port: Port, array: NDArray[Any]) -> bool:
     return has_rank and shapes_agree(port.shape[1:], array.shape[1:])
 
 
-def _to_port_dtype(path: InputFile, port: Port, array: NDArray[Any]) -> NDArray[Any]:
+def _to_port_dtype(path: object, port: Port, array: NDArray[Any]) -> NDArray[Any]:
     """Return an array that fits a port in the port's dtype.
 
     `NotFoundError` for values that are not finite; `UsageError` for no rows, labels that are no

@@ -29,10 +29,10 @@ from zoo.data.download import asset_files, fetch
 from zoo.data.location import DataLocation, locate_data
 from zoo.data.store import Store, open_store, with_names
 from zoo.errors import ZooError
-from zoo.export.bundle import GRAPH_NAME
-from zoo.export.exporter import export_graph
-from zoo.export.metadata import describe_graph
-from zoo.export.verify import verify
+from zoo.exporting.bundle import GRAPH_NAME
+from zoo.exporting.exporter import export_graph
+from zoo.exporting.metadata import describe_graph
+from zoo.exporting.verify import verify
 from zoo.model.checks import checked_updates, line_of_generator, line_of_graph, source_line
 from zoo.model.contract import Batch, Graph, Model, Update
 from zoo.model.weights import Trained, build, describe, save_weights

@@ -15,12 +15,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
 from zoo.errors import UsageError
+from zoo.messages import Log
 from zoo.training.run import ATTEMPT, all_runs
 
 # SIGUSR1 is how clusters warn before they take a machine away, SIGHUP comes when a terminal closes.
@@ -45,7 +46,9 @@ class SecondSignal(KeyboardInterrupt):
 
 
 @contextmanager
-def stopping_on_signals() -> Iterator[Callable[[], int]]:
+def stopping_on_signals(
+    numbers: Sequence[int] = STOP_SIGNALS,
+) -> Iterator[Callable[[], int]]:
     """Turn the first signal into a request to stop; Ctrl-C after it stops at once.
 
     Clusters may send several kinds of signals, one after the other; only Ctrl-C counts twice.
@@ -65,7 +68,7 @@ def stopping_on_signals() -> Iterator[Callable[[], int]]:
         asked = asked or number
 
     # Signals that the parent process ignores, as nohup does with SIGHUP, stay ignored.
-    handled = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    handled = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, ask) for number in handled}
     try:
         yield lambda: asked
@@ -80,7 +83,7 @@ def exit_code(number: int) -> int:
     return 130 if number == signal.SIGINT else 143
 
 
-def supervise(retries: int, log: Callable[[str], None]) -> int:
+def supervise(retries: int, log: Log) -> int:
     """Run the command that this process was started with, and resume it after a crash.
 
     Returns:

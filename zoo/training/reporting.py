@@ -16,6 +16,7 @@ from rich.progress import Progress as Display
 
 from zoo import pictures
 from zoo.data.batches import in_order
+from zoo.messages import Log, say
 from zoo.model.inference import device_of, evaluation_batch, mean_metrics
 from zoo.model.previews import overview, previewed
 from zoo.model.weights import describe, read_tensors, weights_as_bytes
@@ -80,17 +81,19 @@ class Window(Means):
 
 
 class Progress:
-    """Shows the state of a training on stderr: one live line on a terminal, else plain lines.
+    """Shows the state of a training: one live line on a terminal, else plain lines.
 
-    Values are means since they were last shown.
+    Values are means since they were last shown. Messages other than those of the command, which
+    go to stderr, have no terminal.
     """
 
-    def __init__(self, epochs: int | None, items: str = "images") -> None:
+    def __init__(self, epochs: int | None, items: str = "images", log: Log = say) -> None:
+        self._log = log
         self._epochs = epochs
         self._items = items
         self._window = Window()
         self._display: Display | None = None
-        if sys.stderr.isatty():
+        if log is say and sys.stderr.isatty():
             self._display = Display(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
@@ -115,8 +118,7 @@ class Progress:
         if self._display is not None:
             self._display.console.print(message, markup=False, highlight=False)
         else:
-            sys.stderr.write(message + "\n")
-            sys.stderr.flush()
+            self._log(message)
 
     def step(
         self, result: StepResult, metrics: Mapping[str, float], alerts: Sequence[str] = ()
@@ -142,8 +144,7 @@ class Progress:
                 parts.append("validation " + _values(metrics))
             left = result.cursor.seconds * (1 - result.progress) / result.progress
             parts += [speed, f"{_clock(left)} left"]
-            sys.stderr.write("  ".join(parts) + active + "\n")
-            sys.stderr.flush()
+            self._log("  ".join(parts) + active)
         self._window = Window()
 
 

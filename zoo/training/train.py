@@ -21,6 +21,7 @@ import zoo
 from zoo.atomic import OF_THE_DISK, write_text
 from zoo.data.batches import Batches
 from zoo.errors import InterruptedRunError, ZooError
+from zoo.messages import Log
 from zoo.model.checks import check_graphs
 from zoo.model.weights import describe, init_from
 from zoo.training import devices
@@ -39,8 +40,6 @@ from zoo.training.trainer import (
     Cursor,
     train_steps,
 )
-
-Log = Callable[[str], None]
 
 FEW_STEPS = 300  # with fewer, hardly any model shows what it can do
 
@@ -121,7 +120,7 @@ def _train_first_rank(
         try:
             resume = f"zoo train --resume {run.name} --set compile="
             explaining = explaining_failures(job.settings, f"{resume} trains without")
-            with explaining, Progress(job.settings.epochs, job.items) as progress:
+            with explaining, Progress(job.settings.epochs, job.items, log) as progress:
                 reporter = Reporter(job, run, state, progress, tensorboard=tensorboard)
                 cursor, signal = run_steps(job, state, batches, checkpoint, reporter, stop_signal)
         except BaseException as problem:

@@ -15,11 +15,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.export.test_sizes import trained
-from tests.export.test_variants import NAME, translator
+from tests.exporting.test_sizes import trained
+from tests.exporting.test_variants import NAME, translator
 from tests.process import error_of, zoo, zoo_json
-from zoo.export.bundle import export_bundle
-from zoo.export.variants import Variant
+from zoo.exporting.bundle import export_bundle
+from zoo.exporting.variants import Variant
 
 BLIND = """
 import sys

@@ -19,7 +19,7 @@ import safetensors
 from jsonschema import Draft202012Validator
 
 from tests.documents import files
-from tests.export.test_sizes import (
+from tests.exporting.test_sizes import (
     CLOTHES,
     PONIES,
     Conditional,
@@ -28,8 +28,8 @@ from tests.export.test_sizes import (
     trained,
 )
 from tests.process import zoo_json
-from zoo.export.bundle import export_bundle
-from zoo.export.variants import Variant
+from zoo.exporting.bundle import export_bundle
+from zoo.exporting.variants import Variant
 from zoo.identity import SCHEMA, Description, GraphFile, Manifest, WeightHeader
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "onnx.md"
@@ -83,7 +83,7 @@ def entry(path: Path) -> Any:
 
 
 def test_the_document_has_the_schemas_of_the_classes() -> None:
-    """After a change that is meant: ``python -m tests.export.test_schema`` writes it anew."""
+    """After a change that is meant: ``python -m tests.exporting.test_schema`` writes it anew."""
     assert json.loads(SCHEMAS.read_text(encoding="utf-8")) == schemas()
     Draft202012Validator.check_schema(schemas())
 

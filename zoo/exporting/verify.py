@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo.draws import draw_example, example_shape
 from zoo.errors import NotFoundError, UsageError, ZooError
-from zoo.export.rounds import compare_rounds
+from zoo.exporting.rounds import compare_rounds
 from zoo.identity import Description
 from zoo.manifest import MANIFEST, check_listed, entry_of, facts_of, read_manifest
 from zoo.ports import DataSpec, Port

@@ -27,11 +27,12 @@ from zoo.errors import UsageError
 from zoo.loops import drive, shown_rounds
 from zoo.modalities import modality_of
 from zoo.model.contract import Graph, Model
-from zoo.model.inference import as_port_takes, default_rounds, images_for, run_graph, some_of
+from zoo.model.inference import default_rounds, images_for, run_graph, some_of
 from zoo.model.weights import Trained
 from zoo.ports import Port, numbers_in_a_row
 from zoo.runtime.reference import Difference, compare_outputs
 from zoo.runtime.session import Arrays, Session, pad_rows
+from zoo.sampling import as_port_takes
 
 Images = Mapping[str, NDArray[Any]]  # uint8 (N, H, W, C), by name of the array
 Batch = Mapping[str, NDArray[Any]]  # inputs by port name

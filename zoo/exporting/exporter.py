@@ -23,15 +23,15 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
 from zoo.errors import PluginError, UsageError, ZooError
-from zoo.export.metadata import describe_graph
-from zoo.export.quality import (
+from zoo.exporting.metadata import describe_graph
+from zoo.exporting.quality import (
     CalibrationData,
     QualityLoss,
     quality_losses,
     quality_losses_in_float16,
 )
-from zoo.export.variants import Variant, apply_variant, write_variant
-from zoo.export.verify import (
+from zoo.exporting.variants import Variant, apply_variant, write_variant
+from zoo.exporting.verify import (
     MAX_LOSS,
     Verified,
     check_onnx,

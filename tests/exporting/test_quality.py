@@ -13,20 +13,20 @@ import torch
 from onnx import helper
 from torch import Tensor, nn
 
-from tests.export.test_exporter import Shift, ShiftConfig
-from tests.export.test_reduced_precision import export
-from tests.export.test_sizes import trained
+from tests.exporting.test_exporter import Shift, ShiftConfig
+from tests.exporting.test_reduced_precision import export
+from tests.exporting.test_sizes import trained
 from tests.runtime import graphs
 from zoo import DataSpec, Graph, Port
-from zoo.export.bundle import export_bundle
-from zoo.export.quality import (
+from zoo.exporting.bundle import export_bundle
+from zoo.exporting.quality import (
     CalibrationData,
     SubstitutedModel,
     quality_losses,
     quality_losses_in_float16,
     substitute_graphs,
 )
-from zoo.export.variants import Variant, convert_to_float16
+from zoo.exporting.variants import Variant, convert_to_float16
 from zoo.identity import Identity
 from zoo.model.inference import evaluating, mean_metrics, run_graph
 from zoo.model.weights import Trained, save_weights

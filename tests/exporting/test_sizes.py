@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.errors import raises
-from tests.export.test_exporter import Shift, ShiftConfig
+from tests.exporting.test_exporter import Shift, ShiftConfig
 from tests.process import error_of, zoo, zoo_json
 from zoo import DataSpec, Graph, Model, Port
 from zoo.draws import draw
 from zoo.errors import PluginError, ZooError
-from zoo.export.bundle import export_bundle
+from zoo.exporting.bundle import export_bundle
 from zoo.identity import Identity
 from zoo.model.inference import run_graph
 from zoo.model.weights import Trained, save_weights

@@ -1,4 +1,4 @@
-"""The options of ``zoo train`` -> a training that can begin, or one that is resumed."""
+"""The options of a training -> one that can begin, or one that is resumed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.api.data import fetch_source, find_assets, read_decode_options
+from zoo.api.targets import find_weights
 from zoo.catalog.lookup import ModelEntry, find_model, load_class
 from zoo.catalog.registry import install_command
-from zoo.cli.arguments import fetch_source, find_assets, find_weights, read_decode_options
-from zoo.cli.output import say
 from zoo.errors import NotFoundError, PluginError, UsageError
+from zoo.messages import Log, say
 from zoo.training.run import Run, all_runs, find_run
 
 if TYPE_CHECKING:
@@ -29,14 +30,32 @@ def create_job(
     model: str | None = None,
     data: str | None = None,
     config: Path | None = None,
-    fields: Sequence[str] = (),
-    **options: Any,
+    preset: str | None = None,
+    fields: Mapping[str, str] | None = None,
+    layers: Sequence[Mapping[str, Any]] = (),
+    log: Log = say,
+    **wishes: Any,
 ) -> Job:
-    """Return a new training as the file, the flags and ``--set`` say; fetch and decode its data."""
-    from zoo.data.location import check_data_is_there
-    from zoo.training.config import DATA_OPTIONS, Job, read_config, read_fields, resolve
+    """Return a new training as a file, a preset and options say; fetch and decode its data.
 
-    wishes = {name: options.pop(name, None) for name in DATA_OPTIONS}
+    Args:
+        model: name of the model; the file's, when not given.
+        data: name or path of the data; the file's or the model's, when not given.
+        config: a file such as a run's ``config.toml``.
+        preset: a named set of options of the model.
+        fields: what the data calls ports that the model needs, by the model's names.
+        layers: options of model and trainer, the later ones stronger, all stronger than the file.
+        log: takes messages.
+        wishes: what the data is to be decoded to: size, fit, length, rate; None as not given.
+
+    Raises:
+        UsageError: an option that nothing has, or a value that it does not take.
+        NotFoundError: there is no such model, data or file.
+    """
+    from zoo.data.location import check_data_is_there
+    from zoo.training.config import DATA_OPTIONS, Job, read_config, resolve
+
+    assert wishes.keys() <= set(DATA_OPTIONS)
     file = read_config(config) if config else {}
     name = model or file.get("model")
     if name is None:
@@ -50,7 +69,7 @@ def create_job(
             hint=f"zoo train --config {config}",
             code="bad-config",
         )
-    layers, usual = _layers(entry, file, **options)
+    layers, usual = _layers(entry, file, preset, layers, log)
     place = str(data if data is not None else file.get("data", entry.card.data))
     if not place and data is None:
         raise UsageError(
@@ -60,27 +79,32 @@ def create_job(
         )
     # What is misspelt is told before torch is imported, and wrong options before a download.
     decoding = read_decode_options(
-        **{name: wishes[name] or file.get(name) or usual.get(name) for name in DATA_OPTIONS}
+        **{name: wishes.get(name) or file.get(name) or usual.get(name) for name in DATA_OPTIONS}
     )
     check_data_is_there(place)
     model_class = load_class(entry)
-    preset = asdict(model_class.training_defaults)
-    configured, settings = resolve(model_class.Config, preset, layers, _own_monitors(model_class))
-    named = read_fields(fields) or dict(file.get("fields", {}))
-    opened = _open_data(entry, place, decoding, settings, named)
-    return Job(entry, model_class, configured, settings, *opened, named, find_assets(entry))
+    usual = asdict(model_class.training_defaults)
+    configured, settings = resolve(model_class.Config, usual, layers, _own_monitors(model_class))
+    named = dict(fields or file.get("fields", {}))
+    opened = _open_data(entry, place, decoding, settings, named, log)
+    return Job(entry, model_class, configured, settings, *opened, named, find_assets(entry, log))
 
 
-def resume_job(
+def resume_job(  # noqa: PLR0913 - as of a new training
     run: Run,
     *,
-    model: str | None,
-    data: str | None,
-    config: Path | None,
-    fields: Sequence[str],
-    **options: Any,
+    model: str | None = None,
+    data: str | None = None,
+    config: Path | None = None,
+    preset: str | None = None,
+    fields: Mapping[str, str] | None = None,
+    layers: Sequence[Mapping[str, Any]] = (),
+    log: Log = say,
+    **wishes: Any,
 ) -> tuple[Job, dict[str, Any]]:
     """Return the training of a run with what may be different now, and which settings are.
+
+    The arguments are those of `create_job`.
 
     Raises:
         NotFoundError: the run does not say what it is any more, or its data cannot be found.
@@ -93,11 +117,9 @@ def resume_job(
         contradiction,
         load_job,
         read_config,
-        read_fields,
         resolve_again,
     )
 
-    asked = {name: options.pop(name, None) for name in DATA_OPTIONS}
     own, beside = load_job(run)
     decoding = read_decode_options(**{name: own.get(name) for name in DATA_OPTIONS})
     entry = _installed(str(own["model"]), run)
@@ -105,19 +127,20 @@ def resume_job(
     for name in filter(None, (model, *(file.get("model") for file in files))):
         if not entry.is_called(str(name)):
             raise contradiction(run, "model", str(name), entry.card.name)
-    layers, usual = _layers(entry, files[1], **options)
-    wishes = [str(each) for each in (data, *(file.get("data") for file in files)) if each]
-    place = _place_of_data(run, str(own["data"]), wishes)
-    for wanted in (asked, usual, *files):
+    layers, usual = _layers(entry, files[1], preset, layers, log)
+    places = [str(each) for each in (data, *(file.get("data") for file in files)) if each]
+    place = _place_of_data(run, str(own["data"]), places, log)
+    for wanted in (wishes, usual, *files):
         _check_decoding(run, wanted, own)
     model_class = load_class(entry)
     layers, monitors = [_edited(own, beside), *layers], _own_monitors(model_class)
     configured, settings, changes = resolve_again(run, own, model_class.Config, layers, monitors)
     named = own.get("fields", {})
-    if fields and read_fields(fields) != named:
-        raise contradiction(run, "field", ", ".join(fields), str(named or "none"))
-    opened = _open_again(run, entry, place, decoding, settings, named)
-    job = Job(entry, model_class, configured, settings, *opened, named, find_assets(entry))
+    if fields and dict(fields) != named:
+        asked = ", ".join(f"{name}={port}" for name, port in fields.items())
+        raise contradiction(run, "field", asked, str(named or "none"))
+    opened = _open_again(run, entry, place, decoding, settings, named, log)
+    job = Job(entry, model_class, configured, settings, *opened, named, find_assets(entry, log))
     return (_with_own_names(job, run) if job.data != own["data"] else job), changes
 
 
@@ -150,45 +173,24 @@ def _own_monitors(model_class: type[Model]) -> list[str]:
 def _layers(
     entry: ModelEntry,
     file: Mapping[str, Any],
-    *,
-    preset: str | None = None,
-    assignments: Sequence[str] = (),
-    duration: str | None = None,
-    rates: Sequence[str] = (),
-    **flags: Any,
+    preset: str | None,
+    layers: Sequence[Mapping[str, Any]],
+    log: Log,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the options that are asked for, the later ones stronger, and what data it wants."""
-    from zoo.training.config import DATA_OPTIONS, seconds
+    from zoo.training.config import DATA_OPTIONS
 
-    given = {key: value for key, value in flags.items() if value not in (None, False, ())}
-    for rate in rates:
-        if "=" in rate:
-            given["learning_rates"] = (*given.get("learning_rates", ()), rate)
-        else:
-            given["lr"] = rate
-    if duration is not None:
-        given["max_seconds"] = seconds(duration)
     start = dict(entry.card.find_preset(preset)) if preset is not None else {}
     usual = {name: start.pop(name) for name in DATA_OPTIONS if name in start}
     in_file = {**file.get("options", {}), **file.get("training", {})}
-    assigned = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key:
-            raise UsageError(
-                f"--set {assignment[:60]!r} is not KEY=VALUE",
-                hint="--set lr=1e-3",
-                code="bad-value",
-            )
-        assigned[key.strip().replace("-", "_")] = value.strip()
-    layers = [start, in_file, given, assigned]
-    for layer in layers:
+    all_layers = [start, in_file, *map(dict, layers)]
+    for layer in all_layers:
         if layer.get("init_from", "none") not in (None, "none"):
-            layer["init_from"] = str(_weights_to_start_from(str(layer["init_from"])))
-    return layers, usual
+            layer["init_from"] = str(_weights_to_start_from(str(layer["init_from"]), log))
+    return all_layers, usual
 
 
-def _weights_to_start_from(target: str) -> Path:
+def _weights_to_start_from(target: str, log: Log) -> Path:
     """Return the weight file of a run, a model or a path, as an absolute path.
 
     Raises:
@@ -196,12 +198,12 @@ def _weights_to_start_from(target: str) -> Path:
     """
     from zoo.model.tensors import look
 
-    path = find_weights(target).absolute()
+    path = find_weights(target, log).absolute()
     look(path)  # what is misspelt is told before torch is imported
     return path
 
 
-def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
+def _place_of_data(run: Run, data: str, wishes: Sequence[str], log: Log) -> str:
     """Return where the data of a run lies: where the user says, or where it is found.
 
     Another place is only taken where a checkpoint knows what the data was: it is compared before
@@ -217,7 +219,7 @@ def _place_of_data(run: Run, data: str, wishes: list[str]) -> str:
             return wanted
     place = find_data(run, data)
     if place != data:
-        say(f"the data of run {run.name} lies in {place} now; it was {data}")
+        log(f"the data of run {run.name} lies in {place} now; it was {data}")
     return place
 
 
@@ -228,6 +230,7 @@ def _open_again(
     options: DecodeOptions,
     settings: Settings,
     fields: Mapping[str, str],
+    log: Log,
 ) -> tuple[str, Store]:
     """Open the data of a run, and compare its ports with those that the run was trained on.
 
@@ -239,7 +242,7 @@ def _open_again(
 
     known = run.identity if saved_job(run) else None  # without a checkpoint, the run begins anew
     try:
-        data, store = _open_data(entry, place, options, settings, fields)
+        data, store = _open_data(entry, place, options, settings, fields, log)
         now = {port.name: port for port in store.spec.ports}
         before = known.data.ports if known else ()
         changes = [describe_change(port, now.get(port.name)) for port in before]
@@ -303,13 +306,14 @@ def _open_data(
     options: DecodeOptions,
     settings: Settings,
     fields: Mapping[str, str],
+    log: Log,
 ) -> tuple[str, Store]:
     """Fetch and decode the data, telling the user what takes time or may surprise."""
     from zoo.data.store import open_store, with_names
     from zoo.training.config import check_data
 
-    source = replace(fetch_source(data), two_domains=entry.card.needs_two_domains)
-    store = open_store(source, **vars(options), on_bad_image=settings.on_bad_image, report=say)
+    source = replace(fetch_source(data, log), two_domains=entry.card.needs_two_domains)
+    store = open_store(source, **vars(options), on_bad_image=settings.on_bad_image, report=log)
     store = with_names(store, entry.card.needs, fields)
     check_data(entry, source.reference, store)
     return source.reference, store

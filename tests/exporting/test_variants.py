@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from tests.errors import raises
-from tests.export.test_exporter import Shift, ShiftConfig
-from tests.export.test_sizes import CLOTHES, PONIES, Conditional, Translator, trained
+from tests.exporting.test_exporter import Shift, ShiftConfig
+from tests.exporting.test_sizes import CLOTHES, PONIES, Conditional, Translator, trained
 from zoo import DataSpec, Graph, Port
 from zoo.errors import UsageError, ZooError
-from zoo.export.bundle import export_bundle
-from zoo.export.variants import Variant
+from zoo.exporting.bundle import export_bundle
+from zoo.exporting.variants import Variant
 from zoo.identity import to_text
 from zoo.model.inference import run_graph
 from zoo.pictures import to_pixels

@@ -18,14 +18,14 @@ from zoo_autoencoders.vae import VAE, VAEConfig
 from zoo_gans.cgan import ConditionalGAN, ConditionalGANConfig
 
 from tests.errors import raises
-from tests.export.test_exporter import ShiftConfig
-from tests.export.test_sizes import PONIES, Translator, trained
+from tests.exporting.test_exporter import ShiftConfig
+from tests.exporting.test_sizes import PONIES, Translator, trained
 from tests.runtime import graphs
 from zoo import DataSpec, Model, Port
 from zoo.errors import ZooError
-from zoo.export.exporter import export_graph
-from zoo.export.metadata import describe_graph
-from zoo.export.variants import (
+from zoo.exporting.exporter import export_graph
+from zoo.exporting.metadata import describe_graph
+from zoo.exporting.variants import (
     Variant,
     apply_variant,
     convert_to_float16,

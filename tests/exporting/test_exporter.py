@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from tests.errors import raises
 from zoo import DataSpec, Graph, Model, Player, Port, Update, option
 from zoo.errors import ZooError
-from zoo.export.bundle import export_bundle
-from zoo.export.quality import CalibrationData
-from zoo.export.variants import Variant
-from zoo.export.verify import Verified, verify
+from zoo.exporting.bundle import export_bundle
+from zoo.exporting.quality import CalibrationData
+from zoo.exporting.variants import Variant
+from zoo.exporting.verify import Verified, verify
 from zoo.identity import Identity
 from zoo.model.weights import Trained, save_weights
 
@@ -161,7 +161,7 @@ def test_the_file_is_not_written_after_it_was_verified(
         given.append(hashlib.sha256(path.read_bytes()).hexdigest())
         return verify(model, graph, path)
 
-    monkeypatch.setattr("zoo.export.exporter.verify", watched)
+    monkeypatch.setattr("zoo.exporting.exporter.verify", watched)
     export_bundle(trained(Shift, tmp_path), tmp_path / "bundle")
     content = (tmp_path / "bundle" / "shift-dots.shift.onnx").read_bytes()
     assert given == [hashlib.sha256(content).hexdigest()]

@@ -20,10 +20,10 @@ from typing import Any
 from zoo import pictures
 from zoo.atomic import naming, write_json, write_text
 from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
-from zoo.export.exporter import ExportedGraph, GraphExporter
-from zoo.export.metadata import versions
-from zoo.export.quality import CalibrationData
-from zoo.export.variants import Variant, check_applies
+from zoo.exporting.exporter import ExportedGraph, GraphExporter
+from zoo.exporting.metadata import versions
+from zoo.exporting.quality import CalibrationData
+from zoo.exporting.variants import Variant, check_applies
 from zoo.identity import ExportedFile, Identity, Manifest
 from zoo.manifest import MANIFEST, facts_of, read_manifest
 from zoo.modalities import can_sample, modality_of

@@ -1,0 +1,1 @@
+"""What `zoo` does, as functions: what the command is a thin layer over."""

@@ -1,0 +1,82 @@
+"""Measuring from Python, and what `zoo eval` does once its words are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zoo.api.data import open_held_out, source_for
+from zoo.api.load import Target, trained_target
+from zoo.api.targets import extras_named
+from zoo.errors import UsageError, did_you_mean
+from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES
+from zoo.messages import Log, say, silent
+from zoo.ports import Fit
+
+if TYPE_CHECKING:
+    from zoo.evaluation.evaluate import Evaluation
+
+
+def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own default
+    target: Target,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    fit: Fit | None = None,
+    split: str | None = None,
+    metrics: Sequence[str] = (),
+    samples: int | None = None,
+    seeds: int = 1,
+    importance_samples: int = IMPORTANCE_SAMPLES,
+    log: Log | None = say,
+) -> Evaluation:
+    """Measure a trained model on images that it has not seen, as ``zoo eval`` does.
+
+    Args:
+        target: what `zoo.load` takes or returned, of weights.
+        data: name or path; what the run was trained on, when not given.
+        fit: how pictures of other proportions are brought to the size.
+        split: train, validation or test; test where the data has it, else validation, when not
+            given.
+        metrics: families of metrics, such as ``["reconstruction"]``; all that apply, when empty.
+        samples: how many are compared with real pictures.
+        seeds: of the noise of samples; each number is the mean over them.
+        importance_samples: of the bound of log p(x).
+        log: takes messages; on stderr, when not given; None for silence.
+
+    Returns:
+        The model's own metrics, and measurements with their spread and protocol.
+
+    Raises:
+        UsageError: nothing can be measured, or the data is of another kind than the model's.
+        NotFoundError: there is no such target or data.
+        PluginError: torch or the model's plugin is not installed.
+    """
+    log = log or silent
+    for name in metrics:
+        if name not in FAMILIES:
+            raise UsageError(
+                f"no family of metrics {name[:40]!r}.{did_you_mean(name, FAMILIES)}",
+                hint=f"some of: {', '.join(FAMILIES)}",
+                code="bad-value",
+            )
+    place = None if data is None else os.fspath(data)
+    trained = trained_target(target, place, log)
+    with extras_named():
+        from zoo.evaluation.evaluate import evaluate as measure
+
+    store, chosen = open_held_out(trained, source_for(trained, place, log), fit, split, log)
+    found = measure(
+        trained, store, chosen, log,
+        families=metrics, samples=samples, seeds=seeds, importance_samples=importance_samples,
+    )  # fmt: skip
+    if not (found.metrics or found.measurements or found.pairs):
+        raise UsageError(
+            f"nothing can be measured of {found.model} on {found.data.name}"
+            + (f" by {', '.join(metrics)}" if metrics else ""),
+            cause="it declares no metrics; samples are classified on labelled data, "
+            "translations compared on a split whose true pairs are known",
+            hint="--data NAME|PATH with labels or pairs; zoo data check says what a folder holds",
+            code="does-not-apply",
+        )
+    return found
