@@ -12,7 +12,9 @@ import numpy as np
 
 from zoo.api.loaded_model import Array, LoadedModel, Run
 from zoo.api.targets import load_target
+from zoo.errors import NotFoundError
 from zoo.messages import Log, say, silent
+from zoo.training.run import RUNS
 
 if TYPE_CHECKING:
     from zoo.model.weights import Trained
@@ -66,15 +68,20 @@ def trained_target(target: Target, data: str | None, log: Log) -> Trained:
     if isinstance(target, LoadedModel):
         return target.trained
     word = target_word(target)
-    if is_exported(Path(word)):
-        return load_exported(Path(word), silent).trained  # says that there is none
-    return load_target(word, data, log)
+    try:
+        return load_target(word, data, log)
+    except NotFoundError as problem:
+        if problem.code != "target-not-found" or not is_exported(Path(word)):
+            raise
+    return load_exported(Path(word), silent).trained  # says that there is none
 
 
 def is_exported(path: Path) -> bool:
-    """Whether it is an exported file, or a folder of them and not a run."""
+    """Whether it is an exported file, or a folder of them; the name of a run means the run."""
     if path.suffix == ".onnx":
         return True
+    if len(path.parts) == 1 and (RUNS / path / "run.json").is_file():
+        return False
     return path.is_dir() and not (path / "run.json").is_file() and any(path.glob("*.onnx"))
 
 
