@@ -301,6 +301,10 @@ def test_in_a_new_installation_published_weights_are_sampled_and_exported(
     zoo("export", "vae", "--onnx")
     (decoder,) = Path("exports/vae").glob("*.decode.onnx")
     zoo("run", str(decoder), "-n", "4", "-o", "again.png")
+    # pictures come with the package, where those of the training would have to be downloaded
+    told = zoo("sample", "ae", "-o", "pictures.png", ZOO_HOME=str(tmp_path / "home")).stderr
+    assert "data: fashion-mnist-small" in told
+    assert "zoo data get fashion-mnist " in told
     rows = {row["name"]: row["weights"] for row in zoo_json("list")}
     assert rows["vae"] == "published"
 

@@ -12,6 +12,7 @@ from zoo.messages import Log, say
 from zoo.ports import FITS
 
 if TYPE_CHECKING:
+    from zoo.catalog.dataset import Dataset
     from zoo.catalog.lookup import ModelEntry
     from zoo.data.location import DataLocation
     from zoo.data.store import Store
@@ -109,7 +110,8 @@ def source_for(trained: Described, data: str | None, log: Log = say) -> DataLoca
     """Find the data that the user named, or that the model was trained on.
 
     A weight file alone knows what its data was called, not where it is: then it is the catalogue's
-    data set of that name.
+    data set of that name; where that would have to be downloaded, the part of it that comes with
+    the package, if there is one.
 
     Raises:
         UsageError: none is named, the weight file is not a run's, and the catalogue has none.
@@ -123,8 +125,12 @@ def source_for(trained: Described, data: str | None, log: Log = say) -> DataLoca
     run, spec = run_of(trained.path), trained.identity.data
     row = dataset_called(spec.name)
     if run is None and row and row.licence == spec.licence:  # else a folder of the same name
-        log(f"data: {spec.name}, which it was trained on; --data takes other data")
-        return fetch_source(spec.name, log)
+        part = _embedded_part(trained.identity, row)
+        why = "which it was trained on"
+        if part:
+            why = f"since {row.name} is not here; zoo data get {row.name} fetches it"
+        log(f"data: {part or row.name}, {why}; --data takes other data")
+        return fetch_source(part or row.name, log)
     if run is None:
         raise UsageError(
             f"{trained.path} belongs to no run: on which data?",
@@ -139,6 +145,26 @@ def source_for(trained: Described, data: str | None, log: Log = say) -> DataLoca
             code="damaged-run",
         )
     return fetch_source(find_data(run, trained_on), log)
+
+
+def _embedded_part(identity: Identity, row: Dataset) -> str | None:
+    """Return the model's usual data where it comes with the package and `row` is not here.
+
+    It must be of the same owners and the same classes, as a part of `row` is.
+    """
+    from zoo.catalog.lookup import dataset_called, find_model
+    from zoo.data.download import cached_state
+
+    if cached_state(row) == "yes":
+        return None
+    try:
+        usual = dataset_called(find_model(f"{identity.distribution}:{identity.model}").card.data)
+    except NotFoundError:  # exported files run without their plugin
+        return None
+    is_part = (
+        usual and usual.embedded and (usual.licence, usual.classes) == (row.licence, row.classes)
+    )
+    return usual.name if usual and is_part else None
 
 
 def open_like_training(
