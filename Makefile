@@ -7,7 +7,7 @@ PLUGINS := $(wildcard plugins/*)
 HEADERS := tests/anywhere/headers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ci test-slow check format tour anywhere bench clean
+.PHONY: help demo test test-ci test-slow check format tour results anywhere bench clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ format: $(READY) ## Format the code and mend what the linter can.
 
 tour: $(READY) ## Write the outputs in docs/tour.md anew.
 	$(BIN)/python -m tests.test_tour
+
+results: $(READY) ## Export and measure the published weights anew; write docs/results.md and exports/.
+	$(BIN)/python tools/results.py $(NAMES)
 
 anywhere: $(READY) $(HEADERS) ## Run all exports in other runtimes; write their table in docs/onnx.md.
 	npm ci --prefix tests/anywhere --ignore-scripts --no-audit --no-fund

@@ -10,6 +10,7 @@ written. `zoo train --config recipes/MODEL.toml` makes the run again.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save
 
 from zoo.atomic import write_bytes
 from zoo.model.weights import read_identity
-from zoo.training.run import find_run
+from zoo.training.run import RunInfo, find_run
 
 ROOT = Path(__file__).parents[1]
 GREATEST_HALF = 60_000.0  # float16 ends at 65,504
@@ -43,8 +44,20 @@ def main(name: str) -> None:
 summary = "{identity.data.name}, {identity.step:,} steps"
 licence = "{identity.data.licence}"
 recipe = "recipes/{model}.toml"
+trained = "{trained_in(run.info())}"
 file = {{ name = "{model}.safetensors", bytes = {len(body)}, sha256 = "{digest}" }}
 """)
+
+
+def trained_in(info: RunInfo) -> str:
+    """Return how long a run took, and where."""
+    cores = os.cpu_count()
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return (
+        f"{info['seconds'] / 60:.0f} minutes in {info['precision']} on {cores} shared cores of "
+        f"{next(names, 'a processor')}, torch {info['torch'].partition('+')[0]}"
+    )
 
 
 def in_half(path: Path) -> bytes:

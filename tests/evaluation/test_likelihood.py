@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from tests.evaluation.toys import Toy, store
+from tests.process import zoo_json
 from zoo import DataSpec
 from zoo.evaluation import likelihood
-from zoo.evaluation.likelihood import bounds, has_likelihood, measure_likelihood
+from zoo.evaluation.likelihood import binarised, bounds, has_likelihood, measure_likelihood
 
 SPEC = DataSpec.of_images("grey", 1, 2, 2)
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 2, 2, 1)).astype(np.uint8)
@@ -74,3 +75,26 @@ def test_bits_are_the_bound_by_dimension() -> None:
     assert found["bits_per_dimension"].value == pytest.approx(-bound.value / (4 * np.log(2)))
     assert bound.protocol["samples"] == 2
     assert bound.spread.low < bound.value < bound.spread.high
+
+
+def test_pixels_are_drawn_black_or_white_once_with_their_value_as_probability() -> None:
+    grey = np.repeat(np.uint8([0, 51, 204, 255]), 4000).reshape(40, 20, 20, 1)
+    data = store(DataSpec.of_images("grey", 1, 20, 20), test={"image": grey})
+    first, again = (binarised(data, "test").splits["test"]["image"] for _ in range(2))
+    assert np.array_equal(first, again)
+    assert set(np.unique(first)) == {0, 255}
+    shares = (first == 255).reshape(4, -1).mean(axis=1)
+    assert shares[0] == 0
+    assert shares[3] == 1
+    assert abs(shares[1] - 0.2) < 4 * (0.2 * 0.8 / 4000) ** 0.5
+    assert abs(shares[2] - 0.8) < 4 * (0.2 * 0.8 / 4000) ** 0.5
+    drawn = store(data.spec, test={"image": first})
+    assert np.array_equal(binarised(drawn, "test").splits["test"]["image"], first)
+
+
+def test_figures_of_binary_and_of_grey_values_say_which_they_are() -> None:
+    words = ("eval", "vae", "--data", "fashion-mnist-small", "--metrics", "likelihood",
+             "--importance-samples", "2")  # fmt: skip
+    grey, binary = (zoo_json(*words, *more)["measurements"] for more in ([], ["--binarise"]))
+    assert grey[0]["protocol"]["values"] != binary[0]["protocol"]["values"]
+    assert grey[0]["value"] != binary[0]["value"]

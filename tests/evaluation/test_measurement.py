@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo.evaluation.measurement import Measurement, bootstrap, mean_of_items, over_seeds
+from zoo.evaluation.measurement import bootstrap, mean_of_items, over_seeds
+from zoo.measurements import Measurement
 
 
 def test_the_bootstrap_interval_is_that_of_a_mean() -> None:

@@ -118,3 +118,23 @@ def test_importance_weights_are_the_densities_of_their_draws() -> None:
         wanted = wanted + (Normal(0.0, 1.0).log_prob(z) - posterior.log_prob(z)).sum(dim=-1)
     assert weights.shape == (samples, 6)
     torch.testing.assert_close(weights, wanted, rtol=1e-5, atol=1e-3)
+
+
+def test_binarised_pixels_are_drawn_anew_with_the_grey_value_as_probability() -> None:
+    torch.manual_seed(0)
+    model, grey = build(binarise=True), torch.full((1, 1, 100, 100), 0.4)  # white with 0.7
+    first, second = model.observed(grey), model.observed(grey)
+    assert set(first.unique().tolist()) == {-1.0, 1.0}
+    assert not first.equal(second)
+    assert (first == 1).float().mean().item() == pytest.approx(0.7, abs=0.02)
+    assert model.observed(first).equal(first)  # what is black or white stays
+    assert build().observed(grey) is grey
+
+
+def test_the_bound_of_a_binarised_model_is_of_the_drawn_pixels() -> None:
+    model, image = build(binarise=True, samples=1), clothes(40)
+    torch.manual_seed(7)
+    drawn = model.observed(image)
+    log_likelihood, _ = model.bound(drawn, samples=1)
+    terms_of_a_step = terms(model)
+    assert terms_of_a_step["reconstruction"].item() == pytest.approx(-log_likelihood.mean().item())

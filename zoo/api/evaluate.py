@@ -28,6 +28,7 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
     samples: int | None = None,
     seeds: int = 1,
     importance_samples: int = IMPORTANCE_SAMPLES,
+    binarise: bool = False,
     log: Log | None = say,
 ) -> Evaluation:
     """Measure a trained model on images that it has not seen, as ``zoo eval`` does.
@@ -42,6 +43,7 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
         samples: how many are compared with real pictures.
         seeds: of the noise of samples; each number is the mean over them.
         importance_samples: of the bound of log p(x).
+        binarise: measure on pixels drawn black or white once, with the grey value as probability.
         log: takes messages; on stderr, when not given; None for silence.
 
     Returns:
@@ -69,6 +71,7 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
     found = measure(
         trained, store, chosen, log,
         families=metrics, samples=samples, seeds=seeds, importance_samples=importance_samples,
+        binarise=binarise,
     )  # fmt: skip
     if not (found.metrics or found.measurements or found.pairs):
         raise UsageError(

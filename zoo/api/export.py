@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ from zoo.ports import Fit
 if TYPE_CHECKING:
     from zoo.data.store import Store
     from zoo.exporting.bundle import Bundle, CompareMetrics, MetricComparison
+    from zoo.exporting.card import CardFacts
     from zoo.exporting.quality import CalibrationData
     from zoo.model.weights import Trained
     from zoo.runtime.session import Session
@@ -48,11 +50,13 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
     max_quality_loss: float | None = None,
     data: str | os.PathLike[str] | None = None,
     fit: Fit | None = None,
+    onnx: bool = True,
+    card: bool = False,
     log: Log | None = say,
 ) -> Bundle:
     """Write every graph of a trained model as an ONNX file that was compared with the model.
 
-    As ``zoo export --onnx`` does.
+    As ``zoo export --onnx`` does, and ``zoo export --card``.
 
     Args:
         target: what `zoo.load` takes or returned, of weights.
@@ -67,8 +71,11 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
         int8: weights, and convolutions, in 8 bits.
         optimise: let ONNX Runtime simplify the graph.
         max_quality_loss: refuse smaller files that lose more, in percent; 5, when not given.
-        data: pictures for smaller files; what the run was trained on, when not given.
+        data: pictures for smaller files, and to measure for the card; what the run was trained on,
+            when not given.
         fit: how pictures of other proportions are brought to the size.
+        onnx: False writes weights, pictures and card alone.
+        card: measure the model as ``zoo eval`` does, for the card and ``evaluation.json``.
         log: takes messages; on stderr, when not given; None for silence.
 
     Returns:
@@ -85,17 +92,19 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
         target, folder, io=io, opset=opset, batch=batch,
         size=read_size(list(size) if isinstance(size, tuple) else size),
         half=half, half_arithmetic=half_arithmetic, int8=int8, optimise=optimise,
-        max_quality_loss=max_quality_loss, data=data, fit=fit, log=log,
+        max_quality_loss=max_quality_loss, data=data, fit=fit, onnx=onnx, card=card, log=log,
     )  # fmt: skip
 
 
-def export_target(
+def export_target(  # noqa: PLR0913 - all but two by name
     target: Target,
     folder: str | os.PathLike[str] | None,
     *,
     max_quality_loss: float | None,
     data: str | os.PathLike[str] | None,
     fit: Fit | None,
+    onnx: bool,
+    card: bool,
     log: Log,
     on_step: Callable[[str], object] = silent,
     **form: Any,
@@ -111,9 +120,10 @@ def export_target(
             f"{both} exclude each other", hint=_flag(smaller[0]), code="conflicting-options"
         )
     precision = PRECISIONS[smaller[0]] if smaller else "float32"
-    if precision == "float32" and (data, fit, max_quality_loss) != (None, None, None):
+    unused = (max_quality_loss,) if card else (data, fit, max_quality_loss)
+    if precision == "float32" and any(each is not None for each in unused):
         raise UsageError(
-            "--data, --fit and --max-quality-loss are for smaller files",
+            "--max-quality-loss is for smaller files, --data and --fit for these and the card",
             hint=f"with {' or '.join(map(_flag, PRECISIONS))}",
             code="conflicting-options",
         )
@@ -122,22 +132,53 @@ def export_target(
     trained = trained_target(target, place, log)
     with extras_named():
         from zoo.exporting.bundle import NO_DATA, export_bundle
+        from zoo.exporting.card import CardFacts
         from zoo.exporting.variants import Variant
 
+    facts = _card_facts(trained, place, fit, log) if card else CardFacts()
     variant = Variant(form["io"], form["opset"], form["batch"], form["size"], precision,
                       form["optimise"])  # fmt: skip
+    if not onnx and variant != Variant():
+        raise UsageError(
+            "sizes, precisions and forms are of ONNX files",
+            hint="with --onnx, or without these options",
+            code="does-not-apply",
+        )
     calibration, compare_metrics = (
         _calibration(trained, place, fit, log) if variant.is_reduced else (NO_DATA, None)
     )
     return export_bundle(
         trained,
         Path("exports", _name_of(target, trained)) if folder is None else Path(folder),
-        variant,
+        variant if onnx else None,
         calibration=calibration,
         compare_metrics=compare_metrics,
         max_loss=MAX_LOSS if max_quality_loss is None else max_quality_loss,
+        card=replace(facts, licence=_licence(trained)),
         log=on_step,
     )
+
+
+def _card_facts(trained: Trained, data: str | None, fit: Fit | None, log: Log) -> CardFacts:
+    """Measure a model for its card, on data that it has not seen, and take that to be shown."""
+    from zoo.evaluation.evaluate import evaluate
+    from zoo.exporting.card import CardFacts
+    from zoo.manifest import sha256_of
+
+    store, split = open_held_out(trained, source_for(trained, data, log), fit, log=log)
+    log(f"measuring {trained.identity.model} on the {split} split of {store.spec.name}")
+    found = evaluate(trained, store, split, log)
+    return CardFacts(found.record(sha256_of(trained.path)), images=store.splits[split])
+
+
+def _licence(trained: Trained) -> str:
+    """Return under which licence weights are published; nothing where the registry has no row."""
+    from zoo.catalog.registry import read_registry
+    from zoo.manifest import sha256_of
+
+    sha256 = sha256_of(trained.path)
+    rows = (row for row in read_registry().weights if row.file.sha256 == sha256)
+    return next((row.licence for row in rows), "")
 
 
 def _flag(name: str) -> str:

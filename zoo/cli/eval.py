@@ -14,8 +14,8 @@ from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES
 
 if TYPE_CHECKING:
     from zoo.evaluation.classes import SampleReport
-    from zoo.evaluation.measurement import Measurement
     from zoo.evaluation.pairs import Translation
+    from zoo.measurements import Measurement
     from zoo.ports import Fit
 
 SAMPLES = 1000
@@ -38,6 +38,8 @@ SAMPLES = 1000
 @click.option("--importance-samples", type=click.IntRange(1, 10_000),
               default=IMPORTANCE_SAMPLES, metavar="K",
               help=f"Of the bound of log p(x) [{IMPORTANCE_SAMPLES}].")  # fmt: skip
+@click.option("--binarise", "--binarize", is_flag=True,
+              help="Measure on pixels drawn black or white, once.")  # fmt: skip
 @arguments.json_option
 def verb(
     target: str,
@@ -48,6 +50,7 @@ def verb(
     samples: int | None,
     seeds: int,
     importance_samples: int,
+    binarise: bool,
     as_json: bool,
 ) -> None:
     """Measure TARGET on images that it has not seen.
@@ -63,7 +66,7 @@ def verb(
 
     found = evaluate(
         target, data=data, fit=fit, split=split, metrics=families, samples=samples, seeds=seeds,
-        importance_samples=importance_samples,
+        importance_samples=importance_samples, binarise=binarise,
     )  # fmt: skip
     model, name, chosen = found.model, found.data.name, found.split
     if as_json:

@@ -47,6 +47,8 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 @click.command("export")
 @arguments.target_argument
 @click.option("--onnx", "as_onnx", is_flag=True, help="Write ONNX files (the only format so far).")
+@click.option("--card", is_flag=True,
+              help="Measure the model and write its card, in Hugging Face's format.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder to write [exports/MODEL, or exports/RUN for a run].")  # fmt: skip
 @click.option("--io", type=arguments.SuggestingChoice(["float", "uint8"]), default="float",
@@ -63,12 +65,14 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 @click.option("--optimise", "--optimize", is_flag=True, help="Let ONNX Runtime simplify the graph.")
 @click.option("--max-quality-loss", "max_loss", type=click.FloatRange(0, 100), metavar="PERCENT",
               help=f"Refuse what loses more. [default: {MAX_LOSS:g}]")  # fmt: skip
-@arguments.data_option("Pictures for smaller files [what it was trained on].")
+@arguments.data_option("Pictures for smaller files, and for the card [what it was trained on].")
 @arguments.fit_option()
 @click.option("--check", is_flag=True,
               help="TARGET is an exported file or folder: verify it here again.")  # fmt: skip
 @arguments.json_option
-def verb(target: str, as_onnx: bool, check: bool, as_json: bool, **options: Any) -> None:
+def verb(
+    target: str, as_onnx: bool, card: bool, check: bool, as_json: bool, **options: Any
+) -> None:
     """Export TARGET: a run, @last, a model's latest run, or a .safetensors file.
 
     Every graph becomes an .onnx file that is compared with the model before it takes its name.
@@ -79,25 +83,29 @@ def verb(target: str, as_onnx: bool, check: bool, as_json: bool, **options: Any)
     output's range. The model's own figures are measured with the files in the place of its
     functions; the loss is by how many percent they are worse.
 
+    --card measures the model as zoo eval does and writes README.md, evaluation.json, pictures and
+    weights, which can be uploaded as they are; with --onnx, beside the ONNX files.
+
     \b
     zoo export @last --onnx
+    zoo export @last --onnx --card
     zoo export @last --onnx --io uint8 --batch 1
     zoo export @last --onnx --int8 --max-quality-loss 2
     zoo export --check exports/MODEL
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     if check:
-        if as_onnx or any(value for name, value in options.items() if name != "io"):
+        if as_onnx or card or any(value for name, value in options.items() if name != "io"):
             raise UsageError(
                 "--check takes an exported file or folder and no other option",
                 code="conflicting-options",
             )
         _verify_again(Path(target), as_json=as_json)
         return
-    if not as_onnx:
+    if not (as_onnx or card):
         raise UsageError(
             "which format?", hint=f"zoo export {target} --onnx", code="missing-argument"
         )
-    _export(target, as_json=as_json, **options)
+    _export(target, as_json=as_json, onnx=as_onnx, card=card, **options)
 
 
 def _export(
@@ -115,8 +123,12 @@ def _export(
         return
     for line in _report(bundle):
         say(line)
-    click.echo("\n".join(path for path in paths if path.endswith(".onnx")))
     folder = click.format_filename(bundle.files[0].parent)
+    if not bundle.graphs:
+        click.echo(str(Path(folder, "README.md")))
+        say(f"beside it in {folder}: weights, pictures, figures, manifest")
+        return
+    click.echo("\n".join(path for path in paths if path.endswith(".onnx")))
     say(f"beside them in {folder}: manifest, weights, references, card")
 
 

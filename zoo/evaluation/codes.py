@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from zoo.data.store import Store
-from zoo.evaluation.measurement import Measurement, mean_of_items
+from zoo.evaluation.measurement import mean_of_items
+from zoo.measurements import Measurement
 from zoo.model.contract import Model
 from zoo.model.inference import run_graph, some_of
 from zoo.pictures import to_values

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from zoo.data.batches import common_rows, in_order
 from zoo.data.store import Store
 from zoo.evaluation.classes import SampleReport, classify_samples
-from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES, Measurement
+from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES
 from zoo.evaluation.pairs import Translation, measure_pairs
+from zoo.measurements import EvaluationRecord, Measurement
 from zoo.messages import Log
+from zoo.model.contract import Goal
 from zoo.model.inference import (
     affordable_samples,
     device_of,
@@ -39,6 +41,7 @@ class Evaluation:
         measurements: those of the families, each with its spread and its protocol.
         pairs: how near translations are to true partners.
         classes: how a classifier sees samples and real pictures.
+        goal: of the model: which of its metrics is best where.
     """
 
     model: str
@@ -50,6 +53,22 @@ class Evaluation:
     measurements: list[Measurement]
     pairs: list[Translation]
     classes: SampleReport | None
+    goal: Goal | None = None
+
+    def record(self, weights_sha256: str) -> EvaluationRecord:
+        """Return all numbers as ``evaluation.json`` keeps them beside the weights."""
+        known = {each.name for each in self.measurements}  # more precisely than by the model
+        best = self.goal and self.goal.metric
+        own = [
+            Measurement(name, value, self.goal.direction if self.goal and name == best else "")
+            for name, value in self.metrics.items()
+            if name not in known
+        ]
+        pairs = [each for way in self.pairs for each in way.measurements()]
+        return EvaluationRecord(
+            weights_sha256, self.data.name, self.split, self.items,
+            (*own, *self.measurements, *pairs),
+        )  # fmt: skip
 
 
 def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own default
@@ -62,6 +81,7 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
     samples: int | None = None,
     seeds: int = 1,
     importance_samples: int = IMPORTANCE_SAMPLES,
+    binarise: bool = False,
 ) -> Evaluation:
     """Measure a model by some families of metrics, or by all that apply.
 
@@ -77,6 +97,7 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
         samples: to draw.
         seeds: of the noise of samples; each number is the mean over them.
         importance_samples: of the bound of log p(x).
+        binarise: measure on pixels that are drawn black or white, once.
 
     Raises:
         UsageError: samples are asked for, and cannot be drawn or compared.
@@ -86,10 +107,14 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
     from zoo.evaluation.samples import measure_samples  # noqa: PLC0415
 
     model, wanted = trained.model, families or FAMILIES
+    if binarise:
+        store = likelihood.binarised(store, split)
     metrics, items = validation_metrics(trained, store, split)
     measurements: list[Measurement] = []
     if "likelihood" in wanted and likelihood.has_likelihood(model):
-        measurements += likelihood.measure_likelihood(model, store, split, importance_samples)
+        measurements += likelihood.measure_likelihood(
+            model, store, split, importance_samples, binary=binarise
+        )
     if "image" in store.splits[split]:
         images = store.splits[split]["image"]
         if "reconstruction" in wanted:
@@ -118,6 +143,7 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
         measurements,
         pairs,
         classes,
+        model.goal,
     )
 
 

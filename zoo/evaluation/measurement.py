@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zoo.measurements import Measurement, Spread
 
 # Families of metrics, and what they measure.
 FAMILIES = {
@@ -24,42 +25,6 @@ RESAMPLES = 1000  # of the bootstrap
 LEVEL = 0.95  # share of the resampled means between the two ends of an interval
 
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The interval that a number stays in when it is measured again, and what was varied for it.
-
-    `of` is ``bootstrap`` (95 % of the means of resampled items) or ``seeds`` (least and greatest of
-    all seeds).
-    """
-
-    low: float
-    high: float
-    of: Literal["bootstrap", "seeds"]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One number, such as an ELBO.
-
-    Args:
-        name: of the metric.
-        value: of all items, or the mean of all seeds.
-        better: empty where the direction is not known.
-        graph: that was measured; empty for a metric of the whole model.
-        unit: such as ``nats`` or ``dB``; empty for a plain number.
-        spread: None where it is not known.
-        protocol: what else another number must share to be comparable.
-    """
-
-    name: str
-    value: float
-    better: Literal["lowest", "highest", ""] = ""
-    graph: str = ""
-    unit: str = ""
-    spread: Spread | None = None
-    protocol: Mapping[str, Any] = field(default_factory=dict)
 
 
 def mean_of_items(

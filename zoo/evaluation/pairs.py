@@ -5,6 +5,7 @@ Images are compared as pictures of 256 grey levels a channel, which is what a us
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from zoo.data.store import Store
+from zoo.measurements import Measurement
 from zoo.model.contract import Model
 from zoo.model.inference import domains_of, map_images, mappers
 
@@ -46,6 +48,18 @@ class Translation:
     def to_json(self) -> dict[str, Any]:
         """Return all figures as plain JSON values."""
         return {**asdict(self), "ratio": self.ratio}
+
+    def measurements(self) -> Iterator[Measurement]:
+        """Yield error and rank of the true partner, each with what copying the input gives."""
+        way, protocol = f"{self.source}_to_{self.target}", {"pairs": self.pairs}
+        yield Measurement(
+            f"error_{way}", self.error, "lowest", self.graph,
+            protocol={**protocol, "copying": self.copying},
+        )  # fmt: skip
+        yield Measurement(
+            f"partner_nearest_{way}", self.nearest, "highest", self.graph,
+            protocol={**protocol, "copying": self.nearest_copying},
+        )  # fmt: skip
 
 
 def translators(model: Model) -> dict[tuple[str, str], str]:

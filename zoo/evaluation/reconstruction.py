@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from zoo.evaluation.measurement import Measurement, Values, mean_of_items
+from zoo.evaluation.measurement import Values, mean_of_items
+from zoo.measurements import Measurement
 from zoo.model.contract import Model
 from zoo.model.inference import domains_of, map_images, mappers
 from zoo.ports import Port

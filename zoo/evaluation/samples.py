@@ -12,7 +12,8 @@ from zoo.data.store import Store
 from zoo.evaluation.classes import SampleReport, draw_classes, drawing_graph, report_classes
 from zoo.evaluation.classifier import find_classifier
 from zoo.evaluation.distances import NEIGHBOURS, frechet_distance, kernel_distance, overlap
-from zoo.evaluation.measurement import Measurement, over_seeds
+from zoo.evaluation.measurement import over_seeds
+from zoo.measurements import Measurement
 from zoo.messages import Log
 from zoo.model.inference import some_of
 from zoo.model.weights import Trained

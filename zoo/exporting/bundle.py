@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,28 +20,28 @@ from typing import Any
 from zoo import pictures
 from zoo.atomic import naming, write_json, write_text
 from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
+from zoo.exporting.card import CARD, PICTURES, CardFacts, render_card
 from zoo.exporting.exporter import ExportedGraph, GraphExporter
 from zoo.exporting.metadata import versions
 from zoo.exporting.quality import CalibrationData
 from zoo.exporting.variants import Variant, check_applies
-from zoo.identity import ExportedFile, Identity, Manifest
+from zoo.identity import Identity, Manifest
 from zoo.manifest import MANIFEST, facts_of, read_manifest
-from zoo.modalities import can_sample, modality_of
+from zoo.measurements import EVALUATION, EvaluationRecord, read_evaluation
 from zoo.model.inference import samplers
-from zoo.model.previews import overview
+from zoo.model.previews import overview, previewed
 from zoo.model.weights import Trained
-from zoo.ports import Signature, describe_port, slugify, translates_to
+from zoo.ports import slugify
 from zoo.records import to_plain
 from zoo.runtime.reference import FOLDER, Difference, write_reference
 from zoo.runtime.session import Session, open_session
 
 GRAPH_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 WEIGHTS = "model.safetensors"
-PICTURES = "pictures"
-CARD = "README.md"
 STALE = 3600.0  # seconds after which a temporary folder is of an export that was killed
 PLAIN = Variant()
 NO_DATA = CalibrationData()
+NOTHING_MORE = CardFacts()
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,15 @@ class Bundle:
         }
 
 
-def export_bundle(
+def export_bundle(  # noqa: PLR0913 - all but three by name, and each has its own default
     trained: Trained,
     folder: Path,
-    variant: Variant = PLAIN,
+    variant: Variant | None = PLAIN,
     *,
     calibration: CalibrationData = NO_DATA,
     compare_metrics: CompareMetrics | None = None,
     max_loss: float = 0.0,
+    card: CardFacts = NOTHING_MORE,
     log: Callable[[str], object] = str,
 ) -> Bundle:
     """Export every graph of a model into a folder, which stays as it was where anything fails.
@@ -125,10 +126,11 @@ def export_bundle(
         trained: the model.
         folder: made where it is missing. What an earlier export of the same weights left there
             stays beside the new files; that of other weights is removed.
-        variant: of the graphs.
+        variant: of the graphs; None writes no ONNX files.
         calibration: images to make and measure files of reduced precision with.
         compare_metrics: computes the metrics of the model with files of reduced precision.
         max_loss: of such a file, in percent: of an output's range, and of a metric.
+        card: what the card says beside what the weights say of themselves.
         log: called with the next step; an exception of it ends the export, and nothing is written.
 
     Raises:
@@ -137,28 +139,41 @@ def export_bundle(
         ZooError: a graph cannot be exported, does not verify or loses too much.
     """
     _check_names(trained)
-    check_applies(trained.model.graphs(), variant)
+    if variant is not None:
+        check_applies(trained.model.graphs(), variant)
     folder.parent.mkdir(parents=True, exist_ok=True)  # first: its errors name the place
     earlier = _earlier(folder, trained.identity)
     _remove_stale(folder)
     with _private_folders(folder) as (building, scratch):
         shutil.copyfile(trained.path, building / WEIGHTS)
-        sha256 = facts_of(building / WEIGHTS).sha256
-        exporter = GraphExporter(trained, variant, sha256, calibration, max_loss)
-        graphs = {}
-        for name in trained.model.graphs():
-            log(f"exporting {name}")
-            path = building / file_name(trained.identity, name, variant)
-            with naming(path):
-                graphs[name] = exporter.export(name, path, scratch)
+        graphs: dict[str, ExportedGraph] = {}
         metrics: Sequence[MetricComparison] = ()
-        if variant.is_reduced and compare_metrics is not None:
-            log("measuring the model with these files")
-            graphs, metrics = _with_quality(graphs, compare_metrics, max_loss)
-        _add_the_rest(trained, graphs, variant, building, earlier, folder)
+        if variant is not None:
+            sha256 = facts_of(building / WEIGHTS).sha256
+            exporter = GraphExporter(trained, variant, sha256, calibration, max_loss)
+            graphs = _export_graphs(trained, exporter, building, scratch, log)
+            if variant.is_reduced and compare_metrics is not None:
+                log("measuring the model with these files")
+                graphs, metrics = _with_quality(graphs, compare_metrics, max_loss)
+        suffix = variant.suffix if variant else ""
+        _add_the_rest(trained, graphs, suffix, building, earlier, folder, card)
         log("")
         files, removed = _move(building, folder, _files_of(earlier))
         return Bundle(files, removed, graphs, metrics)
+
+
+def _export_graphs(
+    trained: Trained, exporter: GraphExporter, building: Path, scratch: Path,
+    log: Callable[[str], object],
+) -> dict[str, ExportedGraph]:  # fmt: skip
+    """Export every graph to its file in `building`."""
+    graphs = {}
+    for name in trained.model.graphs():
+        log(f"exporting {name}")
+        path = building / file_name(trained.identity, name, exporter.variant)
+        with naming(path):
+            graphs[name] = exporter.export(name, path, scratch)
+    return graphs
 
 
 @contextmanager
@@ -223,30 +238,42 @@ def _with_quality(
 
 
 def _add_the_rest(
-    trained: Trained, graphs: Mapping[str, ExportedGraph], variant: Variant, building: Path,
-    earlier: Manifest | None, folder: Path,
+    trained: Trained, graphs: Mapping[str, ExportedGraph], suffix: str, building: Path,
+    earlier: Manifest | None, folder: Path, card: CardFacts,
 ) -> None:  # fmt: skip
     """Add references, pictures, card and manifest to the files in `building`."""
-    (building / FOLDER).mkdir()
     entries = {}
     for name, graph in graphs.items():
+        (building / FOLDER).mkdir(exist_ok=True)
         reference = building / FOLDER / f"{graph.path.stem}.npz"
         write_reference(reference, graph.examples)
         facts = replace(facts_of(reference), file=f"{FOLDER}/{reference.name}")
-        entries[f"{name}{variant.suffix}"] = graph.listed(facts)
-    for name in samplers(trained.model):
+        entries[f"{name}{suffix}"] = graph.listed(facts)
+    shown = samplers(trained.model) if card.images is None else previewed(trained.model)
+    for name in shown:
         (building / PICTURES).mkdir(exist_ok=True)
-        picture = overview(trained.model, name, {})
+        picture = overview(trained.model, name, card.images or {})
         pictures.write_png(building / PICTURES / f"{name}.png", picture)
     weights = facts_of(building / WEIGHTS)
     if earlier and earlier.weights == weights:
         there = {key: each for key, each in earlier.files.items() if (folder / each.file).is_file()}
         entries = there | entries
-    write_text(building / CARD, render_card(trained.identity, entries.values()))
+    if card.evaluation is None:
+        card = replace(card, evaluation=_measured_earlier(folder, weights.sha256))
+    if card.evaluation:
+        write_json(building / EVALUATION, to_plain(card.evaluation))
+    paths = [f"{PICTURES}/{name}.png" for name in shown]
+    write_text(building / CARD, render_card(trained.identity, entries.values(), card, paths))
     manifest = Manifest(
         identity=trained.identity, weights=weights, files=entries, written_by=versions()
     )
     write_json(building / MANIFEST, to_plain(manifest))
+
+
+def _measured_earlier(folder: Path, sha256: str) -> EvaluationRecord | None:
+    """Return what the folder says was measured of the same weights."""
+    found = read_evaluation(folder)
+    return found if found and found.weights_sha256 == sha256 else None
 
 
 def _move(building: Path, folder: Path, listed: set[str]) -> tuple[list[Path], list[Path]]:
@@ -320,58 +347,3 @@ def _files_of(manifest: Manifest | None) -> set[str]:
     """Return the graphs' files, and their references, that a manifest lists."""
     names = [entry.file for entry in manifest.files.values()] if manifest else []
     return {*names, *(f"{FOLDER}/{Path(name).stem}.npz" for name in names)}
-
-
-def render_card(identity: Identity, files: Collection[ExportedFile]) -> str:
-    """Return the card of a bundle as Markdown."""
-    spec = identity.data
-    lines = [
-        f"# {identity.model}",
-        "",
-        f"Trained with {identity.distribution} {identity.version} on {spec.name} "
-        f"({' × '.join(map(str, spec.ports[0].shape[1:]))}), {identity.step:,} steps.",
-        "",
-        _licences(identity),
-        "",
-        *(f"* {name}: {value:.4g}" for name, value in identity.metrics.items()),
-        "",
-        "| file | takes | gives |",
-        "|---|---|---|",
-    ]
-    for each in files:
-        takes = "; ".join(map(describe_port, each.signature.inputs))
-        gives = "; ".join(map(describe_port, each.signature.outputs))
-        lines.append(f"| `{each.file}` | {takes} | {gives} |")
-    lines += ["", "Each file says the same of itself in its metadata, under the key `zoo`; "
-              "`zoo show FILE` prints it, `zoo export --check FILE` verifies the file where it is. "
-              "To run one without torch, install zoo from a clone of its repository (no package "
-              "index has it yet):", "", "```sh", "pip install .  # in the clone"]  # fmt: skip
-    runs = [f"zoo run {_example(each.file, each.signature)}" for each in files
-            if can_sample(each.signature) or each.signature.maps_images]  # fmt: skip
-    lines += dict.fromkeys(runs)  # a translation is found by where it leads, whatever its variant
-    return "\n".join([*lines, "```", ""])
-
-
-def _licences(identity: Identity) -> str:
-    """Return what is known of the licences of the weights, the data and the code."""
-    given = identity.data.licence or "not known to zoo"
-    none = " Without a licence, its pictures may not be passed on." if "none given" in given else ""
-    return (
-        "Licence of the weights: whoever trained them chooses it. What they learnt from keeps its "
-        f"own, {identity.data.name}: {given}.{none} The code of {identity.distribution} has its "
-        "own."
-    )
-
-
-def _example(name: str, signature: Signature) -> str:
-    """Return example arguments of ``zoo run``, for the folder of the bundle."""
-    rounds = " --rounds 10" if signature.is_step and signature.rounds is None else ""
-    if can_sample(signature):
-        if modality_of(signature.outputs[0]).printed:
-            return f"{name}{rounds}"
-        labels = any(port.is_label for port in signature.inputs)
-        return f"{name} {'--class all' if labels else '-n 16'}{rounds} -o grid.png"
-    domain = translates_to(signature)
-    if domain:
-        return f". photos/ --to {domain}{rounds} -o {domain}/"
-    return f"{name} photo.png{rounds} -o out/"

@@ -130,6 +130,7 @@ class Modality:
         files: in which files people have it, in a few words.
         suffix: of a file with results; empty where they go to ``.npz`` only.
         samples: how many are drawn when nobody says.
+        hub_task: the word of Hugging Face's model cards for a model that draws this, or nothing.
         printed: whether results go to the terminal, by `to_text`, where nobody names a file.
         comparable: whether the distance of two rows says how different they are.
         options: fields of `DecodeOptions` that mean something for this kind.
@@ -142,6 +143,7 @@ class Modality:
     files: str = "no layout of files"
     suffix: str = ""
     samples: int = 64
+    hub_task: str = ""
     printed: bool = False
     comparable: bool = True
     layout: Literal["", "text"] = ""

@@ -60,6 +60,7 @@ class Image(Modality):
     """Pictures: uint8 (N, H, W, C) in decoded data, (N, C, H, W) in [-1, 1] in a port."""
 
     kind = "image"
+    hub_task = "unconditional-image-generation"
     items = "pictures"
     files = "pictures in one folder"
     suffix = ".png"

@@ -29,6 +29,7 @@ class Text(Modality):
     """Symbol numbers (N, length) int64; their meaning is `Port.classes`."""
 
     kind = "text"
+    hub_task = "text-generation"
     items = "texts"
     files = "files of plain text, or a column of metadata.csv"
     suffix = ".txt"
