@@ -156,15 +156,16 @@ def _check_form(form: Mapping[str, Any]) -> None:
 
 
 def _name_of(target: Target, trained: Trained) -> str:
-    """Return what an export is called: as the run that was named, else as the model."""
+    """Return what an export is called: as the run or weights that were named, else as the model."""
+    from zoo.catalog.lookup import weights_called
+
     run = run_of(trained.path)
-    if run is not None and (
-        isinstance(target, LoadedModel)
-        or target_word(target) == "@last"
-        or Path(target_word(target)).name == run.name
-    ):
+    word = "" if isinstance(target, LoadedModel) else target_word(target)
+    if run is not None and (not word or word == "@last" or Path(word).name == run.name):
         return run.name
-    return trained.identity.model
+    weights = weights_called(word)
+    is_named = weights is not None and weights.model == trained.identity.model
+    return word if is_named else trained.identity.model
 
 
 def _calibration(
@@ -193,15 +194,24 @@ def _compare_metrics(
     trained: Trained, store: Store, split: str, log: Log, sessions: Mapping[str, Session]
 ) -> list[MetricComparison]:
     """Compute the metrics of a model, and again with exported files in place of its functions."""
-    from zoo.evaluation.evaluate import compute_metrics
+    from zoo.api.extractors import find_extractor
+    from zoo.evaluation.evaluate import compute_metrics, needs_extractor
     from zoo.exporting.bundle import MetricComparison
     from zoo.exporting.quality import substitute_graphs
 
+    extractor = None
+    if needs_extractor(trained, store, split):
+        try:
+            extractor = find_extractor(None, store, log)
+        except NotFoundError as problem:
+            log(f"note: samples are not compared: {problem.message}")
     substituted = substitute_graphs(trained, sessions)
     found = []
     missed = []
-    before = compute_metrics(trained, store, split, log)
-    for old, new in zip(before, compute_metrics(substituted, store, split, log), strict=True):
+    before, after = (
+        compute_metrics(each, store, split, extractor) for each in (trained, substituted)
+    )
+    for old, new in zip(before, after, strict=True):
         # graphs that were called so far: metrics are computed one after the other
         graphs = (new.graph,) if new.graph else substituted.called
         if graphs:

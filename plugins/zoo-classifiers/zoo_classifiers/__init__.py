@@ -16,7 +16,7 @@ CARDS = [
         ),
         needs={"image": "image", "label": "label"},
         presets={
-            "digits": {"shift": 2, "dropout": 0.3, "epochs": 10, "batch_size": 128},
+            "digits": {"shift": 1, "dropout": 0.3, "epochs": 4, "batch_size": 128},
             "clothes": {
                 "shift": 1,
                 "flip": True,
