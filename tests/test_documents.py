@@ -34,7 +34,7 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 
 
 def test_nothing_is_said_to_be_on_a_package_index_that_is_not_there() -> None:
-    names = "core|autoencoders|diffusion|gans|sequences|translation"
+    names = "core|autoencoders|classifiers|diffusion|gans|sequences|translation"
     ours = rf"pip install [^\n]*?(?<![\w./-])(zoo-({names}))\b"
     for path in [*DOCUMENTS, *(PROJECT / "zoo").rglob("*.py"), *(PROJECT / "zoo").rglob("*.tmpl")]:
         found = re.search(ours, path.read_text(encoding="utf-8"))

@@ -1,14 +1,16 @@
 """Publish the weights of a finished run, in 16 bits, with the recipe that made them.
 
-    python tools/publish.py RUN
+    python tools/publish.py RUN [--name NAME]
 
-writes ``plugins/zoo-weights/zoo_weights/DISTRIBUTION/MODEL.safetensors`` and
-``recipes/MODEL.toml``, and prints the row for ``registry.toml``, whose summary is still to be
-written. `zoo train --config recipes/MODEL.toml` makes the run again.
+writes ``plugins/zoo-weights/zoo_weights/DISTRIBUTION/NAME.safetensors`` and
+``recipes/NAME.toml``, and prints the row for ``registry.toml``, whose summary is still to be
+written. NAME is the model's name unless given: a model may have several published weights.
+`zoo train --config recipes/NAME.toml` makes the run again.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -27,25 +29,26 @@ ROOT = Path(__file__).parents[1]
 GREATEST_HALF = 60_000.0  # float16 ends at 65,504
 
 
-def main(name: str) -> None:
-    """Publish one run."""
-    run = find_run(name)
+def main(word: str, name: str | None = None) -> None:
+    """Publish one run under a name, that of the model when none is given."""
+    run = find_run(word)
     identity = read_identity(run.weights)
-    model = identity.model
+    name = name or identity.model
     folder = ROOT / "plugins/zoo-weights/zoo_weights" / identity.distribution
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{model}.safetensors"
+    file = folder / f"{name}.safetensors"
     body = in_half(run.weights)
     write_bytes(file, body)
-    shutil.copyfile(run.path / "config.toml", ROOT / "recipes" / f"{model}.toml")
+    shutil.copyfile(run.path / "config.toml", ROOT / "recipes" / f"{name}.toml")
     digest = hashlib.sha256(body).hexdigest()
+    model = "" if name == identity.model else f'\nmodel = "{identity.model}"'
     sys.stdout.write(f"""
-[weights.{model}]
+[weights.{name}]{model}
 summary = "{identity.data.name}, {identity.step:,} steps"
 licence = "{identity.data.licence}"
-recipe = "recipes/{model}.toml"
+recipe = "recipes/{name}.toml"
 trained = "{trained_in(run.info())}"
-file = {{ name = "{model}.safetensors", bytes = {len(body)}, sha256 = "{digest}" }}
+file = {{ name = "{name}.safetensors", bytes = {len(body)}, sha256 = "{digest}" }}
 """)
 
 
@@ -75,4 +78,8 @@ def in_half(path: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("run")
+    parser.add_argument("--name", help="of the weights [that of the model]")
+    given = parser.parse_args()
+    main(given.run, given.name)

@@ -90,7 +90,14 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def site(everything: dict[str, str]) -> dict[str, str]:
     """Without those that take their time."""
-    first = ["zoo-autoencoders", "zoo-diffusion", "zoo-gans", "zoo-sequences", "zoo-translation"]
+    first = [
+        "zoo-autoencoders",
+        "zoo-classifiers",
+        "zoo-diffusion",
+        "zoo-gans",
+        "zoo-sequences",
+        "zoo-translation",
+    ]
     return everything | {"ZOO_PLUGINS": ",".join({*SOURCES, *first} - SLOW)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.process import error_of, zoo
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with small labelled and unlabelled pictures, and runs of two models."""
+    """Folder with small labelled and unlabelled pictures, and runs of three models."""
     place = tmp_path_factory.mktemp("place")
     images = stripes(90, 1)
     for number, (image, label) in enumerate(zip(images["image"], images["label"], strict=True)):
@@ -29,6 +30,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("ZOO_HOME", str(place / "home"))
         few = ["--data", "stripes", "--size", "8", "--steps", "1", "--batch-size", "8"]
         zoo("train", "dcgan", *few, "--set", "features=8")
+        stripes_8 = ["--data", "stripes", "--size", "8", "--batch-size", "16", "--steps", "60"]
+        zoo("train", "classifier", *stripes_8, "--name", "stripes-classifier")
         small = ["--set", "features=1", "--set", "blocks=1", "--set", "patch_levels=1"]
         zoo("train", "cyclegan", "--data", "emoji", "--size", "16", "--steps", "1", *small)
     return place
@@ -40,10 +43,20 @@ def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_HOME", str(place / "home"))
 
 
-def test_samples_of_a_gan_are_classified_and_the_classifier_is_kept() -> None:
-    first = zoo("eval", "dcgan")
-    assert "training a classifier on 86 images of stripes" in first.stderr
-    assert "1,000 samples of dcgan, classified by a classifier that is right on" in first.stdout
+def test_without_a_classifier_of_the_data_the_next_command_is_one_that_trains_it() -> None:
+    said = error_of("eval", "dcgan", code=3, error="no-classifier")
+    assert "zoo train classifier --data stripes" in said
+    assert "zoo eval dcgan --data stripes --extractor RUN" in said
+    said = error_of("eval", "dcgan", "--extractor", "dcgan", code=2, error="does-not-apply")
+    assert "dcgan" in said
+    said = error_of("eval", "dcgan", "--extractor", "classifer", code=3, error="target-not-found")
+    assert "'classifier'" in said
+
+
+def test_samples_of_a_gan_are_classified_by_the_model_that_is_named() -> None:
+    first = zoo("eval", "dcgan", "--extractor", "stripes-classifier")
+    assert "classified by classifier, trained on stripes" in first.stderr
+    assert "1,000 samples of dcgan, classified by an extractor that is right on" in first.stdout
     assert "4 validation images of stripes" in first.stdout
     for word in (
         *STRIPES.classes,
@@ -55,10 +68,13 @@ def test_samples_of_a_gan_are_classified_and_the_classifier_is_kept() -> None:
         "25%",
     ):
         assert word in first.stdout
-    second = zoo("eval", "dcgan", "--samples", "40", "--json")
-    assert "training" not in second.stderr
+    second = zoo("eval", "dcgan", "--extractor", "stripes-classifier", "--samples", "40", "--json")
     answer = json.loads(second.stdout)
     assert answer["metrics"] == {}
+    (protocol, *_) = (each["protocol"] for each in answer["measurements"])
+    assert (protocol["extractor"], protocol["extractor_data"]) == ("classifier", "stripes")
+    (weights,) = Path("runs/stripes-classifier/checkpoints").glob("*/model.safetensors")
+    assert protocol["extractor_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert answer["pairs"] == []
     classes = answer["classes"]
     assert classes["names"] == sorted(STRIPES.classes)
@@ -77,7 +93,8 @@ def test_a_class_that_is_one_picture_is_told(place: Path) -> None:
     )
     tensors[last].zero_()
     save_file(tensors, place / "collapsed.safetensors", metadata)
-    done = zoo("eval", "collapsed.safetensors", "--data", "stripes")
+    done = zoo("eval", "collapsed.safetensors", "--data", "stripes", "--extractor",
+               "stripes-classifier")  # fmt: skip
     (row,) = re.findall(r"^ *\w+ +100\.0% .*$", done.stdout, re.M)
     assert re.search(r" 0\.0% +no *$", row), row
     assert re.search(r"^ *all samples .* 0\.0% +0 of 3 *$", done.stdout, re.M), done.stdout

@@ -13,7 +13,14 @@ from tests.installing import CARD, install
 from tests.process import error_of, zoo, zoo_json
 from zoo.model.weights import load_weights, save_weights
 
-FIRST_PARTY = ["zoo-autoencoders", "zoo-diffusion", "zoo-gans", "zoo-sequences", "zoo-translation"]
+FIRST_PARTY = [
+    "zoo-autoencoders",
+    "zoo-classifiers",
+    "zoo-diffusion",
+    "zoo-gans",
+    "zoo-sequences",
+    "zoo-translation",
+]
 MODEL = PROJECT / "plugins" / "zoo-autoencoders" / "zoo_autoencoders" / "ae.py"
 
 
@@ -50,7 +57,13 @@ def test_what_is_disabled_is_remembered_and_said(tmp_path: Path) -> None:
     said = error_of("train", "dcgan", code=3, error="model-not-found")
     assert "disabled" in said
     assert "zoo plugins enable zoo-gans" in said
-    assert loaded() == ["zoo-autoencoders", "zoo-diffusion", "zoo-sequences", "zoo-translation"]
+    assert loaded() == [
+        "zoo-autoencoders",
+        "zoo-classifiers",
+        "zoo-diffusion",
+        "zoo-sequences",
+        "zoo-translation",
+    ]
     assert loaded(ZOO_HOME=str(tmp_path)) == FIRST_PARTY, "elsewhere it is not"
     assert zoo("plugins", "enable", "zoo-gans").stderr == "zoo-gans is enabled\n"
     assert loaded() == FIRST_PARTY

@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from tests.errors import raises
-from tests.evaluation.toys import STRIPES, Toy, store, stripes, trained, values, with_wrong_labels
+from tests.evaluation.toys import (
+    STRIPES,
+    Toy,
+    store,
+    striped_classifier,
+    stripes,
+    trained,
+    values,
+    with_wrong_labels,
+)
 from zoo import DataSpec, Graph, Port
 from zoo.errors import UsageError
 from zoo.evaluation.classes import (
@@ -20,22 +29,12 @@ from zoo.evaluation.classes import (
     classify_samples,
     count_classes,
     diversity,
+    draw_classes,
 )
-from zoo.evaluation.classifier import find_classifier
+from zoo.evaluation.extractor import as_extractor
 
 TEST = with_wrong_labels(stripes(118, 3), every=7)  # so that nobody can be right on all of them
 DATA = store(STRIPES, train=stripes(120, 1), validation=stripes(30, 2), test=TEST)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Train the classifier once."""
-    return str(tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture(autouse=True)
-def _use_it(_one_cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZOO_HOME", _one_cache)
 
 
 def model(function: Callable[..., Tensor], *, label: tuple[str, ...] = ()) -> Toy:
@@ -47,7 +46,8 @@ def model(function: Callable[..., Tensor], *, label: tuple[str, ...] = ()) -> To
 
 
 def classified(toy: Toy, count: int) -> SampleReport:
-    return classify_samples(trained(toy), DATA, "test", count, lambda _: None)
+    extractor = as_extractor(striped_classifier(), DATA)
+    return classify_samples(trained(toy), DATA, "test", count, extractor)
 
 
 def real_images(latent: Tensor, label: Tensor) -> Tensor:
@@ -70,11 +70,11 @@ def test_real_images_of_the_class_asked_for_are_as_often_right_as_the_classifier
     everything = classified(model(lambda latent: latent.new_zeros(len(latent), 1, 8, 8)), 10).real
     assert everything == report.real
     chosen = np.concatenate([np.flatnonzero(TEST["label"] == k)[:each] for k in range(3)])
-    classifier = find_classifier(DATA, lambda _: None)
-    likeliest = classifier.probabilities(TEST["image"]).argmax(axis=1)
+    extractor = as_extractor(striped_classifier(), DATA)
+    likeliest = extractor.probabilities(TEST["image"]).argmax(axis=1)
     right = likeliest == TEST["label"]
-    assert report.real.right_of_all == right.mean() == classifier.accuracy
-    assert 0.8 < classifier.accuracy < 0.9, "one label of seven is wrong"
+    assert report.real.right_of_all == right.mean() == extractor.accuracy
+    assert 0.8 < extractor.accuracy < 0.9, "one label of seven is wrong"
     assert report.samples.right_of_all == pytest.approx(right[chosen].mean())
     assert report.samples.right is not None
     for k, share in enumerate(report.samples.right):
@@ -95,7 +95,7 @@ def test_the_wrong_class_is_not_what_was_asked_for() -> None:
 
 
 def test_a_picture_repeated_for_each_class_is_right_and_yet_finds_none() -> None:
-    """The classifier alone praises it: nearly all as asked."""
+    """The extractor alone praises it: nearly all as asked."""
     pictures = values(stripes(3, 8)["image"])
     samples = classified(
         model(lambda latent, label: pictures[label], label=STRIPES.classes), 90
@@ -221,7 +221,7 @@ def test_a_class_that_nobody_asks_for_has_no_share_of_right_ones() -> None:
 
 
 def test_samples_come_in_the_range_that_their_port_says() -> None:
-    """A model that draws in [0, 1] is shown the classifier as one that draws in [-1, 1]."""
+    """A model that draws in [0, 1] is shown the extractor as one that draws in [-1, 1]."""
     picture = values(stripes(3, 8)["image"][1:2])
     port = Port("image", "image", ("batch", 1, 8, 8), range=(0.0, 1.0))
 
@@ -249,4 +249,4 @@ def test_data_without_labels_are_an_error() -> None:
     splits = {name: {"image": split["image"]} for name, split in DATA.splits.items()}
     toy = model(lambda latent: torch.zeros(len(latent), 1, 8, 8))
     with raises(UsageError, "no-labels", "plain"):
-        classify_samples(trained(toy), store(plain, **splits), "test", 20, lambda _: None)
+        draw_classes(trained(toy), store(plain, **splits), "test", 20)

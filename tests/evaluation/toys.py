@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from zoo_classifiers.classifier import Classifier, ClassifierConfig
 
 from zoo import DataSpec, Graph, Model, Player, Update
+from zoo.catalog.lookup import find_model
 from zoo.data.store import Store
 from zoo.identity import Identity
-from zoo.model.weights import Trained
+from zoo.model.weights import Trained, describe
 
 Pixels = NDArray[np.uint8]
 
@@ -85,6 +89,23 @@ def with_wrong_labels(split: dict[str, NDArray[Any]], every: int) -> dict[str, N
     labels = split["label"].copy()
     labels[::every] = (labels[::every] + 1) % 3
     return {**split, "label": labels}
+
+
+@functools.cache
+def striped_classifier() -> Trained:
+    """Return a classifier that was trained on 120 stripes; it is right on nearly all others."""
+    torch.manual_seed(0)
+    model = Classifier(ClassifierConfig(channels=(16, 32), dropout=0.2, shift=0), STRIPES)
+    learnt = stripes(120, 1)
+    images, labels = values(learnt["image"]), torch.from_numpy(learnt["label"])
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        loss = cross_entropy(model.last(model.features(images)), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    model.eval()
+    return Trained(model, describe(model, find_model("classifier")), Path("stripes"))
 
 
 def values(images: Pixels) -> Tensor:

@@ -37,6 +37,7 @@ def test_search_finds_by_name_model_and_summary() -> None:
 
     assert found() == [
         "zoo-autoencoders",
+        "zoo-classifiers",
         "zoo-diffusion",
         "zoo-gans",
         "zoo-sequences",

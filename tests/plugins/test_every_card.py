@@ -46,6 +46,7 @@ def test_the_distribution_keeps_what_plugins_promise(distribution: str) -> None:
     "card",
     cards(
         "zoo-autoencoders:vae",
+        "zoo-classifiers:classifier",
         "zoo-gans:dcgan",
         "zoo-sequences:char-lstm",
         "zoo-translation:super-resolution",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from zoo.api.data import open_held_out, source_for
@@ -29,6 +30,7 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
     seeds: int = 1,
     importance_samples: int = IMPORTANCE_SAMPLES,
     binarise: bool = False,
+    extractor: Target | None = None,
     log: Log | None = say,
 ) -> Evaluation:
     """Measure a trained model on images that it has not seen, as ``zoo eval`` does.
@@ -44,6 +46,9 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
         seeds: of the noise of samples; each number is the mean over them.
         importance_samples: of the bound of log p(x).
         binarise: measure on pixels drawn black or white once, with the grey value as probability.
+        extractor: what `zoo.load` takes or returned, of weights of a model that gives classes and
+            features of pictures: it classifies samples. Published weights that were trained on such
+            data, when not given.
         log: takes messages; on stderr, when not given; None for silence.
 
     Returns:
@@ -51,7 +56,7 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
 
     Raises:
         UsageError: nothing can be measured, or the data is of another kind than the model's.
-        NotFoundError: there is no such target or data.
+        NotFoundError: there is no such target or data, or nothing that classifies samples of it.
         PluginError: torch or the model's plugin is not installed.
     """
     log = log or silent
@@ -65,11 +70,13 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
     place = None if data is None else os.fspath(data)
     trained = trained_target(target, place, log)
     with extras_named():
+        from zoo.api.extractors import find_extractor
         from zoo.evaluation.evaluate import evaluate as measure
 
     store, chosen = open_held_out(trained, source_for(trained, place, log), fit, split, log)
     found = measure(
-        trained, store, chosen, log,
+        trained, store, chosen,
+        partial(find_extractor, extractor, log=log, target=target, place=place),
         families=metrics, samples=samples, seeds=seeds, importance_samples=importance_samples,
         binarise=binarise,
     )  # fmt: skip

@@ -161,13 +161,23 @@ def export_target(  # noqa: PLR0913 - all but two by name
 
 def _card_facts(trained: Trained, data: str | None, fit: Fit | None, log: Log) -> CardFacts:
     """Measure a model for its card, on data that it has not seen, and take that to be shown."""
+    from zoo.api.extractors import find_extractor
     from zoo.evaluation.evaluate import evaluate
+    from zoo.evaluation.measurement import FAMILIES
     from zoo.exporting.card import CardFacts
     from zoo.manifest import sha256_of
 
     store, split = open_held_out(trained, source_for(trained, data, log), fit, log=log)
     log(f"measuring {trained.identity.model} on the {split} split of {store.spec.name}")
-    found = evaluate(trained, store, split, log)
+    find = partial(find_extractor, None, log=log)
+    try:
+        found = evaluate(trained, store, split, find)
+    except NotFoundError as problem:
+        if problem.code != "no-classifier":
+            raise
+        log(f"note: {problem.message}; zoo eval TARGET --extractor RUN measures them")
+        families = [name for name in FAMILIES if name != "samples"]
+        found = evaluate(trained, store, split, find, families=families)
     return CardFacts(found.record(sha256_of(trained.path)), images=store.splits[split])
 
 
@@ -197,15 +207,16 @@ def _check_form(form: Mapping[str, Any]) -> None:
 
 
 def _name_of(target: Target, trained: Trained) -> str:
-    """Return what an export is called: as the run that was named, else as the model."""
+    """Return what an export is called: as the run or weights that were named, else as the model."""
+    from zoo.catalog.lookup import weights_called
+
     run = run_of(trained.path)
-    if run is not None and (
-        isinstance(target, LoadedModel)
-        or target_word(target) == "@last"
-        or Path(target_word(target)).name == run.name
-    ):
+    word = "" if isinstance(target, LoadedModel) else target_word(target)
+    if run is not None and (not word or word == "@last" or Path(word).name == run.name):
         return run.name
-    return trained.identity.model
+    weights = weights_called(word)
+    is_named = weights is not None and weights.model == trained.identity.model
+    return word if is_named else trained.identity.model
 
 
 def _calibration(
@@ -234,15 +245,24 @@ def _compare_metrics(
     trained: Trained, store: Store, split: str, log: Log, sessions: Mapping[str, Session]
 ) -> list[MetricComparison]:
     """Compute the metrics of a model, and again with exported files in place of its functions."""
-    from zoo.evaluation.evaluate import compute_metrics
+    from zoo.api.extractors import find_extractor
+    from zoo.evaluation.evaluate import compute_metrics, needs_extractor
     from zoo.exporting.bundle import MetricComparison
     from zoo.exporting.quality import substitute_graphs
 
+    extractor = None
+    if needs_extractor(trained, store, split):
+        try:
+            extractor = find_extractor(None, store, log)
+        except NotFoundError as problem:
+            log(f"note: samples are not compared: {problem.message}")
     substituted = substitute_graphs(trained, sessions)
     found = []
     missed = []
-    before = compute_metrics(trained, store, split, log)
-    for old, new in zip(before, compute_metrics(substituted, store, split, log), strict=True):
+    before, after = (
+        compute_metrics(each, store, split, extractor) for each in (trained, substituted)
+    )
+    for old, new in zip(before, after, strict=True):
         # graphs that were called so far: metrics are computed one after the other
         graphs = (new.graph,) if new.graph else substituted.called
         if graphs:

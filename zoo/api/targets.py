@@ -13,9 +13,13 @@ from zoo.errors import NotFoundError, did_you_mean
 from zoo.messages import Log, say
 
 if TYPE_CHECKING:
+    from zoo.catalog.dataset import Weights
     from zoo.catalog.lookup import ModelEntry
     from zoo.model.weights import Trained
     from zoo.training.run import Run
+
+
+NOT_INSTALLED = "published weights are in the package zoo-weights, which is not installed"
 
 
 def load_target(target: str, data: str | None = None, log: Log = say) -> Trained:
@@ -44,12 +48,13 @@ def load_target(target: str, data: str | None = None, log: Log = say) -> Trained
 
 
 def find_weights(target: str, log: Log = say) -> Path:
-    """Return the weight file of a path, of ``@last``, else of a run, else of a model.
+    """Return the weight file of a path, of ``@last``, else of a run, of a model, or published one.
 
     Raises:
         NotFoundError: nothing of that name has weights.
     """
-    from zoo.catalog.lookup import find_model, installed_models
+    from zoo.catalog.lookup import find_model_or_weights, installed_models
+    from zoo.catalog.registry import read_registry
     from zoo.training.run import Run, all_runs, find_run
 
     given = Path(target)
@@ -64,22 +69,33 @@ def find_weights(target: str, log: Log = say) -> Path:
         if run.name == target:
             return run.weights
     try:
-        entry = find_model(target)
+        entry, weights = find_model_or_weights(target)
     except NotFoundError as problem:
-        names = [*(each.name for each in installed_models()), *(run.name for run in runs)]
+        names = [each.name for each in installed_models()]
+        names += [row.name for row in read_registry().weights] + [run.name for run in runs]
         raise NotFoundError(
             f"{target[:60]!r} is no run, model or weight file.{did_you_mean(target, names)}",
             cause=problem.cause,
             hint=f"zoo runs, or {problem.hint}",
             code="target-not-found",
         ) from None
+    if weights is not None:
+        about = f"published weights of {entry.name}: {weights.summary}"
+        path = _published_file(entry, weights, log, about)
+        if path is None:
+            raise NotFoundError(
+                f"the published weights {target!r} of {entry.name} are not here",
+                cause=NOT_INSTALLED,
+                hint=f"install zoo-weights, or zoo train {entry.name}",
+                code="no-finished-run",
+            )
+        return path
     return _weights_of_model(entry, runs, target, log)
 
 
 def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str, log: Log) -> Path:
     """Return the weights of a model's latest finished run, else its published weights."""
-    from zoo.catalog.lookup import published_weights, weights_here
-    from zoo.data.progress import fetch_with_progress
+    from zoo.catalog.lookup import published_weights
 
     of_model = (entry.card.name, entry.plugin.distribution)
     unfinished = None
@@ -90,19 +106,18 @@ def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str, log: 
         if run.fact("status") == "finished":
             return run.weights
         unfinished = unfinished or run
-    published, here = published_weights(entry), weights_here(entry)
-    if here is not None or (published is not None and published.file.urls):
-        about = f": {published.summary}" if published else ""
-        log(f"no finished run of {entry.name} here; its published weights are taken{about}")
-    if here is not None:
-        return here
-    if published is not None and published.file.urls:
-        return fetch_with_progress(published.download, log) / published.file.name
+    published = published_weights(entry)
+    for weights in published[:1]:
+        about = f"its published weights are taken: {weights.summary}"
+        path = _published_file(
+            entry, weights, log, f"no finished run of {entry.name} here; {about}"
+        )
+        if path is not None:
+            return path
     if unfinished is None:
-        missing = "its published weights are in the package zoo-weights, which is not installed"
         raise NotFoundError(
             f"{entry.name} has no finished run here and no published weights",
-            cause=missing if published else "",
+            cause=NOT_INSTALLED if published else "",
             hint=f"zoo train {target}" + (", or install zoo-weights" if published else ""),
             code="no-finished-run",
         )
@@ -114,6 +129,21 @@ def _weights_of_model(entry: ModelEntry, runs: Sequence[Run], target: str, log: 
         "takes it as it is",
         code="no-finished-run",
     )
+
+
+def _published_file(entry: ModelEntry, weights: Weights, log: Log, about: str) -> Path | None:
+    """Return the file of published weights, downloaded where needed; None where it is nowhere.
+
+    `log` is called with `about` if there is one.
+    """
+    from zoo.catalog.lookup import weights_here
+    from zoo.data.progress import fetch_with_progress
+
+    here = weights_here(entry, weights)
+    if here is None and not weights.file.urls:
+        return None
+    log(about)
+    return here or fetch_with_progress(weights.download, log) / weights.file.name
 
 
 @contextmanager

@@ -80,26 +80,28 @@ class Download:
 
 @dataclass(frozen=True)
 class Weights:
-    """Published weights of one model."""
+    """Published weights of one model, which may have several."""
 
+    name: str  # what users type; that of the model is of its default weights
     model: str  # name of the model
     summary: str  # one line on what they were trained on and how good they are
     licence: str  # under which they are published
     file: RemoteFile  # a weight file of the zoo, whose sha256 is known
 
     def __post_init__(self) -> None:
-        check_name(self.model, "model")
+        check_name(self.name, "weights")
+        check_name(self.model, f"weights {self.name!r}: model")
         for field in ("summary", "licence"):
             if not matches(r"[^\r\n]{1,200}", getattr(self, field)):
-                raise ValueError(f"weights of {self.model!r} need {field}: one line")
+                raise ValueError(f"weights {self.name!r} need {field}: one line")
         if self.file.sha256 is None or not self.file.name.endswith(".safetensors"):
-            raise ValueError(f"weights of {self.model!r} need a .safetensors file with its sha256")
+            raise ValueError(f"weights {self.name!r} need a .safetensors file with its sha256")
 
     @property
     def download(self) -> Download:
         """What to download."""
-        title = f"weights of {self.model!r}"
-        return Download(title, f"weights/{self.model}", self.licence, (self.file,))
+        title = f"weights {self.name!r}"
+        return Download(title, f"weights/{self.name}", self.licence, (self.file,))
 
 
 @dataclass(frozen=True)

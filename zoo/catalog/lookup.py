@@ -24,7 +24,7 @@ from zoo.catalog.registry import (
 )
 from zoo.errors import NotFoundError, PluginError, UsageError, did_you_mean
 
-# Holds one folder a plugin, named as its distribution, with MODEL.safetensors; it has no code.
+# Holds one folder a plugin, named as its distribution, with NAME.safetensors; it has no code.
 WEIGHTS_PACKAGE = "zoo_weights"
 
 
@@ -185,16 +185,43 @@ def find_dataset(name: str) -> Dataset:
     )
 
 
-def published_weights(entry: ModelEntry) -> Weights | None:
-    """Return the published weights of a model, if the registry has any; it knows plain names."""
-    return next((row for row in read_registry().weights if row.model == entry.name), None)
+def published_weights(entry: ModelEntry) -> list[Weights]:
+    """Return the published weights of a model, its default ones first; a registry has plain names.
+
+    The default ones are those of the model's own name, or else the first of the registry.
+    """
+    rows = [row for row in read_registry().weights if row.model == entry.name]
+    return sorted(rows, key=lambda row: row.name != entry.name)
 
 
-def weights_here(entry: ModelEntry) -> Path | None:
-    """Return the file of a model's published weights in the package zoo-weights, if it is there."""
+def weights_called(name: str) -> Weights | None:
+    """Return the published weights of a name, if the registry has any."""
+    return next((row for row in read_registry().weights if row.name == name), None)
+
+
+def find_model_or_weights(name: str) -> tuple[ModelEntry, Weights | None]:
+    """Return the model that a name means, or the one of published weights of that name, and these.
+
+    A model comes before weights of its name, which may be another model's.
+
+    Raises:
+        NotFoundError: nothing installed is called so.
+        UsageError: several plugins offer a model of that name.
+    """
+    try:
+        return find_model(name), None
+    except NotFoundError:
+        weights = weights_called(name)
+        if weights is None or weights.model == name:
+            raise
+        return find_model(weights.model), weights
+
+
+def weights_here(entry: ModelEntry, weights: Weights) -> Path | None:
+    """Return the file of published weights in the package zoo-weights, if it is there."""
     spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
     for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder, entry.plugin.distribution, f"{entry.card.name}.safetensors")
+        path = Path(folder, entry.plugin.distribution, weights.file.name)
         if path.is_file():
             return path
     return None
@@ -236,7 +263,9 @@ def _no_model(name: str, alike: Sequence[str]) -> NotFoundError:
             hint=f"zoo plugins {'enable ' + here.distribution if is_disabled else 'list'}",
             code="model-not-found",
         )
-    near = did_you_mean(name.rpartition(":")[2], [entry.card.name for entry in installed_models()])
+    names = [entry.card.name for entry in installed_models()]
+    names += [row.name for row in read_registry().weights if row.model in names]
+    near = did_you_mean(name.rpartition(":")[2], names)
     absent = [each.distribution for each in plugins.values() if each.trouble or each.left_out]
     cause = f"not loaded: {', '.join(absent)} (zoo plugins list says why)" if absent else ""
     return NotFoundError(f"{missing}.{near}", cause=cause, hint="zoo list", code="model-not-found")

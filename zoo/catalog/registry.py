@@ -40,7 +40,7 @@ MAX_FILE_BYTES = 2**20
 MAX_DOTS = 60  # in one line; the time of tomllib is quadratic in the parts of a dotted key
 PLAIN_KEYS = ("channels", "embedded")
 LIST_KEYS = ("size", "classes", "domains", "pairs")
-KINDS = {"dataset": "data set", "weights": "weights of", "plugin": "plugin"}  # in words
+KINDS = {"dataset": "data set", "weights": "weights", "plugin": "plugin"}  # in words
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Registry:
     """What the catalogue files hold."""
 
     datasets: tuple[Dataset, ...]  # the rows that can be used
-    weights: tuple[Weights, ...] = ()  # published weights, at most one row a model
+    weights: tuple[Weights, ...] = ()  # published weights
     plugins: tuple[KnownPlugin, ...] = ()  # plugins that are known, installed or not
     # one line for each row that cannot be used, with the file it stands in
     troubles: tuple[str, ...] = ()
@@ -215,9 +215,10 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
-def _weights(model: str, row: Mapping[str, Any], _: str) -> Weights:
+def _weights(name: str, row: Mapping[str, Any], _: str) -> Weights:
     return Weights(
-        model=model,
+        name=name,
+        model=row.get("model", name),
         summary=row.get("summary", ""),
         licence=row.get("licence", ""),
         file=_remote_file(row.get("file"), ()),
@@ -310,7 +311,7 @@ def read_registry(second: str | None = None) -> Registry:
         return own
     added = _second(named, "--registry" if second else "ZOO_REGISTRY")
     rows = {row.name: row for row in (*own.datasets, *added.datasets)}
-    weights = {row.model: row for row in (*own.weights, *added.weights)}
+    weights = {row.name: row for row in (*own.weights, *added.weights)}
     return Registry(
         tuple(rows.values()),
         tuple(weights.values()),

@@ -50,8 +50,12 @@ def complete_runs(context: click.Context, parameter: click.Parameter, word: str)
 
 
 def complete_targets(context: click.Context, parameter: click.Parameter, word: str) -> list[str]:
-    """Return the runs and models whose names begin so."""
-    return complete_runs(context, parameter, word) + complete_models(context, parameter, word)
+    """Return the runs, models and published weights whose names begin so."""
+    from zoo.catalog.registry import read_registry
+
+    found = complete_runs(context, parameter, word) + complete_models(context, parameter, word)
+    weights = _beginning(word, (row.name for row in read_registry().weights))
+    return [*found, *(name for name in weights if name not in found)]
 
 
 def complete_datasets(context: click.Context, parameter: click.Parameter, word: str) -> list[str]:

@@ -191,7 +191,7 @@ def remove_data(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Remove downloads, decoded data and classifiers from the cache.
+    """Remove downloads and decoded data from the cache.
 
     They are named by their data set, by the id or the source of `zoo data list --cached`, or by an
     option; several conditions must all hold. Your own files are never touched, and a process that

@@ -40,6 +40,9 @@ SAMPLES = 1000
               help=f"Of the bound of log p(x) [{IMPORTANCE_SAMPLES}].")  # fmt: skip
 @click.option("--binarise", "--binarize", is_flag=True,
               help="Measure on pixels drawn black or white, once.")  # fmt: skip
+@click.option("--extractor", metavar="TARGET", shell_complete=arguments.complete_targets,
+              help="A run, file or published weights of a model that classifies samples "
+              "[published ones, trained on such data].")  # fmt: skip
 @arguments.json_option
 def verb(
     target: str,
@@ -51,6 +54,7 @@ def verb(
     seeds: int,
     importance_samples: int,
     binarise: bool,
+    extractor: str | None,
     as_json: bool,
 ) -> None:
     """Measure TARGET on images that it has not seen.
@@ -58,15 +62,15 @@ def verb(
     With the model's own metrics, where it has some, and with those that apply to what it does:
     reconstruction, code, likelihood, samples, translation. Each number has the interval that it
     stays in when it is measured again, and its protocol: what another number must share to be
-    compared with it. Samples are classified by a classifier of labelled data, which is trained the
-    first time, and kept.
+    compared with it. Samples are classified, and compared with real pictures in features, by a
+    model that was trained on labelled data: published weights, or those of --extractor.
     """
     from zoo.api.evaluate import evaluate
     from zoo.modalities import modality_of
 
     found = evaluate(
         target, data=data, fit=fit, split=split, metrics=families, samples=samples, seeds=seeds,
-        importance_samples=importance_samples, binarise=binarise,
+        importance_samples=importance_samples, binarise=binarise, extractor=extractor,
     )  # fmt: skip
     model, name, chosen = found.model, found.data.name, found.split
     if as_json:
@@ -148,7 +152,7 @@ def _print_classes(classes: SampleReport, model: str, data: str) -> None:
 
     samples, real = classes.samples, classes.real
     click.echo(
-        f"{samples.images:,} samples of {model}, classified by a classifier that is right on "
+        f"{samples.images:,} samples of {model}, classified by an extractor that is right on "
         f"{real.right_of_all:.1%} of {real.images:,} {classes.split} images of {data}"
     )
     right = samples.right or (None,) * len(classes.names)
@@ -167,7 +171,7 @@ def _print_classes(classes: SampleReport, model: str, data: str) -> None:
     print_table(["class", "classified as", "recognisable", "as asked", "diversity", "found"], rows)
     least = MIN_SHARE / len(classes.names)
     click.echo(
-        f"recognisable: the classifier gives its class a probability of at least {CONFIDENT:.0%}"
+        f"recognisable: the extractor gives its class a probability of at least {CONFIDENT:.0%}"
     )
     click.echo("diversity: how much its samples differ; one picture 0%, real images 100%")
     if None in samples.diversity:

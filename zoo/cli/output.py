@@ -33,11 +33,13 @@ def print_json(value: Any) -> None:
         context.obj.append(value)
 
 
-def print_texts(texts: Sequence[str]) -> None:
-    """Print texts on stdout, a line of hyphens between two."""
+def print_texts(texts: Sequence[str], headings: Sequence[str] = ()) -> None:
+    """Print texts on stdout, each below its heading, or a line of hyphens between two."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     for number, text in enumerate(texts):
-        if number:
+        if headings:
+            click.echo("\n" * (number > 0) + _printable(headings[number]))
+        elif number:
             click.echo("-" * TEXT_WIDTH)
         click.echo(text.encode(encoding, "replace").decode(encoding))
 

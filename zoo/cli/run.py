@@ -80,11 +80,11 @@ def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
 
     Pictures that come out go to a folder, each by its own name, or in a grid. Sounds go to a folder
     of .wav files, into one x.wav or, as waveforms and spectrograms, into x.png; text is printed, or
-    goes into x.txt or a folder. Numbers go to an .npz file, or as JSON to stdout; rows of the first
-    output alone also to x.csv. What comes of a picture has its size, unless parts were cut off to
-    fit a size that FILE fixes, or --size asks for another one. A picture that cannot be read is an
-    error when you name it, and left out with a word when a folder holds it. The folder for results
-    is not read, unless what you name is in it.
+    goes into x.txt or a folder. Of classes the likeliest are printed. Numbers go to an .npz file,
+    or as JSON to stdout; rows of the first output alone also to x.csv. What comes of a picture has
+    its size, unless parts were cut off to fit a size that FILE fixes, or --size asks for another
+    one. A picture that cannot be read is an error when you name it, and left out with a word when a
+    folder holds it. The folder for results is not read, unless what you name is in it.
 
     A file that is one step of a loop is run --rounds times. A .png shows the last round or, with
     --every N, every Nth round side by side; a .webp is an animation of them. Ctrl-C ends the loop
@@ -106,7 +106,8 @@ def verb(file: str, output: str | None, as_json: bool, **options: Any) -> None:
         _check_standard_output(as_json)
     facts = _run(file, output, **options)
     if "texts" in facts and not as_json:
-        print_texts(facts["texts"])
+        several = len(facts["texts"]) > 1 and options["inputs"]
+        print_texts(facts["texts"], facts["names"] if several else ())
     elif output != "-" and facts["outputs"] and not as_json:
         click.echo("\n".join(facts["outputs"]))
     elif output != "-":
@@ -220,12 +221,16 @@ def _write(
     signature = session.description.signature
     if target.kind in {"json", "text"}:
         names, values = join_results(results, MAX_PRINTED)
-        named = {NAMES: [click.format_filename(name) for name in names]}
+        named: dict[str, Any] = {NAMES: [click.format_filename(name) for name in names]}
         if target.kind == "json":
             return [], {**named, "values": {port: each.tolist() for port, each in values.items()}}
         port = signature.outputs[0]
         rows = to_rows(values[port.name], port)
-        return [], {**named, "texts": [modality_of(port).to_text(row, port) for row in rows]}
+        named["texts"] = [modality_of(port).to_text(row, port) for row in rows]
+        if port.classes and port.dtype == "float32":  # numbers, which the text has in part
+            named["classes"] = list(port.classes)
+            return [], {**named, "values": {port.name: values[port.name].tolist()}}
+        return [], named
     comes_back = feed.port is not None and keeps_size(signature, feed.port)
     fit = feed.fit if comes_back and feed.shorter_side is None else None
     written = write_results(results, signature.outputs[0], target, sys.stdout.buffer, fit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import click
 from zoo.catalog.lookup import (
     ModelEntry,
     find_dataset,
-    find_model,
+    find_model_or_weights,
     installed_models,
     load_class,
     published_weights,
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from zoo.ports import DataSpec, Port, Signature
 
 
+NEXT_LINE = "\n           "
+
+
 @click.command("list")
 @click.option("--task", metavar="TASK", help="Only models for one task.")
 @json_option
@@ -48,7 +51,8 @@ def list_models(task: str | None, as_json: bool) -> None:
     if as_json:
         print_json([
             {**asdict(entry.card), "name": entry.name, "plugin": entry.plugin.distribution,
-             "weights": "published" if weights_here(entry) else None}
+             "weights": "published" if _weights_here(entry) else None,
+             "published": _weights_here(entry)}
             for entry in found
         ])  # fmt: skip
     elif found:
@@ -56,7 +60,7 @@ def list_models(task: str | None, as_json: bool) -> None:
             ["model", "task", "data", "weights", "plugin", "summary"],
             [
                 (entry.name, entry.card.task, entry.card.data,
-                 "published" if weights_here(entry) else "", entry.plugin.distribution,
+                 _weights_in_words(entry), entry.plugin.distribution,
                  entry.card.summary)
                 for entry in found
             ],
@@ -71,11 +75,23 @@ def list_models(task: str | None, as_json: bool) -> None:
             say(f"{what}: {', '.join(plugins)} (zoo plugins list says why)")
 
 
+def _weights_here(entry: ModelEntry) -> list[str]:
+    """Return the names of the published weights of a model that are in the package zoo-weights."""
+    return [each.name for each in published_weights(entry) if weights_here(entry, each)]
+
+
+def _weights_in_words(entry: ModelEntry) -> str:
+    others = [name for name in _weights_here(entry) if name != entry.name]
+    return ", ".join(["published"] * (len(_weights_here(entry)) > len(others)) + others)
+
+
 @click.command("show")
 @click.argument("subject", metavar="MODEL|FILE", shell_complete=complete_models)
 @json_option
 def verb(subject: str, as_json: bool) -> None:
     """Show one model: paper, task, ports, every option with default, range and reason.
+
+    MODEL is a model or published weights of one.
 
     FILE is an .onnx file, or the folder of an export: what it says of itself, and what is in it.
     Nothing of it is run.
@@ -89,7 +105,7 @@ def verb(subject: str, as_json: bool) -> None:
 
 
 def _show_model(model: str, *, as_json: bool) -> None:
-    entry = find_model(model)
+    entry, named = find_model_or_weights(model)
     model_class = load_class(entry)
     from zoo.options import options_of, show_value
     from zoo.training.config import Settings
@@ -100,7 +116,7 @@ def _show_model(model: str, *, as_json: bool) -> None:
     trainer = [
         (each, preset.get(each.name, each.default)) for each in options_of(Settings).values()
     ]
-    weights = published_weights(entry)
+    published = [named] if named else published_weights(entry)
     if as_json:
         print_json({
             **to_plain(replace(entry.card, assets=())),
@@ -110,10 +126,11 @@ def _show_model(model: str, *, as_json: bool) -> None:
             "graphs": to_plain(signatures),
             "options": [_as_json(*each) for each in options],
             "training": [_as_json(*each) for each in trainer],
-            "weights": asdict(weights) if weights else None,
+            "weights": asdict(published[0]) if published else None,
+            "published": [asdict(each) for each in published],
         })  # fmt: skip
         return
-    _print_model(entry, weights, size)
+    _print_model(entry, published, size)
     print_table(
         ["graph", "takes", "gives"],
         [(name, _ports(each.inputs), _ports(each.outputs)) for name, each in signatures.items()],
@@ -154,12 +171,10 @@ def _built(entry: ModelEntry, model_class: type[Model]) -> tuple[str, dict[str, 
     return f"{parameters:,} parameters on {spec.name}", signatures
 
 
-def _print_model(entry: ModelEntry, weights: Weights | None, size: str) -> None:
+def _print_model(entry: ModelEntry, published: Sequence[Weights], size: str) -> None:
     card, plugin = entry.card, entry.plugin
     data = f"by default {card.data}" if card.data else "named by --data"
-    published = f"published: {weights.summary} ({weights.licence})" if weights else "none published"
-    if weights and not (weights.file.urls or weights_here(entry)):
-        published = "published in the package zoo-weights, which is not installed"
+    weights = [_published_in_words(entry, each) for each in published] or ["none published"]
     click.echo(f"""\
 {card.name}: {card.summary}
 
@@ -168,8 +183,16 @@ plugin     {plugin.distribution} {plugin.version} ({card.model})
 paper      {card.paper.authors} {card.paper.year}, {card.paper.title}
            {card.paper.url}
 size       {size}
-weights    {published}{_assets(card)}
+weights    {NEXT_LINE.join(weights)}{_assets(card)}
 """)
+
+
+def _published_in_words(entry: ModelEntry, weights: Weights) -> str:
+    """Return a line on published weights, with their name where it is not the model's."""
+    name = "" if weights.name == entry.name else f" as {weights.name}"
+    if not (weights.file.urls or weights_here(entry, weights)):
+        return f"published{name} in the package zoo-weights, which is not installed"
+    return f"published{name}: {weights.summary} ({weights.licence})"
 
 
 def _spec(entry: ModelEntry) -> DataSpec:

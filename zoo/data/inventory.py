@@ -1,4 +1,4 @@
-"""What lies in the cache: downloads, decoded data and classifiers, listed and removed.
+"""What lies in the cache: downloads and decoded data, listed and removed.
 
 All of it can be had anew. Decoded data that is removed is first renamed, so that a process that is
 killed leaves nothing that could be taken for data; the rest goes when something is decoded.
@@ -25,16 +25,14 @@ from zoo.records import typed
 FORMAT = 5  # of decoded data and of how it comes about; data in another one is decoded anew
 DESCRIPTION = "store.json"
 USED = "used.txt"  # where the data lay when it was last used; its time is that of the last use
-Kind = Literal["download", "decoded", "classifier", "unfinished"]
+Kind = Literal["download", "decoded", "unfinished"]
 
 
 @dataclass(frozen=True)
 class Cached:
     """One thing in the cache."""
 
-    # a download, decoded data, a classifier that judges samples, or decoded data that was never
-    # finished
-    kind: Kind
+    kind: Kind  # a download, decoded data, or decoded data that was never finished
     id: str  # what names it in ``zoo data rm``
     name: str  # of the data set; empty where it is not known
     source: str  # what it was made of: a path, or a name in the catalogue; likewise
@@ -57,7 +55,7 @@ class Cached:
 
 def inventory() -> list[Cached]:
     """Return everything in the cache that `remove` removes, by kind, the latest used first."""
-    found = [*_downloads(), *_decoded(), *_classifiers()]
+    found = [*_downloads(), *_decoded()]
     return sorted(found, key=lambda each: (each.kind, -each.used))
 
 
@@ -72,10 +70,8 @@ def remove(item: Cached) -> None:
     try:
         if item.kind == "download":
             _remove_download(item.path)
-        elif item.path.is_dir():
-            _remove_folder(item.path)
         else:
-            item.path.unlink(missing_ok=True)
+            _remove_folder(item.path)
     except FileNotFoundError:  # another process was quicker
         return
     except OSError as problem:
@@ -112,15 +108,6 @@ def _decoded() -> Iterator[Cached]:
         elif Path(source).is_absolute() and not _is_there(source):
             stale = "its source is gone"
         yield Cached("decoded", folder.name, name, source, form, _size(folder), used, stale, folder)
-
-
-def _classifiers() -> Iterator[Cached]:
-    folder = cache_home() / "classifiers"
-    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
-        status = path.stat()
-        yield Cached(
-            "classifier", path.stem, "", "", "", status.st_size, status.st_mtime, "", path
-        )  # fmt: skip
 
 
 def _facts(folder: Path) -> dict[str, Any]:

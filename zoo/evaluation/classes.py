@@ -1,7 +1,7 @@
-"""Which classes the samples of a model show, by a classifier of the same data.
+"""Which classes the samples of a model show, by an extractor of the same data.
 
-Source of the idea: the Inception score of Salimans et al. 2016, arXiv:1606.03498, asks a classifier
-too; here its answers are counted instead of made one number, so that a class that is missing shows.
+Source of the idea: the Inception score of Salimans et al. 2016, arXiv:1606.03498, asks one too;
+here its answers are counted instead of made one number, so that a class that is missing shows.
 A generator that draws one good picture of each class would pass all of that; so the pictures of a
 class are also compared with one another.
 """
@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from zoo.data.store import Store
 from zoo.errors import UsageError
-from zoo.evaluation.classifier import Classifier, find_classifier
-from zoo.messages import Log
+from zoo.evaluation.extractor import Extractor, few
 from zoo.model.contract import Model
 from zoo.model.inference import draw_samples, relative_distances, samplers, some_of
 from zoo.model.weights import Trained
@@ -44,7 +43,7 @@ RealImages = Callable[[int], Pixels]  # by number of the class
 
 @dataclass(frozen=True)
 class ClassReport:
-    """How a classifier classifies images; every list is by class.
+    """How an extractor classifies images; every list is by class.
 
     Right is the share of the images meant to be of the class that are classified as it, None where
     none is meant to be, or nobody knows. The diversity is how different the images classified as it
@@ -87,7 +86,7 @@ class ClassReport:
 
 @dataclass(frozen=True)
 class SampleReport:
-    """Samples of a model and real images of a split, classified by one classifier."""
+    """Samples of a model and real images of a split, classified by one extractor."""
 
     names: tuple[str, ...]
     samples: ClassReport
@@ -151,41 +150,38 @@ def drawing_graph(trained: Trained, store: Store, split: str) -> str:
         )
     if "label" not in store.splits[split]:
         raise UsageError(
-            f"the {split} images of {store.spec.name} have no labels for a classifier",
+            f"the {split} images of {store.spec.name} have no labels to compare samples with",
             code="no-labels",
         )
     return drawn[0]
 
 
 def classify_samples(
-    trained: Trained, store: Store, split: str, count: int, log: Log
+    trained: Trained, store: Store, split: str, count: int, extractor: Extractor
 ) -> SampleReport:
     """Draw samples as `draw_classes` does and classify them, and real images of the split.
 
-    `log` is called with a line when the classifier has to be trained first.
-
     Raises:
-        UsageError: as `draw_classes` and `find_classifier` do.
+        UsageError: as `draw_classes` does.
     """
-    samples = draw_classes(trained, store, split, count)
-    return report_classes(samples, store, split, find_classifier(store, log))
+    return report_classes(draw_classes(trained, store, split, count), store, split, extractor)
 
 
 def report_classes(
-    samples: Samples, store: Store, split: str, classifier: Classifier
+    samples: Samples, store: Store, split: str, extractor: Extractor
 ) -> SampleReport:
     """Classify samples, and the real images of a split."""
     images = store.splits[split]
-    training = _training_images(store, classifier)
-    real = classify_images(images["image"], images["label"], classifier, training)
-    made = classify_images(samples.images, samples.asked, classifier, training)
+    training = _training_images(store, extractor)
+    real = classify_images(images["image"], images["label"], extractor, training)
+    made = classify_images(samples.images, samples.asked, extractor, training)
     return SampleReport(store.spec.classes, made, real, split)
 
 
 def classify_images(
     images: Pixels,
     meant: NDArray[np.int64] | None,
-    classifier: Classifier,
+    extractor: Extractor,
     real: RealImages,
 ) -> ClassReport:
     """Classify images (N, H, W, C), and compare those of each class with one another.
@@ -193,7 +189,7 @@ def classify_images(
     `meant` is the class that each image is meant to be of, (N,), where that is known; `real` gives
     the images of a class to compare the diversity with.
     """
-    probabilities = classifier.probabilities(images)
+    probabilities = extractor.probabilities(images)
     likeliest = probabilities.argmax(axis=1)
     levels: list[float | None] = []
     for number in range(probabilities.shape[1]):
@@ -248,7 +244,7 @@ def diversity(images: Pixels, real: Pixels) -> float | None:
     return math.sqrt(math.prod(shares)) if shares else None
 
 
-def _training_images(store: Store, classifier: Classifier) -> RealImages:
+def _training_images(store: Store, extractor: Extractor) -> RealImages:
     """Return a function that gives training images which are classified as what they are."""
     split = store.splits["train"]
 
@@ -257,7 +253,7 @@ def _training_images(store: Store, classifier: Classifier) -> RealImages:
         images = split["image"][some_of(np.flatnonzero(split["label"] == number), MAX_COMPARED)]
         if not len(images):
             return images
-        kept: Pixels = images[classifier.probabilities(images).argmax(axis=1) == number]
+        kept: Pixels = images[extractor.probabilities(images).argmax(axis=1) == number]
         return kept
 
     return of_class
@@ -274,12 +270,8 @@ def _takes_class(model: Model, graph: str, names: Sequence[str]) -> bool:
         return False
     if labels[0].classes != tuple(names):
         raise UsageError(
-            f"the model draws the classes {_few(labels[0].classes)}; the data has {_few(names)}",
+            f"the model draws the classes {few(labels[0].classes)}; the data has {few(names)}",
             hint="--data with what the model was trained on",
             code="other-classes",
         )
     return True
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(name[:20] for name in names[:3]) + (", …" if len(names) > 3 else "")

@@ -93,7 +93,7 @@ def encode(model: Model, graph: str, images: NDArray[np.uint8]) -> Codes:
 def probe(
     codes: Codes, labels: Classes, held_out: Codes, held_out_labels: Classes, classes: int
 ) -> NDArray[np.float64]:
-    """Return 1 for each held-out code (N, units) that a linear classifier classifies rightly.
+    """Return 1 for each held-out code (N, units) that a linear extractor classifies rightly.
 
     Multinomial logistic regression on codes of mean 0 and variance 1, which minimises
     cross-entropy + ½ λ ‖W‖² by L-BFGS.

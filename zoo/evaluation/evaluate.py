@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zoo.data.batches import common_rows, in_order
 from zoo.data.store import Store
 from zoo.evaluation.classes import SampleReport, classify_samples
+from zoo.evaluation.extractor import Extractor
 from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES
 from zoo.evaluation.pairs import Translation, measure_pairs
 from zoo.measurements import EvaluationRecord, Measurement
-from zoo.messages import Log
 from zoo.model.contract import Goal
 from zoo.model.inference import (
     affordable_samples,
@@ -40,7 +40,7 @@ class Evaluation:
         metrics: the model's own, means over the items.
         measurements: those of the families, each with its spread and its protocol.
         pairs: how near translations are to true partners.
-        classes: how a classifier sees samples and real pictures.
+        classes: how an extractor sees samples and real pictures.
         goal: of the model: which of its metrics is best where.
     """
 
@@ -75,7 +75,7 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
     trained: Trained,
     store: Store,
     split: str,
-    log: Log,
+    find_extractor: Callable[[Store], Extractor],
     *,
     families: Sequence[str] = (),
     samples: int | None = None,
@@ -92,7 +92,7 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
         trained: the model.
         store: data of the model's kind.
         split: of the data, which is measured on.
-        log: called with a line when a classifier has to be trained first.
+        find_extractor: returns an extractor of the data; called only where samples are measured.
         families: of `FAMILIES`; all, when empty.
         samples: to draw.
         seeds: of the noise of samples; each number is the mean over them.
@@ -101,6 +101,7 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
 
     Raises:
         UsageError: samples are asked for, and cannot be drawn or compared.
+        ZooError: what `find_extractor` raises.
     """
     # these import torchmetrics, which takes a second
     from zoo.evaluation import codes, likelihood, reconstruction  # noqa: PLC0415
@@ -128,10 +129,10 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
     if (
         samples
         or "samples" in families
-        or ("samples" in wanted and needs_classifier(trained, store, split))
+        or ("samples" in wanted and needs_extractor(trained, store, split))
     ):
         count = samples or _affordable(trained, SAMPLES)
-        found, classes = measure_samples(trained, store, split, count, seeds, log)
+        found, classes = measure_samples(trained, store, split, count, seeds, find_extractor)
         measurements += found
     return Evaluation(
         trained.identity.model,
@@ -147,12 +148,14 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
     )
 
 
-def compute_metrics(trained: Trained, store: Store, split: str, log: Log) -> Iterator[Measurement]:
+def compute_metrics(
+    trained: Trained, store: Store, split: str, extractor: Extractor | None
+) -> Iterator[Measurement]:
     """Compute what a change of the model's files may spoil, one number after the other.
 
     The model's own metrics; the error to true partners, where the data has pairs; and for samples
-    of labelled data, if no metric of the model has a direction, the share that a classifier
-    recognises. The data has the model's image size and channels.
+    of labelled data, if no metric of the model has a direction, the share that the extractor
+    recognises, if there is one. The data has the model's image size and channels.
     """
     metrics, _ = validation_metrics(trained, store, split)
     goal = trained.model.goal
@@ -160,9 +163,9 @@ def compute_metrics(trained: Trained, store: Store, split: str, log: Log) -> Ite
         yield Measurement(name, value, goal.direction if goal and name == goal.metric else "")
     for way in measure_pairs(trained.model, store, split):
         yield Measurement(f"error_{way.source}_to_{way.target}", way.error, "lowest", way.graph)
-    if needs_classifier(trained, store, split):
+    if extractor and needs_extractor(trained, store, split):
         count = _affordable(trained, SAMPLES)
-        report = classify_samples(trained, store, split, count, log).samples
+        report = classify_samples(trained, store, split, count, extractor).samples
         graph = _drawn_graphs(trained)[0]
         yield Measurement("recognisable", sum(report.recognisable), "highest", graph)
 
@@ -180,7 +183,7 @@ def validation_metrics(trained: Trained, store: Store, split: str) -> tuple[dict
     return metrics, common_rows(images)
 
 
-def needs_classifier(trained: Trained, store: Store, split: str) -> bool:
+def needs_extractor(trained: Trained, store: Store, split: str) -> bool:
     """Whether samples can be classified, and no metric of the model says how good it is."""
     labelled = all("label" in store.splits[each] for each in ("train", split))
     return trained.model.goal is None and bool(_drawn_graphs(trained)) and labelled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from zoo.data.store import Store
 from zoo.evaluation.classes import SampleReport, draw_classes, drawing_graph, report_classes
-from zoo.evaluation.classifier import find_classifier
 from zoo.evaluation.distances import NEIGHBOURS, frechet_distance, kernel_distance, overlap
+from zoo.evaluation.extractor import Extractor
 from zoo.evaluation.measurement import over_seeds
 from zoo.measurements import Measurement
-from zoo.messages import Log
 from zoo.model.inference import some_of
 from zoo.model.weights import Trained
 
@@ -22,12 +21,20 @@ FEWEST = 50  # items of each set, of which a distance says something
 AT_ONCE = 256  # pictures whose distances to all training pictures are held at a time
 
 Pixels = NDArray[np.uint8]
+FindExtractor = Callable[[Store], Extractor]
 
 
 def measure_samples(
-    trained: Trained, store: Store, split: str, count: int, seeds: int, log: Log
+    trained: Trained,
+    store: Store,
+    split: str,
+    count: int,
+    seeds: int,
+    find_extractor: FindExtractor,
 ) -> tuple[list[Measurement], SampleReport]:
-    """Measure samples by a classifier of labelled data, and in its features.
+    """Measure samples by an extractor of labelled data, and in its features.
+
+    `find_extractor` is called once it is known that samples can be drawn and compared.
 
     The distances are to as many real images of the split as there are samples. They are no FID:
     that one is of another network.
@@ -36,23 +43,23 @@ def measure_samples(
         The numbers, each a mean over seeds of the noise, and the classes of the first seed.
 
     Raises:
-        UsageError: as `draw_classes` and `find_classifier` do.
+        UsageError: as `draw_classes` and `find_extractor` do.
     """
-    drawing_graph(trained, store, split)  # before a classifier is trained for nothing
-    classifier = find_classifier(store, log)
+    drawing_graph(trained, store, split)
+    extractor = find_extractor(store)
     real = some_of(store.splits[split]["image"], count)
-    features = classifier.features(real)
+    features = extractor.features(real)
     training = store.splits["train"]["image"]
     reports = []
     own_distance = nearest_distances(real, training).mean()
 
     def measure(seed: int) -> Iterator[Measurement]:
         samples = draw_classes(trained, store, split, count, seed)
-        report = report_classes(samples, store, split, classifier)
+        report = report_classes(samples, store, split, extractor)
         reports.append(report)
         protocol = {
             "samples": len(samples.images), "real_images": len(real), "split": split,
-            "classifier_accuracy": classifier.accuracy,
+            **extractor.protocol,
         }  # fmt: skip
         figures = {
             "recognisable": sum(report.samples.recognisable),
@@ -69,7 +76,7 @@ def measure_samples(
         )  # fmt: skip
         if min(len(real), len(samples.images)) < FEWEST:
             return
-        made = classifier.features(samples.images)
+        made = extractor.features(samples.images)
         for name, distance in (
             ("frechet_classifier_distance", frechet_distance),
             ("kernel_classifier_distance", kernel_distance),

@@ -10,6 +10,7 @@ from zoo.modalities.audio import Audio
 from zoo.modalities.base import Array, Modality
 from zoo.modalities.image import Image
 from zoo.modalities.label import Label
+from zoo.modalities.probabilities import Probabilities
 from zoo.modalities.text import Text
 from zoo.modalities.values import Values
 from zoo.modalities.volume import Volume
@@ -28,7 +29,8 @@ __all__ = [
 ]
 
 OWN: Mapping[str, Modality] = {
-    each.kind: each for each in (Image(), Label(), Text(), Audio(), Volume(), Values())
+    each.kind: each
+    for each in (Image(), Label(), Text(), Audio(), Volume(), Values(), Probabilities())
 }
 NUMBERS = Values()  # what a kind that nobody knows is taken for
 
