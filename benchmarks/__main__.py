@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib import import_module
 from importlib.util import find_spec
 
-from benchmarks.measuring import note, parser, report
+from benchmarks.measuring import note, parser
 
 PARTS = (
     "startup", "plugins", "call_paths", "data", "inference", "loop", "matmul", "whole_run",
     "growth", "peers",
 )  # fmt: skip
-IMAGES, JPEGS = 100_000, 2000  # that the part of the data decodes
-QUICK_IMAGES, QUICK_JPEGS = 2000, 50
 
 
 def main() -> int:
@@ -31,8 +28,6 @@ def main() -> int:
     for part in asked.parts or PARTS:
         if find_spec(f"benchmarks.{part}") is None:
             note(f"{part} is not there and left out")
-        elif part == "data":
-            measure_data(quick=asked.quick)
         else:
             flags = ["--quick"] if asked.quick else []
             command = [sys.executable, "-m", f"benchmarks.{part}", *flags]
@@ -41,14 +36,6 @@ def main() -> int:
     if failed:
         note(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
-
-
-def measure_data(*, quick: bool) -> None:
-    """Run the part that returns its figures by name, and write them as the others are."""
-    images, jpegs = (QUICK_IMAGES, QUICK_JPEGS) if quick else (IMAGES, JPEGS)
-    found = import_module("benchmarks.data").measure(images, jpegs)
-    rows = [{"figure": name, "value": value} for name, value in found.items()]
-    report("data", {"decoding": rows}, quick=quick)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,9 @@ median of the turns' own ratios. CPU seconds are those of the process and of its
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,11 +20,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from benchmarks.measuring import parser, report
 from zoo.data.location import locate_data
 from zoo.data.store import open_store
 from zoo.data.survey import decode_options
 
-IMAGES, JPEGS = 20_000, 1_000
+IMAGES, JPEGS = 100_000, 2000
+QUICK_IMAGES, QUICK_JPEGS = 2000, 50
 SMALL, LARGE = 28, 256  # pixels a side
 TURNS = 3
 SETTLED = 2.5  # seconds after which the zoo trusts the times of files
@@ -118,30 +118,15 @@ def measure(images: int, jpegs: int, folder: Path | None = None) -> dict[str, fl
             os.environ["ZOO_HOME"] = kept
 
 
-def main(argv: list[str] | None = None) -> dict[str, float]:
-    """Print the table and return the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=IMAGES, help="PNGs of 28 pixels")
-    parser.add_argument("--jpegs", type=Path, help="a folder of JPEGs of 256 pixels; else made")
-    parser.add_argument("--quick", action="store_true", help="1,000 and 100 pictures")
-    asked = parser.parse_args(argv)
-    images, jpegs = (1000, 100) if asked.quick else (asked.images, JPEGS)
-    figures = measure(images, jpegs, asked.jpegs)
-    print(f"seconds, median of {TURNS} turns")
-    print("| pictures | what | CPU s | wall s | CPU, to Pillow | wall, to Pillow |")
-    print("|---|---|--:|--:|--:|--:|")
-    for name in ("png", "jpeg"):
-        count = f"{figures[f'{name}_count']:,.0f} {name.upper()}"
-        for what in ("pillow", "first", "again"):
-            taken = [figures[f"{name}_{what}_{unit}_seconds"] for unit in Seconds._fields]
-            alone = [figures[f"{name}_pillow_{unit}_seconds"] for unit in Seconds._fields]
-            ratios = [each / other for each, other in zip(taken, alone, strict=True)]
-            if what == "first":
-                ratios = [figures[f"{name}_{unit}_ratio"] for unit in Seconds._fields]
-            cells = [f"{each:.2f}" for each in (*taken, *ratios)]
-            print(f"| {count} | {what} | {' | '.join(cells)} |")
-    print("torch is imported:", "torch" in sys.modules)
-    return figures
+def main() -> None:
+    """Measure, print and write the figures."""
+    options = parser(__doc__)
+    options.add_argument("--jpegs", type=Path, help="a folder of JPEGs of 256 pixels; else made")
+    asked = options.parse_args()
+    images, jpegs = (QUICK_IMAGES, QUICK_JPEGS) if asked.quick else (IMAGES, JPEGS)
+    found = measure(images, jpegs, asked.jpegs)
+    rows = [{"figure": name, "value": value} for name, value in found.items()]
+    report("data", {"decoding": rows}, quick=asked.quick)
 
 
 if __name__ == "__main__":

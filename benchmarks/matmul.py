@@ -27,7 +27,8 @@ from benchmarks.measuring import (
 from benchmarks.training import Loop, block, conditions_of, job_of, own_loop, steps_within
 
 CASES: dict[str, dict[str, Any]] = {
-    "dcgan": {"model": "dcgan"},
+    "dcgan, 28 px": {"model": "dcgan"},
+    "dcgan, 64 px": {"model": "dcgan", "size": "64"},
     "cyclegan, 128 px": {"model": "cyclegan", "size": "128"},
     "vae": {"model": "vae"},
 }
