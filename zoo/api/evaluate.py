@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.api.data import open_held_out, source_for
@@ -13,6 +14,7 @@ from zoo.api.targets import extras_named
 from zoo.errors import UsageError, did_you_mean
 from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES
 from zoo.messages import Log, say, silent
+from zoo.pictures import write_png
 from zoo.ports import Fit
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
     importance_samples: int = IMPORTANCE_SAMPLES,
     binarise: bool = False,
     extractor: Target | None = None,
+    nearest: str | os.PathLike[str] | None = None,
     log: Log | None = say,
 ) -> Evaluation:
     """Measure a trained model on images that it has not seen, as ``zoo eval`` does.
@@ -49,6 +52,7 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
         extractor: what `zoo.load` takes or returned, of weights of a model that gives classes and
             features of pictures: it classifies samples. Published weights that were trained on such
             data, when not given.
+        nearest: PNG to write, of samples above the training pictures that are nearest to them.
         log: takes messages; on stderr, when not given; None for silence.
 
     Returns:
@@ -67,6 +71,12 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
                 hint=f"some of: {', '.join(FAMILIES)}",
                 code="bad-value",
             )
+    if nearest is not None and Path(nearest).suffix.lower() != ".png":
+        raise UsageError(
+            f"nearest: {os.fspath(nearest)!r} is no name of a .png file",
+            hint="--nearest nearest.png",
+            code="bad-value",
+        )
     place = None if data is None else os.fspath(data)
     trained = trained_target(target, place, log)
     with extras_named():
@@ -74,6 +84,10 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
         from zoo.evaluation.evaluate import evaluate as measure
 
     store, chosen = open_held_out(trained, source_for(trained, place, log), fit, split, log)
+    if nearest is not None:
+        from zoo.evaluation.samples import nearest_page
+
+        write_png(Path(nearest), nearest_page(trained, store))
     found = measure(
         trained, store, chosen,
         partial(find_extractor, extractor, log=log, target=target, place=place),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ import click
 from zoo.cli import arguments
 from zoo.cli.output import print_json, print_table
 from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES
+from zoo.messages import say
 
 if TYPE_CHECKING:
     from zoo.evaluation.classes import SampleReport
@@ -40,6 +42,8 @@ SAMPLES = 1000
               help=f"Of the bound of log p(x) [{IMPORTANCE_SAMPLES}].")  # fmt: skip
 @click.option("--binarise", "--binarize", is_flag=True,
               help="Measure on pixels drawn black or white, once.")  # fmt: skip
+@click.option("--nearest", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+              help="Write samples above the training pictures nearest to them.")  # fmt: skip
 @click.option("--extractor", metavar="TARGET", shell_complete=arguments.complete_targets,
               help="A run, file or published weights of a model that classifies samples "
               "[published ones, trained on such data].")  # fmt: skip
@@ -54,6 +58,7 @@ def verb(
     seeds: int,
     importance_samples: int,
     binarise: bool,
+    nearest: Path | None,
     extractor: str | None,
     as_json: bool,
 ) -> None:
@@ -71,7 +76,10 @@ def verb(
     found = evaluate(
         target, data=data, fit=fit, split=split, metrics=families, samples=samples, seeds=seeds,
         importance_samples=importance_samples, binarise=binarise, extractor=extractor,
+        nearest=nearest,
     )  # fmt: skip
+    if nearest is not None:
+        say(f"written to {click.format_filename(nearest)}")
     model, name, chosen = found.model, found.data.name, found.split
     if as_json:
         print_json({

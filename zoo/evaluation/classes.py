@@ -141,19 +141,28 @@ def drawing_graph(trained: Trained, store: Store, split: str) -> str:
     Raises:
         UsageError: the model cannot be sampled, or the data has no labels.
     """
-    graphs = trained.model.graphs()
-    drawn = [name for name in samplers(trained.model) if is_pictorial(graphs[name].outputs[0])]
-    if not drawn:
-        raise UsageError(
-            f"no pictures can be sampled of {trained.identity.model}, so none can be classified",
-            code="does-not-apply",
-        )
+    graph = picture_graph(trained)
     if "label" not in store.splits[split]:
         raise UsageError(
             f"the {split} images of {store.spec.name} have no labels to compare samples with",
             code="no-labels",
         )
-    return drawn[0]
+    return graph
+
+
+def picture_graph(trained: Trained) -> str:
+    """Return the graph that draws pictures from noise.
+
+    Raises:
+        UsageError: there is none.
+    """
+    graphs = trained.model.graphs()
+    for name in samplers(trained.model):
+        if is_pictorial(graphs[name].outputs[0]):
+            return name
+    raise UsageError(
+        f"no pictures can be sampled of {trained.identity.model}", code="does-not-apply"
+    )
 
 
 def classify_samples(

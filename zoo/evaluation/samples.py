@@ -9,15 +9,23 @@ import torch
 from numpy.typing import NDArray
 
 from zoo.data.store import Store
-from zoo.evaluation.classes import SampleReport, draw_classes, drawing_graph, report_classes
+from zoo.evaluation.classes import (
+    SampleReport,
+    draw_classes,
+    drawing_graph,
+    picture_graph,
+    report_classes,
+)
 from zoo.evaluation.distances import NEIGHBOURS, frechet_distance, kernel_distance, overlap
 from zoo.evaluation.extractor import Extractor
 from zoo.evaluation.measurement import over_seeds
+from zoo.grids import grid, interleave
 from zoo.measurements import Measurement
-from zoo.model.inference import some_of
+from zoo.model.inference import draw_samples, some_of
 from zoo.model.weights import Trained
 
 FEWEST = 50  # items of each set, of which a distance says something
+COLUMNS, SHOWN = 8, 3  # samples in a row of a page, and training pictures below each
 AT_ONCE = 256  # pictures whose distances to all training pictures are held at a time
 
 Pixels = NDArray[np.uint8]
@@ -103,6 +111,21 @@ def nearest_distances(images: Pixels, others: Pixels) -> NDArray[np.float64]:
 def nearest_images(images: Pixels, others: Pixels, count: int) -> Pixels:
     """Return for each image (N, H, W, C) the nearest of some others, (N, count, H, W, C)."""
     return others[_nearest(images, others, count)[1]]
+
+
+def nearest_page(trained: Trained, store: Store, seed: int = 0) -> Pixels:
+    """Return samples in rows, and below each the training pictures nearest to it, in their order.
+
+    By the distance of `nearest_distances`. A model that has learnt pictures by heart shows here.
+
+    Raises:
+        UsageError: no pictures can be sampled of the model.
+    """
+    samples = draw_samples(trained.model, picture_graph(trained), count=2 * COLUMNS, seed=seed)
+    found = nearest_images(samples, store.splits["train"]["image"], SHOWN)
+    ranks = (found[:, rank] for rank in range(SHOWN))
+    page = interleave(samples, *ranks, columns=COLUMNS)
+    return grid(page, COLUMNS, ["sample", *(f"nearest {rank + 1}" for rank in range(SHOWN))] * 2)
 
 
 def _nearest(
