@@ -36,6 +36,8 @@ VARIANTS = [
     ("sparse-ae", {"hidden_units": "30"}),
     ("vae", {"hidden": "40,30"}),
     ("vae", {"hidden": "40", "likelihood": "gaussian"}),
+    ("k-sparse-ae", {"hidden_units": "60"}),
+    ("k-sparse-ae", {"hidden_units": "30", "k": "5", "alpha": "3"}),
 ]
 MODELS = pytest.mark.parametrize(
     ("name", "options"),
@@ -113,7 +115,9 @@ def test_every_parameter_has_one_player_and_a_gradient(
     assert still == []
 
 
-@pytest.mark.parametrize("name", ["ae", "conv-ae", "denoising-ae", "sparse-ae", "vae"])
+@pytest.mark.parametrize(
+    "name", ["ae", "conv-ae", "denoising-ae", "sparse-ae", "vae", "k-sparse-ae"]
+)
 def test_terms_are_float_32_under_bf16_autocast(name: str) -> None:
     model = build(name)
 
@@ -136,6 +140,7 @@ def test_terms_are_float_32_under_bf16_autocast(name: str) -> None:
         ("denoising-ae", {"hidden": "", "code_size": "100"}, 0.6),
         ("sparse-ae", {"hidden_units": "100"}, 0.3),
         ("vae", {"hidden": "100"}, 0.7),
+        ("k-sparse-ae", {"hidden_units": "100"}, 0.3),
     ],
 )
 def test_loss_falls_on_real_images(name: str, options: Mapping[str, str], share: float) -> None:

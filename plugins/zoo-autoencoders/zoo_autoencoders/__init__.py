@@ -40,6 +40,22 @@ CARDS = [
         ),
     ),
     Card(
+        name="k-sparse-ae",
+        summary="k-sparse autoencoder: the k greatest of many linear units",
+        task="reconstruction",
+        model="zoo_autoencoders.k_sparse_ae:KSparseAutoencoder",
+        paper=Paper(
+            "k-Sparse Autoencoders",
+            "Makhzani & Frey",
+            2014,
+            "https://arxiv.org/abs/1312.5663",
+        ),
+        presets={
+            "tiny": {"hidden_units": 256, "k": 15, "k_start": 60, "epochs": 20},
+            "paper": {"hidden_units": 1000, "k": 25, "k_start": 100, "alpha": 3.0},
+        },
+    ),
+    Card(
         name="sparse-ae",
         summary="sparse autoencoder: few active units out of many",
         task="reconstruction",
