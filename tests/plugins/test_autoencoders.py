@@ -38,6 +38,8 @@ VARIANTS = [
     ("vae", {"hidden": "40", "likelihood": "gaussian"}),
     ("k-sparse-ae", {"hidden_units": "60"}),
     ("k-sparse-ae", {"hidden_units": "30", "k": "5", "alpha": "3"}),
+    ("contractive-ae", {"hidden_units": "30"}),
+    ("contractive-ae", {"hidden_units": "6", "hidden": "20"}),
 ]
 MODELS = pytest.mark.parametrize(
     ("name", "options"),
@@ -141,6 +143,7 @@ def test_terms_are_float_32_under_bf16_autocast(name: str) -> None:
         ("sparse-ae", {"hidden_units": "100"}, 0.3),
         ("vae", {"hidden": "100"}, 0.7),
         ("k-sparse-ae", {"hidden_units": "100"}, 0.3),
+        ("contractive-ae", {"hidden_units": "100"}, 0.7),
     ],
 )
 def test_loss_falls_on_real_images(name: str, options: Mapping[str, str], share: float) -> None:

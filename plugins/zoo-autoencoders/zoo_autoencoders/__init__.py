@@ -16,6 +16,22 @@ CARDS = [
         ),
     ),
     Card(
+        name="contractive-ae",
+        summary="contractive autoencoder: a code that few changes of the image move",
+        task="reconstruction",
+        model="zoo_autoencoders.contractive_ae:ContractiveAutoencoder",
+        paper=Paper(
+            "Contractive Auto-Encoders: Explicit Invariance During Feature Extraction",
+            "Rifai et al.",
+            2011,
+            "https://icml.cc/2011/papers/455_icmlpaper.pdf",
+        ),
+        presets={
+            "tiny": {"hidden_units": 128, "epochs": 20},
+            "deep": {"hidden": (256,), "hidden_units": 64},
+        },
+    ),
+    Card(
         name="conv-ae",
         summary="convolutional autoencoder: pooling or strides, and the way back",
         task="reconstruction",
