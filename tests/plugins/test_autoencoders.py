@@ -40,6 +40,8 @@ VARIANTS = [
     ("k-sparse-ae", {"hidden_units": "30", "k": "5", "alpha": "3"}),
     ("contractive-ae", {"hidden_units": "30"}),
     ("contractive-ae", {"hidden_units": "6", "hidden": "20"}),
+    ("wta-ae", {"hidden_units": "30"}),
+    ("wta-ae", {"network": "convolutional", "features": "4"}),
 ]
 MODELS = pytest.mark.parametrize(
     ("name", "options"),
@@ -144,6 +146,7 @@ def test_terms_are_float_32_under_bf16_autocast(name: str) -> None:
         ("vae", {"hidden": "100"}, 0.7),
         ("k-sparse-ae", {"hidden_units": "100"}, 0.3),
         ("contractive-ae", {"hidden_units": "100"}, 0.7),
+        ("wta-ae", {"hidden_units": "100"}, 0.5),
     ],
 )
 def test_loss_falls_on_real_images(name: str, options: Mapping[str, str], share: float) -> None:

@@ -95,6 +95,22 @@ CARDS = [
             "https://arxiv.org/abs/1312.6114",
         ),
     ),
+    Card(
+        name="wta-ae",
+        summary="winner-take-all autoencoder: each unit wins for a share of the images",
+        task="reconstruction",
+        model="zoo_autoencoders.wta_ae:WinnerTakeAllAutoencoder",
+        paper=Paper(
+            "Winner-Take-All Autoencoders",
+            "Makhzani & Frey",
+            2015,
+            "https://arxiv.org/abs/1409.2752",
+        ),
+        presets={
+            "tiny": {"hidden_units": 256, "epochs": 20},
+            "convolutional": {"network": "convolutional", "features": 16, "epochs": 20},
+        },
+    ),
 ]
 
 
