@@ -42,6 +42,8 @@ VARIANTS = [
     ("contractive-ae", {"hidden_units": "6", "hidden": "20"}),
     ("wta-ae", {"hidden_units": "30"}),
     ("wta-ae", {"network": "convolutional", "features": "4"}),
+    ("hashing-ae", {"hidden": "40", "bits": "12"}),
+    ("hashing-ae", {"hidden": "", "bits": "8", "sigma": "1"}),
 ]
 MODELS = pytest.mark.parametrize(
     ("name", "options"),
@@ -147,6 +149,7 @@ def test_terms_are_float_32_under_bf16_autocast(name: str) -> None:
         ("k-sparse-ae", {"hidden_units": "100"}, 0.3),
         ("contractive-ae", {"hidden_units": "100"}, 0.7),
         ("wta-ae", {"hidden_units": "100"}, 0.5),
+        ("hashing-ae", {"hidden": "100"}, 0.8),
     ],
 )
 def test_loss_falls_on_real_images(name: str, options: Mapping[str, str], share: float) -> None:

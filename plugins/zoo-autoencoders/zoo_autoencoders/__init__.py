@@ -56,6 +56,22 @@ CARDS = [
         ),
     ),
     Card(
+        name="hashing-ae",
+        summary="semantic hashing: a code of bits, to search pictures by",
+        task="reconstruction",
+        model="zoo_autoencoders.hashing_ae:HashingAutoencoder",
+        paper=Paper(
+            "Semantic hashing",
+            "Salakhutdinov & Hinton",
+            2009,
+            "https://doi.org/10.1016/j.ijar.2008.11.006",
+        ),
+        presets={
+            "tiny": {"hidden": (256,), "epochs": 20},
+            "long": {"bits": 256, "hidden": (1024, 512)},
+        },
+    ),
+    Card(
         name="k-sparse-ae",
         summary="k-sparse autoencoder: the k greatest of many linear units",
         task="reconstruction",
