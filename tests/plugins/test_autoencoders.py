@@ -15,6 +15,7 @@ from torch import Tensor
 from tests.plugins.plain_loop import clothes, train
 from zoo import DataSpec, Graph, Model
 from zoo.catalog.lookup import find_model, load_class
+from zoo.draws import draw_example
 from zoo.modalities import can_sample
 from zoo.options import configure
 
@@ -44,6 +45,8 @@ VARIANTS = [
     ("wta-ae", {"network": "convolutional", "features": "4"}),
     ("hashing-ae", {"hidden": "40", "bits": "12"}),
     ("hashing-ae", {"hidden": "", "bits": "8", "sigma": "1"}),
+    ("vq-vae", {"features": "8"}),
+    ("vq-vae", {"features": "6", "residual_blocks": "0", "codebook_size": "9"}),
 ]
 MODELS = pytest.mark.parametrize(
     ("name", "options"),
@@ -70,8 +73,7 @@ def call(graph: Graph, count: int) -> tuple[Tensor, ...]:
     inputs = []
     for port in graph.inputs:
         if port.prior is None:
-            sizes = [size for size in port.shape if isinstance(size, int)]
-            inputs.append(torch.from_numpy(draw.uniform(-1, 1, (count, *sizes)).astype("float32")))
+            inputs.append(torch.from_numpy(draw_example(port, count, {}, draw)))
         else:
             inputs.append(torch.from_numpy(port.draw(count, draw)))
     with torch.no_grad():
@@ -150,6 +152,7 @@ def test_terms_are_float_32_under_bf16_autocast(name: str) -> None:
         ("contractive-ae", {"hidden_units": "100"}, 0.7),
         ("wta-ae", {"hidden_units": "100"}, 0.5),
         ("hashing-ae", {"hidden": "100"}, 0.8),
+        ("vq-vae", {"features": "16"}, 0.4),
     ],
 )
 def test_loss_falls_on_real_images(name: str, options: Mapping[str, str], share: float) -> None:

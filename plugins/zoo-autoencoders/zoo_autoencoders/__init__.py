@@ -112,6 +112,29 @@ CARDS = [
         ),
     ),
     Card(
+        name="vq-vae",
+        summary="vector-quantised VAE: a map of codes out of a book that is learnt",
+        task="reconstruction",
+        model="zoo_autoencoders.vq_vae:VQVAE",
+        paper=Paper(
+            "Neural Discrete Representation Learning",
+            "van den Oord et al.",
+            2017,
+            "https://arxiv.org/abs/1711.00937",
+        ),
+        presets={
+            "tiny": {"codebook_size": 64, "features": 16, "residual_blocks": 1, "epochs": 15},
+            "paper": {
+                "codebook_size": 512,
+                "embedding_size": 64,
+                "features": 256,
+                "batch_size": 128,
+                "restart": 0.0,
+                "lr": 2e-4,
+            },
+        },
+    ),
+    Card(
         name="wta-ae",
         summary="winner-take-all autoencoder: each unit wins for a share of the images",
         task="reconstruction",
