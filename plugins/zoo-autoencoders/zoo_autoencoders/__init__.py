@@ -4,6 +4,24 @@ from zoo import Card, Paper, hookimpl
 
 CARDS = [
     Card(
+        name="adversarial-ae",
+        summary="adversarial autoencoder: codes that fool a discriminator follow a prior",
+        task="generation",
+        model="zoo_autoencoders.adversarial_ae:AdversarialAutoencoder",
+        paper=Paper(
+            "Adversarial Autoencoders",
+            "Makhzani et al.",
+            2015,
+            "https://arxiv.org/abs/1511.05644",
+        ),
+        presets={
+            "tiny": {"hidden": (256, 256), "epochs": 30},
+            "plane": {"latent_size": 2, "posterior": "gaussian"},
+            "classes": {"latent_size": 2, "prior": "mixture"},
+            "paper": {"latent_size": 8, "hidden": (1000, 1000), "batch_size": 100},
+        },
+    ),
+    Card(
         name="ae",
         summary="deep autoencoder: images through a short code and back",
         task="reconstruction",
