@@ -53,8 +53,7 @@ def test_the_term_is_the_error_of_the_winners() -> None:
     (update,) = model.training_step({"image": image})
     linear, decoder = model.encoder[1], model.decoder[0]
     x = ((image + 1) / 2).flatten(1).double().numpy()
-    a = np.maximum(image.flatten(1).double().numpy() @ numbers(linear.weight).T
-                   + numbers(linear.bias), 0)  # fmt: skip
+    a = np.maximum(x @ numbers(linear.weight).T + numbers(linear.bias), 0)
     kept = np.zeros_like(a)
     for unit in range(30):
         for winner in np.argsort(a[:, unit])[-2:]:
@@ -113,7 +112,7 @@ def test_thresholds_approach_the_least_winner() -> None:
     model, image = build(lifetime_sparsity=0.25), clothes(40)
     for _ in range(400):
         list(model.training_step({"image": image}))  # without a step of the optimiser
-    _, least = lifetime_winners(model.activations(image), 0.25)
+    _, least = lifetime_winners(model.activations((image + 1) / 2), 0.25)
     torch.testing.assert_close(model.thresholds, least, rtol=1e-2, atol=1e-4)
     model.thresholds.copy_(least)
     with torch.no_grad():
@@ -125,6 +124,6 @@ def test_thresholds_approach_the_least_winner() -> None:
 def test_features_of_maps_are_their_maxima() -> None:
     model = build(network="convolutional").eval()
     with torch.no_grad():
-        maps, features = model.encoder(clothes(2)), model.features(clothes(2))
+        maps, features = model.encoder((clothes(2) + 1) / 2), model.features(clothes(2))
     wanted = maps.unflatten(3, (4, 7)).unflatten(2, (4, 7)).amax(dim=(3, 5)).flatten(1)
     torch.testing.assert_close(features, wanted)

@@ -11,6 +11,9 @@ Objective, of an image x in [0, 1], summed over pixels, mean over the batch:
 and a map keeps that value where it is among the greatest p% over the batch. x̂ is one transposed
 convolution of the maps.
 
+x is what the encoder sees, not the image in [-1, 1]: nearly all of a digit would be -1, and in the
+first hundred steps up to half of the units would fall silent for ever.
+
 No number of an exported graph depends on other images. `features` is what the paper gives to a
 classifier: the activations without lifetime sparsity, of maps the maximum of each `pooling` pixels.
 `encode` and `reconstruct` keep what exceeds a threshold of the unit: a moving average of the least
@@ -106,16 +109,16 @@ class WinnerTakeAllAutoencoder(Model):
 
     def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
         x = (batch["image"] + 1) / 2
-        winners = self.activations(batch["image"])
+        winners = self.activations(x)
         heights = height_of(winners)
         mask, least = lifetime_winners(heights, self.config.lifetime_sparsity)
         self.thresholds.lerp_(least, 1 - DECAY)
         error = (x - self.decoder(masked(winners, mask))) ** 2
         yield Update("autoencoder", reconstruction=error.flatten(1).sum(dim=1).mean())
 
-    def activations(self, image: Tensor) -> Tensor:
+    def activations(self, x: Tensor) -> Tensor:
         """Return a of units, (N, units), or of maps after spatial sparsity, (N, maps, H, W)."""
-        activations: Tensor = self.encoder(image).float()
+        activations: Tensor = self.encoder(x).float()
         return spatial_winners(activations) if self.is_convolutional else activations
 
     def validation_step(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -131,7 +134,7 @@ class WinnerTakeAllAutoencoder(Model):
 
     def features(self, image: Tensor) -> Tensor:
         """Return the activations without sparsity as a row of numbers, for classifiers."""
-        activations: Tensor = self.encoder(image)
+        activations: Tensor = self.encoder((image + 1) / 2)
         if self.is_convolutional:
             activations = max_pool2d(activations, self.pool_size())
         return activations.flatten(1)
@@ -142,7 +145,7 @@ class WinnerTakeAllAutoencoder(Model):
 
     def encode(self, image: Tensor) -> Tensor:
         """Return the activations that exceed the threshold of their unit, and 0 for the others."""
-        activations = self.activations(image)
+        activations = self.activations((image + 1) / 2)
         return masked(activations, (height_of(activations) >= self.thresholds).float())
 
     def decode(self, code: Tensor) -> Tensor:
