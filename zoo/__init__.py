@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from zoo.model.blocks import ImagePool as ImagePool
     from zoo.model.blocks import constant as constant
     from zoo.model.blocks import constant_then_linear as constant_then_linear
+    from zoo.model.blocks import gather_rows as gather_rows
     from zoo.model.blocks import mlp as mlp
     from zoo.model.blocks import normal_weights as normal_weights
     from zoo.model.blocks import one_cycle as one_cycle
@@ -83,6 +84,7 @@ _HOMES = {
     "constant_then_linear": "zoo.model.blocks",
     "evaluate": "zoo.api.evaluate",
     "export": "zoo.api.export",
+    "gather_rows": "zoo.model.blocks",
     "hookimpl": "zoo.catalog.plugins",
     "load": "zoo.api.load",
     "mlp": "zoo.model.blocks",

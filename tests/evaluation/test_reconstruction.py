@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.evaluation.toys import STRIPES, Toy, store, stripes, values
 from zoo import Graph, Port
-from zoo.evaluation.codes import encoders, measure_code, probe
+from zoo.evaluation.codes import encoders, measure_code, precision_of_search, probe
 from zoo.evaluation.reconstruction import (
     likeness,
     mean_squares,
@@ -115,6 +115,41 @@ def test_the_probe_minimises_its_objective() -> None:
     labels = (codes[:, 0] + codes[:, 1] > 0).astype(np.int64)
     assert probe(codes, labels, codes, labels, 2).mean() > 0.97
     assert probe(codes, labels, codes * [-1, -1, 1], labels, 2).mean() < 0.03
+
+
+@pytest.mark.parametrize("distance", ["hamming", "cosine"])
+def test_a_search_finds_the_nearest_codes(distance: str) -> None:
+    generator = np.random.default_rng(0)
+    codes = generator.normal(size=(60, 8)).astype(np.float32)
+    codes = (codes > 0).astype(np.float32) if distance == "hamming" else codes
+    labels = generator.integers(0, 3, 60)
+    queries, wanted = codes[:20], []
+    for query, label in zip(queries, labels, strict=False):
+        if distance == "hamming":
+            far = [int((query != each).sum()) for each in codes]
+        else:
+            norms = np.linalg.norm(codes, axis=1) * np.linalg.norm(query)
+            far = list(1 - codes @ query / norms)
+        nearest = sorted(range(60), key=lambda place, far=far: (far[place], place))[:10]
+        wanted.append(np.mean([labels[place] == label for place in nearest]))
+    found = precision_of_search(codes, labels, queries, labels[:20], distance)
+    np.testing.assert_allclose(found, wanted)
+
+
+def test_codes_of_bits_are_searched_by_hamming_distance() -> None:
+    def bits(image: Tensor) -> Tensor:
+        return (image.flatten(1)[:, ::5] > 0).float()
+
+    def distance_of(function, size: int) -> object:
+        model = encoder(function, size)
+        found = measure_code(
+            model, "encode", store(STRIPES, train=stripes(60, 0), test=stripes(30, 1)), "test"
+        )
+        return {each.name: each.protocol for each in found}["precision_at_10"]["distance"]
+
+    size = bits(torch.zeros(1, *IMAGE.image_shape)).shape[1]
+    assert distance_of(bits, size) == "hamming"
+    assert distance_of(lambda image: image.flatten(1), 64) == "cosine"
 
 
 def test_encoders_give_one_row_of_numbers_a_picture() -> None:

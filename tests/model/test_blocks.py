@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoo import mlp, normal_weights, pixel_mse, psnr
+from zoo import gather_rows, mlp, normal_weights, pixel_mse, psnr
 
 
 def test_mlp_joins_the_sizes_with_an_activation_after_each_layer() -> None:
@@ -39,3 +39,10 @@ def test_first_weights_of_adversarial_networks() -> None:
         assert not layer.bias.any()
     assert network[1].weight.mean().item() == pytest.approx(1, abs=0.01)
     assert 0.01 < network[1].weight.std().item() < 0.03
+
+
+def test_rows_of_one_device_are_those_that_are_given() -> None:
+    rows = torch.randn(3, 2, requires_grad=True)
+    gathered = gather_rows(rows)
+    assert torch.equal(gathered, rows)
+    assert not gathered.requires_grad

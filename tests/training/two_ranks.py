@@ -17,6 +17,7 @@ from tests.training.test_trainer import (
     DotsConfig,
     GradientPenalty,
 )
+from zoo import gather_rows
 from zoo.data.batches import Batches
 from zoo.errors import UnhealthyError, ZooError
 from zoo.training import devices
@@ -40,6 +41,8 @@ def main() -> None:
         first, second = devices.check_ranks_agree(state.model, ranks)
         said.append(f"{kind.__name__} {'equal' if first == second else 'unequal'}")
     said.append(stopped_by_one_rank(state, batches))
+    rows = gather_rows(torch.tensor([[rank, 10.0 * rank]]))
+    said.append(f"rows of both {rows.flatten().tolist()}")
     with torch.no_grad():
         next(state.model.parameters()).add_(rank)
     try:

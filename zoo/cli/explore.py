@@ -26,6 +26,7 @@ VIEWS = {
     "interpolate": ("The way from one picture, seed or class to another.", "interpolate"),
     "arithmetic": ("A - B + C with groups of pictures, seeds or classes.", "arithmetic"),
     "traverse": ("Single dimensions of a code, or principal directions, a row each.", "traverse"),
+    "filters": ("What each unit of the code adds to a picture.", "draw_filters"),
     "neighbours": ("Pictures whose codes are the nearest.", "neighbours"),
 }
 WAYS = ("linear", "spherical", "both")
@@ -334,6 +335,26 @@ def traverse(
     offsets = np.linspace(-span, span, steps or (FRAMES if is_movement else 9))
     view = traversal(found.space, given, directions, names, offsets, context)
     _write(found, view, output, as_json, is_movement=is_movement)
+
+
+@click.command("filters")
+@click.option("-n", "count", type=click.IntRange(1, MOST_SIDE**2), default=144,
+              help="Units, evenly from all of them [144].")  # fmt: skip
+@_options()
+def draw_filters(count: int, output: Path | None, as_json: bool, **options: Any) -> None:
+    """Draw what each unit of the code adds to a picture: the weights of a linear decoder.
+
+    Grey is nothing, white brighter, black darker, on a scale of each unit's own.
+    """
+    from zoo.exploration.views import filters
+
+    output = _png(output, "filters.png")
+    found = _open(output=output, **options)
+    found.round_trip("a page of filters")
+    view = filters(found.space, found.reference, count, found.context())
+    if view.facts["without_effect"]:
+        say(f"{view.facts['without_effect']} of these units change no picture of the data")
+    _write(found, view, output, as_json)
 
 
 @click.command("neighbours")

@@ -26,6 +26,7 @@ ACTIVE_VARIANCE = 0.01  # of the mean of q(z|x) over the data; Burda et al. 2016
 SILENT = 1e-6  # greatest absolute activation of a unit that does not fire
 SPARSE = 0.01  # least share of silent activations from which a code is called sparse
 AT_ONCE = 500  # images
+FOUND = 10  # pictures of a search
 
 Codes = NDArray[np.float32]
 Classes = NDArray[np.int64]
@@ -48,8 +49,9 @@ def encoders(model: Model) -> dict[str, str]:
 def measure_code(model: Model, graph: str, store: Store, split: str) -> Iterator[Measurement]:
     """Measure the code that a graph makes of the images of a split.
 
-    The accuracy of a linear probe, where the data has labels; the units of the code that vary with
-    the image; and where the code is sparse, how much of it is silent.
+    The units of the code that vary with the image; where the code is sparse, how much of it is
+    silent; and where the data has labels, the accuracy of a linear probe and how many of the
+    nearest training images are of the class of each image.
     """
     codes = encode(model, graph, store.splits[split]["image"])
     variance = codes.astype(np.float64).var(axis=0)
@@ -77,6 +79,15 @@ def measure_code(model: Model, graph: str, store: Store, split: str) -> Iterator
                 "weight_decay": WEIGHT_DECAY, "training_images": len(rows),
             },
         )  # fmt: skip
+        distance = "hamming" if is_binary(learnt_from) else "cosine"
+        share = precision_of_search(
+            learnt_from, store.splits["train"]["label"][rows],
+            codes, store.splits[split]["label"], distance,
+        )  # fmt: skip
+        yield mean_of_items(
+            f"precision_at_{FOUND}", share, better="highest", graph=graph,
+            protocol={"distance": distance, "searched_images": len(rows)},
+        )  # fmt: skip
 
 
 def encode(model: Model, graph: str, images: NDArray[np.uint8]) -> Codes:
@@ -88,6 +99,37 @@ def encode(model: Model, graph: str, images: NDArray[np.uint8]) -> Codes:
         numbers = to_values(pixels, *(port.range or (-1.0, 1.0)))
         parts.append(run_graph(model, graph, {port.name: numbers})[output])
     return np.concatenate(parts)
+
+
+def is_binary(codes: Codes) -> bool:
+    """Whether a code is bits: no more than two different numbers in all of it."""
+    return bool(((codes == codes.min()) | (codes == codes.max())).all())
+
+
+def precision_of_search(
+    codes: Codes, labels: Classes, queries: Codes, query_labels: Classes, distance: str
+) -> NDArray[np.float64]:
+    """Return which share of the `FOUND` nearest codes (N, units) is of the class of each query.
+
+    The distance is ``hamming``, the number of bits that differ, or ``cosine``. Of codes that are as
+    far, the earlier is taken.
+    """
+
+    def directions(each: Codes) -> Codes:
+        each = each - (codes.min() + codes.max()) / 2 if distance == "hamming" else each
+        norms = np.linalg.norm(each, axis=1, keepdims=True)
+        return np.asarray(each / np.maximum(norms, 1e-12), np.float32)
+
+    there, shares = directions(codes), []
+    for start in range(0, len(queries), AT_ONCE):
+        likeness = (
+            directions(queries[start : start + AT_ONCE]) @ there.T
+        )  # of bits: all of one norm
+        nearest = np.argsort(-likeness.round(6), axis=1, kind="stable")[:, :FOUND]
+        right = np.asarray(labels)[nearest] == query_labels[start : start + AT_ONCE, None]
+        shares.append(right.mean(axis=1))
+    found: NDArray[np.float64] = np.concatenate(shares)
+    return found
 
 
 def probe(

@@ -195,6 +195,37 @@ def traversal(
     return View(np.concatenate(rows), len(offsets), tuple(names), captions, facts)
 
 
+def filters(space: LatentSpace, codes: Array, count: int, context: Arrays) -> View:
+    """Return what each unit of the code adds to the picture of the mean code, a square a unit.
+
+    Grey is nothing, white brighter, black darker, on a scale of each unit's own. A unit is moved
+    from two standard deviations below its mean to two above; one that never moves is grey. Where a
+    code is maps, a unit is the middle of one. Of a linear decoder these are its weights.
+
+    Args:
+        space: with a decoder.
+        codes: of data, (N, D).
+        count: units, evenly from all of them.
+        context: as `LatentSpace.contexts` draws it.
+    """
+    assert space.decoder is not None
+    shape = [int(size) for size in space.decoder.code.shape[1:]]
+    middle = np.ravel_multi_index([size // 2 for size in shape[1:]], shape[1:]) if shape[1:] else 0
+    places = np.arange(shape[0]) * (space.size // shape[0]) + int(middle)
+    places = places[np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)]
+    check_size(space, 2 * len(places))
+    centre, spread = codes.mean(axis=0), codes.std(axis=0)
+    moves = np.zeros((len(places), space.size))
+    moves[np.arange(len(places)), places] = 2 * spread[places]
+    above, below = (space.decode(centre + sign * moves, context) for sign in (1, -1))
+    change = above.astype(np.int16) - below
+    greatest = np.abs(change).max(axis=(1, 2, 3), keepdims=True)
+    shown = (127.5 + 127.5 * change / np.maximum(greatest, 1)).round().astype(np.uint8)
+    columns = max(1, int(np.ceil(np.sqrt(len(places)))))
+    still = int((greatest == 0).sum())
+    return View(shown, columns, facts={"units": places.tolist(), "without_effect": still})
+
+
 def mean_change(row: Pixels) -> float:
     """Return the mean difference of the first and last of some pictures, in grey levels of 255."""
     return float(np.abs(row[-1].astype(np.int16) - row[0]).mean())

@@ -154,6 +154,22 @@ class ImagePool(nn.Module):
         return torch.stack(given).to(images.dtype)
 
 
+@torch.no_grad()
+def gather_rows(rows: Tensor) -> Tensor:
+    """Return the rows of all devices, (ranks · N, …), in one order on each; alone, those given.
+
+    For what a model keeps beside its parameters and must be the same on every device, such as a
+    codebook that follows the mean of the batch. Each device must bring as many rows; no gradient
+    goes through.
+    """
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not distributed or torch.distributed.get_world_size() == 1:
+        return rows.detach()
+    parts = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, rows.detach().contiguous())
+    return torch.cat(parts)
+
+
 def constant(done: float) -> float:
     """Return 1 throughout."""
     del done
