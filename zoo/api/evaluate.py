@@ -71,10 +71,11 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
         from zoo.api.extractors import find_extractor
         from zoo.evaluation.evaluate import evaluate as measure
 
-    store, chosen = open_held_out(trained, source_for(trained, place, log), fit, split, log)
+    source = source_for(trained, place, log)
+    store, chosen = open_held_out(trained, source, fit, split, log)
     found = measure(
         trained, store, chosen,
-        partial(find_extractor, extractor, log=log, target=target, place=place),
+        partial(find_extractor, extractor, log=log, target=target, place=place or source.reference),
         families=metrics, samples=samples, seeds=seeds, importance_samples=importance_samples,
     )  # fmt: skip
     if not (found.metrics or found.measurements or found.pairs):
