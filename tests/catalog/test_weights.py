@@ -69,7 +69,7 @@ def test_the_recipe_is_a_training_of_the_model(name: str) -> None:
 def test_the_list_says_what_is_ready() -> None:
     ready = [name for row in zoo_json("list") for name in row["published"]]
     assert sorted(ready) == sorted(ROWS)
-    assert re.search(r"^ *classifier .* published, classifier-mnist ", zoo("list").stdout, re.M)
+    assert re.search(r"^ *classifier .* 2 published ", zoo("list").stdout, re.M)
 
 
 def test_weights_are_shown_and_taken_by_their_name(

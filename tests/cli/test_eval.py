@@ -43,10 +43,13 @@ def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_HOME", str(place / "home"))
 
 
-def test_without_a_classifier_of_the_data_the_next_command_is_one_that_trains_it() -> None:
+def test_without_a_classifier_of_the_data_the_next_command_is_one_that_trains_it(
+    place: Path,
+) -> None:
     said = error_of("eval", "dcgan", code=3, error="no-classifier")
-    assert "zoo train classifier --data stripes" in said
-    assert "zoo eval dcgan --data stripes --extractor RUN" in said
+    data = (place / "stripes").resolve()
+    assert f"zoo train classifier --data {data}" in said
+    assert f"zoo eval dcgan --data {data} --extractor RUN" in said
     said = error_of("eval", "dcgan", "--extractor", "dcgan", code=2, error="does-not-apply")
     assert "dcgan" in said
     said = error_of("eval", "dcgan", "--extractor", "classifer", code=3, error="target-not-found")

@@ -83,14 +83,15 @@ def evaluate(  # noqa: PLR0913 - all but one by name, and each has its own defau
         from zoo.api.extractors import find_extractor
         from zoo.evaluation.evaluate import evaluate as measure
 
-    store, chosen = open_held_out(trained, source_for(trained, place, log), fit, split, log)
+    source = source_for(trained, place, log)
+    store, chosen = open_held_out(trained, source, fit, split, log)
     if nearest is not None:
         from zoo.evaluation.samples import nearest_page
 
         write_png(Path(nearest), nearest_page(trained, store))
     found = measure(
         trained, store, chosen,
-        partial(find_extractor, extractor, log=log, target=target, place=place),
+        partial(find_extractor, extractor, log=log, target=target, place=place or source.reference),
         families=metrics, samples=samples, seeds=seeds, importance_samples=importance_samples,
         binarise=binarise,
     )  # fmt: skip

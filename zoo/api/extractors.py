@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ def find_extractor(
         store: the data.
         log: called with a line.
         target: what is measured, for the error.
-        place: name or path of the data as the user gave it, for the error.
+        place: name or path of the data, for the error.
 
     Raises:
         UsageError: the data has no labels, or the model that was named tells no classes of it.
@@ -107,8 +108,8 @@ def _read(path: Path, store: Store) -> Extractor:
 
 def _no_extractor(store: Store, target: Target, place: str | None) -> NotFoundError:
     """Return the error for data that no published weights classify."""
-    word = target.name if isinstance(target, LoadedModel) else target_word(target)
-    data = place or store.spec.name
+    word = shlex.quote(target.name if isinstance(target, LoadedModel) else target_word(target))
+    data = shlex.quote(place or store.spec.name)
     models = [entry.name for entry in _classifiers()]
     train = f"zoo train {models[0] if models else 'MODEL'} --data {data}"
     return NotFoundError(

@@ -81,8 +81,8 @@ def _weights_here(entry: ModelEntry) -> list[str]:
 
 
 def _weights_in_words(entry: ModelEntry) -> str:
-    others = [name for name in _weights_here(entry) if name != entry.name]
-    return ", ".join(["published"] * (len(_weights_here(entry)) > len(others)) + others)
+    count = len(_weights_here(entry))
+    return f"{count} published" if count > 1 else "published" * count
 
 
 @click.command("show")
