@@ -1,7 +1,7 @@
 """Export and measure all published weights, and write docs/results.md from what was measured.
 
     python tools/results.py [NAME…]      measure these again, or all; compare; write the document
-    python tools/results.py --write      write the document alone
+    python tools/results.py --print      print the document, and measure and write nothing
 
 Each set of published weights has a folder below ``exports/``, which `zoo export NAME --onnx --half
 --card` writes. A number that has left the spread of the committed ``evaluation.json`` is printed,
@@ -43,11 +43,14 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, compare and write."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("names", nargs="*", metavar="NAME")
-    options.add_argument("--write", action="store_true", help="write the document alone")
+    options.add_argument("--print", action="store_true", help="print the document alone")
     asked = options.parse_args(arguments)
     rows = tomllib.loads((ROOT / "registry.toml").read_text())["weights"]
+    if asked.print:
+        sys.stdout.write(document(rows))
+        return 0
     changed = False
-    for name in () if asked.write else asked.names or rows:
+    for name in asked.names or rows:
         changed |= measure(name)
     write_text(DOCUMENT, document(rows))
     return int(changed)
@@ -87,11 +90,13 @@ def differences(before: EvaluationRecord, now: EvaluationRecord) -> Iterator[str
 def document(rows: Mapping[str, Any]) -> str:
     """Return the document of all weights that were measured."""
     published = tomllib.loads(PUBLISHED.read_text())
-    lines = [HEAD]
-    for name, row in sorted(rows.items()):
-        record = read_evaluation(EXPORTS / name)
+    records = {name: read_evaluation(EXPORTS / name) for name in sorted(rows)}
+    lines = [HEAD, "| weights | trained on, and how good they are |", "|---|---|"]
+    lines += [f"| [{name}](#{name}) | {rows[name]['summary']} |" for name in records]
+    lines.append("")
+    for name, record in records.items():
         if record is not None:
-            lines += section(name, row, record, published.get(name, []))
+            lines += section(name, rows[name], record, published.get(name, []))
     return "\n".join(lines)
 
 

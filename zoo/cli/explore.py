@@ -11,7 +11,7 @@ import click
 
 from zoo.cli import arguments
 from zoo.cli.command import Verbs
-from zoo.cli.output import print_json
+from zoo.cli.output import picture_or_movement, png_path, print_json
 from zoo.errors import UsageError
 from zoo.messages import say
 
@@ -145,7 +145,7 @@ def draw_map(
     from zoo.exploration.maps import latent_map, save_map
     from zoo.grids import legible
 
-    output = _png(output, "map.png")
+    output = png_path(output, "map.png")
     importlib.import_module("matplotlib")  # before anything is encoded
     found = _open(output=output, **options)
     graph = found.encoder("a map")
@@ -185,7 +185,7 @@ def draw_manifold(side: int, output: Path | None, as_json: bool, **options: Any)
     from zoo.exploration.directions import find_plane
     from zoo.exploration.views import manifold
 
-    output = _png(output, "manifold.png")
+    output = png_path(output, "manifold.png")
     found = _open(output=output, **options)
     found.decoder("a manifold")
     context = found.context()
@@ -225,7 +225,7 @@ def interpolate(
     from zoo.cli.exploring import read_ends
     from zoo.exploration.views import interpolation
 
-    output, is_movement = _picture_or_movement(output, "interpolate.png")
+    output, is_movement = picture_or_movement(output, "interpolate.png")
     first, last = read_ends(words, start, end, options["seed"])
     found = _open(output=output, **options)
     port = found.decoder("a path").code
@@ -272,7 +272,7 @@ def arithmetic(
     """
     from zoo.exploration.views import arithmetic as calculate
 
-    output = _png(output, "arithmetic.png")
+    output = png_path(output, "arithmetic.png")
     found = _open(output=output, **options)
     found.decoder("arithmetic")
     groups = found.group(a), found.group(b), found.group(c)
@@ -315,7 +315,7 @@ def traverse(
     from zoo.cli.exploring import read_dims
     from zoo.exploration.views import choose_directions, single_dimensions, traversal
 
-    output, is_movement = _picture_or_movement(output, "traverse.png")
+    output, is_movement = picture_or_movement(output, "traverse.png")
     if dims is not None and principal:
         raise UsageError("--dims or --principal, not both", code="conflicting-options")
     found = _open(output=output, **options)
@@ -348,7 +348,7 @@ def draw_filters(count: int, output: Path | None, as_json: bool, **options: Any)
     """
     from zoo.exploration.views import filters
 
-    output = _png(output, "filters.png")
+    output = png_path(output, "filters.png")
     found = _open(output=output, **options)
     found.round_trip("a page of filters")
     view = filters(found.space, found.reference, count, found.context())
@@ -385,7 +385,7 @@ def neighbours(
     from zoo.exploration.views import neighbours as show
     from zoo.pictures import fit_all
 
-    output = _png(output, "neighbours.png")
+    output = png_path(output, "neighbours.png")
     found = _open(output=output, **options)
     found.encoder("a search for neighbours")
     labels = None
@@ -418,21 +418,6 @@ def _found(
         if classes is not None:
             rows[-1]["classes"] = classes[near].tolist()
     return rows
-
-
-def _png(output: Path | None, usual: str) -> Path:
-    """Return where a picture goes; `UsageError` if that is no .png file."""
-    output = output or Path(usual)
-    if output.suffix.lower() == ".png" and not output.is_dir():
-        return output
-    raise UsageError(f"-o {output}: this view is a picture", hint=f"-o {usual}", code="bad-output")
-
-
-def _picture_or_movement(output: Path | None, usual: str) -> tuple[Path, bool]:
-    """Return where a view goes, and whether that is a movement, by the ending of its name."""
-    if output is None or output.suffix.lower() != ".webp" or output.is_dir():
-        return _png(output, usual), False
-    return output, True
 
 
 def _write(

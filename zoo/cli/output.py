@@ -1,4 +1,4 @@
-"""What verbs print on stdout: tables, JSON and texts."""
+"""What verbs print on stdout: tables, JSON and texts; and where their pictures go."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
+
+from zoo.errors import UsageError
 
 IN_ASCII = str.maketrans(
     {"≥": ">=", "≤": "<=", "×": "x", "…": "...", "─": "-"}
@@ -119,3 +122,18 @@ def _printable(cell: object) -> str:
     except UnicodeEncodeError:
         text = text.translate(IN_ASCII)
     return text.encode(encoding, "replace").decode(encoding)
+
+
+def png_path(output: Path | None, usual: str) -> Path:
+    """Return where a picture goes; `UsageError` if that is no .png file."""
+    output = output or Path(usual)
+    if output.suffix.lower() == ".png" and not output.is_dir():
+        return output
+    raise UsageError(f"-o {output}: this view is a picture", hint=f"-o {usual}", code="bad-output")
+
+
+def picture_or_movement(output: Path | None, usual: str) -> tuple[Path, bool]:
+    """Return where a view goes, and whether that is a movement, by the ending of its name."""
+    if output is None or output.suffix.lower() != ".webp" or output.is_dir():
+        return png_path(output, usual), False
+    return output, True
