@@ -20,8 +20,9 @@ In the end the codes of all images together, q(z) = ∫ q(z|x) p(x) dx (eq. 1), 
              further numbers are N(0, 1). D is given y beside z, z' is drawn for the classes of
              the batch, and so each class takes the place of its own (section 2.3, all labelled).
 
-Departures from the paper: cross-entropy instead of the squared error; layer normalisation in encoder
-and decoder; Adam instead of gradient descent with momentum; the encoder minimises -log D(z), so that its gradient does not vanish.
+Departures from the paper: cross-entropy instead of the squared error; layer normalisation in
+encoder and decoder; Adam instead of gradient descent with momentum; the encoder minimises
+-log D(z), so that its gradient does not vanish.
 """
 
 from __future__ import annotations
