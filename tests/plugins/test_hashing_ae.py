@@ -29,6 +29,7 @@ def test_the_term_is_the_equation_with_its_noise() -> None:
     (update,) = model.training_step({"image": image})
     torch.manual_seed(5)
     f = model.encoder(image)
+    f = f - f.sum(dim=0) / 8
     h = 1 / (1 + torch.exp(-(f + 3.0 * torch.randn(8, 12))))
     error = binary_cross_entropy_with_logits(model.decoder(h), (image + 1) / 2, reduction="sum")
     assert update.terms["reconstruction"].item() == pytest.approx(error.item() / 8, rel=1e-5)
@@ -37,9 +38,19 @@ def test_the_term_is_the_equation_with_its_noise() -> None:
 def test_codes_are_bits_of_the_sign() -> None:
     model, image = build(), clothes(50)
     with torch.no_grad():
-        code, f = model.encode(image), model.encoder(image)
+        model.mean.copy_(torch.randn(12) / 10)
+        code, f = model.encode(image), model.encoder(image) - model.mean
     assert set(code.unique().tolist()) == {0.0, 1.0}
     assert torch.equal(code.bool(), f > 0)
+
+
+def test_bits_are_1_for_half_of_the_images() -> None:
+    model = build(lr=5e-3)
+    list(train(model, clothes(300), steps=150, batch_size=50))
+    with torch.no_grad():
+        share = model.encode(clothes(300)).mean(dim=0)
+    assert share.min() > 0.2
+    assert share.max() < 0.8
 
 
 def test_entropy_is_that_of_a_coin_in_bits() -> None:

@@ -20,8 +20,9 @@ In the end the codes of all images together, q(z) = ∫ q(z|x) p(x) dx (eq. 1), 
              further numbers are N(0, 1). D is given y beside z, z' is drawn for the classes of
              the batch, and so each class takes the place of its own (section 2.3, all labelled).
 
-Departures from the paper: cross-entropy instead of the squared error; Adam instead of gradient
-descent with momentum; the encoder minimises -log D(z), so that its gradient does not vanish.
+Departures from the paper: cross-entropy instead of the squared error; layer normalisation in
+encoder and decoder; Adam instead of gradient descent with momentum; the encoder minimises
+-log D(z), so that its gradient does not vanish.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ from zoo import (
     Update,
     UsageError,
     mlp,
-    one_cycle,
     option,
     pixel_mse,
     psnr,
@@ -71,9 +71,12 @@ class AdversarialAutoencoderConfig:
         "normal", "p(z); the mixture needs classes, and at least two numbers in z"
     )
     radius: float = option(4.0, "distance of the mixture's means from the origin", above=0.0)
-    lr: float = option(1e-3, "greatest learning rate of Adam for reconstruction", above=0.0)
+    lr: float = option(1e-3, "learning rate of Adam for reconstruction", above=0.0)
     adversarial_lr: float = option(
-        2e-4, "learning rate of Adam for discriminator and generator; β₁ is 0.5", above=0.0
+        1e-3,
+        "learning rate of Adam for discriminator and generator, β₁ 0.5; far below lr, codes do not "
+        "follow the prior",
+        above=0.0,
     )
 
 
@@ -82,7 +85,7 @@ class Encoder(nn.Module):
 
     def __init__(self, sizes: tuple[int, ...], latent_size: int, *, noisy: bool) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Flatten(), *mlp(*sizes))
+        self.body = nn.Sequential(nn.Flatten(), *mlp(*sizes, layer_norm=True))
         self.mu = nn.Linear(sizes[-1], latent_size)
         self.logvar = nn.Linear(sizes[-1], latent_size) if noisy else None
 
@@ -107,7 +110,7 @@ class AdversarialAutoencoder(Model):
         self.encoder = Encoder(sizes, latent, noisy=config.posterior == "gaussian")
         decoder = (latent, *reversed(config.hidden))
         self.decoder = nn.Sequential(  # z -> logits of the pixels
-            *mlp(*decoder),
+            *mlp(*decoder, layer_norm=True),
             nn.Linear(decoder[-1], data.image.pixels),
             nn.Unflatten(1, data.image.image_shape),
         )
@@ -122,7 +125,7 @@ class AdversarialAutoencoder(Model):
             torch.optim.Adam, lr=self.config.adversarial_lr, betas=(0.5, 0.999), fused=True
         )
         return {
-            "autoencoder": Player([self.encoder, self.decoder], adam, one_cycle),
+            "autoencoder": Player([self.encoder, self.decoder], adam),
             "discriminator": Player(
                 [self.discriminator], adversarial, loss_at_random_guess=2 * log(2)
             ),

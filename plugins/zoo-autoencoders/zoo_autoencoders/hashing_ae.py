@@ -13,11 +13,13 @@ nearly bits. Afterwards
     bits(x) = 1 where f(x) > 0, else 0
 Similar pictures have codes that differ in few bits (Hamming distance): an address in a memory.
 
-A bit is worth most where it is 1 for half of the pictures; `bit_entropy` is the mean over the bits
-of the entropy of that share, at most 1.
+A bit is worth most where it is 1 for half of the pictures. So f(x) has the mean 0 over the batch in
+training (of each device), and over a moving average of these means afterwards. `bit_entropy` is the
+mean over the bits of the entropy of the share of ones, at most 1.
 
-Departures from the paper: no Boltzmann machines in the beginning; noise is drawn anew in each step
-instead of once for each picture; Adam with a one-cycle rate instead of conjugate gradients.
+Departures from the paper: the mean 0; no Boltzmann machines in the beginning, but layer
+normalisation; noise is drawn anew in each step instead of once for each picture; Adam with a
+one-cycle rate instead of conjugate gradients.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ from zoo import (
     pixel_mse,
     psnr,
 )
+
+DECAY = 0.98  # of the moving average of the mean m, a step
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,15 @@ class HashingAutoencoder(Model):
     def __init__(self, config: HashingAutoencoderConfig, data: DataSpec) -> None:
         super().__init__(config, data)
         sizes = (data.image.pixels, *config.hidden, config.bits)
-        self.encoder = nn.Sequential(  # x -> f(x), the input of the units of the code
-            nn.Flatten(), *mlp(*sizes[:-1]), nn.Linear(sizes[-2], sizes[-1])
+        self.encoder = nn.Sequential(  # x -> f(x) + m, the input of the units of the code
+            nn.Flatten(),
+            *mlp(*sizes[:-1], layer_norm=True),
+            nn.Linear(sizes[-2], sizes[-1], bias=False),
         )
+        self.mean: Tensor
+        self.register_buffer("mean", torch.zeros(config.bits))
         self.decoder = nn.Sequential(  # h -> logits of the pixels
-            *mlp(*reversed(sizes[1:])),
+            *mlp(*reversed(sizes[1:]), layer_norm=True),
             nn.Linear(sizes[1], data.image.pixels),
             nn.Unflatten(1, data.image.image_shape),
         )
@@ -91,6 +99,9 @@ class HashingAutoencoder(Model):
     def training_step(self, batch: Mapping[str, Tensor]) -> Iterator[Update]:
         image = batch["image"]
         f = self.encoder(image).float()
+        mean = f.mean(dim=0)
+        self.mean.lerp_(mean.detach(), 1 - DECAY)
+        f = f - mean
         h = torch.sigmoid(f + self.config.sigma * torch.randn_like(f))
         x = (image + 1) / 2
         error = binary_cross_entropy_with_logits(self.decoder(h).float(), x, reduction="none")
@@ -108,7 +119,7 @@ class HashingAutoencoder(Model):
 
     def encode(self, image: Tensor) -> Tensor:
         """Return bits(x), each 0 or 1, (N, bits)."""
-        f: Tensor = self.encoder(image)
+        f: Tensor = self.encoder(image) - self.mean
         return (f > 0).float()
 
     def decode(self, code: Tensor) -> Tensor:
