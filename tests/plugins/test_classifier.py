@@ -136,13 +136,13 @@ def test_zoo_run_tells_the_class_of_a_picture(
     monkeypatch.chdir(exported)
     (file,) = Path("out").glob("*.classify.onnx")
     lines = zoo("run", str(file), "a.png").stdout.splitlines()
-    shares = [float(line.rstrip("%").split()[-1]) for line in lines]
-    assert len(lines) == 10
+    shares = [float(line.rstrip("%").split()[-1]) for line in lines[:5]]
     assert shares == sorted(shares, reverse=True)
-    assert sum(shares) == pytest.approx(100, abs=0.1)
+    assert 50 < sum(shares) <= 100.05
+    assert lines[5:] == ["and 5 other classes"]
     both = zoo("run", str(file), "a.png", "b.png").stdout.splitlines()
-    assert both[:11] == ["a", *lines]
-    assert both[11:13] == ["", "b"]
+    assert both[:7] == ["a", *lines]
+    assert both[7:9] == ["", "b"]
     facts = zoo_json("run", str(file), "a.png", "b.png")
     assert facts["names"] == ["a", "b"]
     assert facts["classes"][3] == "dress"
@@ -150,6 +150,7 @@ def test_zoo_run_tells_the_class_of_a_picture(
     assert values.shape == (2, 10)
     best = facts["classes"][values[0].argmax()]
     assert lines[0].startswith(best)
+    assert lines[0].endswith(f"{values[0].max():.2%}")
     zoo("run", str(file), "a.png", "b.png", "-o", "table.csv")
     heading, *rows = Path("table.csv").read_text().splitlines()
     assert heading.split(",") == facts["classes"]

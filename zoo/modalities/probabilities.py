@@ -8,7 +8,7 @@ from zoo.modalities.base import Array
 from zoo.modalities.values import Values
 from zoo.ports import Port
 
-MOST_LINES = 10  # classes that are printed of a row, the likeliest first
+MOST_LINES = 5  # classes that are printed of a row, the likeliest first
 
 
 class Probabilities(Values):
