@@ -1,10 +1,11 @@
 """Publish the weights of a finished run, in 16 bits, with the recipe that made them.
 
-    python tools/publish.py RUN [--name NAME]
+    python tools/publish.py RUN [--name NAME] [--leave-out NETWORK]...
 
 writes ``plugins/zoo-weights/zoo_weights/DISTRIBUTION/NAME.safetensors`` and
 ``recipes/NAME.toml``, and prints the row for ``registry.toml``, whose summary is still to be
-written. NAME is the model's name unless given: a model may have several published weights.
+written. NAME is the model's name unless given: a model may have several published weights. A
+network that no graph uses, such as a discriminator, can be left out.
 `zoo train --config recipes/NAME.toml` makes the run again.
 """
 
@@ -15,29 +16,31 @@ import hashlib
 import os
 import shutil
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from zoo.atomic import write_bytes
-from zoo.model.weights import read_identity
+from zoo.identity import METADATA_KEY, to_text
+from zoo.model.weights import read_header, read_identity
 from zoo.training.run import RunInfo, find_run
 
 ROOT = Path(__file__).parents[1]
 GREATEST_HALF = 60_000.0  # float16 ends at 65,504
 
 
-def main(word: str, name: str | None = None) -> None:
-    """Publish one run under a name, that of the model when none is given."""
+def main(word: str, name: str | None = None, left_out: Sequence[str] = ()) -> None:
+    """Publish one run under a name, that of the model when none is given, without some networks."""
     run = find_run(word)
     identity = read_identity(run.weights)
     name = name or identity.model
     folder = ROOT / "plugins/zoo-weights/zoo_weights" / identity.distribution
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.safetensors"
-    body = in_half(run.weights)
+    body = in_half(run.weights, left_out)
     write_bytes(file, body)
     shutil.copyfile(run.path / "config.toml", ROOT / "recipes" / f"{name}.toml")
     digest = hashlib.sha256(body).hexdigest()
@@ -63,23 +66,25 @@ def trained_in(info: RunInfo) -> str:
     )
 
 
-def in_half(path: Path) -> bytes:
-    """Return a weight file with its matrices and kernels in 16 bits, and the same header.
+def in_half(path: Path, left_out: Sequence[str] = ()) -> bytes:
+    """Return a weight file with its matrices and kernels in 16 bits, without some networks.
 
     Biases, factors and statistics of normalisation are few, and keep their 32 bits.
     """
-    with safe_open(path, "pt") as opened:
-        metadata = opened.metadata()
-    tensors = load_file(path)
+    header = replace(read_header(path), left_out=tuple(left_out))
+    tensors = {
+        key: each for key, each in load_file(path).items() if key.partition(".")[0] not in left_out
+    }
     for key, each in tensors.items():
         if each.dtype == torch.float32 and each.ndim > 1 and each.abs().max() < GREATEST_HALF:
             tensors[key] = each.half()
-    return save(tensors, metadata)
+    return save(tensors, {METADATA_KEY: to_text(header)})
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run")
     parser.add_argument("--name", help="of the weights [that of the model]")
+    parser.add_argument("--leave-out", action="append", default=[], metavar="NETWORK")
     given = parser.parse_args()
-    main(given.run, given.name)
+    main(given.run, given.name, given.leave_out)

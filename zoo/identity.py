@@ -70,6 +70,8 @@ class WeightHeader:
     """The record in a weight file."""
 
     identity: Identity
+    # networks whose tensors the file leaves out, such as a discriminator: no graph uses them
+    left_out: tuple[str, ...] = ()
     schema: Schema = SCHEMA
 
 

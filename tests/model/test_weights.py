@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import struct
 from collections.abc import Callable
@@ -13,11 +14,20 @@ import pytest
 import safetensors.torch
 import torch
 
+from tests.conftest import PROJECT
 from tests.errors import raises
 from zoo.catalog.lookup import find_model, load_class
 from zoo.errors import NotFoundError, PluginError, ZooError
 from zoo.identity import Identity
-from zoo.model.weights import describe, load_weights, read_identity, save_weights
+from zoo.model.weights import (
+    describe,
+    load_weights,
+    read_identity,
+    read_tensors,
+    save_weights,
+    tensors_as_bytes,
+)
+from zoo.options import configure
 from zoo.ports import DataSpec
 from zoo.records import to_plain, typed
 
@@ -178,3 +188,28 @@ def test_a_million_names_are_refused_before_tensors_are_read(tmp_path: Path) -> 
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     with raises(NotFoundError, "damaged-weights", path):
         load_weights(path)
+
+
+def test_networks_that_no_graph_uses_can_be_left_out_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(PROJECT / "tools")
+    publish = importlib.import_module("publish")
+    data = DataSpec.of_images("clothes", 1, 28, 28)
+    entry = find_model("gan")
+    model = load_class(entry)(configure(load_class(entry).Config, {}), data)
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_weights(whole, model, describe(model, entry))
+    half.write_bytes(publish.in_half(whole, ["discriminator"]))
+    assert half.stat().st_size < whole.stat().st_size / 2
+    trained = load_weights(half)
+    assert trained.left_out == ("discriminator",)
+    for name, parameter in trained.model.named_parameters():
+        assert parameter.isnan().all() == name.startswith("discriminator."), name
+    # what is missing without being listed is an error
+    half.write_bytes(publish.in_half(whole))
+    tensors, metadata = read_tensors(half)
+    fewer = {key: each for key, each in tensors.items() if not key.startswith("generator.")}
+    half.write_bytes(tensors_as_bytes(fewer, metadata))
+    with pytest.raises(NotFoundError, match="lacks tensor 'generator"):
+        load_weights(half)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -174,12 +175,14 @@ def validation_metrics(trained: Trained, store: Store, split: str) -> tuple[dict
     """Return the model's own metrics, averaged over the images of a split, and their number.
 
     Of two domains, as many images are taken as the smaller one has. The metrics are empty if the
-    model declares none.
+    model declares none; those of networks that the weight file leaves out are missing.
     """
     images = store.splits[split]
     size = evaluation_batch(trained.model.data)
     batches = in_order(images, store.spec, size, device_of(trained.model))
     metrics = mean_metrics(trained.model, batches)
+    if trained.left_out:  # what networks say that the file does not hold
+        metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}
     return metrics, common_rows(images)
 
 

@@ -257,7 +257,7 @@ class SessionFunction:
         return returned if len(returned) > 1 else returned[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SubstitutedModel(Trained):
     """A trained model whose graphs are exported files."""
 
@@ -288,7 +288,9 @@ def substitute_graphs(trained: Trained, sessions: Mapping[str, Session]) -> Subs
         graphs[name] = replace(graphs[name], function=functions[name])
     vars(model)["graphs"] = lambda: graphs
     in_order = {name: functions[name] for name in graphs if name in functions}
-    return SubstitutedModel(model, trained.identity, trained.path, in_order)
+    return SubstitutedModel(
+        model, trained.identity, trained.path, trained.left_out, functions=in_order
+    )
 
 
 def _place(function: Callable[..., Any]) -> tuple[nn.Module | None, str]:

@@ -5,6 +5,7 @@ Nothing else is needed to build the model again: `load_weights` takes a path and
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.atomic import write_bytes
 from zoo.catalog.lookup import ModelEntry, find_model, load_class
@@ -42,11 +43,16 @@ def no_assets(entry: ModelEntry) -> Mapping[str, Path]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with its trained weights, in evaluation mode, and the identity in its file."""
+    """A model with its trained weights, in evaluation mode, and the identity in its file.
+
+    The parameters of networks that the file leaves out are NaN, so that nothing computes with them
+    unseen.
+    """
 
     model: Model
     identity: Identity
     path: Path
+    left_out: tuple[str, ...] = ()
 
 
 def describe(
@@ -143,7 +149,8 @@ def load_weights(path: Path, find_assets: FindAssets = no_assets) -> Trained:
         PluginError: no installed plugin provides the model.
     """
     check_listed(path)
-    identity = read_identity(path)
+    header = read_header(path)
+    identity = header.identity
     entry = installed_model_of(identity, path)
     model_class = load_class(entry)
     note = other_version(identity, entry) or "the file is damaged"
@@ -167,12 +174,17 @@ def load_weights(path: Path, find_assets: FindAssets = no_assets) -> Trained:
             cause=note,
             code="weights-do-not-fit",
         ) from problem
+    expected = {key: shape for key, shape in expected.items()
+                if key.partition(".")[0] not in header.left_out}  # fmt: skip
     _check_shapes(path, look(path).shapes, expected, note)
     model = build(model_class, config, identity.data, assets)
     tensors, _ = read_tensors(path)
     _check_values(path, tensors, own_tensors(model), note)
-    model.load_state_dict(tensors, strict=False)  # the shapes are those of all but assets
-    return Trained(model.eval(), identity, path)
+    model.load_state_dict(tensors, strict=False)  # the shapes are those of all that is in the file
+    for name, parameter in model.named_parameters():
+        if name.partition(".")[0] in header.left_out:
+            nn.init.constant_(parameter, math.nan)
+    return Trained(model.eval(), identity, path, header.left_out)
 
 
 @torch.no_grad()
@@ -244,10 +256,19 @@ def _first_names(names: Iterable[str], most: int = 6) -> str:
 
 
 def read_identity(path: Path) -> Identity:
-    """Read what a weight file says of itself, without reading its tensors.
+    """Read what a weight file says of the model, without reading its tensors.
 
     Raises:
         NotFoundError: the file is missing, damaged or not the zoo's.
+    """
+    return read_header(path).identity
+
+
+def read_header(path: Path) -> WeightHeader:
+    """Read all that a weight file says of itself, without reading its tensors.
+
+    Raises:
+        NotFoundError: as `read_identity` does.
     """
     metadata = look(path).metadata
     if METADATA_KEY not in metadata:
@@ -257,7 +278,7 @@ def read_identity(path: Path) -> Identity:
             code="damaged-weights",
         )
     try:
-        return from_text(metadata[METADATA_KEY], WeightHeader).identity
+        return from_text(metadata[METADATA_KEY], WeightHeader)
     except ValueError as problem:
         raise damaged(path, str(problem)) from None
 
