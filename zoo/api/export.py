@@ -48,11 +48,12 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
     max_quality_loss: float | None = None,
     data: str | os.PathLike[str] | None = None,
     fit: Fit | None = None,
+    web: bool = False,
     log: Log | None = say,
 ) -> Bundle:
     """Write every graph of a trained model as an ONNX file that was compared with the model.
 
-    As ``zoo export --onnx`` does.
+    As ``zoo export --onnx`` and ``--web`` do.
 
     Args:
         target: what `zoo.load` takes or returned, of weights.
@@ -69,6 +70,7 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
         max_quality_loss: refuse smaller files that lose more, in percent; 5, when not given.
         data: pictures for smaller files; what the run was trained on, when not given.
         fit: how pictures of other proportions are brought to the size.
+        web: write a page as well, one HTML file that runs the files in a browser.
         log: takes messages; on stderr, when not given; None for silence.
 
     Returns:
@@ -85,7 +87,7 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
         target, folder, io=io, opset=opset, batch=batch,
         size=read_size(list(size) if isinstance(size, tuple) else size),
         half=half, half_arithmetic=half_arithmetic, int8=int8, optimise=optimise,
-        max_quality_loss=max_quality_loss, data=data, fit=fit, log=log,
+        max_quality_loss=max_quality_loss, data=data, fit=fit, web=web, log=log,
     )  # fmt: skip
 
 
@@ -118,6 +120,11 @@ def export_target(
             code="conflicting-options",
         )
     _check_form(form)
+    runtime = None
+    if form["web"]:  # first: whether it is there is known at once
+        from zoo.exporting.web_page import find_runtime
+
+        runtime = find_runtime()
     place = None if data is None else os.fspath(data)
     trained = trained_target(target, place, log)
     with extras_named():
@@ -136,6 +143,7 @@ def export_target(
         calibration=calibration,
         compare_metrics=compare_metrics,
         max_loss=MAX_LOSS if max_quality_loss is None else max_quality_loss,
+        web=runtime,
         log=on_step,
     )
 

@@ -20,7 +20,7 @@ from zoo.errors import UsageError, ZooError
 from zoo.messages import say
 
 if TYPE_CHECKING:
-    from zoo.exporting.bundle import Bundle
+    from zoo.exporting.bundle import Bundle, Page
     from zoo.exporting.exporter import ExportedGraph
 
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a container that stops, a terminal that closes
@@ -46,7 +46,12 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 
 @click.command("export")
 @arguments.target_argument
-@click.option("--onnx", "as_onnx", is_flag=True, help="Write ONNX files (the only format so far).")
+@click.option("--onnx", "as_onnx", is_flag=True, help="Write ONNX files.")
+@click.option(
+    "--web",
+    is_flag=True,
+    help="Write a page as well: one HTML file that runs them in a browser, offline.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder to write [exports/MODEL, or exports/RUN for a run].")  # fmt: skip
 @click.option("--io", type=arguments.SuggestingChoice(["float", "uint8"]), default="float",
@@ -68,7 +73,7 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 @click.option("--check", is_flag=True,
               help="TARGET is an exported file or folder: verify it here again.")  # fmt: skip
 @arguments.json_option
-def verb(target: str, as_onnx: bool, check: bool, as_json: bool, **options: Any) -> None:
+def verb(target: str, as_onnx: bool, web: bool, check: bool, as_json: bool, **options: Any) -> None:
     """Export TARGET: a run, @last, a model's latest run, or a .safetensors file.
 
     Every graph becomes an .onnx file that is compared with the model before it takes its name.
@@ -81,23 +86,24 @@ def verb(target: str, as_onnx: bool, check: bool, as_json: bool, **options: Any)
 
     \b
     zoo export @last --onnx
+    zoo export @last --web
     zoo export @last --onnx --io uint8 --batch 1
     zoo export @last --onnx --int8 --max-quality-loss 2
     zoo export --check exports/MODEL
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     if check:
-        if as_onnx or any(value for name, value in options.items() if name != "io"):
+        if as_onnx or web or any(value for name, value in options.items() if name != "io"):
             raise UsageError(
                 "--check takes an exported file or folder and no other option",
                 code="conflicting-options",
             )
         _verify_again(Path(target), as_json=as_json)
         return
-    if not as_onnx:
+    if not (as_onnx or web):
         raise UsageError(
             "which format?", hint=f"zoo export {target} --onnx", code="missing-argument"
         )
-    _export(target, as_json=as_json, **options)
+    _export(target, web=web, as_json=as_json, **options)
 
 
 def _export(
@@ -115,7 +121,7 @@ def _export(
         return
     for line in _report(bundle):
         say(line)
-    click.echo("\n".join(path for path in paths if path.endswith(".onnx")))
+    click.echo("\n".join(path for path in paths if path.endswith((".onnx", ".html"))))
     folder = click.format_filename(bundle.files[0].parent)
     say(f"beside them in {folder}: manifest, weights, references, card")
 
@@ -191,6 +197,8 @@ def _report(bundle: Bundle) -> Iterator[str]:
         names = [name for name, found in bundle.ill_conditioned.items() if tuple(found) == kinds]
         yield (f"note: {', '.join(names)}: on inputs that are {' or '.join(kinds)}, the model "
                "only amplifies rounding errors; compared no closer than these")  # fmt: skip
+    if bundle.page:
+        yield _report_page(bundle.page)
     if bundle.removed:
         yield f"removed {len(bundle.removed)} files of other weights, such as {bundle.removed[0]}"
 
@@ -219,6 +227,18 @@ def _report_graph(name: str, graph: ExportedGraph) -> Iterator[str]:
             f"{name}: {graph.savings.size:.0%} of the plain file's bytes, "
             f"{graph.savings.speed:.2f} times as fast ({rows} at a time, here)"
         )
+
+
+def _report_page(page: Page) -> str:
+    """Return what is known of the page in one line."""
+    size, check = f"page of {page.bytes / 1e6:.1f} MB", page.check
+    if not check.browser:
+        return f"{size}, not checked in a browser: {check.why_not}"
+    greatest = max(figures["greatest"] for figures in check.checks.values())
+    return (
+        f"verified {size} in {check.browser}: greatest difference {greatest:.2g}; "
+        f"first result after {check.seconds:.1f} s"
+    )
 
 
 def _in_words(loss: float | None) -> str:
