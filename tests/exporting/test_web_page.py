@@ -81,7 +81,7 @@ def trained(folder: Path, seed: int = 0) -> Trained:
 
 @pytest.fixture
 def _no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browser, "find_chromium", lambda: None)
+    monkeypatch.setattr(browser, "find_browsers", dict)
 
 
 @pytest.fixture

@@ -198,7 +198,7 @@ def _report(bundle: Bundle) -> Iterator[str]:
         yield (f"note: {', '.join(names)}: on inputs that are {' or '.join(kinds)}, the model "
                "only amplifies rounding errors; compared no closer than these")  # fmt: skip
     if bundle.page:
-        yield _report_page(bundle.page)
+        yield from _report_page(bundle.page)
     if bundle.removed:
         yield f"removed {len(bundle.removed)} files of other weights, such as {bundle.removed[0]}"
 
@@ -229,16 +229,15 @@ def _report_graph(name: str, graph: ExportedGraph) -> Iterator[str]:
         )
 
 
-def _report_page(page: Page) -> str:
-    """Return what is known of the page in one line."""
-    size, check = f"page of {page.bytes / 1e6:.1f} MB", page.check
-    if not check.browser:
-        return f"{size}, not checked in a browser: {check.why_not}"
-    greatest = max(figures["greatest"] for figures in check.checks.values())
-    return (
-        f"verified {size} in {check.browser}: greatest difference {greatest:.2g}; "
-        f"first result after {check.seconds:.1f} s"
-    )
+def _report_page(page: Page) -> Iterator[str]:
+    """Yield what is known of the page, a line for each browser."""
+    size = f"page of {page.bytes / 1e6:.1f} MB"
+    for run in page.check.runs:
+        greatest = max(figures["greatest"] for figures in run.checks.values())
+        yield (f"verified {size} in {run.browser}: greatest difference {greatest:.2g}; "
+               f"first result after {run.seconds:.1f} s")  # fmt: skip
+    if not page.check.runs:
+        yield f"{size}, not checked in a browser: {'; '.join(page.check.why_not)}"
 
 
 def _in_words(loss: float | None) -> str:

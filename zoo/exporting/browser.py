@@ -1,6 +1,6 @@
 """Runs a page in a headless browser on stored reference inputs, and compares what comes out.
 
-It needs the package playwright and a Chromium; without them, a page is not run.
+It needs the package playwright, and Chromium or Firefox; without them, a page is not run.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import importlib.util
 import os
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,8 +31,19 @@ from zoo.runtime.reference import (
 )
 from zoo.runtime.session import Arrays
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Playwright
+    from playwright.sync_api import Page as Tab
+
+# By name of the browser, the programs that it may be, and what else playwright needs to start it.
+PROGRAMS: Mapping[str, Sequence[str]] = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
+    "firefox": ("firefox", "firefox-esr"),
+}
+OPTIONS: Mapping[str, Mapping[str, str]] = {"chromium": {}, "firefox": {"channel": "moz-firefox"}}
+ABROAD = ("http:", "https:", "ws:", "wss:", "ftp:")  # addresses that a page never asks
 SECONDS = 120  # until the first result must be there
+STARTS = 30_000  # milliseconds in which a browser starts
 RUN = """async ([name, feeds]) => {
   const arrays = { float32: Float32Array, int64: BigInt64Array, uint8: Uint8Array };
   for (const feed of Object.values(feeds)) {
@@ -53,39 +65,63 @@ RUN = """async ([name, feeds]) => {
 
 
 @dataclass(frozen=True)
-class PageCheck:
-    """What came of running a page.
+class BrowserRun:
+    """What came of running a page in one browser.
 
     Args:
-        browser: name and version; empty where the page was not run.
-        why_not: why it was not run; empty where it was.
+        browser: name and version.
         seconds: from opening the file to the first result.
-        checks: by graph and output, greatest difference, tolerance, number of examples.
+        checks: by graph and output, greatest and mean difference, what is allowed, and the number
+            of examples.
     """
 
-    browser: str = ""
-    why_not: str = ""
-    seconds: float = 0.0
-    checks: Figures = field(default_factory=dict)
+    browser: str
+    seconds: float
+    checks: Figures
 
 
-def why_no_browser() -> str:
-    """Return why no page can be run here; nothing if one can."""
-    if importlib.util.find_spec("playwright") is None:
-        return "playwright is not installed (pip install playwright)"
-    if find_chromium() is None:
-        return "no Chromium or Chrome is found"
-    return ""
+@dataclass(frozen=True)
+class PageCheck:
+    """What came of running a page in all browsers that are here, and why others did not run it."""
+
+    runs: tuple[BrowserRun, ...]
+    why_not: tuple[str, ...]
 
 
-def find_chromium() -> str | None:
-    """Return the path of Chromium or Chrome."""
-    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+def find_browsers() -> dict[str, str]:
+    """Return the paths of browsers that are installed, by name."""
+    found = {
+        name: next(filter(None, map(shutil.which, each)), "") for name, each in PROGRAMS.items()
+    }
+    return {name: path for name, path in found.items() if path}
 
 
-def arguments() -> list[str]:
-    """Return arguments of Chromium; as root it starts without its sandbox only."""
-    return ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+@contextmanager
+def open_browser(playwright: Playwright, name: str, path: str) -> Iterator[Browser]:
+    """Start a browser without a window, and close it at the end of the block.
+
+    Raises:
+        BrowserError: it cannot be started, or playwright cannot talk to this version.
+    """
+    from playwright.sync_api import Error  # noqa: PLC0415 - not a requirement
+
+    as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # its sandbox does not start then
+    arguments = ["--no-sandbox"] if as_root and name == "chromium" else []
+    try:
+        browser = getattr(playwright, name).launch(
+            executable_path=path, args=arguments, headless=True, timeout=STARTS, **OPTIONS[name]
+        )
+    except Error as problem:
+        reason = " ".join(str(problem).split())[:120]
+        raise BrowserError(f"{name} cannot be driven by this playwright ({reason})") from None
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+class BrowserError(Exception):
+    """A browser that is here cannot be used; says why."""
 
 
 def check_page(
@@ -102,42 +138,57 @@ def check_page(
     Raises:
         ZooError: the page does not start, asks the network for something, or differs.
     """
-    why_not = why_no_browser()
-    if why_not:
-        return PageCheck(why_not=why_not)
+    if importlib.util.find_spec("playwright") is None:
+        return PageCheck((), ("playwright is not installed (pip install playwright)",))
+    browsers = find_browsers()
+    if not browsers:
+        return PageCheck((), ("neither Chromium nor Firefox is found",))
     from playwright.sync_api import Error, sync_playwright  # noqa: PLC0415 - not a requirement
 
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=find_chromium(), args=arguments(), headless=True
-            )
-            tab = browser.new_page()
-            asked: list[str] = []
-            tab.on("request", lambda request: asked.append(request.url))
-            started = time.monotonic()
-            tab.goto(page.resolve().as_uri())
-            tab.wait_for_selector("html[data-ready]", timeout=1000 * SECONDS, state="attached")
-            seconds = time.monotonic() - started
-            problem = tab.locator(".problem")
-            if problem.count():
-                raise _failed(page, problem.inner_text())
-            checks = {
-                f"{entry.graph}/{output}": figures
-                for entry in manifest.files.values()
-                for output, figures in _compare(tab, entry, folder, max_loss).items()
-            }
-            abroad = [url for url in asked if not url.startswith(("blob:", "data:", "file:"))]
-            if abroad:
-                raise _failed(page, f"it asks for {abroad[0][:100]}")
-            version = f"Chromium {browser.version}"
-            browser.close()
-    except Error as problem_of_browser:
-        raise _failed(page, str(problem_of_browser).strip().splitlines()[0]) from None
-    return PageCheck(version, "", seconds, checks)
+    runs, why_not = [], []
+    with sync_playwright() as playwright:
+        for name, path in browsers.items():
+            try:
+                with open_browser(playwright, name, path) as browser:
+                    runs.append(_run(browser, name, page, manifest, folder, max_loss))
+            except BrowserError as problem:
+                why_not.append(str(problem))
+            except Error as problem:
+                raise _failed(page, str(problem).strip().splitlines()[0]) from None
+    return PageCheck(tuple(runs), tuple(why_not))
 
 
-def _compare(tab: Any, entry: ExportedFile, folder: Path, max_loss: float | None) -> Figures:
+def _run(
+    browser: Browser, name: str, page: Path, manifest: Manifest, folder: Path,
+    max_loss: float | None,
+) -> BrowserRun:  # fmt: skip
+    tab = browser.new_page()
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    seconds = open_page(tab, page)
+    problem = tab.locator(".problem")
+    if problem.count():
+        raise _failed(page, problem.inner_text())
+    checks = {
+        f"{entry.graph}/{output}": figures
+        for entry in manifest.files.values()
+        for output, figures in _compare(tab, entry, folder, max_loss).items()
+    }
+    abroad = [url for url in asked if url.startswith(ABROAD)]
+    if abroad:
+        raise _failed(page, f"it asks for {abroad[0][:100]}")
+    return BrowserRun(f"{name.capitalize()} {browser.version}", seconds, checks)
+
+
+def open_page(tab: Tab, page: Path) -> float:
+    """Open a page from the disk; return the seconds until its first result is there."""
+    started = time.monotonic()
+    tab.goto(page.resolve().as_uri())
+    tab.wait_for_selector("html[data-ready]", timeout=1000 * SECONDS, state="attached")
+    return time.monotonic() - started
+
+
+def _compare(tab: Tab, entry: ExportedFile, folder: Path, max_loss: float | None) -> Figures:
     """Run one graph of the page on its reference inputs; return figures by output."""
     signature = entry.signature
     reference = folder / FOLDER / f"{Path(entry.file).stem}.npz"
@@ -169,7 +220,7 @@ def _figures(
             "examples": examples}  # fmt: skip
 
 
-def run_in_page(tab: Any, graph: str, outputs: Sequence[Port], example: Example) -> Arrays:
+def run_in_page(tab: Tab, graph: str, outputs: Sequence[Port], example: Example) -> Arrays:
     """Run a graph of an opened page on the inputs of an example."""
     feeds = {
         name: {

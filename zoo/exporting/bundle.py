@@ -302,7 +302,7 @@ def _add_page(
         **vars(facts),
         runtime=RUNTIME,
         graphs={key: entry.sha256 for key, entry in shown.files.items()},
-        checks={check.browser: check.checks} if check.browser else {},
+        checks={run.browser: run.checks for run in check.runs},
     )
     return replace(manifest, page=listed), Page(path, facts.bytes, check)
 
