@@ -23,6 +23,7 @@ from zoo import DataSpec, Graph, Model, Player, Port, Update, option
 from zoo.errors import PluginError
 from zoo.exporting import browser
 from zoo.exporting.bundle import export_bundle
+from zoo.exporting.shared_bytes import join_shared
 from zoo.exporting.web_page import (
     BINARY,
     LIBRARY,
@@ -101,7 +102,8 @@ def test_the_page_holds_the_bytes_that_were_verified(tmp_path: Path, runtime: We
     assert bundle.page is not None and manifest.page is not None
     assert bundle.page.path.is_file() and bundle.page.path in bundle.files
     inside = elements(bundle.page.path)
-    graph = gzip.decompress(base64.b64decode(inside["graph-0"]))
+    new = gzip.decompress(base64.b64decode(inside["graph-0"]))
+    ((_, graph),) = [(each, join_shared([(each, new)])[0]) for each in json.loads(inside["ranges"])]
     (entry,) = manifest.files.values()
     assert hashlib.sha256(graph).hexdigest() == entry.sha256 == manifest.page.graphs["draw"]
     assert graph == (folder / entry.file).read_bytes()

@@ -19,8 +19,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from zoo.errors import PluginError
+from zoo.exporting.shared_bytes import find_shared
 from zoo.identity import Manifest
-from zoo.manifest import sha256_of
 from zoo.records import to_plain
 
 RUNTIME = "onnxruntime-web 1.30.0"
@@ -85,10 +85,14 @@ def render_page(manifest: Manifest, folder: Path, runtime: WebRuntime) -> str:
         runtime: from `find_runtime`.
     """
     data = {"manifest": _script("manifest", "application/json", _as_json(manifest))}
-    for index, entry in enumerate(manifest.files.values()):
-        path = folder / entry.file
-        assert sha256_of(path) == entry.sha256, "the verified bytes are those in the page"
-        data[f"graph-{index}"] = _packed(f"graph-{index}", _gzip(path.read_bytes()))
+    contents = [(folder / entry.file).read_bytes() for entry in manifest.files.values()]
+    for entry, content in zip(manifest.files.values(), contents, strict=True):
+        found = hashlib.sha256(content).hexdigest()
+        assert found == entry.sha256, "the verified bytes are those in the page"
+    parts = find_shared(contents)
+    data["ranges"] = _script("ranges", "application/json", json.dumps([each for each, _ in parts]))
+    for index, (_, new) in enumerate(parts):
+        data[f"graph-{index}"] = _packed(f"graph-{index}", _gzip(new))
     data["library"] = _packed("runtime-library", runtime.library)
     data["binary"] = _packed("runtime-binary", runtime.binary)
     data["notices"] = _packed("notices", runtime.notices)

@@ -137,8 +137,8 @@ function interpolation(graph, port, codeOf, state, run, given) {
       onchange: () => { seeds[side] = Math.abs(Math.trunc(input.valueAsNumber || 0)); refresh(); } });
     return element("label", {}, side ? "to seed" : "From seed", input);
   });
-  const strip = element("div", { class: `strip ${wide(output)}` }, ...shown);
-  strip.style.gridTemplateColumns = `repeat(${BETWEEN}, 1fr)`;
+  const strip = element("div", { class: "strip" }, ...shown);
+  strip.style.gridTemplateColumns = `repeat(${output.kind === "image" ? BETWEEN : BETWEEN / 2}, 1fr)`;
   return { node: element("section", {}, element("h2", {}, "Between two seeds"), element("div", { class: "row" }, ...inputs), strip), refresh };
 }
 

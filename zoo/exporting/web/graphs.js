@@ -5,6 +5,8 @@ import { Random } from "./random.js";
 import { ask } from "./runtime.js";
 import { drawRow, isDrawn, isLabel, isPicture, numbersIn, rowDims } from "./ports.js";
 
+const ranges = JSON.parse(document.getElementById("ranges").textContent);
+
 /** One verified ONNX file. */
 export class Graph {
   constructor(entry, index) {
@@ -14,14 +16,25 @@ export class Graph {
     this.outputs = entry.signature.outputs;
     this.rounds = entry.signature.rounds;
     this.place = `graph-${index}`;
+    this.ranges = ranges[index];
     this.required = this.inputs.filter((port) => !isDrawn(port));
     this.isStep = this.inputs.some((port) => port.next);
     this.label = this.inputs.find(isLabel);
   }
 
-  /** Returns the bytes of the file. */
-  bytes() {
-    return unpack(this.place);
+  /** Returns the bytes of the file: ranges of the files before it, and what is new in it. */
+  async bytes() {
+    const fresh = await unpack(this.place);
+    const bytes = new Uint8Array(this.entry.bytes);
+    const others = new Map();
+    let done = 0;
+    for (const [file, start, length] of this.ranges) {
+      if (file >= 0 && !others.has(file)) others.set(file, await graphs[file].bytes());
+      const source = file >= 0 ? others.get(file) : fresh;
+      bytes.set(source.subarray(start, start + length), done);
+      done += length;
+    }
+    return bytes;
   }
 
   /** Loads the file into the runtime, once. */

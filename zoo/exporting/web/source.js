@@ -127,7 +127,7 @@ export function pictureSource(port, changed) {
   sketch();
   const hint = element("p", { class: "quiet" }, "Draw on it, drop a file on it, or paste a picture. Nothing leaves this page.");
   return {
-    node: element("div", { class: "stack" }, element("h2", {}, inWords(port.name)), box, tools, width.node, file, note, hint),
+    node: element("div", { class: "stack" }, element("h2", {}, inWords(port.domain || port.name)), box, tools, width.node, file, note, hint),
     canvas,
     begin: async () => (drawer ? sample() : changed()),
     read: () => readCanvas(canvas, port),
