@@ -7,7 +7,7 @@ PLUGINS := $(wildcard plugins/*)
 HEADERS := tests/anywhere/headers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ci test-slow test-browser check format tour anywhere bench clean
+.PHONY: help demo test test-ci test-slow test-browser gallery check format tour anywhere bench clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ format: $(READY) ## Format the code and mend what the linter can.
 
 tour: $(READY) ## Write the outputs in docs/tour.md anew.
 	$(BIN)/python -m tests.test_tour
+
+gallery: $(READY) ## Write pages of all models with published weights, and their index, into gallery/.
+	$(BIN)/python tools/gallery.py
 
 anywhere: $(READY) $(HEADERS) ## Run all exports in other runtimes; write their table in docs/onnx.md.
 	npm ci --prefix tests/anywhere --ignore-scripts --no-audit --no-fund

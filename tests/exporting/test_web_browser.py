@@ -18,7 +18,8 @@ from tests.installing import install_stranger
 from tests.process import zoo, zoo_json
 from zoo import DataSpec, Graph, Port
 from zoo.exporting.browser import ABROAD, find_browsers, open_browser, open_page
-from zoo.exporting.bundle import export_bundle
+from zoo.exporting.bundle import PLAIN, export_bundle
+from zoo.exporting.variants import Variant
 from zoo.exporting.web_page import find_runtime
 from zoo.identity import Identity
 from zoo.model.weights import Trained, save_weights
@@ -107,11 +108,11 @@ def chromium() -> Iterator[Any]:
         yield browser
 
 
-def page_of(subject: Trained, folder: Path) -> Path:
+def page_of(subject: Trained, folder: Path, variant: Variant = PLAIN) -> Path:
     """Export a page; other sync sessions of playwright may not run beside the one of the test."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("zoo.exporting.browser.find_browsers", dict)
-        page = export_bundle(subject, folder, web=find_runtime()).page
+        page = export_bundle(subject, folder, variant, web=find_runtime()).page
     assert page is not None
     return page.path
 
@@ -151,6 +152,21 @@ def test_noise_becomes_pictures_of_the_class_that_is_chosen(chromium: Any, dots:
     page.end()
 
 
+def test_files_of_pixels_and_of_one_batch_size_show_the_same(
+    chromium: Any, dots: Path, tmp_path: Path
+) -> None:
+    other = page_of(trained(tmp_path), tmp_path / "bundle", Variant(io="uint8", batch=3))
+    shown = []
+    for path in (dots, other):
+        page = Browsing(chromium.new_page(), path)
+        canvases = [".gallery button:nth-child(7) canvas", ".strip canvas:nth-child(5)"]
+        shown.append([page.shown(each) for each in ["figure.large canvas", *canvases]])
+        page.end()
+    for wanted, found in zip(*shown, strict=True):
+        assert np.ptp(wanted) > 0
+        assert np.abs(wanted - found).max() <= 1
+
+
 def test_a_link_shows_the_same_again(chromium: Any, dots: Path) -> None:
     page = Browsing(chromium.new_page(), dots)
     page.tab.get_by_role("radio", name="plain").click()
@@ -167,6 +183,7 @@ def test_a_link_shows_the_same_again(chromium: Any, dots: Path) -> None:
     again.wait_for_timeout(500)
     page.tab = again
     assert np.abs(page.shown("figure.large canvas") - shown).max() <= 1
+    assert np.ptp(page.shown(".gallery button canvas")) > 0
     page.end()
 
 
@@ -266,7 +283,7 @@ def test_every_model_has_a_page_that_does_what_it_does(model: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "model", ["three-players", "linear-sounds", "refiner", "strokes", "adversarial-ae"]
+    "model", ["three-players", "linear-sounds", "refiner", "teller", "pen-ae", "adversarial-ae"]
 )
 def test_the_page_of_a_plugin_that_nobody_here_wrote_works(
     model: str, stranger: dict[str, str]

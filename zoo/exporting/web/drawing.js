@@ -79,6 +79,7 @@ export function drawingPanel(graph) {
         state.moved = true;
         await explorer.move(Float32Array.from(code));
       }
+      await Promise.all(parts.map((part) => part.refresh()));
     },
   };
 }
