@@ -120,7 +120,7 @@ def _listing(manifest: object) -> dict[str, str]:
     if not isinstance(files, dict):
         return {}
     assert isinstance(manifest, dict)
-    entries = [*files.items(), ("", manifest.get("weights"))]
+    entries = [*files.items(), *(("", manifest.get(each)) for each in ("weights", "page"))]
     return {
         str(facts.get("file", name)): facts["sha256"]
         for name, facts in entries

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from tests.errors import raises
 from zoo import DataSpec, Graph, Model, Player, Port, Update, option
-from zoo.errors import PluginError
+from zoo.errors import NotFoundError, PluginError
 from zoo.exporting import browser
 from zoo.exporting.bundle import export_bundle
 from zoo.exporting.shared_bytes import join_shared
+from zoo.exporting.verify import check_others
 from zoo.exporting.web_page import (
     BINARY,
     LIBRARY,
@@ -111,6 +112,10 @@ def test_the_page_holds_the_bytes_that_were_verified(tmp_path: Path, runtime: We
     assert manifest.page.bytes == len(content) == bundle.page.bytes
     assert manifest.page.sha256 == hashlib.sha256(content).hexdigest()
     assert manifest.page.checks == {}, "where no browser is, nothing is claimed"
+    assert check_others(folder) == ""
+    bundle.page.path.write_bytes(content.replace(b"verified", b"believed", 1))
+    with raises(NotFoundError, "hash-mismatch", bundle.page.path.name):
+        check_others(folder)
     told = json.loads(inside["manifest"])
     assert told["files"]["draw"]["sha256"] == entry.sha256
 

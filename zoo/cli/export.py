@@ -157,7 +157,7 @@ def _interruptible() -> Iterator[Callable[[str], None]]:
 
 def _verify_again(path: Path, *, as_json: bool) -> None:
     """Verify a file, or all that a folder's manifest lists; raise the first error at the end."""
-    from zoo.exporting.verify import check_weights, exported_files, verify_again
+    from zoo.exporting.verify import check_others, exported_files, verify_again
     from zoo.runtime.engine import bounded_memory
 
     found = {}
@@ -174,7 +174,7 @@ def _verify_again(path: Path, *, as_json: bool) -> None:
             if not as_json:
                 click.echo(f"verified {name}: {words}")
         try:
-            if path.is_dir() and (note := check_weights(path)):
+            if path.is_dir() and (note := check_others(path)):
                 say(note)
         except ZooError as problem:
             problems.append(problem)
