@@ -37,7 +37,8 @@ export function slider(text, { low, high, value, step }, input) {
 
 /** Returns a number with few digits. */
 export function formatted(number) {
-  return String(Number(number.toPrecision(3)));
+  const isSmall = number !== 0 && Math.abs(number) < 1e-3;
+  return isSmall ? number.toExponential(1) : String(Number(number.toPrecision(3)));
 }
 
 /** Returns a group of buttons of which one is pressed; arrow keys move between them. */

@@ -54,7 +54,10 @@ export function drawingPanel(graph) {
   const parts = [];
   if (isPainted(output)) {
     if (label && names.length > 1 && names.length <= MOST_CLASSES) parts.push(sideBySide(graph, names, state, run, given, explorer));
-    if (codePort) parts.push(interpolation(graph, codePort, codeOf, state, run, given));
+    if (codePort) {
+      parts.push(interpolation(graph, codePort, codeOf, state, run, given));
+      parts.push(arithmetic(graph, codePort, codeOf, state, run, given));
+    }
     parts.push(gallery(output, run, (seed) => { state.seed = seed; showSeed(); seedInput.scrollIntoView({ block: "nearest" }); }));
   }
   const shown = explorer ? element("div", { class: "columns" }, ...explorer.sections) : element("section", {}, alone.node);
@@ -133,14 +136,35 @@ function interpolation(graph, port, codeOf, state, run, given) {
     const found = await run(shown.map(() => state.seed), rows);
     shown.forEach((canvas, index) => paintRow(canvas, output, rowOf(found, index)));
   });
-  const inputs = seeds.map((seed, side) => {
-    const input = element("input", { type: "number", min: 0, step: 1, value: seed,
-      onchange: () => { seeds[side] = Math.abs(Math.trunc(input.valueAsNumber || 0)); refresh(); } });
-    return element("label", {}, side ? "to seed" : "From seed", input);
-  });
+  const inputs = ["From seed", "to seed"].map((text, side) => seedField(text, seeds, side, refresh));
   const strip = element("div", { class: "strip" }, ...shown);
   strip.style.gridTemplateColumns = `repeat(${output.kind === "image" ? BETWEEN : BETWEEN / 2}, 1fr)`;
   return { node: element("section", {}, element("h2", {}, "Between two seeds"), element("div", { class: "row" }, ...inputs), strip), refresh };
+}
+
+/** Codes added and subtracted: what the first has and the second lacks, given to the third. */
+function arithmetic(graph, port, codeOf, state, run, given) {
+  const output = graph.outputs[0];
+  const shown = canvases(4, output);
+  const seeds = [1, 2, 3];
+  const [low, high] = port.prior === "uniform" ? port.range : [-Infinity, Infinity];
+  const refresh = latest(async () => {
+    const codes = seeds.map(codeOf);
+    codes.push(codes[0].map((value, index) => Math.min(high, Math.max(low, value - codes[1][index] + codes[2][index]))));
+    const found = await run(codes.map(() => state.seed), codes.map((code) => ({ ...given(), [port.name]: code })));
+    shown.forEach((canvas, index) => paintRow(canvas, output, rowOf(found, index)));
+  });
+  const fields = ["Seed", "− seed", "+ seed"].map((text, index) => seedField(text, seeds, index, refresh));
+  const figures = shown.map((canvas, index) => element("figure", { class: "stack" }, canvas, fields[index] ?? element("figcaption", {}, "=")));
+  const node = element("section", {}, element("h2", {}, "Adding and subtracting codes"), element("div", { class: "sums" }, ...figures));
+  return { node, refresh };
+}
+
+/** Returns an input for one of several seeds. */
+function seedField(text, seeds, index, changed) {
+  const input = element("input", { type: "number", min: 0, step: 1, value: seeds[index],
+    onchange: () => { seeds[index] = Math.abs(Math.trunc(input.valueAsNumber || 0)); changed(); } });
+  return element("label", {}, text, input);
 }
 
 /** Returns a code between two: on the arc for normal noise (White, 2016), else on the line. */
