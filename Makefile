@@ -29,7 +29,7 @@ test-ci: $(READY) ## Run the slow tests that guard most: documents, resuming, ra
 test-slow: $(READY) ## Run the slow tests as well.
 	$(BIN)/python -m pytest -m "not network and not gpu and not browser"
 
-test-browser: $(READY) ## Run exported pages in Chromium, where one is installed.
+test-browser: $(READY) ## Run exported pages in Chromium and Firefox, where they are installed.
 	$(BIN)/python -m pip install --quiet playwright
 	$(BIN)/python -m pytest -n 0 -m browser
 

@@ -17,7 +17,7 @@ from tests.exporting.test_web_page import HOSTILE, Dots, DotsConfig, trained
 from tests.installing import install_stranger
 from tests.process import zoo, zoo_json
 from zoo import DataSpec, Graph, Port
-from zoo.exporting.browser import ABROAD, find_browsers, open_browser, open_page
+from zoo.exporting.browser import ABROAD, BrowserError, find_browsers, open_browser, open_page
 from zoo.exporting.bundle import PLAIN, export_bundle
 from zoo.exporting.variants import Variant
 from zoo.exporting.web_page import find_runtime
@@ -98,14 +98,18 @@ class Browsing:
             assert self.tab.evaluate(width) <= 0, f"nothing stands over at {wide} pixels"
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+@pytest.fixture(scope="module", params=["chromium", "firefox"])
+def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = find_browsers().get("chromium")
+    path = find_browsers().get(request.param)
     if path is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as driver, open_browser(driver, "chromium", path) as browser:
-        yield browser
+        pytest.skip(f"{request.param} is not installed")
+    with playwright.sync_playwright() as driver:
+        try:
+            with open_browser(driver, request.param, path) as found:
+                yield found
+        except BrowserError as problem:
+            pytest.skip(str(problem))
 
 
 def page_of(subject: Trained, folder: Path, variant: Variant = PLAIN) -> Path:
@@ -135,8 +139,8 @@ def loops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page_of(Trained(model, header, path), folder / "bundle")
 
 
-def test_noise_becomes_pictures_of_the_class_that_is_chosen(chromium: Any, dots: Path) -> None:
-    page = Browsing(chromium.new_page(), dots)
+def test_noise_becomes_pictures_of_the_class_that_is_chosen(browser: Any, dots: Path) -> None:
+    page = Browsing(browser.new_page(), dots)
     first = page.shown("figure.large canvas")
     assert first.shape == (4, 4) and np.ptp(first) > 0
     assert page.tab.get_by_role("radio", name=HOSTILE, exact=True).count() == 1
@@ -153,12 +157,12 @@ def test_noise_becomes_pictures_of_the_class_that_is_chosen(chromium: Any, dots:
 
 
 def test_files_of_pixels_and_of_one_batch_size_show_the_same(
-    chromium: Any, dots: Path, tmp_path: Path
+    browser: Any, dots: Path, tmp_path: Path
 ) -> None:
     other = page_of(trained(tmp_path), tmp_path / "bundle", Variant(io="uint8", batch=3))
     shown = []
     for path in (dots, other):
-        page = Browsing(chromium.new_page(), path)
+        page = Browsing(browser.new_page(), path)
         canvases = [".gallery button:nth-child(7) canvas", ".strip canvas:nth-child(5)"]
         shown.append([page.shown(each) for each in ["figure.large canvas", *canvases]])
         page.end()
@@ -167,8 +171,8 @@ def test_files_of_pixels_and_of_one_batch_size_show_the_same(
         assert np.abs(wanted - found).max() <= 1
 
 
-def test_a_link_shows_the_same_again(chromium: Any, dots: Path) -> None:
-    page = Browsing(chromium.new_page(), dots)
+def test_a_link_shows_the_same_again(browser: Any, dots: Path) -> None:
+    page = Browsing(browser.new_page(), dots)
     page.tab.get_by_role("radio", name="plain").click()
     page.tab.get_by_role("application").press("Shift+ArrowDown")
     page.tab.wait_for_timeout(500)
@@ -177,7 +181,7 @@ def test_a_link_shows_the_same_again(chromium: Any, dots: Path) -> None:
     address = page.tab.url
     state = json.loads(page.tab.evaluate("decodeURIComponent(location.hash.slice(1))"))
     assert state["label"] == 2 and len(state["code"]) == 4
-    again = chromium.new_page()
+    again = browser.new_page()
     again.goto(address)
     again.wait_for_selector("html[data-ready]", state="attached")
     again.wait_for_timeout(500)
@@ -188,9 +192,9 @@ def test_a_link_shows_the_same_again(chromium: Any, dots: Path) -> None:
 
 
 def test_the_card_tells_the_hash_and_nothing_of_a_stranger_becomes_html(
-    chromium: Any, dots: Path
+    browser: Any, dots: Path
 ) -> None:
-    page = Browsing(chromium.new_page(), dots)
+    page = Browsing(browser.new_page(), dots)
     page.tab.get_by_role("button", name="About this model").click()
     card = page.tab.get_by_role("dialog")
     assert HOSTILE in card.inner_text()
@@ -203,8 +207,8 @@ def test_the_card_tells_the_hash_and_nothing_of_a_stranger_becomes_html(
     page.end()
 
 
-def test_a_picture_is_encoded_and_decoded(chromium: Any, loops: Path) -> None:
-    page = Browsing(chromium.new_page(), loops)
+def test_a_picture_is_encoded_and_decoded(browser: Any, loops: Path) -> None:
+    page = Browsing(browser.new_page(), loops)
     page.tab.get_by_role("tab", name="encode and decode").click()
     panel = "#" + str(page.tab.locator("[role=tabpanel]:not([hidden])").get_attribute("id"))
     page.tab.wait_for_timeout(500)
@@ -222,12 +226,12 @@ def test_a_picture_is_encoded_and_decoded(chromium: Any, loops: Path) -> None:
 
 
 def test_a_large_picture_is_made_smaller_and_comes_out(
-    chromium: Any, loops: Path, tmp_path: Path
+    browser: Any, loops: Path, tmp_path: Path
 ) -> None:
     from PIL import Image
 
     Image.new("L", (4000, 3000), 200).save(tmp_path / "photo.jpg")
-    page = Browsing(chromium.new_page(), loops)
+    page = Browsing(browser.new_page(), loops)
     page.tab.get_by_role("tab", name="darken").click()
     panel = "#" + str(page.tab.locator("[role=tabpanel]:not([hidden])").get_attribute("id"))
     page.tab.locator(f"{panel} input[type=file]").set_input_files(tmp_path / "photo.jpg")
@@ -239,8 +243,8 @@ def test_a_large_picture_is_made_smaller_and_comes_out(
     page.end()
 
 
-def test_text_and_pictures_grow_round_by_round(chromium: Any, loops: Path) -> None:
-    page = Browsing(chromium.new_page(), loops)
+def test_text_and_pictures_grow_round_by_round(browser: Any, loops: Path) -> None:
+    page = Browsing(browser.new_page(), loops)
     page.tab.get_by_role("tab", name="write").click()
     text = page.tab.get_by_role("log")
     page.tab.get_by_text("Round 12 of 12").wait_for()
