@@ -7,7 +7,7 @@ PLUGINS := $(wildcard plugins/*)
 HEADERS := tests/anywhere/headers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ci test-slow check format tour results anywhere bench clean
+.PHONY: help demo test test-ci test-slow test-browser check format tour results gallery anywhere bench clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,11 @@ test-ci: $(READY) ## Run the slow tests that guard most: documents, resuming, ra
 		tests/cli/test_train.py::test_trainings_at_once_get_folders_of_their_own
 
 test-slow: $(READY) ## Run the slow tests as well.
-	$(BIN)/python -m pytest -m "not network and not gpu"
+	$(BIN)/python -m pytest -m "not network and not gpu and not browser"
+
+test-browser: $(READY) ## Run exported pages in Chromium and Firefox, where they are installed.
+	$(BIN)/python -m pip install --quiet playwright
+	$(BIN)/python -m pytest -n 0 -m browser
 
 check: $(READY) ## Check format, lint, types and the direction of imports.
 	$(BIN)/ruff format --check .
@@ -44,6 +48,9 @@ tour: $(READY) ## Write the outputs in docs/tour.md anew.
 
 results: $(READY) ## Export and measure the published weights anew; write docs/results.md and exports/.
 	$(BIN)/python tools/results.py $(NAMES)
+
+gallery: $(READY) ## Write pages of all models with published weights, and their index, into gallery/.
+	$(BIN)/python tools/gallery.py
 
 anywhere: $(READY) $(HEADERS) ## Run all exports in other runtimes; write their table in docs/onnx.md.
 	npm ci --prefix tests/anywhere --ignore-scripts --no-audit --no-fund

@@ -152,6 +152,22 @@ class ExportedFile(GraphFile, FileFacts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PageFile(FileFacts):
+    """What ``manifest.json`` says of a page that runs exported files in a browser."""
+
+    runtime: str  # name and version of what runs them there
+    graphs: Mapping[str, Sha256]  # the files in the page, by their key in the manifest
+    # by browser that ran it, figures by graph and output; nothing where none was at hand
+    checks: Mapping[str, Figures]
+
+    def __post_init__(self) -> None:
+        names = [self.runtime, *self.graphs, *self.checks]
+        for groups in self.checks.values():
+            names += [*groups, *(name for figures in groups.values() for name in figures)]
+        require(all(map(_is_printable_name, names)), "page")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """``manifest.json`` beside exported files."""
 
@@ -160,6 +176,7 @@ class Manifest:
     # by graph and, where a file is not the default, variant: ``decode.uint8``
     files: Mapping[str, ExportedFile]
     written_by: Mapping[str, str]  # versions of the packages that wrote the manifest
+    page: PageFile | None = None
     schema: Schema = SCHEMA
 
 

@@ -16,6 +16,7 @@ from zoo.records import read_json
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 2**26
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,250}\.onnx")
+PAGE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,250}\.html")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -40,6 +41,8 @@ def read_manifest(folder: Path) -> Manifest:
     for entry in manifest.files.values():
         if not FILE_NAME.fullmatch(entry.file):
             raise ValueError(f"it lists {entry.file[:100]!r}")
+    if manifest.page and not PAGE_NAME.fullmatch(manifest.page.file):
+        raise ValueError(f"it lists {manifest.page.file[:100]!r}")
     return manifest
 
 
@@ -117,7 +120,7 @@ def _listing(manifest: object) -> dict[str, str]:
     if not isinstance(files, dict):
         return {}
     assert isinstance(manifest, dict)
-    entries = [*files.items(), ("", manifest.get("weights"))]
+    entries = [*files.items(), *(("", manifest.get(each)) for each in ("weights", "page"))]
     return {
         str(facts.get("file", name)): facts["sha256"]
         for name, facts in entries

@@ -52,11 +52,12 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
     fit: Fit | None = None,
     onnx: bool = True,
     card: bool = False,
+    web: bool = False,
     log: Log | None = say,
 ) -> Bundle:
     """Write every graph of a trained model as an ONNX file that was compared with the model.
 
-    As ``zoo export --onnx`` does, and ``zoo export --card``.
+    As ``zoo export --onnx``, ``--web`` and ``--card`` do.
 
     Args:
         target: what `zoo.load` takes or returned, of weights.
@@ -76,6 +77,7 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
         fit: how pictures of other proportions are brought to the size.
         onnx: False writes weights, pictures and card alone.
         card: measure the model as ``zoo eval`` does, for the card and ``evaluation.json``.
+        web: write a page as well, one HTML file that runs the files in a browser.
         log: takes messages; on stderr, when not given; None for silence.
 
     Returns:
@@ -92,7 +94,8 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
         target, folder, io=io, opset=opset, batch=batch,
         size=read_size(list(size) if isinstance(size, tuple) else size),
         half=half, half_arithmetic=half_arithmetic, int8=int8, optimise=optimise,
-        max_quality_loss=max_quality_loss, data=data, fit=fit, onnx=onnx, card=card, log=log,
+        max_quality_loss=max_quality_loss, data=data, fit=fit, onnx=onnx, web=web, card=card,
+        log=log,
     )  # fmt: skip
 
 
@@ -104,6 +107,7 @@ def export_target(  # noqa: PLR0913 - all but two by name
     data: str | os.PathLike[str] | None,
     fit: Fit | None,
     onnx: bool,
+    web: bool,
     card: bool,
     log: Log,
     on_step: Callable[[str], object] = silent,
@@ -128,6 +132,11 @@ def export_target(  # noqa: PLR0913 - all but two by name
             code="conflicting-options",
         )
     _check_form(form)
+    runtime = None
+    if web:  # first: whether it is there is known at once
+        from zoo.exporting.web_page import find_runtime
+
+        runtime = find_runtime()
     place = None if data is None else os.fspath(data)
     trained = trained_target(target, place, log)
     with extras_named():
@@ -155,6 +164,7 @@ def export_target(  # noqa: PLR0913 - all but two by name
         compare_metrics=compare_metrics,
         max_loss=MAX_LOSS if max_quality_loss is None else max_quality_loss,
         card=replace(facts, licence=_licence(trained)),
+        web=runtime,
         log=on_step,
     )
 

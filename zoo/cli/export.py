@@ -20,7 +20,7 @@ from zoo.errors import UsageError, ZooError
 from zoo.messages import say
 
 if TYPE_CHECKING:
-    from zoo.exporting.bundle import Bundle
+    from zoo.exporting.bundle import Bundle, Page
     from zoo.exporting.exporter import ExportedGraph
 
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a container that stops, a terminal that closes
@@ -46,7 +46,12 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 
 @click.command("export")
 @arguments.target_argument
-@click.option("--onnx", "as_onnx", is_flag=True, help="Write ONNX files (the only format so far).")
+@click.option("--onnx", "as_onnx", is_flag=True, help="Write ONNX files.")
+@click.option(
+    "--web",
+    is_flag=True,
+    help="Write a page as well: one HTML file that runs them in a browser, offline.",
+)
 @click.option("--card", is_flag=True,
               help="Measure the model and write its card, in Hugging Face's format.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
@@ -71,7 +76,7 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
               help="TARGET is an exported file or folder: verify it here again.")  # fmt: skip
 @arguments.json_option
 def verb(
-    target: str, as_onnx: bool, card: bool, check: bool, as_json: bool, **options: Any
+    target: str, as_onnx: bool, web: bool, card: bool, check: bool, as_json: bool, **options: Any
 ) -> None:
     """Export TARGET: a run, @last, a model's latest run, or a .safetensors file.
 
@@ -88,24 +93,25 @@ def verb(
 
     \b
     zoo export @last --onnx
+    zoo export @last --web
     zoo export @last --onnx --card
     zoo export @last --onnx --io uint8 --batch 1
     zoo export @last --onnx --int8 --max-quality-loss 2
     zoo export --check exports/MODEL
     """  # noqa: D301 - click takes a real backspace for "do not wrap"
     if check:
-        if as_onnx or card or any(value for name, value in options.items() if name != "io"):
+        if as_onnx or web or card or any(value for name, value in options.items() if name != "io"):
             raise UsageError(
                 "--check takes an exported file or folder and no other option",
                 code="conflicting-options",
             )
         _verify_again(Path(target), as_json=as_json)
         return
-    if not (as_onnx or card):
+    if not (as_onnx or web or card):
         raise UsageError(
             "which format?", hint=f"zoo export {target} --onnx", code="missing-argument"
         )
-    _export(target, as_json=as_json, onnx=as_onnx, card=card, **options)
+    _export(target, as_json=as_json, onnx=as_onnx or web, web=web, card=card, **options)
 
 
 def _export(
@@ -128,7 +134,7 @@ def _export(
         click.echo(str(Path(folder, "README.md")))
         say(f"beside it in {folder}: weights, pictures, figures, manifest")
         return
-    click.echo("\n".join(path for path in paths if path.endswith(".onnx")))
+    click.echo("\n".join(path for path in paths if path.endswith((".onnx", ".html"))))
     say(f"beside them in {folder}: manifest, weights, references, card")
 
 
@@ -163,7 +169,7 @@ def _interruptible() -> Iterator[Callable[[str], None]]:
 
 def _verify_again(path: Path, *, as_json: bool) -> None:
     """Verify a file, or all that a folder's manifest lists; raise the first error at the end."""
-    from zoo.exporting.verify import check_weights, exported_files, verify_again
+    from zoo.exporting.verify import check_others, exported_files, verify_again
     from zoo.runtime.engine import bounded_memory
 
     found = {}
@@ -180,7 +186,7 @@ def _verify_again(path: Path, *, as_json: bool) -> None:
             if not as_json:
                 click.echo(f"verified {name}: {words}")
         try:
-            if path.is_dir() and (note := check_weights(path)):
+            if path.is_dir() and (note := check_others(path)):
                 say(note)
         except ZooError as problem:
             problems.append(problem)
@@ -203,6 +209,8 @@ def _report(bundle: Bundle) -> Iterator[str]:
         names = [name for name, found in bundle.ill_conditioned.items() if tuple(found) == kinds]
         yield (f"note: {', '.join(names)}: on inputs that are {' or '.join(kinds)}, the model "
                "only amplifies rounding errors; compared no closer than these")  # fmt: skip
+    if bundle.page:
+        yield from _report_page(bundle.page)
     if bundle.removed:
         yield f"removed {len(bundle.removed)} files of other weights, such as {bundle.removed[0]}"
 
@@ -231,6 +239,17 @@ def _report_graph(name: str, graph: ExportedGraph) -> Iterator[str]:
             f"{name}: {graph.savings.size:.0%} of the plain file's bytes, "
             f"{graph.savings.speed:.2f} times as fast ({rows} at a time, here)"
         )
+
+
+def _report_page(page: Page) -> Iterator[str]:
+    """Yield what is known of the page, a line for each browser."""
+    size = f"page of {page.bytes / 1e6:.1f} MB"
+    for run in page.check.runs:
+        greatest = max(figures["greatest"] for figures in run.checks.values())
+        yield (f"verified {size} in {run.browser}: greatest difference {greatest:.2g}; "
+               f"first result after {run.seconds:.1f} s")  # fmt: skip
+    if not page.check.runs:
+        yield f"{size}, not checked in a browser: {'; '.join(page.check.why_not)}"
 
 
 def _in_words(loss: float | None) -> str:

@@ -20,12 +20,14 @@ from typing import Any
 from zoo import pictures
 from zoo.atomic import naming, write_json, write_text
 from zoo.errors import NotFoundError, PluginError, UsageError, ZooError
+from zoo.exporting.browser import PageCheck, check_page
 from zoo.exporting.card import CARD, PICTURES, CardFacts, render_card
 from zoo.exporting.exporter import ExportedGraph, GraphExporter
 from zoo.exporting.metadata import versions
 from zoo.exporting.quality import CalibrationData
 from zoo.exporting.variants import Variant, check_applies
-from zoo.identity import Identity, Manifest
+from zoo.exporting.web_page import RUNTIME, WebRuntime, page_manifest, render_page
+from zoo.identity import Identity, Manifest, PageFile
 from zoo.manifest import MANIFEST, facts_of, read_manifest
 from zoo.measurements import EVALUATION, EvaluationRecord, read_evaluation
 from zoo.model.inference import samplers
@@ -61,6 +63,15 @@ CompareMetrics = Callable[[Mapping[str, Session]], Sequence[MetricComparison]]
 
 
 @dataclass(frozen=True)
+class Page:
+    """A page that runs exported files, and what came of running it."""
+
+    path: Path
+    bytes: int
+    check: PageCheck
+
+
+@dataclass(frozen=True)
 class Bundle:
     """What an export has written."""
 
@@ -69,6 +80,7 @@ class Bundle:
     # the ONNX files by graph; their paths are those before they were moved
     graphs: dict[str, ExportedGraph]
     metrics: Sequence[MetricComparison] = ()  # of files of reduced precision
+    page: Page | None = None  # that runs the files in a browser
 
     @property
     def differences(self) -> dict[str, Difference]:
@@ -106,6 +118,7 @@ class Bundle:
                 if graph.savings
             },
             "metrics": [asdict(each) for each in self.metrics],
+            "page": self.page and {**asdict(self.page), "path": str(self.page.path)},
         }
 
 
@@ -118,6 +131,7 @@ def export_bundle(  # noqa: PLR0913 - all but three by name, and each has its ow
     compare_metrics: CompareMetrics | None = None,
     max_loss: float = 0.0,
     card: CardFacts = NOTHING_MORE,
+    web: WebRuntime | None = None,
     log: Callable[[str], object] = str,
 ) -> Bundle:
     """Export every graph of a model into a folder, which stays as it was where anything fails.
@@ -131,6 +145,7 @@ def export_bundle(  # noqa: PLR0913 - all but three by name, and each has its ow
         compare_metrics: computes the metrics of the model with files of reduced precision.
         max_loss: of such a file, in percent: of an output's range, and of a metric.
         card: what the card says beside what the weights say of themselves.
+        web: what runs the files in a page; without it, no page is written.
         log: called with the next step; an exception of it ends the export, and nothing is written.
 
     Raises:
@@ -148,6 +163,7 @@ def export_bundle(  # noqa: PLR0913 - all but three by name, and each has its ow
         shutil.copyfile(trained.path, building / WEIGHTS)
         graphs: dict[str, ExportedGraph] = {}
         metrics: Sequence[MetricComparison] = ()
+        suffix, limit = "", None
         if variant is not None:
             sha256 = facts_of(building / WEIGHTS).sha256
             exporter = GraphExporter(trained, variant, sha256, calibration, max_loss)
@@ -155,11 +171,19 @@ def export_bundle(  # noqa: PLR0913 - all but three by name, and each has its ow
             if variant.is_reduced and compare_metrics is not None:
                 log("measuring the model with these files")
                 graphs, metrics = _with_quality(graphs, compare_metrics, max_loss)
-        suffix = variant.suffix if variant else ""
-        _add_the_rest(trained, graphs, suffix, building, earlier, folder, card)
+            suffix, limit = variant.suffix, max_loss if variant.is_reduced else None
+        manifest = _add_the_rest(trained, graphs, suffix, building, earlier, folder, card)
+        page = None
+        if web is not None:
+            log("writing the page")
+            keys = {f"{name}{suffix}" for name in graphs}
+            manifest, page = _add_page(manifest, keys, web, building, limit)
+        write_json(building / MANIFEST, to_plain(manifest))
         log("")
         files, removed = _move(building, folder, _files_of(earlier))
-        return Bundle(files, removed, graphs, metrics)
+        if page is not None:
+            page = replace(page, path=folder / page.path.name)
+        return Bundle(files, removed, graphs, metrics, page)
 
 
 def _export_graphs(
@@ -191,8 +215,12 @@ def _private_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 def file_name(identity: Identity, graph: str, variant: Variant) -> str:
     """Return the file name of a graph: ``vae-fashion-mnist.decode.uint8.onnx``."""
-    words = "-".join(filter(None, (slugify(identity.model), slugify(identity.data.name))))
-    return f"{words}.{graph}{variant.suffix}.onnx"
+    return f"{_words_of(identity)}.{graph}{variant.suffix}.onnx"
+
+
+def _words_of(identity: Identity) -> str:
+    """Return the beginning of file names: ``vae-fashion-mnist``."""
+    return "-".join(filter(None, (slugify(identity.model), slugify(identity.data.name))))
 
 
 def _check_names(trained: Trained) -> None:
@@ -240,8 +268,8 @@ def _with_quality(
 def _add_the_rest(
     trained: Trained, graphs: Mapping[str, ExportedGraph], suffix: str, building: Path,
     earlier: Manifest | None, folder: Path, card: CardFacts,
-) -> None:  # fmt: skip
-    """Add references, pictures, card and manifest to the files in `building`."""
+) -> Manifest:  # fmt: skip
+    """Add references, pictures and card to the files in `building`; return the manifest."""
     entries = {}
     for name, graph in graphs.items():
         (building / FOLDER).mkdir(exist_ok=True)
@@ -255,19 +283,49 @@ def _add_the_rest(
         picture = overview(trained.model, name, card.images or {})
         pictures.write_png(building / PICTURES / f"{name}.png", picture)
     weights = facts_of(building / WEIGHTS)
+    page = None
     if earlier and earlier.weights == weights:
         there = {key: each for key, each in earlier.files.items() if (folder / each.file).is_file()}
         entries = there | entries
+        page = earlier.page
+    listed = {key: each.sha256 for key, each in entries.items()}
+    if page and not (page.graphs.items() <= listed.items() and (folder / page.file).is_file()):
+        page = None  # it runs files that are no longer there
     if card.evaluation is None:
         card = replace(card, evaluation=_measured_earlier(folder, weights.sha256))
     if card.evaluation:
         write_json(building / EVALUATION, to_plain(card.evaluation))
     paths = [f"{PICTURES}/{name}.png" for name in shown]
     write_text(building / CARD, render_card(trained.identity, entries.values(), card, paths))
-    manifest = Manifest(
-        identity=trained.identity, weights=weights, files=entries, written_by=versions()
+    return Manifest(
+        identity=trained.identity,
+        weights=weights,
+        files=entries,
+        written_by=versions(),
+        page=page,
     )
-    write_json(building / MANIFEST, to_plain(manifest))
+
+
+def _add_page(
+    manifest: Manifest, keys: set[str], web: WebRuntime, building: Path, limit: float | None
+) -> tuple[Manifest, Page]:
+    """Write the page of the files in `building` and run it; return the manifest that lists it.
+
+    Raises:
+        ZooError: it does not give in the browser what the model gives.
+    """
+    shown = page_manifest(manifest, keys)
+    path = building / f"{_words_of(manifest.identity)}.html"
+    write_text(path, render_page(shown, building, web))
+    check = check_page(path, shown, building, limit)
+    facts = facts_of(path)
+    listed = PageFile(
+        **vars(facts),
+        runtime=RUNTIME,
+        graphs={key: entry.sha256 for key, entry in shown.files.items()},
+        checks={run.browser: run.checks for run in check.runs},
+    )
+    return replace(manifest, page=listed), Page(path, facts.bytes, check)
 
 
 def _measured_earlier(folder: Path, sha256: str) -> EvaluationRecord | None:
@@ -344,6 +402,9 @@ def _earlier(folder: Path, identity: Identity) -> Manifest | None:
 
 
 def _files_of(manifest: Manifest | None) -> set[str]:
-    """Return the graphs' files, and their references, that a manifest lists."""
-    names = [entry.file for entry in manifest.files.values()] if manifest else []
-    return {*names, *(f"{FOLDER}/{Path(name).stem}.npz" for name in names)}
+    """Return the graphs' files, their references and the page that a manifest lists."""
+    if manifest is None:
+        return set()
+    names = [entry.file for entry in manifest.files.values()]
+    pages = {manifest.page.file} if manifest.page else set()
+    return {*names, *(f"{FOLDER}/{Path(name).stem}.npz" for name in names), *pages}

@@ -356,11 +356,14 @@ def _max_losses(path: Path, description: Description) -> dict[str, float]:
     return {name: checks.get(name, {}).get(MAX_LOSS, 0.0) for name in names}
 
 
-def check_weights(folder: Path) -> str:
-    """Compare the weights in a folder with the manifest; return a note if they are missing.
+def check_others(folder: Path) -> str:
+    """Compare weights and page in a folder with the manifest; return a note if weights are missing.
 
     `NotFoundError` if they are others. The exported files do not need them.
     """
+    page = read_manifest(folder).page
+    if page:
+        check_listed(folder / page.file)
     path = folder / "model.safetensors"
     if not path.is_file():
         return f"note: {path} is not there; the files do without it"
