@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -52,21 +54,24 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     changed = False
     for name in asked.names or rows:
-        changed |= measure(name)
+        changed |= measure(name, rows[name])
     write_text(DOCUMENT, document(rows))
     return int(changed)
 
 
-def measure(name: str) -> bool:
+def measure(name: str, row: Mapping[str, Any]) -> bool:
     """Export and measure one set of weights; say whether a number has left its spread."""
     folder = EXPORTS / name
+    recipe = tomllib.loads((ROOT / row["recipe"]).read_text())
+    binarise = recipe["options"].get("binarise", False)
     before = read_evaluation(folder)
-    try:
-        zoo.export(name, folder, half=True, card=True)
-    except ZooError as problem:  # a precision that loses too much
-        if problem.code != "quality-loss":
-            raise
-        zoo.export(name, folder, card=True)
+    with tempfile.TemporaryDirectory() as elsewhere, chdir(elsewhere):  # no run takes their place
+        try:
+            zoo.export(name, folder, half=True, card=True, binarise=binarise)
+        except ZooError as problem:  # a precision that loses too much
+            if problem.code != "quality-loss":
+                raise
+            zoo.export(name, folder, card=True, binarise=binarise)
     now = read_evaluation(folder)
     found = [] if before is None or now is None else list(differences(before, now))
     for line in found:

@@ -53,6 +53,7 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
     onnx: bool = True,
     card: bool = False,
     web: bool = False,
+    binarise: bool = False,
     log: Log | None = say,
 ) -> Bundle:
     """Write every graph of a trained model as an ONNX file that was compared with the model.
@@ -78,6 +79,7 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
         onnx: False writes weights, pictures and card alone.
         card: measure the model as ``zoo eval`` does, for the card and ``evaluation.json``.
         web: write a page as well, one HTML file that runs the files in a browser.
+        binarise: measure for the card on pixels drawn black or white.
         log: takes messages; on stderr, when not given; None for silence.
 
     Returns:
@@ -95,7 +97,7 @@ def export(  # noqa: PLR0913 - all but two by name, and each has its own default
         size=read_size(list(size) if isinstance(size, tuple) else size),
         half=half, half_arithmetic=half_arithmetic, int8=int8, optimise=optimise,
         max_quality_loss=max_quality_loss, data=data, fit=fit, onnx=onnx, web=web, card=card,
-        log=log,
+        binarise=binarise, log=log,
     )  # fmt: skip
 
 
@@ -109,6 +111,7 @@ def export_target(  # noqa: PLR0913 - all but two by name
     onnx: bool,
     web: bool,
     card: bool,
+    binarise: bool,
     log: Log,
     on_step: Callable[[str], object] = silent,
     **form: Any,
@@ -124,6 +127,10 @@ def export_target(  # noqa: PLR0913 - all but two by name
             f"{both} exclude each other", hint=_flag(smaller[0]), code="conflicting-options"
         )
     precision = PRECISIONS[smaller[0]] if smaller else "float32"
+    if binarise and not card:
+        raise UsageError(
+            "--binarise is for the figures of the card", hint="with --card", code="does-not-apply"
+        )
     unused = (max_quality_loss,) if card else (data, fit, max_quality_loss)
     if precision == "float32" and any(each is not None for each in unused):
         raise UsageError(
@@ -144,7 +151,7 @@ def export_target(  # noqa: PLR0913 - all but two by name
         from zoo.exporting.card import CardFacts
         from zoo.exporting.variants import Variant
 
-    facts = _card_facts(trained, place, fit, log) if card else CardFacts()
+    facts = _card_facts(trained, place, fit, log, binarise=binarise) if card else CardFacts()
     variant = Variant(form["io"], form["opset"], form["batch"], form["size"], precision,
                       form["optimise"])  # fmt: skip
     if not onnx and variant != Variant():
@@ -169,7 +176,9 @@ def export_target(  # noqa: PLR0913 - all but two by name
     )
 
 
-def _card_facts(trained: Trained, data: str | None, fit: Fit | None, log: Log) -> CardFacts:
+def _card_facts(
+    trained: Trained, data: str | None, fit: Fit | None, log: Log, *, binarise: bool
+) -> CardFacts:
     """Measure a model for its card, on data that it has not seen, and take that to be shown."""
     from zoo.api.extractors import find_extractor
     from zoo.evaluation.evaluate import evaluate
@@ -181,13 +190,13 @@ def _card_facts(trained: Trained, data: str | None, fit: Fit | None, log: Log) -
     log(f"measuring {trained.identity.model} on the {split} split of {store.spec.name}")
     find = partial(find_extractor, None, log=log)
     try:
-        found = evaluate(trained, store, split, find)
+        found = evaluate(trained, store, split, find, binarise=binarise)
     except NotFoundError as problem:
         if problem.code != "no-classifier":
             raise
         log(f"note: {problem.message}; zoo eval TARGET --extractor RUN measures them")
         families = [name for name in FAMILIES if name != "samples"]
-        found = evaluate(trained, store, split, find, families=families)
+        found = evaluate(trained, store, split, find, families=families, binarise=binarise)
     return CardFacts(found.record(sha256_of(trained.path)), images=store.splits[split])
 
 

@@ -54,6 +54,8 @@ def _batch(_: Any, __: Any, text: str | None) -> int | None:
 )
 @click.option("--card", is_flag=True,
               help="Measure the model and write its card, in Hugging Face's format.")  # fmt: skip
+@click.option("--binarise", "--binarize", is_flag=True,
+              help="Measure for the card on pixels drawn black or white, once.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder to write [exports/MODEL, or exports/RUN for a run].")  # fmt: skip
 @click.option("--io", type=arguments.SuggestingChoice(["float", "uint8"]), default="float",
