@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MOST_BATCH = 4096
 MAX_LOSS = 5.0  # percent
+SEEDS = 3  # of samples that are measured for a card
 PRECISIONS: Mapping[str, Precision] = {
     "half": "float16 weights",
     "half_arithmetic": "float16",
@@ -181,22 +182,25 @@ def _card_facts(
 ) -> CardFacts:
     """Measure a model for its card, on data that it has not seen, and take that to be shown."""
     from zoo.api.extractors import find_extractor
-    from zoo.evaluation.evaluate import evaluate
+    from zoo.evaluation.evaluate import draws_classes, evaluate
     from zoo.evaluation.measurement import FAMILIES
     from zoo.exporting.card import CardFacts
     from zoo.manifest import sha256_of
 
     store, split = open_held_out(trained, source_for(trained, data, log), fit, log=log)
     log(f"measuring {trained.identity.model} on the {split} split of {store.spec.name}")
-    find = partial(find_extractor, None, log=log)
+    measure = partial(
+        evaluate, trained, store, split, partial(find_extractor, None, log=log),
+        seeds=SEEDS, binarise=binarise,
+    )  # fmt: skip
+    others = [name for name in FAMILIES if name != "samples"]
     try:
-        found = evaluate(trained, store, split, find, binarise=binarise)
+        found = measure(families=[*FAMILIES] if draws_classes(trained, store, split) else others)
     except NotFoundError as problem:
         if problem.code != "no-classifier":
             raise
         log(f"note: {problem.message}; zoo eval TARGET --extractor RUN measures them")
-        families = [name for name in FAMILIES if name != "samples"]
-        found = evaluate(trained, store, split, find, families=families, binarise=binarise)
+        found = measure(families=others)
     return CardFacts(found.record(sha256_of(trained.path)), images=store.splits[split])
 
 

@@ -188,8 +188,13 @@ def validation_metrics(trained: Trained, store: Store, split: str) -> tuple[dict
 
 def needs_extractor(trained: Trained, store: Store, split: str) -> bool:
     """Whether samples can be classified, and no metric of the model says how good it is."""
+    return trained.model.goal is None and draws_classes(trained, store, split)
+
+
+def draws_classes(trained: Trained, store: Store, split: str) -> bool:
+    """Whether the model draws pictures, and the data has labels to compare them by."""
     labelled = all("label" in store.splits[each] for each in ("train", split))
-    return trained.model.goal is None and bool(_drawn_graphs(trained)) and labelled
+    return bool(_drawn_graphs(trained)) and labelled
 
 
 def _drawn_graphs(trained: Trained) -> list[str]:
