@@ -11,7 +11,7 @@ from zoo.catalog.registry import KINDS, LIST_KEYS, PLAIN_KEYS, load_registry
 
 ROW_KEYS = {
     "dataset": {"summary", "layout", "licence", "mirrors", "files", *PLAIN_KEYS, *LIST_KEYS},
-    "weights": {"summary", "licence", "recipe", "file"},
+    "weights": {"model", "summary", "licence", "recipe", "trained", "file"},
     "plugin": {"summary", "licence", "tier", "models", "repository", "releases"},
 }
 FILE_KEYS = {"name", "bytes", "sha256", "urls"}
