@@ -287,7 +287,7 @@ def test_every_model_has_a_page_that_does_what_it_does(model: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "model", ["three-players", "linear-sounds", "refiner", "teller", "pen-ae", "adversarial-ae"]
+    "model", ["three-players", "linear-sounds", "refiner", "teller", "pen-ae", "shared-encoder-ae"]
 )
 def test_the_page_of_a_plugin_that_nobody_here_wrote_works(
     model: str, stranger: dict[str, str]

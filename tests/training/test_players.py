@@ -217,7 +217,7 @@ def copy_until(step: int) -> None:
             shutil.rmtree(path)
 
 
-TRAIN = ["train", "adversarial-ae", "--name", "whole", "--steps", "12", "--batch-size", "8",
+TRAIN = ["train", "shared-encoder-ae", "--name", "whole", "--steps", "12", "--batch-size", "8",
          "--set", "accumulate=4", "--ema", "0.9", "--checkpoint-every", "1",
          "--keep", "50"]  # fmt: skip
 

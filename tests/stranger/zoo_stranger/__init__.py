@@ -26,7 +26,7 @@ def zoo_models() -> list[zoo.Card]:
             presets={"tiny": {"layers": "conv,linear", "epochs": 2}},
         ),
         zoo.Card(
-            name="adversarial-ae",
+            name="shared-encoder-ae",
             summary="an autoencoder whose codes are normally distributed, by a critic of them",
             task="generation",
             model="zoo_stranger.adversarial_ae:AdversarialAE",
