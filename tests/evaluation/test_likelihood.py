@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from tests.evaluation.toys import Toy, store
-from tests.process import zoo_json
+from tests.process import error_of, zoo_json
 from zoo import DataSpec
 from zoo.evaluation import likelihood
 from zoo.evaluation.likelihood import binarised, bounds, has_likelihood, measure_likelihood
@@ -98,3 +98,8 @@ def test_figures_of_binary_and_of_grey_values_say_which_they_are() -> None:
     grey, binary = (zoo_json(*words, *more)["measurements"] for more in ([], ["--binarise"]))
     assert grey[0]["protocol"]["values"] != binary[0]["protocol"]["values"]
     assert grey[0]["value"] != binary[0]["value"]
+
+
+def test_a_model_without_a_likelihood_is_not_measured_on_binary_pixels() -> None:
+    words = ("eval", "ae", "--data", "fashion-mnist-small", "--binarise")
+    assert "ae has no likelihood" in error_of(*words, code=2, error="does-not-apply")

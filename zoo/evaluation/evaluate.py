@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from zoo.data.batches import common_rows, in_order
 from zoo.data.store import Store
+from zoo.errors import UsageError
 from zoo.evaluation.classes import SampleReport, classify_samples
 from zoo.evaluation.extractor import Extractor
 from zoo.evaluation.measurement import FAMILIES, IMPORTANCE_SAMPLES
@@ -101,7 +102,8 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
         binarise: measure on pixels that are drawn black or white, once.
 
     Raises:
-        UsageError: samples are asked for, and cannot be drawn or compared.
+        UsageError: samples are asked for, and cannot be drawn or compared; or pixels black or
+            white of a model without a likelihood.
         ZooError: what `find_extractor` raises.
     """
     # these import torchmetrics, which takes a second
@@ -110,6 +112,12 @@ def evaluate(  # noqa: PLR0913 - all but four by name, and each has its own defa
 
     model, wanted = trained.model, families or FAMILIES
     if binarise:
+        if not likelihood.has_likelihood(model):
+            raise UsageError(
+                f"{trained.identity.model} has no likelihood, which --binarise is for",
+                hint="the same command without --binarise",
+                code="does-not-apply",
+            )
         store = likelihood.binarised(store, split)
     metrics, items = validation_metrics(trained, store, split)
     measurements: list[Measurement] = []
