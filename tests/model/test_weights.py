@@ -19,6 +19,7 @@ from tests.errors import raises
 from zoo.catalog.lookup import find_model, load_class
 from zoo.errors import NotFoundError, PluginError, ZooError
 from zoo.identity import Identity
+from zoo.model.inference import draw_samples, samplers
 from zoo.model.weights import (
     describe,
     load_weights,
@@ -206,6 +207,13 @@ def test_networks_that_no_graph_uses_can_be_left_out_of_a_file(
     assert trained.left_out == ("discriminator",)
     for name, parameter in trained.model.named_parameters():
         assert parameter.isnan().all() == name.startswith("discriminator."), name
+    (graph,) = samplers(trained.model)
+    draw_samples(trained.model, graph, count=2, seed=0)
+    # a graph that uses what is left out says so, and draws no pictures of NaN
+    half.write_bytes(publish.in_half(whole, ["generator"]))
+    without = load_weights(half).model
+    with raises(NotFoundError, "weights-do-not-fit", "generator"):
+        draw_samples(without, graph, count=2, seed=0)
     # what is missing without being listed is an error
     half.write_bytes(publish.in_half(whole))
     tensors, metadata = read_tensors(half)

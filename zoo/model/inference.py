@@ -20,7 +20,7 @@ from torch import Tensor
 
 from zoo import sampling
 from zoo.draws import draw_example
-from zoo.errors import UsageError
+from zoo.errors import NotFoundError, UsageError
 from zoo.modalities import can_sample
 from zoo.model.contract import Batch, Graph, Model
 from zoo.ports import DataSpec, Port
@@ -104,6 +104,9 @@ def run_in_torch(model: Model, graph: Graph, inputs: Arrays) -> dict[str, Array]
     """Run a graph on arrays, one an input port, and return one an output port.
 
     Rows are run some at a time, so that memory stays bounded, unless the graph has a fixed batch.
+
+    Raises:
+        NotFoundError: the graph uses a network that the weight file leaves out.
     """
     device = device_of(model)
     rows = len(inputs[graph.inputs[0].name])
@@ -120,9 +123,27 @@ def run_in_torch(model: Model, graph: Graph, inputs: Arrays) -> dict[str, Array]
             portion = slice(start, start + size)
             given = [torch.from_numpy(inputs[port.name][portion]) for port in graph.inputs]
             outputs = as_tuple(graph.function(*(tensor.to(device) for tensor in given)))
+            _check_present(model, outputs)
             for port, tensor in zip(graph.outputs, outputs, strict=True):
                 found[port.name].append(tensor.to("cpu").numpy())
     return {key: np.concatenate(parts) for key, parts in found.items()}
+
+
+def _check_present(model: Model, outputs: Sequence[Tensor]) -> None:
+    """Raise if outputs are NaN because a network was not in the weight file.
+
+    `zoo.model.weights.load_weights` makes such a network's parameters NaN.
+    """
+    if not any(tensor.is_floating_point() and tensor.isnan().any() for tensor in outputs):
+        return
+    for name, network in model.named_children():
+        parameters = list(network.parameters())
+        if parameters and all(parameter.isnan().all() for parameter in parameters):
+            raise NotFoundError(
+                f"these weights leave out {name!r}, which this needs",
+                hint="the weights of the whole run, or another graph",
+                code="weights-do-not-fit",
+            )
 
 
 def example_inputs(model: Model, graph: Graph) -> dict[str, Array]:
